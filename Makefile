@@ -1,0 +1,47 @@
+# What a person types. Each target makes .venv first when it is missing or out of date.
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+export TRACKSIDE_HOME ?= home
+
+.PHONY: run test check install bench clean
+
+run: $(VENV)/.run
+	$(BIN)/trackside serve --port $(PORT) --demo
+
+test: $(VENV)/.dev $(VENV)/.browser
+	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks
+
+install: $(VENV)/.run
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@echo "Trackside sets itself up in $(VENV):"
+	@echo "  1. a Python environment"
+	@echo "  2. PyTorch and the other packages of constraints.txt: about 3 GB to download, 6 GB of disk"
+	@echo "  3. trackside itself"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The path of a Chromium: an installed one, else Debian's package, else Playwright's own download.
+$(VENV)/.browser: $(VENV)/.dev
+	$(BIN)/python tests/browser/find_browser.py > $@.new
+	@mv $@.new $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

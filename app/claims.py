@@ -1,0 +1,89 @@
+"""Who holds which job: claiming, renewing, adopting, and letting go. Every write is fenced by the claim."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import psutil
+from sqlalchemy import or_
+from sqlmodel import Session, col, select
+
+from app.tables import ACTIVE, Job, Run, Status, Task, now
+from app.transitions import guarded_update, move
+
+J = TypeVar("J", bound=Job)
+
+
+def host_name() -> str:
+    return socket.gethostname()
+
+
+def worker_id(device: str) -> str:
+    """Names this process for as long as it lives: pids come back, start times do not."""
+    return f"{device}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+
+
+def is_alive(worker: str) -> bool:
+    """Whether the worker of that id still runs on this host."""
+    _, pid, created = worker.rsplit("/", 2)
+    try:
+        process = psutil.Process(int(pid))
+        return f"{process.create_time():.2f}" == created and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+
+
+def lease(seconds: float) -> dict[str, Any]:
+    return {"lease_until": now() + timedelta(seconds=seconds)}
+
+
+def claim_next_run(session: Session, worker: str, device: str, seconds: float) -> Run | None:
+    row = session.exec(
+        select(Run).where(Run.status == Status.QUEUED).order_by(col(Run.priority).desc(), col(Run.key)).limit(1)
+    ).first()
+    return None if row is None else _take(session, row, worker, device, seconds)
+
+
+def claim_next_task(session: Session, worker: str, device: str, seconds: float) -> Task | None:
+    row = session.exec(select(Task).where(Task.status == Status.QUEUED).order_by(col(Task.key)).limit(1)).first()
+    return None if row is None else _take(session, row, worker, device, seconds)
+
+
+def _take(session: Session, row: J, worker: str, device: str, seconds: float) -> J:
+    first: dict[str, Any] = {} if row.started_at else {"started_at": now()}
+    move(
+        session,
+        row,
+        Status.STARTING,
+        phase="claimed",
+        claim=row.claim + 1,
+        attempt=row.attempt + 1,
+        worker=worker,
+        host=host_name(),
+        device=device,
+        pid=None,
+        **lease(seconds),
+        **first,
+    )
+    return row
+
+
+def adopt_next(session: Session, kind: type[J], worker: str, device: str, seconds: float) -> J | None:
+    """Take over an active job of this host whose worker is dead, or silent for longer than its lease.
+
+    A job of this device is preferred to none: a worker never adopts another device's while that device's worker lives.
+    """
+    rows = session.exec(
+        select(kind)
+        .where(col(kind.status).in_(ACTIVE), col(kind.host) == host_name(), col(kind.device) == device)
+        .where(or_(col(kind.worker) != worker, col(kind.worker).is_(None)))
+    ).all()
+    for row in rows:
+        expired = row.lease_until is None or row.lease_until < now()
+        if expired or row.worker is None or not is_alive(row.worker):
+            guarded_update(session, row, worker=worker, claim=row.claim + 1, **lease(seconds))
+            return row
+    return None

@@ -1,0 +1,207 @@
+"""The command line: `trackside`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from app.settings import Settings
+from trainer.data.errors import DatasetError
+from trainer.spec import SpecError
+
+main = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Launch and watch the training of image classifiers."
+)
+datasets_app = typer.Typer(no_args_is_help=True, help="List and add data sets.")
+main.add_typer(datasets_app, name="datasets")
+console = Console()
+errors = Console(stderr=True)
+
+
+def fail(message: str) -> typer.Exit:
+    errors.print(message, style="red", markup=False)
+    return typer.Exit(1)
+
+
+@main.command()
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: Annotated[str, typer.Option(help="auto, or how many")] = "auto",
+    demo: Annotated[bool, typer.Option(help="Queue one short example run on a new home.")] = False,
+) -> None:
+    """Serve the dashboard, with a worker for each device and the predictor."""
+    from app.db import SchemaTooNew
+    from app.demo import prepare_demo
+    from app.supervisor import AlreadyServed, PortTaken, find_devices
+    from app.supervisor import serve as run_server
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s serve %(message)s")
+    settings = Settings(host=host, port=port, expect_workers=workers != "0")
+    try:
+        if demo:
+            prepare_demo(settings, console)
+        console.print(f"Trackside on [bold]http://{host}:{port}[/bold], kept in {settings.home.resolve()}")
+        run_server(settings, find_devices(workers))
+    except (AlreadyServed, PortTaken, SchemaTooNew) as error:
+        raise fail(str(error)) from None
+
+
+@main.command(hidden=True)
+def web(host: str = "127.0.0.1", port: int = 8000) -> None:
+    """The web process alone, on a database that has been migrated."""
+    import uvicorn
+
+    from app.main import create_app
+
+    app = create_app(Settings(host=host, port=port))
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+        timeout_keep_alive=30,
+        server_header=False,
+        limit_concurrency=None,
+        http="httptools",
+    )
+
+
+@main.command()
+def worker(device: Annotated[str, typer.Option(help="cpu or cuda:N")] = "cpu") -> None:
+    """A worker alone: claims queued runs and has them trained on its device."""
+    from app.worker import main as run_worker
+
+    run_worker(device, Settings())
+
+
+@main.command()
+def train(
+    preset: Annotated[str, typer.Option()],
+    dataset: Annotated[str, typer.Option()],
+    assignments: Annotated[list[str] | None, typer.Option("--set", help="field=value, as often as needed")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; made new.")] = None,
+    device: Annotated[str, typer.Option()] = "cpu",
+) -> None:
+    """Train without a server: the same trainer, a progress bar. Exits with 0 only on success."""
+    from app.train_command import train_here
+
+    try:
+        status = train_here(Settings(), preset, dataset, parse_assignments(assignments or []), out, device, console)
+    except (SpecError, DatasetError, FileExistsError) as error:
+        raise fail(str(error)) from None
+    raise typer.Exit(status)
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """`optimizer.lr=3e-4` and the like; values are read as JSON where they are JSON, else taken as text."""
+    import orjson
+
+    values: dict[str, Any] = {}
+    for item in assignments:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise fail(f"--set wants field=value, not {item!r}")
+        try:
+            values[name] = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            values[name] = text
+    return values
+
+
+@main.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="A run's id, or latest")],
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of them")],
+    top_k: Annotated[int, typer.Option(min=1, max=1000)] = 1,
+) -> None:
+    """Classify images with a trained run, without a server: CSV of file, label, probability."""
+    from app.predict_command import predict_here
+
+    try:
+        predict_here(Settings(), model, paths, top_k, sys.stdout)
+    except (LookupError, DatasetError, OSError) as error:
+        raise fail(str(error)) from None
+
+
+@main.command()
+def doctor() -> None:
+    """Say what this machine has and whether the home is in order."""
+    from app.doctor import examine
+
+    raise typer.Exit(examine(Settings(), console))
+
+
+@datasets_app.command("list")
+def list_datasets() -> None:
+    from trainer.data.format import list_records
+
+    for record in list_records(Settings().datasets):
+        console.print(
+            f"{record.name}: {record.train_count:,} train, {record.test_count:,} test, "
+            f"{len(record.classes)} classes, {record.size} px, from {record.source}",
+            markup=False,
+        )
+
+
+@datasets_app.command("add")
+def add_dataset(
+    name: str,
+    source: Annotated[str | None, typer.Option("--from", help="A folder, a zip, or torchvision:NAME")] = None,
+    size: Annotated[int | None, typer.Option(help="32, 64, 128 or 224")] = None,
+    fit: Annotated[str, typer.Option(help="crop, pad or squash")] = "crop",
+    on_unreadable: Annotated[str, typer.Option(help="refuse or skip")] = "refuse",
+) -> None:
+    """Add a data set: `shapes100` is built in; others come from a folder, a zip, or torchvision's servers."""
+    from trainer.data import source as sources
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("starting", total=None)
+
+            def progress(done: int, total: int, what: str) -> None:
+                bar.update(task, completed=done, total=total, description=what)
+
+            record = sources.add_dataset(
+                Settings().datasets,
+                name,
+                source or name,
+                size=size,
+                fit=fit,  # type: ignore[arg-type]
+                on_unreadable=on_unreadable,  # type: ignore[arg-type]
+                progress=progress,
+            )
+    except DatasetError as error:
+        for line in [error.message, *map(str, detail_lines(error.detail))]:
+            errors.print(line, style="red", markup=False)
+        raise typer.Exit(1) from None
+    console.print(
+        f"Added {record.name}: {record.train_count:,} train and {record.test_count:,} test images, "
+        f"{len(record.classes)} classes, {len(record.superclasses or ())} superclasses, "
+        f"mean {', '.join(f'{value:.5f}' for value in record.mean)}",
+        markup=False,
+    )
+
+
+def detail_lines(detail: Any) -> list[Any]:
+    if isinstance(detail, dict) and isinstance(detail.get("files"), list):
+        return [f"  {item.get('file')}: {item.get('reason')}" for item in detail["files"]]
+    return [f"  {item}" for item in detail] if isinstance(detail, list) else []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+"""What each page is given to render. Templates read these and compute nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from app.formatting import changes_text, duration, number
+from app.launch_form import FieldGroup
+from app.run_models import CheckpointPublic, LogLinePublic, RunPublic
+from app.sparkline import Sparkline, sparkline
+from app.tables import Status, Worker
+from app.tasks import TaskPublic
+from trainer.data.format import DatasetRecord
+from trainer.spec import Preset, TrainSpec, build_spec, differences, flatten, presets
+
+SAMPLES = 8
+WAITING_SHOWN = 3
+TAIL_LINES = 20
+CELLS = 100
+MOVING = (Status.STARTING, Status.RUNNING, Status.STOPPING)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run in the list. `place` is its place in the queue, from 0; `time` is left, took, or why it ended."""
+
+    run: RunPublic
+    place: int | None = None
+
+    @property
+    def spark(self) -> Sparkline:
+        return sparkline(self.run.spark, self.run.total_steps)
+
+    @property
+    def what_changed(self) -> str:
+        return changes_text(self.run.changed)
+
+    @property
+    def arrival(self) -> datetime | None:
+        return arrival(self.run)
+
+    @property
+    def time(self) -> str:
+        run = self.run
+        match run.status:
+            case Status.QUEUED:
+                return "next" if not self.place else f"behind {self.place}"
+            case Status.FAILED:
+                return failed_at(run)
+            case Status.STOPPED:
+                return f"at epoch {run.epoch}"
+            case Status.FINISHED:
+                return f"took {duration(took(run))}"
+            case _:
+                left = duration(run.eta_seconds)
+                return f"left {left}" if left else run.phase or run.status
+
+
+def arrival(run: RunPublic) -> datetime | None:
+    if run.eta_seconds is None or run.status not in MOVING:
+        return None
+    return datetime.now(UTC) + timedelta(seconds=run.eta_seconds)
+
+
+def took(run: RunPublic) -> float | None:
+    if run.started_at is None or run.finished_at is None:
+        return None
+    return (run.finished_at - run.started_at).total_seconds()
+
+
+def failed_at(run: RunPublic) -> str:
+    return f"at step {run.step:,}" if run.step else "before its first step"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A device as a track. `waiting` are the next runs that will likely come onto it."""
+
+    worker: Worker
+    run: RunPublic | None
+    waiting: tuple[RunPublic, ...]
+
+    @property
+    def arrival(self) -> datetime | None:
+        return None if self.run is None else arrival(self.run)
+
+    @property
+    def percent(self) -> str:
+        """The train's length, as an SVG attribute; a train that has just set out can still be seen."""
+        return f"{max(2.0, 100 * self.run.progress):.2f}%" if self.run else "0%"
+
+
+def lanes(workers: Sequence[Worker], active: Mapping[str, RunPublic], queue: Sequence[RunPublic]) -> tuple[Lane, ...]:
+    return tuple(
+        Lane(
+            worker,
+            active.get(worker.run or ""),
+            tuple(queue[index :: len(workers)][:WAITING_SHOWN]),
+        )
+        for index, worker in enumerate(workers)
+    )
+
+
+@dataclass(frozen=True)
+class RunsPage:
+    """`/`. `total` counts all runs, whatever the filter; `filters` are those that are set."""
+
+    lanes: tuple[Lane, ...]
+    rows: tuple[Row, ...]
+    datasets: tuple[str, ...]
+    filters: dict[str, str]
+    total: int
+    next_cursor: str | None
+    seq: int
+    section: str = "runs"
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        return tuple(Status)
+
+    @property
+    def older(self) -> str | None:
+        return None if self.next_cursor is None else self.link(cursor=self.next_cursor)
+
+    @property
+    def is_filtered(self) -> bool:
+        return any(name in self.filters for name in ("status", "dataset", "q", "tag", "group", "model"))
+
+    @property
+    def is_first_page(self) -> bool:
+        return "cursor" not in self.filters
+
+    def link(self, **changed: str | None) -> str:
+        """This page's address with other filters; the place in the list is kept only where it is named."""
+        kept = {name: value for name, value in self.filters.items() if name != "cursor"} | changed
+        query = urlencode({name: value for name, value in kept.items() if value})
+        return f"/?{query}" if query else "/"
+
+
+@dataclass(frozen=True)
+class Sample:
+    split: str
+    index: int
+    label: str
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    record: DatasetRecord
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class PresetCard:
+    """`values` are the preset's settings as the form's fields show them."""
+
+    preset: Preset
+    values: dict[str, str]
+
+
+@dataclass(frozen=True)
+class LaunchPage:
+    """`/runs/new`. `errors` are by field; `parent` is the run whose settings are filled in."""
+
+    datasets: tuple[DatasetCard, ...]
+    dataset: str
+    presets: tuple[PresetCard, ...]
+    preset: str
+    groups: tuple[FieldGroup, ...]
+    typed: Mapping[str, str]
+    errors: Mapping[str, str]
+    parent: RunPublic | None = None
+    section: str = ""
+
+    @property
+    def common(self) -> tuple[PresetCard, ...]:
+        return tuple(card for card in self.presets if self._is_common(card))
+
+    @property
+    def others(self) -> tuple[PresetCard, ...]:
+        return tuple(card for card in self.presets if not self._is_common(card))
+
+    @property
+    def other_is_chosen(self) -> bool:
+        return any(card.preset.name == self.preset for card in self.others)
+
+    @property
+    def stray_errors(self) -> dict[str, str]:
+        """Errors that no field on the page shows."""
+        shown = {item.name for group in self.groups for item in group.fields} | {
+            "dataset",
+            "preset",
+            "name",
+            "expectation",
+        }
+        return {name: text for name, text in self.errors.items() if name not in shown}
+
+    def _is_common(self, card: PresetCard) -> bool:
+        return card.preset.name in ("baseline-cnn", "baseline-cnn-regularised", "baseline-mlp", "baseline-cnn-lr1e-4")
+
+
+@dataclass(frozen=True)
+class Difference:
+    field: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """`/runs/{id}`. `tail` are the last log lines of a failed run; the tab decides which of the rest is filled."""
+
+    run: RunPublic
+    tab: str
+    classes: int | None
+    tail: tuple[LogLinePublic, ...] = ()
+    lines: tuple[LogLinePublic, ...] = ()
+    checkpoints: tuple[CheckpointPublic, ...] = ()
+    settings: tuple[tuple[str, Any], ...] = ()
+    from_preset: tuple[Difference, ...] = ()
+    command: str = ""
+    section: str = "runs"
+    tabs: tuple[tuple[str, str], ...] = field(
+        default=(("curves", "Curves"), ("log", "Log"), ("setup", "Setup & files")), init=False
+    )
+
+    @property
+    def title(self) -> str:
+        best = "" if self.run.best_acc is None else f"{100 * self.run.best_acc:.1f} · "
+        done = f"{100 * self.run.progress:.0f}% · " if self.run.status in MOVING else ""
+        return f"{done}{best}{self.run.name}"
+
+    @property
+    def arrival(self) -> datetime | None:
+        return arrival(self.run)
+
+    @property
+    def took(self) -> str:
+        return duration(took(self.run))
+
+    @property
+    def changed_fields(self) -> frozenset[str]:
+        return frozenset(item.field for item in self.from_preset)
+
+    @property
+    def failed_at(self) -> str:
+        return failed_at(self.run)
+
+    @property
+    def now_loss(self) -> str:
+        value = self.run.summary.get("val/loss")
+        if not isinstance(value, int | float):
+            seen = [item for item in self.run.spark.get("val", []) if item is not None]
+            value = seen[-1] if seen else None
+        return "" if value is None else f"{value:.2f}"
+
+
+def setup_of(run: RunPublic) -> tuple[tuple[tuple[str, Any], ...], tuple[Difference, ...], str]:
+    """The settings, what differs from the preset, and the command that trains the same again."""
+    spec = TrainSpec.model_validate(run.spec)
+    settings = tuple(flatten(spec).items())
+    if spec.preset not in presets():
+        return settings, (), ""
+    changed = differences(spec, build_spec(run.dataset, spec.preset))
+    words = [f"trackside train --preset {spec.preset} --dataset {run.dataset}"]
+    words += [f"--set {name}={_as_argument(value)}" for name, (_, value) in changed.items()]
+    return settings, tuple(Difference(name, old, new) for name, (old, new) in changed.items()), " ".join(words)
+
+
+def _as_argument(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"'[{', '.join(map(str, value))}]'"
+    return "null" if value is None else number(value)
+
+
+@dataclass(frozen=True)
+class DatasetsPage:
+    """`/datasets`. `tasks` are imports that are not done, or failed lately."""
+
+    cards: tuple[DatasetCard, ...]
+    tasks: tuple[TaskPublic, ...]
+    sources: tuple[str, ...]
+    section: str = "datasets"
+
+
+@dataclass(frozen=True)
+class ClassBar:
+    """`width` is the class's share of the largest class, as an SVG attribute."""
+
+    index: int
+    label: str
+    count: int
+    width: str
+
+
+@dataclass(frozen=True)
+class DatasetPage:
+    """`/datasets/{name}`: a page of CELLS images. `chosen` is the class that is shown, if only one is."""
+
+    record: DatasetRecord
+    split: str
+    chosen: int | None
+    cells: tuple[Sample, ...]
+    bars: tuple[ClassBar, ...]
+    page: int
+    pages: int
+    total: int
+    section: str = "datasets"
+
+    def link(self, **changed: Any) -> str:
+        query = {"split": self.split, "class": self.chosen, "page": None} | changed
+        return f"/datasets/{self.record.name}?" + urlencode({k: v for k, v in query.items() if v is not None})
+
+
+@dataclass(frozen=True)
+class PredictPage:
+    """`/predict`. `model` is the chosen run; `samples` are test images of its data set."""
+
+    models: tuple[RunPublic, ...]
+    model: RunPublic | None
+    record: DatasetRecord | None
+    samples: tuple[Sample, ...]
+    origin: str
+    section: str = "predict"

@@ -1,0 +1,154 @@
+"""The one place that knows which database this is: engine, transactions, migrations, change hints."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlmodel import Session
+
+from trainer.events import nonfinite_name
+
+BUSY_SECONDS = 30
+
+
+class SchemaTooNew(RuntimeError):
+    """The database was written by a newer Trackside."""
+
+
+class Database:
+    """Owns the engine; `read()` and `write()` are the only ways to a session."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(url) if self.is_sqlite else create_engine(url, pool_pre_ping=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self, *, durable: bool = True) -> Iterator[Session]:
+        """One transaction that holds SQLite's write lock from its start, so that no read in it grows stale.
+
+        `durable=False` spares the fsync for what the event files can restore.
+        """
+        with Session(self.engine, expire_on_commit=False) as session:
+            if self.is_sqlite:
+                connection = session.connection()
+                raw: Any = connection.connection.driver_connection
+                raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield session
+            session.commit()
+
+    def migrate(self) -> None:
+        """Bring the schema to this version. Raises SchemaTooNew."""
+        config = _alembic(self.url)
+        script = ScriptDirectory.from_config(config)
+        with self.engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+        if current == script.get_current_head():
+            return
+        if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
+            raise SchemaTooNew(
+                f"The database at {self.url} has schema {current}, which this version of Trackside does not know. "
+                "Upgrade Trackside, or point TRACKSIDE_HOME elsewhere."
+            )
+        command.upgrade(config, "head")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def upsert_points(
+    session: Session,
+    series: int,
+    steps: npt.NDArray[np.int64],
+    values: npt.NDArray[np.float64],
+    times: npt.NDArray[np.float64],
+) -> None:
+    """Write points of one series; a step that is there already gets the new value."""
+    if not len(steps):
+        return
+    rows = [
+        (
+            series,
+            step,
+            value if math.isfinite(value) else None,
+            None if math.isfinite(value) else nonfinite_name(value),
+            t,
+        )
+        for step, value, t in zip(steps.tolist(), values.tolist(), times.tolist(), strict=True)
+    ]
+    connection = session.connection()
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    connection.exec_driver_sql(
+        f"INSERT INTO point (series, step, value, kind, time) VALUES ({', '.join([mark] * 5)}) "
+        "ON CONFLICT (series, step) DO UPDATE SET value=excluded.value, kind=excluded.kind, time=excluded.time",
+        rows,
+    )
+
+
+class ChangeHint:
+    """Says cheaply whether anybody may have committed since the last call (5 µs on SQLite).
+
+    Other databases have no such counter: there the answer is always yes, and the caller's own query decides.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._raw: sqlite3.Connection | None = None
+        self._version = -1
+        if database.is_sqlite:
+            path = make_url(database.url).database
+            self._raw = sqlite3.connect(str(path), check_same_thread=False, isolation_level=None)
+
+    def changed(self) -> bool:
+        if self._raw is None:
+            return True
+        version = self._raw.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._version:
+            return False
+        self._version = version
+        return True
+
+    def close(self) -> None:
+        if self._raw is not None:
+            self._raw.close()
+
+
+def _sqlite_engine(url: str) -> Engine:
+    path = make_url(url).database
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False, "isolation_level": None}
+    )
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA temp_store=MEMORY")
+
+    return engine
+
+
+def _alembic(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    return config

@@ -1,0 +1,36 @@
+"""A new home gets the built-in data set and one short example run, behind anything that a person launches."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from app.db import Database
+from app.run_models import NewRun
+from app.runs import Runs
+from app.settings import Settings
+from trainer.data.format import list_records
+from trainer.data.source import BUILT_IN, add_dataset
+
+STEPS = 1000
+PRIORITY = -100
+
+
+def prepare_demo(settings: Settings, console: Console) -> None:
+    if BUILT_IN not in {record.name for record in list_records(settings.datasets)}:
+        with console.status(f"Drawing the built-in data set {BUILT_IN} (60,000 images, 185 MB)…"):
+            add_dataset(settings.datasets, BUILT_IN, BUILT_IN)
+    database = Database(settings.url)
+    database.migrate()
+    runs = Runs(database, settings)
+    if runs.count() == 0:
+        runs.create(
+            NewRun(
+                dataset=BUILT_IN,
+                preset="baseline-cnn",
+                name="example",
+                tags=["example"],
+                overrides={"max_steps": STEPS},
+                priority=PRIORITY,
+            )
+        )
+    database.close()

@@ -1,0 +1,31 @@
+"""What route handlers ask for by type."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from app.datasets import Datasets
+from app.live import Feed
+from app.metrics import Metrics
+from app.predict import PredictorClient
+from app.runs import Runs
+from app.settings import Settings
+from app.tasks import Tasks
+
+
+def _state(name: str) -> Any:
+    async def get(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(get)
+
+
+SettingsDep = Annotated[Settings, _state("settings")]
+RunsDep = Annotated[Runs, _state("runs")]
+MetricsDep = Annotated[Metrics, _state("metrics")]
+DatasetsDep = Annotated[Datasets, _state("datasets")]
+TasksDep = Annotated[Tasks, _state("tasks")]
+FeedDep = Annotated[Feed, _state("feed")]
+PredictorDep = Annotated[PredictorClient, _state("predictor")]

@@ -1,0 +1,146 @@
+"""How numbers, times and settings read on a page. static/js/lib/format.js says the same in the browser."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+Z95 = 1.959964
+
+SHORT_NAMES = {
+    "optimizer.lr": "lr",
+    "optimizer.name": "optimiser",
+    "optimizer.weight_decay": "wd",
+    "optimizer.momentum": "momentum",
+    "model.name": "model",
+    "schedule.name": "schedule",
+    "schedule.warmup_epochs": "warm-up",
+    "batch_size": "batch",
+    "label_smoothing": "smoothing",
+    "overfit_one_batch": "one batch",
+    "val_fraction": "validation share",
+}
+
+
+def install(environment: Environment) -> None:
+    environment.filters |= {
+        "duration": duration,
+        "number": number,
+        "percent": percent,
+        "size": size,
+        "count": count,
+        "setting": setting,
+        "field_name": field_name,
+        "changes": changes_text,
+        "clock": clock,
+        "moment": moment,
+    }
+    environment.globals["half_width"] = half_width
+    environment.trim_blocks = True
+    environment.lstrip_blocks = True
+
+
+def duration(seconds: float | None) -> str:
+    """12 s · 3:41 · 1 h 12 · 2 d 3 h"""
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    minutes = round(whole / 60)
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d}"
+    hours = round(minutes / 60)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def number(value: Any) -> str:
+    """3e-4 below a hundredth and from a million on, else up to six figures."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) and abs(value) < 10**15:
+        return str(value)
+    if not math.isfinite(value):
+        return str(value)
+    if value != 0 and (abs(value) < 0.01 or abs(value) >= 1e6):
+        mantissa, exponent = f"{value:.5e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return f"{value:.6g}"
+
+
+def percent(fraction: float | None, digits: int = 1) -> str:
+    return "" if fraction is None else f"{100 * fraction:.{digits}f}"
+
+
+def half_width(fraction: float | None, trials: int | None) -> str:
+    """Half of the 95% Wilson interval of a share of `trials`, in per cent."""
+    if fraction is None or not trials:
+        return ""
+    z2 = Z95 * Z95
+    half = Z95 * math.sqrt(fraction * (1 - fraction) / trials + z2 / (4 * trials * trials)) / (1 + z2 / trials)
+    return f"{100 * half:.1f}"
+
+
+def size(octets: int) -> str:
+    value = float(octets)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def setting(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "usual"
+    return number(value)
+
+
+def field_name(field: str) -> str:
+    return SHORT_NAMES.get(field, field.rsplit(".", 1)[-1].replace("_", " "))
+
+
+def changes_text(changed: Iterable[Mapping[str, Any]]) -> str:
+    """lr 1e-3 → 1e-4 · +flip · wd 0 → 5e-4"""
+    return " · ".join(_change(item) for item in changed)
+
+
+def _change(item: Mapping[str, Any]) -> str:
+    name = field_name(item["field"])
+    if isinstance(item["to"], bool):
+        return f"{'+' if item['to'] else '−'}{name}"
+    return f"{name} {setting(item['from'])} → {setting(item['to'])}"
+
+
+def clock(when: datetime | float | None) -> Markup | str:
+    """A clock time in UTC, which the browser puts into its own zone."""
+    return _time_element(when, "clock", "%H:%M")
+
+
+def moment(when: datetime | float | None) -> Markup | str:
+    return _time_element(when, "moment", "%Y-%m-%d %H:%M UTC")
+
+
+def _time_element(when: datetime | float | None, kind: str, pattern: str) -> Markup | str:
+    if when is None:
+        return ""
+    if not isinstance(when, datetime):
+        when = datetime.fromtimestamp(when, UTC)
+    return Markup('<time datetime="{}" data-time="{}">{}</time>').format(
+        when.isoformat(), kind, when.astimezone(UTC).strftime(pattern)
+    )

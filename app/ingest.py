@@ -1,0 +1,198 @@
+"""From event files to rows, exactly once: what is read and how far it was read are committed together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete
+from sqlmodel import Session, col, select
+
+from app.changes import publish
+from app.metrics import Points, SeriesWriter, encode
+from app.run_models import public
+from app.tables import Checkpoint, Finding, Job, LogLine, Run, Status
+from app.transitions import guarded_update, move
+from trainer.events import NONFINITE, Event, attempts, read_from
+
+LIVE_POINTS = 2000
+SPARK_POINTS = 48
+
+
+@dataclass
+class Batch:
+    """What a block of events comes to."""
+
+    points: dict[str, list[tuple[int, float, float]]] = field(default_factory=lambda: defaultdict(list))
+    fields: dict[str, Any] = field(default_factory=dict)
+    end: Event | None = None
+    rewind: bool = False
+
+
+def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
+    """Write the events that `run`'s files hold past its offset; call until `is_behind` says no.
+
+    Runs in the caller's transaction, guarded by the run's claim (LostClaim). Gives the `end` event of the run's newest
+    attempt when it was in this block.
+    """
+    attempt, offset = position(run, run_dir)
+    path = run_dir / "events" / f"{attempt}.jsonl"
+    events, offset = read_from(path, offset) if path.exists() else ([], offset)
+    batch = Batch()
+    writer = SeriesWriter(session, run.key or 0)
+    for event in events:
+        _apply(session, run, writer, batch, event, attempt)
+    _flush_points(session, run, writer, batch)
+    batch.fields |= {"tail_attempt": attempt, "tail_offset": offset}
+    status = batch.fields.pop("status", None)
+    if status is not None and run.status == Status.STARTING:
+        move(session, run, status, **batch.fields)
+    else:
+        guarded_update(session, run, **batch.fields)
+    if events:
+        publish(session, run.id, "status", public(run).live())
+    return batch.end if attempt == run.attempt else None
+
+
+def position(run: Job, run_dir: Path) -> tuple[int, int]:
+    """Where to read on: the file that was being read until it is drained and a newer one exists."""
+    known = attempts(run_dir)
+    attempt, offset = run.tail_attempt, run.tail_offset
+    path = run_dir / "events" / f"{attempt}.jsonl"
+    drained = attempt not in known or not _has_line(path, offset)
+    newer = [number for number in known if number > attempt]
+    return (newer[0], 0) if drained and newer else (attempt, offset)
+
+
+def is_behind(run: Job, run_dir: Path) -> bool:
+    """Whether a whole line waits to be read."""
+    attempt, offset = position(run, run_dir)
+    return _has_line(run_dir / "events" / f"{attempt}.jsonl", offset)
+
+
+def _has_line(path: Path, offset: int) -> bool:
+    try:
+        if path.stat().st_size <= offset:
+            return False
+        with path.open("rb") as file:
+            file.seek(offset)
+            return b"\n" in file.read(1 << 16) or b"\n" in file.read()
+    except FileNotFoundError:
+        return False
+
+
+def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event: Event, attempt: int) -> None:
+    match event["e"]:
+        case "metrics":
+            step, time = event["step"], event["t"]
+            for name, value in event["v"].items():
+                batch.points[name].append((step, NONFINITE[value] if isinstance(value, str) else value, time))
+            batch.fields["step"] = max(step, batch.fields.get("step", 0))
+            _summarise(run, batch, step, event["v"])
+        case "start":
+            _flush_points(session, run, writer, batch)
+            _start(session, run, writer, batch, event)
+        case "phase":
+            batch.fields["phase"] = event["phase"]
+            if event["phase"] == "training" or event["phase"] == "testing":
+                batch.fields["status"] = Status.RUNNING
+        case "epoch":
+            batch.fields["epoch"] = event["epoch"]
+        case "checkpoint":
+            _checkpoint(session, run, event)
+        case "pruned":
+            session.exec(
+                delete(Checkpoint).where(col(Checkpoint.run) == run.key, col(Checkpoint.step).in_(event["steps"]))
+            )
+        case "finding":
+            values = {name: event[name] for name in ("step", "kind", "level", "message")}
+            session.add(Finding(run=run.key or 0, time=event["t"], evidence=event.get("evidence", {}), **values))
+            publish(session, run.id, "finding", {"run": run.id, **values})
+        case "log":
+            line = LogLine(run=run.key or 0, attempt=attempt, time=event["t"], line=event["line"])
+            session.add(line)
+            session.flush()
+            publish(session, run.id, "log", {"run": run.id, "lines": [line.model_dump(exclude={"run"})]})
+        case "end":
+            batch.end = event
+            if event.get("summary"):
+                batch.fields["summary"] = {**run.summary, **event["summary"]}
+
+
+def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event: Event) -> None:
+    step = event["from_step"]
+    if writer.trim(step):
+        session.exec(delete(Finding).where(col(Finding.run) == run.key, col(Finding.step) > step))
+        publish(session, run.id, "rewind", {"run": run.id, "step": step})
+    # What the directory no longer holds, or will write again.
+    session.exec(delete(Checkpoint).where(col(Checkpoint.run) == run.key, col(Checkpoint.step) > step))
+    spark = {key: [v for v, s in zip(run.spark.get(key, []), run.spark.get("step", []), strict=True) if s <= step]
+             for key in ("train", "val", "step")} if run.spark else {}  # fmt: skip
+    best: dict[str, Any] = {}
+    if run.best_step is not None and run.best_step > step:
+        known = session.exec(
+            select(Checkpoint).where(Checkpoint.run == run.key, Checkpoint.best).order_by(col(Checkpoint.step).desc())
+        ).first()
+        best = {"best_acc": None, "best_step": None, "best_epoch": None}
+        if known is not None:
+            best = {"best_acc": known.metrics.get("val/acc"), "best_step": known.step, "best_epoch": known.epoch}
+    batch.fields |= {
+        "step": step,
+        "epoch": step // event["steps_per_epoch"],
+        "epochs": event["epochs"],
+        "total_steps": event["total_steps"],
+        "steps_per_epoch": event["steps_per_epoch"],
+        "val_count": event["val_count"],
+        "device": event["device"],
+        "spark": spark,
+        **best,
+    }
+
+
+def _summarise(run: Run, batch: Batch, step: int, values: dict[str, Any]) -> None:
+    """Keep what the list of runs shows: speed, best validation, and a sparkline of at most a few dozen points."""
+    if "throughput" in values:
+        before = batch.fields.get("throughput", run.throughput)
+        now = values["throughput"]
+        batch.fields["throughput"] = now if before is None else 0.8 * before + 0.2 * now
+    acc = values.get("val/acc")
+    best = batch.fields.get("best_acc", run.best_acc)
+    if isinstance(acc, float | int) and (best is None or acc > best):
+        per_epoch = batch.fields.get("steps_per_epoch", run.steps_per_epoch) or 1
+        batch.fields |= {"best_acc": acc, "best_step": step, "best_epoch": step // per_epoch}
+    spark = batch.fields.get("spark") or {key: list(run.spark.get(key, [])) for key in ("step", "train", "val")}
+    spark = {key: spark.get(key, []) for key in ("step", "train", "val")}
+    total = batch.fields.get("total_steps", run.total_steps) or 1
+    stride = max(1, total // SPARK_POINTS)
+    train, val = values.get("train/loss"), values.get("val/loss")
+    if spark["step"] and spark["step"][-1] == step:
+        if isinstance(val, float):
+            spark["val"][-1] = val
+    elif isinstance(train, float) and (not spark["step"] or step - spark["step"][-1] >= stride or step == total):
+        for key, value in (("step", step), ("train", train), ("val", None)):
+            spark[key].append(value)
+    elif isinstance(val, float) and spark["step"] and spark["val"][-1] is None:
+        spark["val"][-1] = val
+    batch.fields["spark"] = spark
+
+
+def _flush_points(session: Session, run: Run, writer: SeriesWriter, batch: Batch) -> None:
+    arrays = {name: Points.of(rows) for name, rows in batch.points.items()}
+    batch.points.clear()
+    for name, points in arrays.items():
+        writer.add(name, points)
+    if not arrays:
+        return
+    if sum(map(len, arrays.values())) > LIVE_POINTS:
+        publish(session, run.id, "resync", {"run": run.id})  # a viewer fetches a long backlog faster than we tell it
+    else:
+        publish(session, run.id, "metrics", {"run": run.id, "series": {k: encode(v) for k, v in arrays.items()}})
+
+
+def _checkpoint(session: Session, run: Run, event: Event) -> None:
+    session.exec(delete(Checkpoint).where(col(Checkpoint.run) == run.key, col(Checkpoint.step) == event["step"]))
+    values = {name: event[name] for name in ("step", "epoch", "sha256", "size", "metrics", "best")}
+    session.add(Checkpoint(run=run.key or 0, **values))
+    publish(session, run.id, "checkpoint", {"run": run.id, **{k: values[k] for k in ("step", "epoch", "best")}})

@@ -1,0 +1,150 @@
+"""The launch form: one field for each setting of a TrainSpec, and how its text becomes overrides.
+
+An empty field takes the preset's value, so that what is filled in is what was changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from app.formatting import setting
+from trainer.spec import TrainSpec, build_spec, differences, flatten, presets
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_WHOLE = re.compile(r"[+-]?\d{1,19}")
+
+LABELS = {
+    "epochs": "Epochs",
+    "optimizer.lr": "Learning rate",
+    "batch_size": "Batch size",
+    "seed": "Seed",
+    "optimizer.name": "Optimiser",
+    "optimizer.weight_decay": "Weight decay",
+    "optimizer.momentum": "Momentum",
+    "optimizer.nesterov": "Nesterov",
+    "schedule.name": "Schedule",
+    "schedule.warmup_epochs": "Warm-up epochs",
+    "augment.crop": "Random crop, px",
+    "augment.flip": "Random flip",
+    "model.name": "Network",
+    "model.widths": "Widths",
+    "model.dropout": "Dropout",
+    "model.final_relu": "Final ReLU",
+    "val_fraction": "Validation share",
+    "log_every": "Log every, steps",
+    "checkpoint_minutes": "Checkpoint minutes",
+    "max_steps": "Most steps",
+}
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Settings": ("epochs", "optimizer.lr", "batch_size", "seed"),
+    "Optimiser and schedule": (
+        "optimizer.name", "optimizer.weight_decay", "optimizer.momentum", "optimizer.nesterov",
+        "schedule.name", "schedule.warmup_epochs",
+    ),
+    "Augmentation": ("augment.crop", "augment.flip"),
+    "Network and loss": (
+        "model.name", "model.widths", "model.dropout", "model.final_relu", "loss", "label_smoothing", "target",
+    ),
+}  # fmt: skip
+REST = "Limits, precision, logging"
+
+
+@dataclass(frozen=True)
+class SettingField:
+    """One row of the form. `value` is what was typed, `placeholder` the preset's value; `kind` picks the control."""
+
+    name: str
+    label: str
+    why: str
+    kind: Literal["number", "choice", "text"]
+    choices: tuple[tuple[str, str], ...] = ()
+    value: str = ""
+    placeholder: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class FieldGroup:
+    title: str
+    fields: tuple[SettingField, ...]
+
+    @property
+    def touched(self) -> bool:
+        return any(field.value or field.error for field in self.fields)
+
+
+def setting_groups(
+    dataset: str, preset: str, typed: Mapping[str, str], errors: Mapping[str, str]
+) -> tuple[FieldGroup, ...]:
+    """Every setting, grouped; `preset` must exist."""
+    usual = preset_values(dataset, preset)
+    fields = {
+        field.name: replace(
+            field,
+            value=typed.get(field.name, ""),
+            placeholder=usual[field.name],
+            error=errors.get(field.name, ""),
+        )
+        for field in _fields(TrainSpec)
+    }
+    groups = [FieldGroup(title, tuple(fields.pop(name) for name in names)) for title, names in GROUPS.items()]
+    return (*groups, FieldGroup(REST, tuple(fields.values())))
+
+
+def preset_values(dataset: str, preset: str) -> dict[str, str]:
+    return {name: setting(value) for name, value in flatten(build_spec(dataset, preset)).items()}
+
+
+def typed_from(spec: TrainSpec) -> dict[str, str]:
+    """The texts that turn the spec's preset into the spec."""
+    base = build_spec(spec.dataset.name, spec.preset or next(iter(presets())))
+    return {name: _as_typed(value) for name, (_, value) in differences(spec, base).items()}
+
+
+def parse_overrides(typed: Mapping[str, str]) -> dict[str, Any]:
+    return {name: _parse(name, text.strip()) for name, text in typed.items() if text.strip()}
+
+
+def _as_typed(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else setting(value)
+
+
+def _parse(name: str, text: str) -> Any:
+    """Text that is no number stays text: the spec's own validation says what is wrong with it."""
+    if text in ("true", "false"):
+        return text == "true"
+    if name == "model.widths" and all(_WHOLE.fullmatch(part.strip()) for part in text.split(",")):
+        return [int(part) for part in text.split(",")]
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    return float(text) if _NUMBER.fullmatch(text) else text
+
+
+def _fields(part: type[BaseModel], prefix: str = "") -> Iterator[SettingField]:
+    for name, info in part.model_fields.items():
+        if not prefix and name in ("dataset", "preset"):
+            continue
+        nested = info.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            yield from _fields(nested, f"{name}.")
+        else:
+            yield _field(prefix + name, info)
+
+
+def _field(name: str, info: FieldInfo) -> SettingField:
+    label = LABELS.get(name, name.rsplit(".", 1)[-1].replace("_", " ").capitalize())
+    choices: tuple[tuple[str, str], ...] = ()
+    kind: Literal["number", "choice", "text"] = "number"
+    if info.annotation is bool:
+        kind, choices = "choice", (("true", "yes"), ("false", "no"))
+    elif get_origin(info.annotation) is Literal:
+        kind, choices = "choice", tuple((word, word.replace("_", "-")) for word in get_args(info.annotation))
+    elif name == "model.widths":
+        kind = "text"
+    return SettingField(name, label, info.description or "", kind, choices)

@@ -1,0 +1,161 @@
+"""The live feed: new rows are read once, encoded once, and the same bytes go to every viewer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from sqlmodel import col, select
+
+from app.changes import current_seq
+from app.db import ChangeHint, Database
+from app.errors import ApiError
+from app.tables import Change
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.02
+HEARTBEAT_SECONDS = 15.0
+QUEUE_EVENTS = 500
+REPLAY_EVENTS = 5_000
+RESYNC = b"event: resync\ndata: {}\n\n"
+HEARTBEAT = b": still here\n\n"
+
+
+@dataclass(frozen=True)
+class Message:
+    seq: int
+    run: str
+    kind: str
+    data: bytes
+
+
+@dataclass(eq=False)
+class Viewer:
+    """Wants events of `runs` (all if empty) of `kinds` (all if empty), past `after`."""
+
+    runs: frozenset[str]
+    kinds: frozenset[str]
+    after: int
+    queue: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(QUEUE_EVENTS))
+
+    def wants(self, message: Message) -> bool:
+        return (
+            message.seq > self.after
+            and (not self.runs or message.run in self.runs)
+            and (not self.kinds or message.kind in self.kinds or message.kind == "resync")
+        )
+
+    def push(self, message: Message) -> None:
+        """A viewer too slow to read is told to fetch afresh: nothing piles up for it."""
+        if self.queue.full():
+            while not self.queue.empty():
+                self.queue.get_nowait()
+            self.queue.put_nowait(b"id: %d\n" % message.seq + RESYNC)
+        self.queue.put_nowait(message.data)
+
+
+class Feed:
+    def __init__(self, database: Database, max_streams: int) -> None:
+        self.database = database
+        self.max_streams = max_streams
+        self._viewers: set[Viewer] = set()
+        self._cursor = 0
+        self._task: asyncio.Task[None] | None = None
+        self.closing = asyncio.Event()
+
+    async def start(self) -> None:
+        with self.database.read() as session:
+            self._cursor = current_seq(session)
+        self._task = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        self.closing.set()
+        for viewer in self._viewers:
+            if viewer.queue.full():
+                viewer.queue.get_nowait()
+            viewer.queue.put_nowait(b"")
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def streams(self) -> int:
+        return len(self._viewers)
+
+    def subscribe(self, runs: frozenset[str], kinds: frozenset[str], after: int | None) -> AsyncIterator[bytes]:
+        """A stream of SSE frames: first what was missed since `after`, then what comes. Raises ApiError 503."""
+        if len(self._viewers) >= self.max_streams:
+            raise ApiError(503, "too_many_streams", "Too many live streams are open.", headers={"Retry-After": "5"})
+        viewer = Viewer(runs, kinds, self._cursor if after is None else min(after, self._cursor))
+        # What lies between `after` and the cursor is replayed here; what comes later is pushed. Nothing falls between,
+        # since both happen on the event loop without a pause.
+        missed = self._replay(viewer)
+        viewer.after = self._cursor
+        self._viewers.add(viewer)
+        return self._stream(viewer, missed)
+
+    def _replay(self, viewer: Viewer) -> list[bytes]:
+        if viewer.after >= self._cursor:
+            return []
+        messages = self._read(viewer.after, self._cursor)
+        if messages is None:
+            return [b"id: %d\n" % self._cursor + RESYNC]
+        return [message.data for message in messages if viewer.wants(message)]
+
+    async def _stream(self, viewer: Viewer, missed: list[bytes]) -> AsyncIterator[bytes]:
+        try:
+            yield b"retry: 500\n\n" + b"".join(missed)
+            while not self.closing.is_set():
+                try:
+                    frame = await asyncio.wait_for(viewer.queue.get(), HEARTBEAT_SECONDS)
+                except TimeoutError:
+                    yield HEARTBEAT
+                    continue
+                frames = [frame]
+                while not viewer.queue.empty():
+                    frames.append(viewer.queue.get_nowait())
+                yield b"".join(frames)
+        finally:
+            self._viewers.discard(viewer)
+
+    async def _watch(self) -> None:
+        hint = ChangeHint(self.database)
+        try:
+            while True:
+                try:
+                    if hint.changed():
+                        self._publish()
+                except Exception:  # a locked or vanished database must not end the feed
+                    log.exception("the live feed could not read")
+                    await asyncio.sleep(1)
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            hint.close()
+
+    def _publish(self) -> None:
+        messages = self._read(self._cursor, None) or []
+        for message in messages:
+            for viewer in self._viewers:
+                if viewer.wants(message):
+                    viewer.push(message)
+            self._cursor = message.seq
+
+    def _read(self, after: int, until: int | None) -> list[Message] | None:
+        """The changes past `after`; None if that is too far back to be told one by one."""
+        statement = select(Change).where(col(Change.seq) > after).order_by(col(Change.seq)).limit(REPLAY_EVENTS + 1)
+        if until is not None:
+            statement = statement.where(col(Change.seq) <= until)
+        with self.database.read() as session:
+            rows = session.exec(statement).all()
+        pruned = bool(rows) and until is not None and (rows[0].seq or 0) > after + 1
+        if until is not None and (len(rows) > REPLAY_EVENTS or pruned):
+            return None
+        return [encode(row) for row in rows]
+
+
+def encode(row: Change) -> Message:
+    data = f"id: {row.seq}\nevent: {row.kind}\ndata: {row.payload}\n\n".encode()
+    return Message(row.seq or 0, row.run, row.kind, data)

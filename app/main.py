@@ -1,0 +1,62 @@
+"""The web process: `create_app(settings)` puts the parts together. It never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+
+from app import errors, formatting
+from app.datasets import Datasets
+from app.db import Database
+from app.live import Feed
+from app.metrics import Metrics
+from app.predict import PredictorClient
+from app.routes import datasets, events, health, pages, predict, presets, runs, tasks
+from app.runs import Runs
+from app.security import Guard
+from app.settings import Settings
+from app.tasks import Tasks
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application on a database that has been migrated already."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await feed.start()
+        yield
+        await feed.stop()
+        await client.close()
+        database.close()
+
+    app = FastAPI(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None)
+    database = Database(settings.url)
+    feed = Feed(database, settings.max_streams)
+    client = PredictorClient(settings)
+    app.state.settings = settings
+    app.state.database = database
+    app.state.feed = feed
+    app.state.predictor = client
+    app.state.runs = Runs(database, settings)
+    app.state.metrics = Metrics(database)
+    app.state.datasets = Datasets(settings.datasets)
+    app.state.tasks = Tasks(database, settings)
+    app.state.templates = Jinja2Templates(asset_folder("templates"))
+    formatting.install(app.state.templates.env)
+    errors.install(app)
+    app.add_middleware(Guard, settings=settings)
+    for module in (runs, events, datasets, tasks, predict, presets, health, pages):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=asset_folder("static")), name="static")
+    return app
+
+
+def asset_folder(name: str) -> Path:
+    """Beside the packages in a checkout, inside of `app` in an installed wheel."""
+    inside = Path(__file__).parent / name
+    return inside if inside.is_dir() else Path(__file__).parent.parent / name

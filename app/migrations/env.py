@@ -1,0 +1,13 @@
+"""Alembic's entry: runs migrations against the URL that app.db passes in."""
+
+from alembic import context
+from sqlalchemy import create_engine
+from sqlmodel import SQLModel
+
+import app.tables  # noqa: F401  (fills the metadata)
+
+engine = create_engine(context.config.attributes["url"])
+with engine.begin() as connection:
+    context.configure(connection=connection, target_metadata=SQLModel.metadata, render_as_batch=True)
+    context.run_migrations()
+engine.dispose()

@@ -1,0 +1,180 @@
+"""The inference thread: takes all that waits for one model, up to a batch, and keeps the last few models warm."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trainer.checkpoint import CheckpointDamaged
+from trainer.data.format import DatasetRecord, Images
+from trainer.infer import (
+    BATCH,
+    Classifier,
+    NoCheckpoint,
+    Prediction,
+    candidates,
+    load_best,
+    load_classifier,
+    run_record,
+)
+from trainer.rundir import read_spec
+from trainer.spec import TrainSpec
+
+WARM_MODELS = 4
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One image's predictions and where its milliseconds went."""
+
+    step: int
+    epoch: int
+    sha256: str
+    predictions: list[Prediction]
+    queue: float
+    load: float
+    run: float
+
+
+@dataclass
+class _Waiting:
+    run: str
+    image: Images
+    top_k: int
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Outcome]
+    since: float = field(default_factory=time.perf_counter)
+
+
+class Models:
+    """Classifiers by run, the least recently used dropped. Used by one thread only."""
+
+    def __init__(self, runs: Path, datasets: Path, device: torch.device) -> None:
+        self._runs = runs
+        self._device = device
+        self._warm: OrderedDict[str, tuple[int, Classifier]] = OrderedDict()
+        self.target: Callable[[str], tuple[TrainSpec, DatasetRecord]] = lru_cache(64)(
+            lambda run: _target(runs, datasets, run)
+        )
+
+    def get(self, run: str) -> Classifier:
+        """The run's best checkpoint. Raises NoCheckpoint."""
+        changed = _changed_at(self._runs / run / "checkpoints")
+        warm = self._warm.pop(run, None)
+        if warm is None or warm[0] != changed:
+            warm = (changed, self._load(run, warm[1] if warm else None))
+        self._warm[run] = warm
+        while len(self._warm) > WARM_MODELS:
+            self._warm.popitem(last=False)
+        return warm[1]
+
+    def _load(self, run: str, before: Classifier | None) -> Classifier:
+        folder, (spec, record) = self._runs / run, self.target(run)
+        best = next(iter(candidates(folder)), None)
+        if best is None:
+            raise NoCheckpoint("This run has no checkpoint to predict with yet.")
+        if before is not None and before.sha256 == best.sha256:
+            return before
+        try:
+            return load_classifier(folder, best, spec, record, self._device)
+        except CheckpointDamaged:
+            return load_best(folder, spec, record, self._device)
+
+
+def _target(runs: Path, datasets: Path, run: str) -> tuple[TrainSpec, DatasetRecord]:
+    spec = read_spec(runs / run)
+    return spec, run_record(datasets, runs / run, spec)
+
+
+def _changed_at(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except FileNotFoundError:
+        raise NoCheckpoint("This run has no checkpoint to predict with yet.") from None
+
+
+class Batches:
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._waiting: deque[_Waiting] = deque()
+        self._arrived = threading.Condition()
+        threading.Thread(target=self._work, name="inference", daemon=True).start()
+
+    def submit(self, run: str, image: Images, top_k: int) -> asyncio.Future[Outcome]:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(run, image, top_k, loop, loop.create_future())
+        with self._arrived:
+            self._waiting.append(waiting)
+            self._arrived.notify()
+        return waiting.future
+
+    def _work(self) -> None:
+        # Half the cores: training goes on meanwhile, and threads that wait would spin in its way. OpenMP keeps
+        # this number for each thread, so it is this one that must say it.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+        while True:
+            batch = self._take()
+            try:
+                outcomes = self._run(batch)
+            except Exception as error:  # the edge of the thread: those who asked get to know
+                if not isinstance(error, NoCheckpoint):
+                    log.exception("a prediction failed")
+                batch[0].loop.call_soon_threadsafe(_refuse, batch, error)
+            else:
+                batch[0].loop.call_soon_threadsafe(_deliver, batch, outcomes)
+
+    def _take(self) -> list[_Waiting]:
+        """Waits for one; then all that wait for the same run, in their order, up to a batch."""
+        with self._arrived:
+            while not self._waiting:
+                self._arrived.wait()
+            run = self._waiting[0].run
+            batch = [w for w in self._waiting if w.run == run][:BATCH]
+            taken = {id(w) for w in batch}
+            self._waiting = deque(w for w in self._waiting if id(w) not in taken)
+        return batch
+
+    def _run(self, batch: list[_Waiting]) -> list[Outcome]:
+        begun = time.perf_counter()
+        classifier = self._models.get(batch[0].run)
+        loaded = time.perf_counter()
+        images = np.stack([waiting.image for waiting in batch])
+        rows = classifier.predict(images, max(waiting.top_k for waiting in batch))
+        load, run = 1e3 * (loaded - begun), 1e3 * (time.perf_counter() - loaded)
+        return [
+            Outcome(
+                classifier.step,
+                classifier.epoch,
+                classifier.sha256,
+                row[: waiting.top_k],
+                1e3 * (begun - waiting.since),
+                load,
+                run,
+            )
+            for waiting, row in zip(batch, rows, strict=True)
+        ]
+
+
+def _deliver(batch: list[_Waiting], outcomes: list[Outcome]) -> None:
+    for waiting, outcome in zip(batch, outcomes, strict=True):
+        if not waiting.future.done():
+            waiting.future.set_result(outcome)
+
+
+def _refuse(batch: list[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(error)

@@ -1,0 +1,149 @@
+"""The serving child of the predictor: answers frames on the socket. Runs in a fork that has torch imported."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+
+import numpy as np
+import torch
+import uvloop
+
+from app.predictor_batches import Batches, Models, Outcome
+from app.predictor_decoders import BadImage, Decoders
+from app.predictor_wire import BACKLOG, READ_LIMIT, Header, WireError, pack, receive
+from app.settings import Settings
+from trainer.data.errors import DatasetError
+from trainer.infer import Diverged, NoCheckpoint
+from trainer.models import build_model, count_parameters
+from trainer.spec import ModelSpec
+
+DECODERS = 2
+
+log = logging.getLogger(__name__)
+
+
+class Refusal(Exception):
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.header: Header = {"error": {"status": status, "code": code, "message": message}}
+
+
+def serve(settings: Settings, listener: socket.socket, parent: socket.socket, decoders: socket.socket) -> None:
+    """Serve until SIGTERM, or until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Predictor(settings, decoders).serve(listener, parent))
+
+
+class Predictor:
+    def __init__(self, settings: Settings, decoders: socket.socket) -> None:
+        self._decoder_host = decoders
+        self._limit = settings.max_queued_predictions
+        self._pending = 0
+        self._models = Models(settings.runs, settings.datasets, torch.device(settings.predictor_device))
+        self._decoders = Decoders(decoders, DECODERS, settings.max_pixels)
+
+    async def serve(self, listener: socket.socket, parent: socket.socket) -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_reader(parent, stop.set)
+        loop.add_reader(self._decoder_host, stop.set)  # it is gone: the parent starts it anew, and this process
+        self._batches = Batches(self._models)
+        server = await asyncio.start_unix_server(self._converse, sock=listener, limit=READ_LIMIT, backlog=BACKLOG)
+        parent.send(b"+")
+        await stop.wait()
+        server.close()
+        self._decoders.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                header, payload = await receive(reader)
+                writer.write(pack(await self._answer(header, payload)))
+                await writer.drain()
+        except (WireError, ConnectionError):
+            log.debug("a client went away")
+        except asyncio.CancelledError:
+            return  # stopping; a cancelled handler would be logged by asyncio as an error
+        finally:
+            writer.close()
+
+    async def _answer(self, header: Header, payload: bytes) -> Header:
+        try:
+            if header["ask"] == "describe":
+                return _describe(header)
+            return await self._predict(header, payload)
+        except Refusal as refusal:
+            return refusal.header
+        except NoCheckpoint as error:
+            return Refusal(409, "no_checkpoint", str(error)).header
+        except Diverged as error:
+            return Refusal(409, "diverged", str(error)).header
+        except DatasetError as error:
+            return Refusal(409, error.code, error.message).header
+        except FileNotFoundError:
+            return Refusal(404, "not_found", "This run's folder is gone.").header
+        except Exception:  # the edge of a request
+            log.exception("a prediction failed")
+            return Refusal(503, "predictor_failed", "The predictor failed; its log says why.").header
+
+    async def _predict(self, header: Header, payload: bytes) -> Header:
+        run, lengths = header["run"], header["images"]
+        if self._pending and self._pending + len(lengths) > self._limit:
+            raise Refusal(503, "queue_full", "Too many predictions are waiting; try again shortly.")
+        self._pending += len(lengths)
+        try:
+            spec, record = self._models.target(run)
+            view = memoryview(payload)
+            starts = [sum(lengths[:i]) for i in range(len(lengths))]
+            images = [bytes(view[at : at + length]) for at, length in zip(starts, lengths, strict=True)]
+            results = await asyncio.gather(
+                *(self._one(run, image, record.size, record.fit, header["top_k"]) for image in images)
+            )
+        finally:
+            self._pending -= len(lengths)
+        timings = [timing for _, timing, _ in results]
+        outcome = next((outcome for _, _, outcome in results if outcome), None)
+        return {
+            "model": {
+                "dataset": record.name,
+                "target": spec.target,
+                "size": record.size,
+                "step": outcome.step if outcome else None,
+                "epoch": outcome.epoch if outcome else None,
+                "sha256": outcome.sha256 if outcome else None,
+            },
+            "results": [result for result, _, _ in results],
+            "timing_ms": {
+                name: round(max(timing[name] for timing in timings), 3) for name in ("queue", "load", "decode", "run")
+            },
+        }
+
+    async def _one(
+        self, run: str, image: bytes, size: int, fit: str, top_k: int
+    ) -> tuple[Header, dict[str, float], Outcome | None]:
+        begun = time.perf_counter()
+        try:
+            data = await self._decoders.decode(image, size, fit)
+        except BadImage as error:
+            timing = {"queue": 0.0, "load": 0.0, "decode": 1e3 * (time.perf_counter() - begun), "run": 0.0}
+            return {"error": {"code": error.code, "message": error.message}}, timing, None
+        decode = 1e3 * (time.perf_counter() - begun)
+        pixels = np.frombuffer(data, np.uint8).reshape(size, size, 3)
+        outcome = await self._batches.submit(run, pixels, top_k)
+        timing = {"queue": outcome.queue, "load": outcome.load, "decode": decode, "run": outcome.run}
+        return {"predictions": outcome.predictions}, timing, outcome  # orjson writes dataclasses
+
+
+def _describe(header: Header) -> Header:
+    """What is known of a network before it is trained; on the meta device, nothing is allocated."""
+    try:
+        with torch.device("meta"):
+            model = build_model(ModelSpec.model_validate(header["model"]), header["classes"], header["size"])
+    except ValueError as error:
+        raise Refusal(422, "invalid_model", str(error)) from None
+    return {"parameters": count_parameters(model)}

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import errno
+import shutil
+from typing import Annotated, Any, BinaryIO, Literal
+
+import orjson
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import UploadFile
+
+from app.deps import DatasetsDep, SettingsDep, TasksDep
+from app.errors import ApiError
+from app.settings import Settings
+from app.tasks import TaskPublic, Tasks
+from trainer.data.archive import check_archive
+from trainer.data.format import DatasetRecord, check_name
+from trainer.data.source import BUILT_IN, TORCHVISION
+from trainer.data.torchvision_source import downloadable
+
+router = APIRouter(prefix="/api/datasets", tags=["datasets"])
+
+ARCHIVE = "upload.zip"
+
+
+class NewDataset(BaseModel):
+    """How to add a data set: from a named source (JSON), or from an uploaded zip (multipart, without `source`)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(max_length=80)
+    source: str | None = Field(None, max_length=80)
+    size: Literal[32, 64, 128, 224] | None = None
+    fit: Literal["crop", "pad", "squash"] = "crop"
+    on_unreadable: Literal["refuse", "skip"] = "refuse"
+
+
+@router.get("")
+def list_datasets(datasets: DatasetsDep) -> list[DatasetRecord]:
+    return datasets.list()
+
+
+@router.get("/{name}")
+def get(name: str, datasets: DatasetsDep) -> DatasetRecord:
+    return datasets.get(name)
+
+
+@router.get("/{name}/images/{split}/{index}.png", response_class=Response)
+def image(name: str, split: str, index: Annotated[int, Path(ge=0, le=2**40)], datasets: DatasetsDep) -> Response:
+    headers = {"Cache-Control": "private, max-age=3600"}
+    return Response(datasets.image_png(name, split, index), media_type="image/png", headers=headers)
+
+
+@router.post(
+    "",
+    status_code=202,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": NewDataset.model_json_schema()},
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["file", "name"],
+                        "properties": {
+                            "file": {"type": "string", "format": "binary"},
+                            **NewDataset.model_json_schema()["properties"],
+                        },
+                    }
+                },
+            },
+        }
+    },
+)
+async def add(request: Request, tasks: TasksDep, settings: SettingsDep) -> TaskPublic:
+    """Start adding a data set; the task tells how it goes."""
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await _add_upload(request, tasks, settings)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > settings.max_body_bytes:
+            raise ApiError(413, "too_large", "The body is too large.", headers={"Connection": "close"})
+    try:
+        values = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise ApiError(400, "malformed_json", "The body is not valid JSON.") from None
+    wanted = _checked(values)
+    if wanted.source is None:
+        raise ApiError(422, "invalid_request", "source: is required", [{"field": "source", "message": "is required"}])
+    if wanted.source != BUILT_IN:
+        # A path on the server is for the command line alone.
+        downloadable(wanted.source.removeprefix(TORCHVISION) if wanted.source.startswith(TORCHVISION) else "")
+    return await run_in_threadpool(lambda: tasks.create(tasks.new_folder(), "dataset", wanted.model_dump()))
+
+
+async def _add_upload(request: Request, tasks: Tasks, settings: Settings) -> TaskPublic:
+    if int(request.headers.get("content-length", 0)) > settings.max_dataset_bytes:
+        raise ApiError(413, "too_large", "The archive is too large.", headers={"Connection": "close"})
+    async with request.form(max_files=1, max_fields=10) as form:
+        upload = form.get("file")
+        if not isinstance(upload, UploadFile):
+            raise ApiError(422, "invalid_request", "file: is required", [{"field": "file", "message": "is required"}])
+        wanted = _checked({name: value for name, value in form.items() if name != "file" and value != ""})
+        if wanted.source is not None:
+            raise ApiError(422, "invalid_request", "source: goes without a file", [{"field": "source"}])
+        return await run_in_threadpool(_store, upload.file, wanted, tasks, settings, upload.filename or ARCHIVE)
+
+
+def _store(file: BinaryIO, wanted: NewDataset, tasks: Tasks, settings: Settings, filename: str) -> TaskPublic:
+    """Keep the archive in a task's folder, if its structure will do; else leave nothing behind."""
+    folder = tasks.new_folder()
+    try:
+        with (folder / ARCHIVE).open("wb") as kept:
+            shutil.copyfileobj(file, kept, 1 << 20)
+        check_archive(folder / ARCHIVE)
+        request = wanted.model_dump() | {"source": str((folder / ARCHIVE).resolve()), "label": filename[:200]}
+        return tasks.create(folder, "dataset", request)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ApiError(507, "disk_full", "There is no room for this archive.") from None
+        raise
+
+
+def _checked(values: Any) -> NewDataset:
+    try:
+        if isinstance(values, dict) and isinstance(values.get("size"), str) and values["size"].isdigit():
+            values["size"] = int(values["size"])
+        wanted = NewDataset.model_validate(values)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        detail = [{"field": ".".join(map(str, item["loc"])) or "body", "message": item["msg"]} for item in problems]
+        message = "; ".join(f"{item['field']}: {item['message']}" for item in detail)
+        raise ApiError(422, "invalid_request", message, detail) from None
+    check_name(wanted.name)
+    return wanted

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import FileResponse, StreamingResponse
+
+from app.deps import MetricsDep, RunsDep
+from app.errors import ApiError
+from app.run_models import (
+    CheckpointPublic,
+    CloneRequest,
+    LogLinePublic,
+    NewRun,
+    ResumeRequest,
+    RunPage,
+    RunPatch,
+    RunPublic,
+    RunQuery,
+    StopRequest,
+)
+
+router = APIRouter(prefix="/api/runs", tags=["runs"])
+
+IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200)]
+
+
+@router.post("", status_code=201)
+def create(body: NewRun, runs: RunsDep, response: Response, idempotency_key: IdempotencyKey = None) -> RunPublic:
+    run = runs.create(body, idempotency_key)
+    response.headers["Location"] = f"/api/runs/{run.id}"
+    return run
+
+
+@router.get("")
+def list_runs(query: Annotated[RunQuery, Query()], runs: RunsDep) -> RunPage:
+    return runs.list(query)
+
+
+@router.get("/{run_id}")
+def get(run_id: str, runs: RunsDep) -> RunPublic:
+    return runs.get(run_id)
+
+
+@router.patch("/{run_id}")
+def patch(run_id: str, body: RunPatch, runs: RunsDep) -> RunPublic:
+    return runs.patch(run_id, body)
+
+
+@router.delete("/{run_id}", status_code=204)
+def delete(run_id: str, runs: RunsDep) -> None:
+    runs.delete(run_id)
+
+
+@router.post("/{run_id}/stop", status_code=202)
+def stop(run_id: str, runs: RunsDep, body: StopRequest | None = None) -> RunPublic:
+    return runs.stop(run_id)
+
+
+@router.post("/{run_id}/resume", status_code=202)
+def resume(run_id: str, runs: RunsDep, body: ResumeRequest | None = None) -> RunPublic:
+    return runs.resume(run_id, body or ResumeRequest(extend_epochs=0))
+
+
+@router.post("/{run_id}/clone", status_code=201)
+def clone(run_id: str, runs: RunsDep, response: Response, body: CloneRequest | None = None) -> RunPublic:
+    run = runs.clone(run_id, body or CloneRequest(from_step=None))
+    response.headers["Location"] = f"/api/runs/{run.id}"
+    return run
+
+
+@router.get("/{run_id}/metrics")
+def metrics(
+    run_id: str,
+    store: MetricsDep,
+    series: Annotated[str | None, Query(max_length=4000)] = None,
+    points: Annotated[int, Query(ge=1, le=100_000)] = 1000,
+    after_step: Annotated[int | None, Query(ge=-1, le=2**62)] = None,
+) -> Response:
+    names = None if series is None else [name for name in series.split(",") if name]
+    body = store.read(run_id, names, points, after_step)
+    return Response(orjson.dumps(body), media_type="application/json")
+
+
+@router.get("/{run_id}/metrics.csv")
+def metrics_csv(run_id: str, store: MetricsDep) -> StreamingResponse:
+    store.names(run_id)
+    headers = {"Content-Disposition": f'attachment; filename="{run_id}.csv"'}
+    rows: Iterator[str] = store.csv(run_id)
+    return StreamingResponse(rows, media_type="text/csv", headers=headers)
+
+
+@router.get("/{run_id}/log")
+def log(run_id: str, runs: RunsDep, after: Annotated[int, Query(ge=0, le=2**62)] = 0) -> list[LogLinePublic]:
+    return runs.log(run_id, after)
+
+
+@router.get("/{run_id}/checkpoints")
+def checkpoints(run_id: str, runs: RunsDep) -> list[CheckpointPublic]:
+    return runs.checkpoints(run_id)
+
+
+@router.get("/{run_id}/checkpoints/{step}/file")
+def checkpoint_file(
+    run_id: str, step: int, runs: RunsDep, range_header: Annotated[str | None, Header(alias="range")] = None
+) -> FileResponse:
+    if range_header is not None and range_header.count(",") > 8:
+        raise ApiError(400, "too_many_ranges", "Ask for fewer ranges.")
+    path = runs.checkpoint_file(run_id, step)
+    return FileResponse(path, filename=f"{run_id}-{path.name}", media_type="application/octet-stream")

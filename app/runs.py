@@ -1,0 +1,328 @@
+"""Runs as people see and steer them. The run directory is written first, the row after it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import String, cast, func, or_
+from sqlmodel import Session, col, select
+
+from app.changes import current_seq, publish
+from app.db import Database
+from app.errors import ApiError, not_found
+from app.run_models import (
+    CheckpointPublic,
+    CloneRequest,
+    LogLinePublic,
+    NewRun,
+    ResumeRequest,
+    RunPage,
+    RunPatch,
+    RunPublic,
+    RunQuery,
+    public,
+)
+from app.settings import Settings
+from app.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, now
+from app.transitions import move
+from trainer.data.format import read_record
+from trainer.rundir import create_run_dir, journal
+from trainer.schedule import make_plan, split_sizes
+from trainer.spec import SpecError, TrainSpec, apply_overrides, build_spec, differences
+
+SORTABLE = {
+    "created_at": (Run.created_at, "1970-01-01"),
+    "name": (Run.name, ""),
+    "status": (Run.status, ""),
+    "best_acc": (Run.best_acc, -1.0),
+    "finished_at": (Run.finished_at, "1970-01-01"),
+}
+LOG_LINES = 1000
+
+
+class Runs:
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self.database = database
+        self.settings = settings
+
+    def create(self, request: NewRun, idempotency_key: str | None = None) -> RunPublic:
+        """Queue a run. Raises SpecError; ApiError 409 when the key was used for another request."""
+        body = hashlib.sha256(orjson.dumps(request.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).hexdigest()
+        if idempotency_key is not None and (known := self._by_key(idempotency_key, body)) is not None:
+            return known
+        spec = self._pinned(build_spec(request.dataset, request.preset, request.overrides))
+        base = build_spec(request.dataset, request.preset)
+        row = Run(
+            id=secrets.token_hex(5),
+            name=request.name or default_name(spec, base),
+            dataset=request.dataset,
+            preset=request.preset,
+            model=spec.model.name,
+            spec=spec.model_dump(mode="json"),
+            changed=changes(spec, base),
+            group=request.group,
+            tags=request.tags,
+            expectation=request.expectation,
+            priority=request.priority,
+            idempotency_key=idempotency_key,
+            idempotency_body=body if idempotency_key else None,
+        )
+        return self._enqueue(row, spec)
+
+    def clone(self, run_id: str, request: CloneRequest) -> RunPublic:
+        """Queue a new run with the spec of another, changed, from scratch or from one of its checkpoints' weights."""
+        with self.database.read() as session:
+            parent = self._row(session, run_id)
+        base = TrainSpec.model_validate(parent.spec)
+        values = base.model_dump(mode="json") | {"dataset": {"name": parent.dataset}}
+        spec = self._pinned(apply_overrides(values, request.overrides))
+        weights = None if request.from_step is None else self.checkpoint_file(run_id, request.from_step).read_bytes()
+        row = Run(
+            id=secrets.token_hex(5),
+            name=request.name or (default_name(spec, base, parent.name) if request.overrides else parent.name),
+            dataset=parent.dataset,
+            preset=parent.preset,
+            model=spec.model.name,
+            spec=spec.model_dump(mode="json"),
+            changed=changes(spec, base),
+            group=parent.group,
+            parent=parent.id,
+            parent_step=request.from_step,
+            tags=parent.tags,
+        )
+        return self._enqueue(row, spec, weights)
+
+    def get(self, run_id: str) -> RunPublic:
+        with self.database.read() as session:
+            seq = current_seq(session)
+            return public(self._row(session, run_id), seq)
+
+    def count(self) -> int:
+        with self.database.read() as session:
+            return session.exec(select(func.count()).select_from(Run)).one()
+
+    def queue(self) -> list[RunPublic]:
+        """Waiting runs in the order in which they will start."""
+        with self.database.read() as session:
+            seq = current_seq(session)
+            rows = session.exec(
+                select(Run)
+                .where(Run.status == Status.QUEUED)
+                .order_by(col(Run.priority).desc(), col(Run.key))
+                .limit(200)
+            ).all()
+        return [public(row, seq) for row in rows]
+
+    def latest_finished(self) -> RunPublic | None:
+        with self.database.read() as session:
+            row = session.exec(
+                select(Run).where(Run.status == Status.FINISHED).order_by(col(Run.finished_at).desc()).limit(1)
+            ).first()
+        return None if row is None else public(row)
+
+    def patch(self, run_id: str, request: RunPatch) -> RunPublic:
+        fields = request.model_dump(exclude_unset=True)
+        with self.database.write() as session:
+            row = self._row(session, run_id)
+            journal(self.folder(run_id), "meta", **fields)
+            for name, value in fields.items():
+                setattr(row, name, value)
+            self._tell(session, row)
+        return public(row)
+
+    def delete(self, run_id: str) -> None:
+        """Take a run away for good. Raises ApiError 409 while it runs."""
+        with self.database.write() as session:
+            row = self._row(session, run_id)
+            if row.status in ACTIVE:
+                raise ApiError(409, "run_active", f"The run is {row.status}: stop it first.")
+            folder = self.folder(run_id)
+            doomed = folder.with_name(f".deleted-{run_id}")
+            if folder.exists():
+                folder.rename(doomed)
+            session.delete(row)
+            publish(session, run_id, "deleted", {"run": run_id})
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def stop(self, run_id: str) -> RunPublic:
+        with self.database.write() as session:
+            row = self._row(session, run_id)
+            if row.status not in (Status.QUEUED, Status.STARTING, Status.RUNNING):
+                raise ApiError(409, "not_running", f"The run is {row.status}: there is nothing to stop.")
+            journal(self.folder(run_id), "stop")
+            if row.status == Status.QUEUED:
+                move(session, row, Status.STOPPED, finished_at=now())
+            else:
+                move(session, row, Status.STOPPING)
+            self._tell(session, row)
+        return public(row)
+
+    def resume(self, run_id: str, request: ResumeRequest) -> RunPublic:
+        with self.database.write() as session:
+            row = self._row(session, run_id)
+            if row.status not in ENDED:
+                raise ApiError(409, "not_ended", f"The run is {row.status}: there is nothing to resume.")
+            if row.status == Status.FINISHED and not request.extend_epochs:
+                raise ApiError(409, "finished", "The run has finished: say by how many epochs to extend it.")
+            journal(self.folder(run_id), "resume", extend_epochs=request.extend_epochs)
+            move(session, row, Status.QUEUED, deaths=0, error=None, finished_at=None, phase=None)
+            self._tell(session, row)
+        return public(row)
+
+    def log(self, run_id: str, after: int = 0, limit: int = LOG_LINES) -> list[LogLinePublic]:
+        with self.database.read() as session:
+            row = self._row(session, run_id)
+            lines = session.exec(
+                select(LogLine)
+                .where(LogLine.run == row.key, col(LogLine.key) > after)
+                .order_by(col(LogLine.key).desc() if not after else col(LogLine.key))
+                .limit(limit)
+            ).all()
+        ordered = sorted(lines, key=lambda line: line.key or 0)
+        return [LogLinePublic.model_validate(line, from_attributes=True) for line in ordered]
+
+    def checkpoints(self, run_id: str) -> list[CheckpointPublic]:
+        with self.database.read() as session:
+            row = self._row(session, run_id)
+            rows = session.exec(
+                select(Checkpoint).where(Checkpoint.run == row.key).order_by(col(Checkpoint.step))
+            ).all()
+        present = [item for item in rows if self._weights(run_id, item.step).exists()]
+        best = max((item.step for item in present if item.best), default=None)
+        last = max((item.step for item in present), default=None)
+        return [
+            CheckpointPublic(**item.model_dump(exclude={"best"}), best=item.step == best, last=item.step == last)
+            for item in present
+        ]
+
+    def checkpoint_file(self, run_id: str, step: int) -> Path:
+        if step not in {item.step for item in self.checkpoints(run_id)}:
+            raise not_found("checkpoint of step", str(step))
+        return self._weights(run_id, step)
+
+    def folder(self, run_id: str) -> Path:
+        return self.settings.runs / run_id
+
+    def exists(self, run_id: str) -> None:
+        with self.database.read() as session:
+            self._row(session, run_id)
+
+    def _weights(self, run_id: str, step: int) -> Path:
+        return self.folder(run_id) / "checkpoints" / f"{step:08d}.safetensors"
+
+    def _by_key(self, key: str, body: str) -> RunPublic | None:
+        with self.database.read() as session:
+            row = session.exec(select(Run).where(Run.idempotency_key == key)).first()
+        if row is None:
+            return None
+        if row.idempotency_body != body:
+            raise ApiError(409, "idempotency_conflict", "This Idempotency-Key was used for a different request.")
+        return public(row)
+
+    def _pinned(self, spec: TrainSpec) -> TrainSpec:
+        """The spec with its data set's hashes, refused where the two cannot go together."""
+        try:
+            record = read_record(self.settings.datasets, spec.dataset.name)
+        except Exception as error:
+            if type(error).__name__ != "DatasetMissing":
+                raise
+            raise SpecError({"dataset": f"There is no data set called {spec.dataset.name!r}."}) from None
+        if spec.target == "coarse" and record.superclasses is None:
+            raise SpecError({"overrides.target": f"data set {record.name} has no superclasses"})
+        count = split_sizes(spec, record.train_count)[0]
+        if make_plan(spec, count).batch_size < min(2, spec.batch_size):
+            raise SpecError({"overrides.batch_size": "too few images to train on"})
+        if spec.augment.crop >= record.size:
+            raise SpecError({"overrides.augment.crop": f"must be smaller than the images ({record.size} px)"})
+        dataset = spec.dataset.model_copy(update={"sha256": record.sha256})
+        return spec.model_copy(update={"dataset": dataset})
+
+    def _enqueue(self, row: Run, spec: TrainSpec, weights: bytes | None = None) -> RunPublic:
+        record = read_record(self.settings.datasets, spec.dataset.name)
+        plan = make_plan(spec, split_sizes(spec, record.train_count)[0])
+        row.epochs, row.total_steps, row.steps_per_epoch = plan.epochs, plan.total_steps, plan.steps_per_epoch
+        meta = row.model_dump(
+            mode="json",
+            include={
+                "name", "group", "tags", "expectation", "priority", "parent", "parent_step", "created_at", "changed",
+                "idempotency_key", "idempotency_body",
+            },
+        )  # fmt: skip
+        create_run_dir(self.folder(row.id), spec, record, meta, weights)
+        with self.database.write() as session:
+            session.add(row)
+            session.flush()
+            self._tell(session, row, "created")
+        return public(row)
+
+    def _row(self, session: Session, run_id: str) -> Run:
+        row = session.exec(select(Run).where(Run.id == run_id)).first()
+        if row is None:
+            raise not_found("run", run_id)
+        return row
+
+    def _tell(self, session: Session, row: Run, kind: str = "status") -> None:
+        publish(session, row.id, kind, public(row).live())
+
+    def list(self, query: RunQuery) -> RunPage:
+        descending = query.sort.startswith("-")
+        column, missing = SORTABLE[query.sort.lstrip("-")]
+        rank: Any = func.coalesce(column, missing)
+        statement = select(Run, rank)
+        for name in ("status", "dataset", "model", "group"):
+            if (value := getattr(query, name)) is not None:
+                statement = statement.where(getattr(Run, name) == value)
+        if query.tag is not None:
+            statement = statement.where(
+                _json_text(Run.tags).contains(orjson.dumps(query.tag).decode(), autoescape=True)
+            )
+        if query.q:
+            texts = (
+                Run.name,
+                Run.notes,
+                Run.preset,
+                Run.dataset,
+                Run.id,
+                _json_text(Run.tags),
+                _json_text(Run.changed),
+            )
+            statement = statement.where(or_(*(col(text).icontains(query.q, autoescape=True) for text in texts)))
+        if (after := query.after()) is not None:
+            value, key = after
+            same = (rank == value) & (col(Run.key) < key if descending else col(Run.key) > key)
+            statement = statement.where((rank < value if descending else rank > value) | same)
+        order = (rank.desc(), col(Run.key).desc()) if descending else (rank, col(Run.key))
+        with self.database.read() as session:
+            seq = current_seq(session)
+            rows = session.exec(statement.order_by(*order).limit(query.limit + 1)).all()
+        items = [public(row, seq) for row, _ in rows[: query.limit]]
+        more = len(rows) > query.limit
+        last = rows[query.limit - 1] if more else None
+        return RunPage(items=items, next_cursor=None if last is None else query.cursor_after(last[1], last[0].key))
+
+
+def default_name(spec: TrainSpec, base: TrainSpec, stem: str | None = None) -> str:
+    """Made from what differs: `baseline-cnn lr3e-4 epochs3`."""
+    words = [f"{field.rsplit('.', 1)[-1]}{_short(value)}" for field, (_, value) in differences(spec, base).items()]
+    return " ".join([stem or spec.preset or spec.model.name, *words])[:120]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        text = f"{value:.0e}" if 0 < abs(value) < 0.01 else f"{value:g}"
+        return text.replace("e-0", "e-").replace("e+0", "e")
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value).lower()
+
+
+def changes(spec: TrainSpec, base: TrainSpec) -> list[dict[str, Any]]:
+    return [{"field": field, "from": old, "to": new} for field, (old, new) in differences(spec, base).items()]
+
+
+def _json_text(column: Any) -> Any:
+
+    return cast(column, String)

@@ -1,0 +1,55 @@
+"""Settings from the environment (prefix TRACKSIDE_), frozen and passed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="TRACKSIDE_", frozen=True)
+
+    home: Path = Field(Path("home"), description="Folder of everything that is kept.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the home by default.")
+    host: str = Field("127.0.0.1", description="Address that the server listens on.")
+    port: int = Field(8000, ge=0, le=65535)
+    allowed_hosts: tuple[str, ...] = Field(
+        ("127.0.0.1", "localhost", "[::1]"), description="Names accepted in the Host header."
+    )
+
+    lease_seconds: float = Field(15.0, gt=0, description="A claim not renewed for so long may be taken over.")
+    max_attempts: int = Field(3, ge=1, description="Trainer deaths after which a run is failed.")
+    orphan_seconds: float = Field(600.0, gt=0, description="A trainer that nobody owns ends after so long.")
+    stop_seconds: float = Field(30.0, gt=0, description="Time for a trainer to save before it is killed.")
+    expect_workers: bool = Field(False, description="readyz is 503 until a worker has been seen.")
+
+    max_body_bytes: int = Field(1 << 20, gt=0, description="Largest JSON or form body.")
+    max_image_bytes: int = Field(20 << 20, gt=0, description="Largest image posted for prediction.")
+    max_images: int = Field(64, gt=0, description="Most images in one predict call.")
+    max_pixels: int = Field(50_000_000, gt=0, description="Most pixels of an uploaded image.")
+    max_dataset_bytes: int = Field(4 << 30, gt=0, description="Largest zip of images.")
+    max_streams: int = Field(2000, gt=0, description="Most live streams at once.")
+    max_queued_predictions: int = Field(256, gt=0)
+    predictor_device: str = Field("cpu", description="Device that predictions run on.")
+
+    @property
+    def url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home.resolve() / 'trackside.db'}"
+
+    @property
+    def runs(self) -> Path:
+        return self.home / "runs"
+
+    @property
+    def tasks(self) -> Path:
+        return self.home / "tasks"
+
+    @property
+    def datasets(self) -> Path:
+        return self.home / "datasets"
+
+    @property
+    def predictor_socket(self) -> Path:
+        return self.home / "predictor.sock"

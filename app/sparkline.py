@@ -1,0 +1,53 @@
+"""The loss of a run as two small SVG paths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+WIDTH = 160
+HEIGHT = 28
+MARGIN = 2
+
+
+@dataclass(frozen=True)
+class Sparkline:
+    """Path data in a box of WIDTH × HEIGHT; an empty string where there is nothing to draw."""
+
+    train: str
+    val: str
+
+
+def sparkline(spark: Mapping[str, Any], total_steps: int | None) -> Sparkline:
+    """`spark` holds `step`, `train` and `val` of one length, with None where there is no value.
+
+    Points past the first tenth set the scale, so that the first fall does not flatten the rest.
+    """
+    steps: Sequence[int] = spark.get("step") or []
+    train: Sequence[float | None] = spark.get("train") or []
+    val: Sequence[float | None] = spark.get("val") or []
+    last = max([total_steps or 0, *steps[-1:], 1])
+    settled = [value for value in [*train[len(train) // 10 :], *val] if _drawable(value)]
+    if not settled:
+        return Sparkline("", "")
+    low, high = min(settled), max(settled)  # type: ignore[type-var]
+    return Sparkline(_path(steps, train, last, low, high), _path(steps, val, last, low, high))
+
+
+def _path(steps: Sequence[int], values: Sequence[float | None], last: int, low: Any, high: Any) -> str:
+    span = (high - low) or 1.0
+    parts: list[str] = []
+    for step, value in zip(steps, values, strict=False):
+        if not _drawable(value):
+            continue
+        assert value is not None
+        x = WIDTH * step / last
+        y = MARGIN + (HEIGHT - 2 * MARGIN) * (1 - min(1.0, (value - low) / span))
+        parts.append(f"{'L' if parts else 'M'}{x:.1f} {y:.1f}")
+    return "".join(parts) if len(parts) > 1 else ""
+
+
+def _drawable(value: float | None) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

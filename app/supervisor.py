@@ -1,0 +1,159 @@
+"""`trackside serve`: migrate once, then start and mind the web process, the workers and the predictor."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+
+from app.db import Database
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 45.0
+RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+STEADY_SECONDS = 30.0
+
+
+class AlreadyServed(RuntimeError):
+    """Another `serve` has this home."""
+
+
+class PortTaken(RuntimeError):
+    """Something listens on that port already."""
+
+
+@dataclass
+class Child:
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    failures: int = 0
+    restart_at: float = 0.0
+
+
+@dataclass
+class Supervisor:
+    settings: Settings
+    children: list[Child]
+    ending: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        while not self.ending.is_set():
+            self.tick(time.monotonic())
+            self.ending.wait(0.1)
+        self.end()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.ending.set()
+
+    def tick(self, now: float) -> None:
+        """Start what should run and does not; wait longer each time that it dies at once."""
+        for child in self.children:
+            if child.process is not None and child.process.poll() is not None:
+                steady = now - child.started_at > STEADY_SECONDS
+                child.failures = 0 if steady else child.failures + 1
+                delay = RESTART_SECONDS[min(child.failures, len(RESTART_SECONDS) - 1)]
+                log.warning("%s ended with %s: again in %.1f s", child.name, child.process.returncode, delay)
+                child.process, child.restart_at = None, now + delay
+            if child.process is None and now >= child.restart_at:
+                child.started_at = now
+                child.process = self._start(child)
+
+    def _start(self, child: Child) -> subprocess.Popen[bytes]:
+        # A session of its own: Ctrl-C must reach us alone, who end the others in order.
+        environment = {**os.environ, **environment_of(self.settings)}
+        return subprocess.Popen(child.command, env=environment, start_new_session=True)
+
+    def end(self) -> None:
+        """Web first, so that nobody asks for more; then the workers, whose trainers save; the predictor last."""
+        for child in self.children:
+            if child.process is not None and child.process.poll() is None:
+                child.process.send_signal(signal.SIGTERM)
+                try:
+                    child.process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    log.warning("%s did not end: killing it", child.name)
+                    child.process.kill()
+                    child.process.wait()
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    values = {"TRACKSIDE_HOME": str(settings.home.resolve()), "TRACKSIDE_EXPECT_WORKERS": str(settings.expect_workers)}
+    if settings.database_url:
+        values["TRACKSIDE_DATABASE_URL"] = settings.database_url
+    return values
+
+
+def serve(settings: Settings, devices: list[str]) -> None:
+    """Serve until told to end. Raises AlreadyServed, PortTaken, SchemaTooNew."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    lock = os.open(settings.home / "serve.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise AlreadyServed(f"Another `trackside serve` is running on {settings.home.resolve()}.") from None
+    check_port(settings.host, settings.port)
+    database = Database(settings.url)
+    database.migrate()
+    database.close()
+    Supervisor(settings, children_of(settings, devices)).run()
+    os.close(lock)
+
+
+def children_of(settings: Settings, devices: list[str]) -> list[Child]:
+    web = [sys.executable, "-m", "app.cli", "web", "--host", settings.host, "--port", str(settings.port)]
+    workers = [
+        Child(f"worker {device}", [sys.executable, "-m", "app.cli", "worker", "--device", device]) for device in devices
+    ]
+    return [Child("web", web), *workers, Child("predictor", [sys.executable, "-m", "app.predictor"])]
+
+
+def check_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise PortTaken(
+                f"Port {port} on {host} is taken. Try another: trackside serve --port {free_port(host)}"
+            ) from None
+
+
+def free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def find_devices(workers: str) -> list[str]:
+    """A device for each GPU that NVIDIA's driver shows (within CUDA_VISIBLE_DEVICES), else the CPU alone."""
+    if workers == "0":
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = len([part for part in visible.split(",") if part.strip()]) if visible else _gpu_count()
+    devices = [f"cuda:{index}" for index in range(count)] or ["cpu"]
+    return devices if workers == "auto" else devices[: int(workers)]
+
+
+def _gpu_count() -> int:
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return 0
+    return listed.stdout.count("GPU ") if listed.returncode == 0 else 0

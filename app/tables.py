@@ -1,0 +1,185 @@
+"""The database's tables: an index of the run directories, and the queue."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, Column, Index, LargeBinary, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+ACTIVE = (Status.STARTING, Status.RUNNING, Status.STOPPING)
+ENDED = (Status.FINISHED, Status.STOPPED, Status.FAILED)
+
+
+class Job(SQLModel):
+    """What a run and a task share: a place in the queue, a claim, and a trainer process."""
+
+    key: int | None = Field(default=None, primary_key=True)
+    id: str = Field(unique=True, index=True, max_length=32)
+    status: str = Field(default=Status.QUEUED, index=True)
+    phase: str | None = None
+    claim: int = 0
+    attempt: int = 0
+    deaths: int = 0
+    worker: str | None = None
+    host: str | None = None
+    device: str | None = None
+    pid: int | None = None
+    lease_until: datetime | None = None
+    tail_attempt: int = 0
+    tail_offset: int = 0
+    error: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    created_at: datetime = Field(default_factory=now, index=True)
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Run(Job, table=True):
+    name: str
+    dataset: str = Field(index=True)
+    preset: str | None = None
+    model: str = Field(index=True)
+    spec: dict[str, Any] = Field(sa_type=JSON)
+    changed: list[Any] = Field(default_factory=list, sa_type=JSON)
+    group: str | None = Field(default=None, index=True)
+    parent: str | None = None
+    parent_step: int | None = None
+    tags: list[str] = Field(default_factory=list, sa_type=JSON)
+    notes: str = ""
+    expectation: str = ""
+    starred: bool = False
+    priority: int = 0
+    idempotency_key: str | None = Field(default=None, unique=True)
+    idempotency_body: str | None = None
+    epoch: int = 0
+    step: int = 0
+    epochs: int = 0
+    total_steps: int | None = None
+    steps_per_epoch: int | None = None
+    throughput: float | None = None
+    best_acc: float | None = None
+    best_step: int | None = None
+    best_epoch: int | None = None
+    val_count: int | None = None
+    summary: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    spark: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+
+
+class Task(Job, table=True):
+    kind: str
+    request: dict[str, Any] = Field(sa_type=JSON)
+    done: int = 0
+    total: int = 0
+    what: str = ""
+    result: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+
+
+class Series(SQLModel, table=True):
+    __table_args__ = (UniqueConstraint("run", "name"),)
+    key: int | None = Field(default=None, primary_key=True)
+    run: int = Field(foreign_key="run.key", ondelete="CASCADE")
+    name: str
+    total: int = 0
+    packed: int = 0
+    packed_step: int = -1
+    last_step: int = -1
+
+
+class Point(SQLModel, table=True):
+    """The hot tail of each series: points not yet packed into a chunk."""
+
+    __table_args__ = {"sqlite_with_rowid": False}
+    series: int = Field(primary_key=True, foreign_key="series.key", ondelete="CASCADE")
+    step: int = Field(primary_key=True)
+    value: float | None = None
+    kind: str | None = None
+    time: float
+
+
+class Chunk(SQLModel, table=True):
+    """A block of `count` points: steps int64, values float64, times float64, little-endian, one after another.
+
+    Non-finite values stand in `values` as they are.
+    """
+
+    __table_args__ = (UniqueConstraint("series", "number"),)
+    key: int | None = Field(default=None, primary_key=True)
+    series: int = Field(foreign_key="series.key", ondelete="CASCADE", index=True)
+    number: int
+    count: int
+    first_step: int
+    last_step: int
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    level: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class LogLine(SQLModel, table=True):
+    __table_args__ = (Index("ix_logline_run_key", "run", "key"),)
+    key: int | None = Field(default=None, primary_key=True)
+    run: int = Field(foreign_key="run.key", ondelete="CASCADE")
+    attempt: int
+    time: float
+    line: str
+
+
+class Checkpoint(SQLModel, table=True):
+    __table_args__ = (UniqueConstraint("run", "step"),)
+    key: int | None = Field(default=None, primary_key=True)
+    run: int = Field(foreign_key="run.key", ondelete="CASCADE")
+    step: int
+    epoch: int
+    sha256: str
+    size: int
+    metrics: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    best: bool = False
+    created_at: datetime = Field(default_factory=now)
+
+
+class Finding(SQLModel, table=True):
+    key: int | None = Field(default=None, primary_key=True)
+    run: int = Field(foreign_key="run.key", ondelete="CASCADE", index=True)
+    step: int
+    kind: str
+    level: str
+    message: str
+    evidence: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    time: float
+
+
+class Change(SQLModel, table=True):
+    """One line of the live feed: `seq` is the id of the event that every viewer receives."""
+
+    __table_args__ = {"sqlite_autoincrement": True}
+    seq: int | None = Field(default=None, primary_key=True)
+    run: str = Field(index=True)
+    kind: str
+    payload: str
+    time: float
+
+
+class Worker(SQLModel, table=True):
+    id: str = Field(primary_key=True)
+    host: str
+    pid: int
+    device: str
+    description: str = ""
+    started_at: datetime = Field(default_factory=now)
+    seen_at: datetime = Field(default_factory=now)
+    run: str | None = None

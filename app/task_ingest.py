@@ -1,0 +1,34 @@
+"""A task's event files to its row, the same way as a run's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlmodel import Session
+
+from app.changes import publish
+from app.ingest import position
+from app.tables import Status, Task
+from app.tasks import task_public
+from app.transitions import guarded_update, move
+from trainer.events import Event, read_from
+
+
+def ingest_task(session: Session, task: Task, folder: Path) -> Event | None:
+    attempt, offset = position(task, folder)
+    path = folder / "events" / f"{attempt}.jsonl"
+    events, offset = read_from(path, offset) if path.exists() else ([], offset)
+    fields: dict[str, Any] = {"tail_attempt": attempt, "tail_offset": offset}
+    end = None
+    for event in events:
+        if event["e"] == "progress":
+            fields |= {name: event[name] for name in ("done", "total", "what")}
+        elif event["e"] == "end":
+            end = event
+    if task.status == Status.STARTING and events:
+        move(session, task, Status.RUNNING, **fields)
+    else:
+        guarded_update(session, task, **fields)
+    publish(session, task.id, "task", task_public(task).model_dump(mode="json"))
+    return end if attempt == task.attempt else None

@@ -1,0 +1,92 @@
+"""`trackside train`: the trainer in this process, with a progress bar fed by its own events."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from app.settings import Settings
+from trainer.assignment import Assignment
+from trainer.data.format import read_record
+from trainer.events import Event, EventWriter, attempts
+from trainer.process import run_trainer
+from trainer.rundir import create_run_dir
+from trainer.spec import build_spec
+
+
+class ShownEvents(EventWriter):
+    """Writes events as always, and shows them."""
+
+    def __init__(self, run_dir: Path, attempt: int, bar: Progress, console: Console) -> None:
+        super().__init__(run_dir, attempt)
+        self._bar, self._console = bar, console
+        self._task = bar.add_task("", total=None, latest="")
+        self._last: dict[str, float] = {}
+        self.error: dict[str, Any] | None = None
+
+    def _write(self, event: Event) -> None:
+        super()._write(event)
+        match event["e"]:
+            case "start":
+                self._bar.update(self._task, total=event["total_steps"], completed=event["from_step"])
+            case "metrics":
+                self._last |= {k: v for k, v in event["v"].items() if isinstance(v, float | int)}
+                self._bar.update(self._task, completed=event["step"], latest=self._latest())
+            case "epoch":
+                self._console.print(f"epoch {event['epoch']}: {self._latest()}", markup=False, highlight=False)
+            case "log":
+                self._console.print(event["line"], markup=False)
+            case "end":
+                self.error = event["error"]
+                shown = {k: v for k, v in event["summary"].items() if "test/" in k}
+                for name, value in shown.items():
+                    self._console.print(f"{name} {value:.4f}", markup=False, highlight=False)
+
+    def _latest(self) -> str:
+        last = self._last
+        parts = [f"loss {last['train/loss']:.3f}"] if "train/loss" in last else []
+        parts += [f"acc {100 * last['train/acc']:.1f}%"] if "train/acc" in last else []
+        parts += [f"val {100 * last['val/acc']:.1f}%"] if "val/acc" in last else []
+        parts += [f"{last['throughput']:,.0f} images/s"] if "throughput" in last else []
+        return " · ".join(parts)
+
+
+def train_here(
+    settings: Settings,
+    preset: str,
+    dataset: str,
+    overrides: dict[str, Any],
+    out: Path | None,
+    device: str,
+    console: Console,
+) -> int:
+    """Train in a new folder and give the exit status. Raises SpecError, DatasetError, FileExistsError."""
+    spec = build_spec(dataset, preset, overrides)
+    record = read_record(settings.datasets, dataset)
+    spec = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"sha256": record.sha256})})
+    run_dir = out or settings.runs / secrets.token_hex(5)
+    create_run_dir(run_dir, spec, record, {"name": run_dir.name})
+    console.print(f"Training in {run_dir}", markup=False)
+    columns = (
+        TextColumn("{task.fields[latest]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        shown: list[ShownEvents] = []
+
+        def make_events(folder: Path, attempt: int) -> EventWriter:
+            shown.append(ShownEvents(folder, attempt, bar, console))
+            return shown[0]
+
+        attempt = max(attempts(run_dir), default=0) + 1
+        status = run_trainer(Assignment(str(run_dir), str(settings.datasets), device, attempt), make_events=make_events)
+    if shown and shown[0].error:
+        console.print(shown[0].error["message"], style="red", markup=False)
+    return status

@@ -1,0 +1,18 @@
+"""The workers that have shown themselves lately."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlmodel import col, select
+
+from app.db import Database
+from app.tables import Worker, now
+
+SEEN = timedelta(seconds=15)
+
+
+def seen_workers(database: Database) -> list[Worker]:
+    with database.read() as session:
+        statement = select(Worker).where(col(Worker.seen_at) > now() - SEEN).order_by(col(Worker.device))
+        return list(session.exec(statement).all())

@@ -1,0 +1,18 @@
+/** Lets files be dropped on a label that holds a file input. */
+export function bindDrop(label, take) {
+  for (const kind of ["dragenter", "dragover"]) {
+    label.addEventListener(kind, (event) => {
+      event.preventDefault();
+      label.dataset.over = "";
+    });
+  }
+  for (const kind of ["dragleave", "drop"]) {
+    label.addEventListener(kind, (event) => {
+      event.preventDefault();
+      delete label.dataset.over;
+    });
+  }
+  label.addEventListener("drop", (event) => {
+    if (event.dataTransfer.files.length) take(event.dataTransfer.files);
+  });
+}

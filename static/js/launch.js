@@ -1,0 +1,153 @@
+// The launch form: what the choice means is shown while it is made. Without this script it is a plain form.
+import { count, fieldName, number, setting } from "./lib/format.js";
+import { nudge } from "./lib/steps125.js";
+
+const PAUSE = 150;
+const WIDTH = 320;
+const HEIGHT = 96;
+
+const form = document.querySelector("[data-launch]");
+const rows = [...form.querySelectorAll("[data-setting]")];
+let timer = 0;
+let asked = 0;
+
+form.addEventListener("change", (event) => {
+  if (event.target.name === "dataset") showDataset();
+  if (event.target.name === "preset") showPreset();
+  refresh();
+});
+form.addEventListener("input", () => {
+  clearTimeout(timer);
+  timer = setTimeout(refresh, PAUSE);
+});
+form.addEventListener("submit", () => {
+  form.querySelector("[data-launch-button]").disabled = true;
+});
+addEventListener("pageshow", () => {
+  form.querySelector("[data-launch-button]").disabled = false;
+  showDataset();
+  showPreset();
+  refresh();
+});
+for (const field of form.querySelectorAll("[data-steps-125]")) field.addEventListener("keydown", step);
+
+/** Arrows go 1–2–5, from the preset's value where the field is empty. */
+function step(event) {
+  const direction = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+  const text = event.target.value || event.target.placeholder;
+  const value = Number(text);
+  if (!direction || text === "" || !Number.isFinite(value)) return;
+  event.preventDefault();
+  const whole = Number.isInteger(value) && !/lr|decay|dropout|fraction|smoothing|momentum|minutes/.test(event.target.name);
+  event.target.value = number(nudge(value, direction, { whole }));
+  event.target.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+function showDataset() {
+  const chosen = form.querySelector('input[name="dataset"]:checked')?.dataset.shows;
+  for (const box of form.querySelectorAll("[data-shown-by]")) box.hidden = box.dataset.shownBy !== chosen;
+}
+
+function showPreset() {
+  const chosen = form.querySelector('input[name="preset"]:checked');
+  const values = JSON.parse(chosen.dataset.values);
+  for (const row of rows) {
+    const field = row.querySelector("[name]");
+    const usual = values[row.dataset.setting];
+    if (field.matches("select")) field.querySelector("[data-usual]").textContent = `${usual.replaceAll("_", "-")} (preset)`;
+    else field.placeholder = usual;
+  }
+  const title = form.querySelector("[data-preset-title]");
+  if (title) title.textContent = chosen.closest("label").querySelector("b").textContent;
+}
+
+function typed() {
+  const overrides = {};
+  for (const row of rows) {
+    const { name, value } = row.querySelector("[name]");
+    row.classList.toggle("changed", value.trim() !== "");
+    if (value.trim() !== "") overrides[name] = parse(name, value.trim());
+  }
+  return overrides;
+}
+
+function parse(name, text) {
+  if (text === "true" || text === "false") return text === "true";
+  if (name === "model.widths" && /^[\d\s,]+$/.test(text)) return text.split(",").map(Number);
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?$/i.test(text) ? Number(text) : text;
+}
+
+async function refresh() {
+  const overrides = typed();
+  const data = new FormData(form);
+  if (!data.get("dataset") || !data.get("preset")) return;
+  const query = new URLSearchParams({
+    dataset: data.get("dataset"), preset: data.get("preset"), overrides: JSON.stringify(overrides),
+  });
+  asked += 1;
+  const mine = asked;
+  const response = await fetch(`/api/preview?${query}`);
+  const body = await response.json().catch(() => null);
+  if (mine !== asked || body === null) return;
+  showErrors(response.ok ? null : body.error);
+  if (response.ok) show(body);
+}
+
+function show(preview) {
+  for (const node of form.querySelectorAll("[data-needs]")) node.hidden = preview[node.dataset.needs] == null;
+  for (const node of form.querySelectorAll("[data-preview]")) {
+    const value = preview[node.dataset.preview];
+    node.textContent = value == null ? "–" : count(value);
+  }
+  form.querySelector("[data-name]").placeholder = preview.name ?? "made from what differs";
+  showChanges(preview.changed);
+  showRate(preview);
+}
+
+function showChanges(changed) {
+  const list = form.querySelector("[data-changes]");
+  if (!changed.length) {
+    list.replaceChildren(Object.assign(document.createElement("li"), { className: "sub", textContent: "nothing" }));
+    return;
+  }
+  list.replaceChildren(
+    ...changed.map(({ field, from, to }) => {
+      const item = document.createElement("li");
+      const name = Object.assign(document.createElement("span"), { textContent: fieldName(field) });
+      item.append(name, Object.assign(document.createElement("b"), { textContent: `${setting(from)} → ${setting(to)}` }));
+      return item;
+    }),
+  );
+}
+
+function showRate({ lr, total_steps: total, epochs, steps_per_epoch: perEpoch }) {
+  const top = Math.max(...lr.value) * 1.08 || 1;
+  const last = Math.max(1, total - 1);
+  const points = lr.step.map((step, index) => [(WIDTH * step) / last, HEIGHT * (1 - lr.value[index] / top)]);
+  if (points.length === 1) points.push([WIDTH, points[0][1]]);
+  const path = points.map(([x, y], index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
+  form.querySelector("[data-rate-path]").setAttribute("d", path);
+  form.querySelector("[data-rate-top]").textContent = number(Number(Math.max(...lr.value).toPrecision(3)));
+  form.querySelector("[data-rate-end]").textContent = total >= 2 * perEpoch ? `${count(epochs)} epochs` : `${count(total)} steps`;
+}
+
+function showErrors(error) {
+  const faults = new Map();
+  for (const { field, message } of Array.isArray(error?.detail) ? error.detail : []) {
+    faults.set(String(field).replace(/^overrides\./, ""), message);
+  }
+  for (const row of rows) {
+    const message = faults.get(row.dataset.setting) ?? "";
+    faults.delete(row.dataset.setting);
+    const field = row.querySelector("[name]");
+    const note = row.querySelector("[data-error-for]");
+    note.textContent = message;
+    note.hidden = message === "";
+    if (message) field.setAttribute("aria-invalid", "true");
+    else field.removeAttribute("aria-invalid");
+    if (message) row.closest("details")?.setAttribute("open", "");
+  }
+  const rest = form.querySelector("[data-preview-error]");
+  rest.hidden = !error || (faults.size === 0 && Array.isArray(error.detail));
+  rest.textContent = rest.hidden ? "" : [...faults.values()].join("; ") || error.message;
+}

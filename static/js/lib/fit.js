@@ -1,0 +1,7 @@
+/** Where an image of `width` × `height` is drawn in a square of `size`, fitted as the data set's images were. */
+export function fitted(width, height, size, fit) {
+  if (fit === "squash") return { x: 0, y: 0, width: size, height: size };
+  const scale = size / (fit === "pad" ? Math.max(width, height) : Math.min(width, height));
+  const drawn = { width: width * scale, height: height * scale };
+  return { x: (size - drawn.width) / 2, y: (size - drawn.height) / 2, ...drawn };
+}

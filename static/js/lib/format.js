@@ -1,0 +1,107 @@
+// How numbers and times read; app/formatting.py says the same on the server.
+const Z95 = 1.959964;
+
+const SHORT_NAMES = {
+  "optimizer.lr": "lr",
+  "optimizer.name": "optimiser",
+  "optimizer.weight_decay": "wd",
+  "optimizer.momentum": "momentum",
+  "model.name": "model",
+  "schedule.name": "schedule",
+  "schedule.warmup_epochs": "warm-up",
+  batch_size: "batch",
+  label_smoothing: "smoothing",
+  overfit_one_batch: "one batch",
+  val_fraction: "validation share",
+};
+
+/** 12 s · 3:41 · 1 h 12 · 2 d 3 h */
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "";
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}:${two(whole % 60)}`;
+  const minutes = Math.round(whole / 60);
+  if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h ${two(minutes % 60)}`;
+  const hours = Math.round(minutes / 60);
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** How long ago, coarsely: a number that changes every second draws the eye for nothing. */
+export function ago(seconds) {
+  if (seconds < 5) return "just now";
+  if (seconds < 60) return `${Math.floor(seconds)} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86400)} d ago`;
+}
+
+/** 3e-4 below a hundredth and from a million on, else up to six figures. */
+export function number(value) {
+  if (typeof value !== "number" || !Number.isFinite(value)) return String(value);
+  if (value !== 0 && (Math.abs(value) < 0.01 || (Math.abs(value) >= 1e6 && !Number.isInteger(value)))) {
+    const [mantissa, exponent] = value.toExponential(5).split("e");
+    return `${Number(mantissa)}e${Number(exponent)}`;
+  }
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
+}
+
+export function count(value) {
+  return value === null || value === undefined ? "" : Math.round(value).toLocaleString("en-US");
+}
+
+export function percent(fraction, digits = 1) {
+  return fraction === null || fraction === undefined ? "" : (100 * fraction).toFixed(digits);
+}
+
+/** Half of the 95% Wilson interval of a share of `trials`, in per cent. */
+export function halfWidth(fraction, trials) {
+  if (fraction === null || fraction === undefined || !trials) return "";
+  const z2 = Z95 * Z95;
+  const root = Math.sqrt((fraction * (1 - fraction)) / trials + z2 / (4 * trials * trials));
+  return ((100 * Z95 * root) / (1 + z2 / trials)).toFixed(1);
+}
+
+export function bytes(octets) {
+  let value = octets;
+  for (const unit of ["B", "kB", "MB", "GB"]) {
+    if (value < 1000) return `${unit === "B" || value >= 100 ? Math.round(value) : value.toFixed(1)} ${unit}`;
+    value /= 1000;
+  }
+  return `${value.toFixed(1)} TB`;
+}
+
+export function setting(value) {
+  if (value === null) return "none";
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (Array.isArray(value)) return value.join(", ") || "usual";
+  return typeof value === "number" ? number(value) : String(value);
+}
+
+export function fieldName(field) {
+  return SHORT_NAMES[field] ?? field.split(".").at(-1).replaceAll("_", " ");
+}
+
+/** A time of today as 22:41, another day's with its date. */
+export function clock(date, now = new Date()) {
+  const time = `${two(date.getHours())}:${two(date.getMinutes())}`;
+  return date.toDateString() === now.toDateString() ? time : `${day(date)}, ${time}`;
+}
+
+export function clockSeconds(date) {
+  return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+}
+
+/** 63% · 71.4 · name */
+export function tabTitle({ status, progress, best_acc: best, name }) {
+  const moving = ["starting", "running", "stopping"].includes(status);
+  return [moving ? `${percent(progress, 0)}%` : "", percent(best), name].filter(Boolean).join(" · ");
+}
+
+function day(date) {
+  return date.toLocaleDateString("en-GB", { day: "numeric", month: "short" });
+}
+
+function two(value) {
+  return String(value).padStart(2, "0");
+}

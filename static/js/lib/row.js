@@ -1,0 +1,23 @@
+import { count, duration } from "./format.js";
+
+const MOVING = new Set(["starting", "running", "stopping"]);
+
+export function isMoving(status) {
+  return MOVING.has(status);
+}
+
+/** What the time column says of a run: left, took, or where it ended. */
+export function timeText(run) {
+  if (run.status === "queued") return "waiting";
+  if (run.status === "failed") return run.step ? `at step ${count(run.step)}` : "before its first step";
+  if (run.status === "stopped") return `at epoch ${run.epoch}`;
+  if (run.status === "finished") {
+    return `took ${duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000)}`;
+  }
+  const left = duration(run.eta_seconds);
+  return left ? `left ${left}` : run.phase || run.status;
+}
+
+export function arrival(run, now = Date.now()) {
+  return isMoving(run.status) && run.eta_seconds !== null ? new Date(now + 1000 * run.eta_seconds) : null;
+}

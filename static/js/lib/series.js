@@ -1,0 +1,76 @@
+/** Points of one series, in rising steps: `step`, `value` (null where not finite) and `time` of one length. */
+export class Series {
+  constructor() {
+    this.step = [];
+    this.value = [];
+    this.time = [];
+  }
+
+  get length() {
+    return this.step.length;
+  }
+
+  get last() {
+    return this.step.at(-1) ?? -1;
+  }
+
+  /** Adds points; one whose step is known replaces it. Says from which index on the series has changed. */
+  append({ step, value, time }) {
+    let changed = this.length;
+    for (let index = 0; index < step.length; index += 1) {
+      if (step[index] > this.last) {
+        this.step.push(step[index]);
+        this.value.push(value[index]);
+        this.time.push(time?.[index] ?? null);
+        continue;
+      }
+      const place = lowerBound(this.step, step[index]);
+      const known = this.step[place] === step[index] ? 1 : 0;
+      this.step.splice(place, known, step[index]);
+      this.value.splice(place, known, value[index]);
+      this.time.splice(place, known, time?.[index] ?? null);
+      changed = Math.min(changed, place);
+    }
+    return changed;
+  }
+
+  /** Drops every point past `step`, which a resumed trainer will write again. */
+  rewind(step) {
+    const keep = lowerBound(this.step, step + 1);
+    this.step.length = this.value.length = this.time.length = keep;
+  }
+
+  at(step) {
+    const place = lowerBound(this.step, step);
+    return this.step[place] === step ? this.value[place] : null;
+  }
+}
+
+/** The first index whose value is at least `wanted`. */
+export function lowerBound(sorted, wanted) {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle] < wanted) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * Columns over one shared, rising x, as a chart wants them: each column is {step, value}.
+ * A step that a column lacks is undefined (the line goes on); one whose value is not finite is null (a gap).
+ */
+export function align(columns) {
+  const steps = [...new Set(columns.flatMap((column) => column.step))].sort((a, b) => a - b);
+  const place = new Map(steps.map((step, index) => [step, index]));
+  const values = columns.map((column) => {
+    const out = new Array(steps.length).fill(undefined);
+    column.step.forEach((step, index) => {
+      out[place.get(step)] = column.value[index];
+    });
+    return out;
+  });
+  return [steps, ...values];
+}

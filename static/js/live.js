@@ -1,0 +1,66 @@
+// One stream a page. A hidden tab lets go of it (browsers allow six a host) and takes up where it left off.
+import { backoff } from "./lib/backoff.js";
+
+const KINDS = ["metrics", "status", "log", "finding", "rewind", "checkpoint", "created", "deleted", "task", "resync"];
+
+/**
+ * @param {{runs?: string[], kinds?: string[], after?: number|null, on: Object<string, function(any): void>}} options
+ *   `on` has a handler by kind of event, and `connected`, which is told of every new connection.
+ */
+export function follow({ runs = [], kinds = KINDS, after = null, on }) {
+  let source = null;
+  let timer = null;
+  let attempt = 0;
+  let seen = after;
+
+  const address = () => {
+    const query = new URLSearchParams();
+    if (runs.length) query.set("runs", runs.join(","));
+    if (kinds.length < KINDS.length) query.set("kinds", kinds.join(","));
+    if (seen !== null) query.set("after", String(seen));
+    return `/api/events?${query}`;
+  };
+
+  const close = () => {
+    clearTimeout(timer);
+    source?.close();
+    source = null;
+  };
+
+  const open = () => {
+    close();
+    source = new EventSource(address());
+    source.addEventListener("open", () => {
+      attempt = 0;
+      showLost(false);
+      on.connected?.();
+    });
+    source.addEventListener("error", () => {
+      close();
+      if (document.hidden) return;
+      // The first failure may be a page that is being left, or a server that restarts: say it only once it lasts.
+      if (attempt > 0) showLost(true);
+      timer = setTimeout(open, backoff(attempt));
+      attempt += 1;
+    });
+    for (const kind of KINDS) {
+      source.addEventListener(kind, (event) => {
+        if (event.lastEventId) seen = Number(event.lastEventId);
+        on[kind]?.(JSON.parse(event.data));
+      });
+    }
+  };
+
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) close();
+    else if (!source) open();
+  });
+  addEventListener("pagehide", close);
+  addEventListener("online", open);
+  if (!document.hidden) open();
+}
+
+function showLost(lost) {
+  document.querySelector("[data-connection]").hidden = !lost;
+  document.documentElement.toggleAttribute("data-stale", lost);
+}

@@ -1,0 +1,129 @@
+// What every page has: theme, keyboard, local times, confirmations, copy buttons.
+import { clock, clockSeconds } from "./lib/format.js";
+
+const root = document.documentElement;
+
+for (const node of document.querySelectorAll("[data-without-script]")) node.hidden = true;
+localiseTimes(document);
+bindTheme();
+bindKeyboard();
+bindForms();
+bindCopies();
+
+export function localiseTimes(scope) {
+  for (const node of scope.querySelectorAll("time[data-time]")) {
+    const date = new Date(node.dateTime);
+    node.textContent = clock(date);
+    node.title = date.toLocaleString();
+  }
+  for (const node of scope.querySelectorAll("time[data-log-time]")) {
+    node.textContent = clockSeconds(new Date(1000 * Number(node.dateTime || node.getAttribute("datetime"))));
+  }
+}
+
+export function toast(message) {
+  const node = document.createElement("p");
+  node.className = "toast fade-in";
+  node.textContent = message;
+  document.querySelector("[data-toasts]").append(node);
+  setTimeout(() => node.remove(), 6000);
+}
+
+function bindTheme() {
+  const button = document.querySelector("[data-theme-toggle]");
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const tell = () => dispatchEvent(new CustomEvent("themechange"));
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const dark = (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
+    const next = dark ? "light" : "dark";
+    if ((next === "dark") === system.matches) {
+      delete root.dataset.theme;
+      localStorage.removeItem("theme");
+    } else {
+      root.dataset.theme = next;
+      localStorage.setItem("theme", next);
+    }
+    tell();
+  });
+  system.addEventListener("change", tell);
+}
+
+function bindKeyboard() {
+  const help = document.querySelector("[data-help]");
+  const button = document.querySelector("[data-help-button]");
+  button.hidden = false;
+  button.addEventListener("click", () => help.showModal());
+  addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+    if (event.target.closest?.("input, textarea, select, [contenteditable]")) return;
+    const act = {
+      "/": () => focusSearch(),
+      n: () => document.querySelector("[data-new-run]").click(),
+      "?": () => help.showModal(),
+      j: () => moveRow(1),
+      k: () => moveRow(-1),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+}
+
+function focusSearch() {
+  const field = document.querySelector("[data-search]");
+  field?.focus();
+  field?.select();
+}
+
+function moveRow(by) {
+  const rows = [...document.querySelectorAll("[data-rows] a.name")];
+  if (!rows.length) return;
+  const at = rows.findIndex((row) => row.closest("tr").contains(document.activeElement));
+  rows[at < 0 ? 0 : Math.min(rows.length - 1, Math.max(0, at + by))].focus();
+}
+
+function bindForms() {
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
+  });
+  document.addEventListener("submit", (event) => {
+    const question = event.target.dataset.confirm;
+    if (question && !confirm(question)) event.preventDefault();
+    // A filter that is not set stays out of the address.
+    if (event.target.matches("[data-filter-form]")) {
+      for (const field of event.target.elements) if (field.name && !field.value) field.disabled = true;
+    }
+  });
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("[data-menu][open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    const menu = document.querySelector("[data-menu][open]");
+    if (!menu) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+  addEventListener("pageshow", () => {
+    for (const field of document.querySelectorAll("[data-filter-form] :disabled")) field.disabled = false;
+  });
+}
+
+function bindCopies() {
+  if (!navigator.clipboard) return;
+  for (const box of document.querySelectorAll("[data-copyable]")) {
+    const button = document.createElement("button");
+    button.className = "button";
+    button.type = "button";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(box.querySelector("pre").textContent.trim());
+      button.textContent = "Copied";
+      setTimeout(() => (button.textContent = "Copy"), 1500);
+    });
+    box.append(button);
+  }
+}

@@ -1,0 +1,167 @@
+// The head of a run's page: what it says follows the run. The tabs hand in what they want to hear of.
+import { ago, clock, count, duration, halfWidth, percent, tabTitle } from "./lib/format.js";
+import { arrival, isMoving } from "./lib/row.js";
+import { follow } from "./live.js";
+import { toast } from "./page.js";
+
+const SILENT_SECONDS = 10;
+
+const page = document.querySelector("[data-run-page]");
+export const runId = page.dataset.run;
+const state = { heard: Date.now(), bestTime: null, run: null };
+
+/** Starts the page's one stream. `on` has handlers by kind of event, called after the head has been brought up to date. */
+export function watchRun(on = {}) {
+  follow({
+    runs: [runId],
+    after: Number(page.dataset.seq),
+    on: {
+      ...on,
+      status: (run) => {
+        showHead(run);
+        on.status?.(run);
+      },
+      metrics: (event) => {
+        state.heard = Date.now();
+        on.metrics?.(event);
+      },
+      deleted: () => location.assign("/"),
+      resync: () => {
+        refetch();
+        on.resync?.();
+      },
+    },
+  });
+  bindActions();
+  showTailEnd();
+  setInterval(tick, 1000);
+}
+
+/** When the best value was measured, in UNIX seconds: only the curves know. */
+export function setBestTime(seconds) {
+  state.bestTime = seconds;
+  tick();
+}
+
+async function refetch() {
+  const response = await fetch(`/api/runs/${runId}`);
+  if (!response.ok) return;
+  const run = await response.json();
+  showHead({ ...run, run: run.id });
+}
+
+function showHead(run) {
+  const before = state.run?.status ?? page.dataset.status;
+  state.run = run;
+  state.heard = Date.now();
+  Object.assign(page.dataset, {
+    status: run.status,
+    progress: run.progress,
+    epochs: run.epochs,
+    totalSteps: run.total_steps ?? 0,
+    stepsPerEpoch: run.steps_per_epoch ?? 0,
+    valCount: run.val_count ?? 0,
+  });
+  setOrDrop("bestAcc", run.best_acc);
+  setOrDrop("bestStep", run.best_step);
+  setOrDrop("bestEpoch", run.best_epoch);
+  put("[data-run-status]", run.status).dataset.status = run.status;
+  put("[data-run-detail]", detail(run));
+  put("[data-run-device]", run.device ?? "no device yet");
+  showFacts(run);
+  const bar = page.querySelector("[data-run-progress]");
+  bar.value = run.progress;
+  bar.dataset.status = run.status;
+  document.title = tabTitle(run);
+  for (const node of page.querySelectorAll("[data-when]")) node.hidden = !node.dataset.when.split(" ").includes(run.status);
+  if (run.status !== before) showFailure(run);
+}
+
+function showFacts(run) {
+  const half = halfWidth(run.best_acc, run.val_count);
+  put('[data-fact="best"]', percent(run.best_acc) || "–");
+  put('[data-fact="half-width"]', half ? `± ${half}%` : "");
+  const losses = (run.spark?.val ?? []).filter((value) => value !== null);
+  if (losses.length) put('[data-fact="loss"]', losses.at(-1).toFixed(2));
+  const due = arrival(run);
+  if (due) {
+    put('[data-fact="left"]', duration(run.eta_seconds));
+    put('[data-fact="done-at"]', `left, done at ${clock(due)}`);
+  } else if (run.finished_at && run.started_at) {
+    put('[data-fact="left"]', duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000));
+    put('[data-fact="done-at"]', "taken");
+  }
+  tick();
+}
+
+function detail(run) {
+  const parts = [];
+  if (run.phase && run.phase !== "training" && ["starting", "running"].includes(run.status)) parts.push(run.phase);
+  if (run.total_steps) {
+    parts.push(`epoch ${run.epoch} of ${run.epochs}`, `step ${count(run.step)} of ${count(run.total_steps)}`);
+  }
+  return parts.map((part) => `· ${part}`).join(" ");
+}
+
+async function showFailure(run) {
+  const box = page.querySelector("[data-failure]");
+  box.hidden = run.status !== "failed";
+  if (box.hidden) return;
+  put("[data-failure-where]", run.step ? `Failed at step ${count(run.step)}.` : "Failed before its first step.");
+  put("[data-failure-message]", run.error?.message ?? "");
+  const response = await fetch(`/api/runs/${runId}/log`);
+  if (!response.ok) return;
+  const lines = (await response.json()).slice(-20);
+  put("[data-failure-tail]", lines.map((item) => item.line).join("\n"));
+  showTailEnd();
+}
+
+function showTailEnd() {
+  const tail = page.querySelector("[data-failure-tail]");
+  tail.scrollTop = tail.scrollHeight;
+}
+
+function tick() {
+  const { bestEpoch } = page.dataset;
+  const when = state.bestTime ? `, ${ago(Date.now() / 1000 - state.bestTime)}` : "";
+  put('[data-fact="best-when"]', `best validation${bestEpoch === undefined ? "" : `, epoch ${bestEpoch}${when}`}`);
+  const silent = (Date.now() - state.heard) / 1000;
+  const node = page.querySelector("[data-silent]");
+  node.hidden = !(page.dataset.status === "running" && silent > SILENT_SECONDS);
+  if (!node.hidden) node.textContent = `· trainer silent ${duration(silent)}`;
+}
+
+function bindActions() {
+  for (const form of page.querySelectorAll("form[data-action]")) {
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const button = form.querySelector("button");
+      button.disabled = true;
+      const body = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, Number(value)]));
+      const response = await fetch(`/api/runs/${runId}/${form.dataset.action}`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      button.disabled = false;
+      const menu = form.closest("[data-menu]");
+      if (menu) menu.open = false;
+      const answer = await response.json();
+      if (response.ok) showHead({ ...answer, run: answer.id });
+      else toast(answer.error.message);
+    });
+  }
+}
+
+function setOrDrop(name, value) {
+  if (value === null || value === undefined) delete page.dataset[name];
+  else page.dataset[name] = value;
+}
+
+function put(selector, text) {
+  const node = page.querySelector(selector);
+  if (node.textContent !== text) node.textContent = text;
+  return node;
+}
+
+export { isMoving, page };

@@ -1,0 +1,130 @@
+// The list of runs and the lanes, kept as they are on the server without a reload.
+import { arrival, isMoving, timeText } from "./lib/row.js";
+import { clock, halfWidth, percent } from "./lib/format.js";
+import { sparkline } from "./lib/spark.js";
+import { follow } from "./live.js";
+import { localiseTimes } from "./page.js";
+
+const LANES_PAUSE = 300;
+
+const list = document.querySelector("[data-runs]");
+const lanes = document.querySelector("[data-lanes]");
+const latest = new Map();
+let frame = 0;
+let lanesTimer = 0;
+
+follow({
+  kinds: ["status", "created", "deleted"],
+  after: Number(list.dataset.seq),
+  on: {
+    status: note,
+    created: (run) => {
+      if (list.matches("[data-grows]") && !rowOf(run.run)) insert(run);
+      else if (!list.matches("table")) location.reload();
+      refreshLanes();
+    },
+    deleted: ({ run }) => {
+      rowOf(run)?.remove();
+      refreshLanes();
+    },
+    resync: () => {
+      for (const row of list.querySelectorAll("[data-run]")) replace(row);
+      refreshLanes();
+    },
+  },
+});
+setInterval(refreshLanes, 15000);
+
+function rowOf(id) {
+  return list.querySelector(`tr[data-run="${CSS.escape(id)}"]`);
+}
+
+function note(run) {
+  latest.set(run.run, run);
+  frame ||= requestAnimationFrame(show);
+}
+
+function show() {
+  frame = 0;
+  for (const run of latest.values()) {
+    const row = rowOf(run.run);
+    if (row && row.dataset.runStatus !== run.status) replace(row);
+    else if (row) patch(row, run);
+    moveTrain(run);
+  }
+  latest.clear();
+}
+
+function patch(row, run) {
+  const put = (name, text) => {
+    const node = row.querySelector(`[data-field="${name}"]`);
+    if (node && node.textContent !== text) node.textContent = text;
+  };
+  put("best", percent(run.best_acc));
+  const half = halfWidth(run.best_acc, run.val_count);
+  put("half-width", half ? `±${half}` : "");
+  if (run.status !== "queued") put("time", timeText(run));
+  const due = arrival(run);
+  put("arrival", due ? clock(due) : "");
+  put("device", run.device ?? "");
+  row.querySelector('[data-field="progress"]').value = run.progress;
+  const paths = sparkline(run.spark, run.total_steps);
+  row.querySelector('[data-field="spark-train"]').setAttribute("d", paths.train);
+  row.querySelector('[data-field="spark-val"]').setAttribute("d", paths.val);
+}
+
+function moveTrain(run) {
+  const lane = lanes.querySelector(`[data-lane-run="${CSS.escape(run.run)}"]`);
+  if (!lane || !isMoving(run.status)) {
+    if (Boolean(lane) !== isMoving(run.status)) refreshLanes();
+    return;
+  }
+  const length = `${Math.max(2, 100 * run.progress).toFixed(2)}%`;
+  for (const rect of lane.querySelectorAll("[data-train-length]")) rect.setAttribute("width", length);
+  const due = arrival(run);
+  const text = due ? clock(due) : run.phase || run.status;
+  const node = lane.querySelector("[data-arrival]");
+  if (node.textContent !== text) node.textContent = text;
+}
+
+async function insert(run) {
+  const row = await fetchRow(run.run);
+  if (!row || rowOf(run.run)) return;
+  row.classList.add("fade-in");
+  list.querySelector("[data-rows]").prepend(row);
+  const total = document.querySelector("[data-total]");
+  if (total) total.textContent = (Number(total.textContent.replaceAll(",", "")) + 1).toLocaleString("en-US");
+}
+
+/** A run whose state has changed gets a new row from the server; one with the focus keeps it. */
+async function replace(row) {
+  row.dataset.runStatus = "";
+  const fresh = await fetchRow(row.dataset.run);
+  if (!fresh) return;
+  const focused = row.contains(document.activeElement);
+  row.replaceWith(fresh);
+  if (focused) fresh.querySelector("a.name").focus({ preventScroll: true });
+}
+
+async function fetchRow(id) {
+  const response = await fetch(`/runs/${id}/row`);
+  if (!response.ok) return null;
+  return fragment(await response.text()).querySelector("tr");
+}
+
+function refreshLanes() {
+  if (lanesTimer || document.hidden) return;
+  lanesTimer = setTimeout(async () => {
+    lanesTimer = 0;
+    const response = await fetch("/lanes");
+    if (!response.ok || lanes.contains(document.activeElement)) return;
+    lanes.replaceChildren(...fragment(await response.text()).children);
+  }, LANES_PAUSE);
+}
+
+function fragment(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  localiseTimes(template.content);
+  return template.content;
+}

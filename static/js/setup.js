@@ -1,0 +1,3 @@
+import { watchRun } from "./run.js";
+
+watchRun();

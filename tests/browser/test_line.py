@@ -1,0 +1,93 @@
+"""What a person does, from launching a run to classifying an image, in a real browser against real processes."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.conftest import Server, wait_for
+from trainer.data.format import open_split, read_record
+
+
+def drawn(page: Page, chart: str = "loss") -> int:
+    return int(page.locator(f"[data-chart={chart}]").get_attribute("data-points-train") or 0)
+
+
+def painted(page: Page, chart: str = "loss") -> int:
+    """How many pixels of the chart's canvas are not blank."""
+    script = """canvas => {
+      const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+      let count = 0;
+      for (let i = 3; i < pixels.length; i += 4) if (pixels[i]) count++;
+      return count;
+    }"""
+    return int(page.locator(f"[data-chart={chart}] canvas").first.evaluate(script))
+
+
+@pytest.mark.timeout(400)
+def test_launch_watch_stop_resume_finish_and_classify(server: Server, page: Page) -> None:
+    server.start("web", "worker", "predictor")
+    page.goto(f"{server.url}/runs/new")
+    page.locator("input[name=dataset][value=shapes100]").check(force=True)
+    page.locator("input[name=preset][value=baseline-cnn]").check(force=True)
+    page.locator("input[name=epochs]").fill("5")
+    page.locator("[data-launch-button]").click()
+    page.wait_for_url("**/runs/*")
+    run_id = page.url.split("?")[0].rsplit("/", 1)[-1]
+    page.evaluate("window.neverReloaded = true")
+
+    first = wait_for(lambda: drawn(page), 30, "the first drawn point")
+    pixels = painted(page)
+    assert pixels > 0
+    later = wait_for(lambda: drawn(page) if drawn(page) > first + 3 else 0, 30, "a growing curve")
+    assert later > first
+    assert painted(page) != pixels
+    assert page.evaluate("window.neverReloaded") is True
+
+    page.locator("[data-stop]").first.click()
+    expect(page.locator("[data-run-status]")).to_contain_text("stopped", timeout=30_000)
+    stopped_at = server.run(run_id)["step"]
+    assert 0 < stopped_at < server.run(run_id)["total_steps"]
+
+    page.locator("[data-resume]").first.click()
+    expect(page.locator("[data-run-status]")).to_contain_text("finished", timeout=180_000)
+    run = server.run(run_id)
+    assert run["step"] == run["total_steps"]
+    assert run["attempt"] == 2
+    assert 0 <= run["summary"]["test/acc"] <= 1
+
+    record = read_record(server.settings.datasets, "shapes100")
+    images, labels = open_split(server.settings.datasets, "shapes100", "train")
+    row = confident_row(server, run_id)
+    picture = BytesIO()
+    Image.fromarray(images[row]).save(picture, "PNG")
+    page.goto(f"{server.url}/predict?model={run_id}")
+    page.locator("input[data-predict-file]").set_input_files(
+        {"name": "shape.png", "mimeType": "image/png", "buffer": picture.getvalue()}
+    )
+    items = page.locator("[data-predictions] li")
+    expect(items).to_have_count(5, timeout=30_000)
+    shown = [items.nth(index).locator("[data-label]").inner_text() for index in range(5)]
+    assert record.classes[int(labels[row])] in shown
+
+
+def confident_row(server: Server, run_id: str) -> int:
+    """An image whose class a network trained for a few seconds has in its top five."""
+    images, labels = open_split(server.settings.datasets, "shapes100", "train")
+    record = read_record(server.settings.datasets, "shapes100")
+    files = []
+    rows = list(range(0, len(images), 67))
+    for row in rows:
+        buffer = BytesIO()
+        Image.fromarray(images[row]).save(buffer, "PNG")
+        files.append(("file", (f"{row}.png", buffer.getvalue(), "image/png")))
+    with server.client() as client:
+        answer = client.post("/api/predict", params={"model": run_id, "top_k": 5}, files=files)
+    assert answer.status_code == 200, answer.text
+    for row, result in zip(rows, answer.json()["results"], strict=True):
+        if record.classes[int(labels[row])] in [item["label"] for item in result["predictions"]]:
+            return row
+    raise AssertionError("the network has learnt nothing")

@@ -1,0 +1,230 @@
+"""The pages in a real browser: at both widths, in both themes, with and without a script, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import zipfile
+from io import BytesIO
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from tests.conftest import Server, wait_for
+
+HOSTILE = '<script>document.title="owned"</script> \u202eevil ' + "very long " * 12
+
+
+@pytest.fixture
+def web(server: Server) -> Server:
+    server.start("web")
+    return server
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_every_page_fits_its_window_and_breaks_no_policy(web: Server, browser: Browser, width: int, theme: str) -> None:
+    run_id = web.launch(name=HOSTILE.strip()[:180], tags=["a", "b"])
+    paths = [
+        "/", "/?status=queued", "/?status=failed", "/runs/new", f"/runs/new?from={run_id}", f"/runs/{run_id}",
+        f"/runs/{run_id}?tab=log", f"/runs/{run_id}?tab=setup", "/datasets", "/datasets/shapes100?class=3",
+        "/datasets/shapes100?split=test&page=2", "/predict", f"/predict?model={run_id}",
+    ]  # fmt: skip
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)  # type: ignore[arg-type]
+    page = context.new_page()
+    said: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            said.append(f"{page.url}: {message.text}")
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
+    for path in paths:
+        page.goto(web.url + path)
+        page.wait_for_load_state("load")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{path} is too wide"
+        assert "owned" not in page.title().split("·")[0]
+        links = page.eval_on_selector_all("a[href^='/']", "nodes => nodes.map(node => node.getAttribute('href'))")
+        for link in set(links):
+            assert page.request.head(web.url + link).status in (200, 405), f"{path} links to {link}"
+    context.close()
+    assert said == []
+
+
+def test_the_form_launches_and_explains_without_a_script(web: Server, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{web.url}/runs/new")
+    page.locator("input[name=preset][value=baseline-cnn]").check(force=True)
+    page.locator("input[name='optimizer.lr']").fill("-1")
+    page.locator("input[name=epochs]").fill("soon")
+    page.locator("[data-launch-button]").click()
+    expect(page.locator("[data-error-for='optimizer.lr']")).to_contain_text("greater than 0")
+    expect(page.locator("[data-error-for='epochs']")).to_contain_text("integer")
+    expect(page.locator("input[name=epochs]")).to_have_value("soon")
+
+    page.locator("input[name='optimizer.lr']").fill("3e-4")
+    page.locator("input[name=epochs]").fill("7")
+    page.locator("input[name=expectation]").fill("about a third")
+    page.locator("[data-launch-button]").click()
+    page.wait_for_url("**/runs/*")
+    run = web.run(page.url.rsplit("/", 1)[-1])
+    assert (run["spec"]["epochs"], run["spec"]["optimizer"]["lr"]) == (7, 3e-4)
+    assert {item["field"] for item in run["changed"]} == {"epochs", "optimizer.lr"}
+    assert run["expectation"] == "about a third"
+
+    page.locator("[data-stop]").click()
+    expect(page.locator("[data-run-status]")).to_have_text("stopped")
+    page.locator("[data-clone]").click()
+    expect(page.locator("input[name='optimizer.lr']")).to_have_value("3e-4")
+    page.locator("input[name='optimizer.lr']").fill("1e-4")
+    page.locator("[data-launch-button]").click()
+    page.wait_for_url("**/runs/*")
+    clone = web.run(page.url.rsplit("/", 1)[-1])
+    assert clone["parent"] == run["id"]
+    assert clone["changed"] == [{"field": "optimizer.lr", "from": 3e-4, "to": 1e-4}]
+    context.close()
+
+
+def test_the_launch_form_shows_what_a_choice_means(web: Server, page: Page) -> None:
+    page.goto(f"{web.url}/runs/new")
+    rate = page.locator("input[name='optimizer.lr']")
+    expect(rate).to_have_attribute("placeholder", "1e-3")
+    page.locator("label:has(input[value=baseline-cnn-lr1e-4])").click()
+    expect(rate).to_have_attribute("placeholder", "1e-4")
+    rate.press("ArrowUp")
+    expect(rate).to_have_value("2e-4")
+    rate.press("ArrowUp")
+    expect(rate).to_have_value("5e-4")
+    expect(page.locator("[data-changes]")).to_contain_text("1e-4 → 5e-4")
+    expect(page.locator("[data-name]")).to_have_attribute("placeholder", "baseline-cnn-lr1e-4 lr5e-4")
+    page.locator("input[name=epochs]").fill("2")
+    expect(page.locator("[data-preview=total_steps]")).to_have_text("112")
+    assert (page.locator("[data-rate-path]").get_attribute("d") or "").startswith("M0.0")
+    page.locator("input[name=epochs]").fill("0")
+    expect(page.locator("[data-error-for='epochs']")).to_contain_text("greater than or equal to 1")
+
+
+def test_the_list_follows_without_a_reload(web: Server, page: Page) -> None:
+    first = web.launch(name="first")
+    page.goto(web.url)
+    page.evaluate("window.neverReloaded = true")
+    second = web.launch(name="second", overrides={"optimizer.lr": 1e-4})
+    row = page.locator(f"tr[data-run='{second}']")
+    expect(row).to_contain_text("lr 1e-3 → 1e-4")
+    assert page.locator("tr[data-run]").first.get_attribute("data-run") == second
+    with web.client() as client:
+        client.post(f"/api/runs/{first}/stop")
+    expect(page.locator(f"tr[data-run='{first}'] [data-field=status]")).to_have_text("stopped")
+    with web.client() as client:
+        client.delete(f"/api/runs/{first}")
+    expect(page.locator(f"tr[data-run='{first}']")).to_have_count(0)
+    assert page.evaluate("window.neverReloaded") is True
+
+
+def test_keyboard_and_theme(web: Server, page: Page) -> None:
+    for name in ("one", "two"):
+        web.launch(name=name)
+    page.goto(web.url)
+    page.keyboard.press("j")
+    expect(page.locator("a.name").nth(0)).to_be_focused()
+    page.keyboard.press("j")
+    expect(page.locator("a.name").nth(1)).to_be_focused()
+    page.keyboard.press("k")
+    expect(page.locator("a.name").nth(0)).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.locator("[data-help]")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("[data-help]")).to_be_hidden()
+    page.keyboard.press("/")
+    expect(page.locator("[data-search]")).to_be_focused()
+    page.keyboard.type("n one")
+    assert page.url.rstrip("/") == web.url
+    page.locator("[data-theme-toggle]").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.locator("[data-theme-toggle]").click()
+    assert page.locator("html").get_attribute("data-theme") is None
+    page.keyboard.press("n")
+    page.wait_for_url("**/runs/new")
+
+
+def test_curves_hold_every_point_and_a_zoom_is_in_the_address(server: Server, page: Page) -> None:
+    server.start("web", "worker")
+    run_id = server.launch(overrides={"epochs": 1, "max_steps": 24})
+    page.goto(f"{server.url}/runs/{run_id}")
+    expect(page.locator("[data-run-status]")).to_have_text("finished", timeout=90_000)
+    total = server.series(run_id, "train/loss")["train/loss"]["total"]
+    loss = page.locator("[data-chart=loss]")
+    expect(loss).to_have_attribute("data-points-train", str(total))
+    expect(loss).to_have_attribute("data-points-val", "1")
+    expect(loss).to_have_attribute("data-last-step", "24")
+    loss.locator("summary").click()
+    expect(loss.locator("tbody tr")).to_have_count(total)
+    expect(loss.locator("tbody tr").first.locator("td").first).to_have_text("24")
+
+    box = loss.locator(".u-over").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 100, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 60, steps=4)
+    page.mouse.up()
+    expect(page.locator("[data-paused]")).to_be_visible()
+    assert "x=" in page.url
+    page.reload()
+    expect(page.locator("[data-paused]")).to_be_visible()
+    page.locator("[data-back-to-live]").click()
+    expect(page.locator("[data-paused]")).to_be_hidden()
+    assert "x=" not in page.url
+
+    page.goto(f"{server.url}/runs/{run_id}?tab=setup")
+    expect(page.locator("[data-copyable] pre")).to_contain_text("--set max_steps=24")
+    assert page.request.get(server.url + str(page.get_by_text("download").get_attribute("href"))).status == 200
+
+
+def test_a_failed_run_says_why_above_its_curves(server: Server, page: Page) -> None:
+    server.start("web", "worker")
+    run_id = server.launch(overrides={"optimizer.name": "sgd", "optimizer.lr": 10, "loss": "mse", "max_steps": 400})
+    page.goto(f"{server.url}/runs/{run_id}")
+    expect(page.locator("[data-run-status]")).to_have_text("failed", timeout=90_000)
+    expect(page.locator("[data-failure]")).to_be_visible()
+    expect(page.locator("[data-failure-message]")).to_contain_text("learning rate")
+    expect(page.locator("[data-resume]").first).to_be_visible()
+    expect(page.locator("[data-stop]")).to_be_hidden()
+
+
+def test_a_zip_is_added_live_and_its_bad_files_are_named(server: Server, page: Page) -> None:
+    server.start("web", "worker")
+    page.goto(f"{server.url}/datasets")
+    name = f"dots-{server.settings.port}"
+    send(page, name, zip_of(broken="red/broken.png"))
+    expect(page.locator("[data-task-status=failed]")).to_contain_text("red/broken.png", timeout=60_000)
+    send(page, name, zip_of())
+    expect(page.locator("[data-task-status=finished] a")).to_have_attribute("href", f"/datasets/{name}", timeout=60_000)
+    expect(page.locator("[data-cards] article h2", has_text=name)).to_be_visible()
+    page.goto(f"{server.url}/datasets/{name}")
+    expect(page.locator(".grid img").first).to_have_js_property("complete", True)
+    wait_for(lambda: page.locator(".grid img").first.evaluate("image => image.naturalWidth") == 32, 10, "the image")
+
+
+def send(page: Page, name: str, archive: bytes) -> None:
+    page.locator("[data-zip]").set_input_files(
+        {"name": "dots.zip", "mimeType": "application/zip", "buffer": archive}
+    )
+    page.locator("[data-upload] input[name=name]").fill(name)
+    page.locator("[data-upload] select[name=size]").select_option("32")
+    page.locator("[data-upload] [data-add]").click()
+
+
+def zip_of(broken: str | None = None) -> bytes:
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for label, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
+            for index in range(6):
+                picture = BytesIO()
+                Image.new("RGB", (40, 30), (*colour[:1], index * 10, colour[2])).save(picture, "PNG")
+                archive.writestr(f"{label}/{index}.png", picture.getvalue())
+        if broken:
+            archive.writestr(broken, b"\x89PNG\r\n\x1a\n not a picture")
+    return buffer.getvalue()

@@ -1,0 +1,182 @@
+"""What tests share: small real data sets, real servers on free ports, and waiting for a condition."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from app.db import Database
+from app.settings import Settings
+from app.supervisor import free_port
+from trainer.data.shapes import make_shapes100
+
+T = TypeVar("T")
+
+TRAIN_PER_CLASS = 40
+TEST_PER_CLASS = 10
+
+
+def wait_for(condition: Callable[[], T], seconds: float = 60.0, what: str = "the condition") -> T:
+    """The first true value of `condition`, asked again and again until the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true within {seconds} s (last: {value!r})")
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of data sets that holds a small shapes100: 4,000 training and 1,000 test images."""
+    root = tmp_path_factory.mktemp("datasets")
+    make_shapes100(root, train_per_class=TRAIN_PER_CLASS, test_per_class=TEST_PER_CLASS)
+    return root
+
+
+@dataclass
+class Server:
+    """A home with whatever of web process, worker and predictor a test starts, each a real process."""
+
+    home: Path
+    settings: Settings
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.port}"
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=30)
+
+    def start(self, *names: str, **environment: str) -> None:
+        commands = {
+            "web": ["app.cli", "web", "--port", str(self.settings.port)],
+            "worker": ["app.cli", "worker", "--device", "cpu"],
+            "predictor": ["app.predictor"],
+        }
+        for name in names:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", *commands[name]],
+                env={**os.environ, **self.environment(), **environment},
+                start_new_session=True,
+            )
+        if "web" in names:
+            self.wait_web()
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "TRACKSIDE_HOME": str(self.home),
+            # Two threads that wait for each other crawl when a browser wants the cores as well.
+            "OMP_NUM_THREADS": "1",
+            "TRACKSIDE_LEASE_SECONDS": str(self.settings.lease_seconds),
+            "TRACKSIDE_ORPHAN_SECONDS": str(self.settings.orphan_seconds),
+            "TRACKSIDE_MAX_ATTEMPTS": str(self.settings.max_attempts),
+        }
+
+    def wait_web(self) -> None:
+        def answers() -> bool:
+            try:
+                return httpx.get(f"{self.url}/healthz", timeout=5).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_for(answers, 30, "the web process")
+
+    def stop(self, name: str, number: int = signal.SIGTERM) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        process.wait(60)
+
+    def kill(self, name: str) -> None:
+        self.stop(name, signal.SIGKILL)
+
+    def launch(self, **body: Any) -> str:
+        """Queue a short run and give its id."""
+        request = {"dataset": "shapes100", "preset": "baseline-cnn", **body}
+        with self.client() as client:
+            answer = client.post("/api/runs", json=request)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        with self.client() as client:
+            answer = client.get(f"/api/runs/{run_id}")
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def wait_status(self, run_id: str, *statuses: str, seconds: float = 90) -> dict[str, Any]:
+        def there() -> dict[str, Any] | None:
+            run = self.run(run_id)
+            if run["status"] == "failed" and "failed" not in statuses:
+                raise AssertionError(f"the run failed: {run['error']}")
+            return run if run["status"] in statuses else None
+
+        found = wait_for(there, seconds, f"status {' or '.join(statuses)}")
+        assert found is not None
+        return found
+
+    def wait_step(self, run_id: str, step: int, seconds: float = 60) -> None:
+        wait_for(lambda: self.run(run_id)["step"] >= step, seconds, f"step {step}")
+
+    def series(self, run_id: str, *names: str) -> dict[str, Any]:
+        with self.client() as client:
+            params = {"points": 100_000} | ({"series": ",".join(names)} if names else {})
+            answer = client.get(f"/api/runs/{run_id}/metrics", params=params)
+        assert answer.status_code == 200, answer.text
+        series: dict[str, Any] = answer.json()["series"]
+        return series
+
+    def trainer_pid(self, run_id: str) -> int | None:
+        from trainer.lock import lock_holder
+
+        return lock_holder(self.settings.runs / run_id)
+
+    def close(self) -> None:
+        for name in list(self.processes):
+            process = self.processes[name]
+            if process.poll() is None:
+                self.stop(name, signal.SIGTERM if name != "web" else signal.SIGKILL)
+        for folder in self.settings.runs.glob("*/lock"):
+            if (pid := self.trainer_pid(folder.parent.name)) is not None:
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def make_server(tmp_path: Path, shapes: Path) -> Iterator[Callable[..., Server]]:
+    """Makes homes that share the small data set; everything they started ends with the test."""
+    made: list[Server] = []
+
+    def make(name: str = "home", **settings: Any) -> Server:
+        home = tmp_path / name
+        home.mkdir()
+        (home / "datasets").symlink_to(shapes)
+        chosen = Settings(home=home, port=free_port("127.0.0.1"), **settings)
+        database = Database(chosen.url)
+        database.migrate()
+        database.close()
+        server = Server(home, chosen)
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        server.close()
+
+
+@pytest.fixture
+def server(make_server: Callable[..., Server]) -> Server:
+    return make_server()

@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import * as format from "../../static/js/lib/format.js";
+
+const cases = JSON.parse(readFileSync(new URL("format_cases.json", import.meta.url), "utf8"));
+
+for (const [name, rows] of Object.entries(cases)) {
+  test(`${name} reads as the server has it`, () => {
+    for (const row of rows) {
+      const expected = row.at(-1);
+      assert.equal(format[name](...row.slice(0, -1)), expected, JSON.stringify(row));
+    }
+  });
+}
+
+test("the tab's title leads with what changes", () => {
+  const run = { status: "running", progress: 0.63, best_acc: 0.714, name: "cnn" };
+  assert.equal(format.tabTitle(run), "63% · 71.4 · cnn");
+  assert.equal(format.tabTitle({ ...run, status: "finished" }), "71.4 · cnn");
+  assert.equal(format.tabTitle({ ...run, status: "queued", best_acc: null }), "cnn");
+});
+
+test("ago is coarse", () => {
+  assert.deepEqual([2, 12, 61 * 60, 26 * 3600].map(format.ago), ["just now", "12 s ago", "1 h ago", "1 d ago"]);
+});
+
+test("another day's clock time carries its date", () => {
+  const now = new Date(2026, 0, 2, 12, 0);
+  assert.equal(format.clock(new Date(2026, 0, 2, 9, 5), now), "09:05");
+  assert.equal(format.clock(new Date(2026, 0, 3, 9, 5), now), "3 Jan, 09:05");
+});

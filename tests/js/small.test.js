@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { backoff } from "../../static/js/lib/backoff.js";
+import { fitted } from "../../static/js/lib/fit.js";
+import { arrival, timeText } from "../../static/js/lib/row.js";
+import { sparkline } from "../../static/js/lib/spark.js";
+
+test("waiting doubles, and ends at 15 s", () => {
+  assert.deepEqual([0, 1, 2, 20].map((attempt) => backoff(attempt, 0.5)), [500, 1000, 2000, 15000]);
+  assert.equal(backoff(0, 0), 375);
+});
+
+test("images are fitted as the data set's were", () => {
+  assert.deepEqual(fitted(64, 32, 32, "squash"), { x: 0, y: 0, width: 32, height: 32 });
+  assert.deepEqual(fitted(64, 32, 32, "pad"), { x: 0, y: 8, width: 32, height: 16 });
+  assert.deepEqual(fitted(64, 32, 32, "crop"), { x: -16, y: 0, width: 64, height: 32 });
+});
+
+test("the time column says left, took, or where it ended", () => {
+  const run = { status: "running", eta_seconds: 221, phase: "training", step: 611, epoch: 5 };
+  assert.equal(timeText(run), "left 3:41");
+  assert.equal(timeText({ ...run, eta_seconds: null }), "training");
+  assert.equal(timeText({ ...run, status: "failed" }), "at step 611");
+  assert.equal(timeText({ ...run, status: "stopped" }), "at epoch 5");
+  const times = { started_at: "2026-01-01T00:00:00Z", finished_at: "2026-01-01T00:09:50Z" };
+  assert.equal(timeText({ ...run, status: "finished", ...times }), "took 9:50");
+});
+
+test("only what moves arrives", () => {
+  assert.equal(arrival({ status: "running", eta_seconds: 10 }, 0).getTime(), 10000);
+  assert.equal(arrival({ status: "finished", eta_seconds: null }), null);
+  assert.equal(arrival({ status: "starting", eta_seconds: null }), null);
+});
+
+test("a sparkline spans as much of its box as the run has done", () => {
+  const paths = sparkline({ step: [0, 50], train: [2, 1], val: [null, null] }, 100);
+  assert.equal(paths.train, "M0.0 2.0L80.0 26.0");
+  assert.equal(paths.val, "");
+  assert.deepEqual(sparkline({}, 100), { train: "", val: "" });
+});

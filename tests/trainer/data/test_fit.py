@@ -1,0 +1,250 @@
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from tests.trainer.data.pictures import encoded, noise, png
+from trainer.data.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
+from trainer.data.fit import PAD_COLOUR, decode_image, fit_image, read_image, to_rgb
+from trainer.data.format import FITS, Fit
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def halves(mode: str, left: Any, right: Any, width: int = 32, height: int = 32) -> Image.Image:
+    image = Image.new(mode, (width, height), left)
+    image.paste(right, (width // 2, 0, width, height))
+    return image
+
+
+def sides(data: bytes) -> tuple[list[int], list[int]]:
+    pixels = read_image(data, 32, "crop")
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
+    return pixels[16, 4].tolist(), pixels[16, 27].tolist()
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "BMP"])
+def test_lossless_formats_keep_every_pixel(form: str) -> None:
+    options = {"lossless": True} if form == "WEBP" else {}
+    assert np.array_equal(read_image(encoded(noise(1), form, **options), 32, "crop"), np.asarray(noise(1)))
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+def test_every_format_is_read(form: str) -> None:
+    left, right = sides(encoded(halves("RGB", RED, BLUE), form))
+    assert np.allclose(left, RED, atol=6)
+    assert np.allclose(right, BLUE, atol=6)
+
+
+Pixel = tuple[int, int, int]
+MODES: dict[str, tuple[Image.Image, str, dict[str, Any], Pixel, Pixel]] = {
+    "grey": (halves("L", 40, 200), "PNG", {}, (40,) * 3, (200,) * 3),
+    "bilevel": (halves("1", 0, 1), "PNG", {}, (0,) * 3, (255,) * 3),
+    "16-bit grey": (
+        Image.fromarray(np.repeat([[257 * 40] * 16 + [257 * 200] * 16], 32, 0).astype(np.uint16)),
+        "PNG",
+        {},
+        (40,) * 3,
+        (200,) * 3,
+    ),
+    "16-bit grey, a see-through value": (
+        Image.fromarray(np.repeat([[257 * 40] * 16 + [300] * 16], 32, 0).astype(np.uint16)),
+        "PNG",
+        {"transparency": 300},
+        (40,) * 3,
+        WHITE,
+    ),
+    "palette": (halves("RGB", RED, GREEN).quantize(4), "PNG", {}, RED, GREEN),
+    "see-through": (halves("RGBA", (*RED, 255), (0, 0, 0, 0)), "PNG", {}, RED, WHITE),
+    "half see-through": (halves("RGBA", (*RED, 255), (0, 0, 0, 51)), "PNG", {}, RED, (204,) * 3),
+    "grey and alpha": (halves("LA", (40, 255), (0, 0)), "PNG", {}, (40,) * 3, WHITE),
+    "a see-through colour": (halves("RGB", RED, GREEN), "PNG", {"transparency": GREEN}, RED, WHITE),
+    "a see-through grey": (halves("L", 40, 200), "PNG", {"transparency": 200}, (40,) * 3, WHITE),
+    "CMYK": (halves("CMYK", (0, 255, 255, 0), (255, 255, 0, 0)), "JPEG", {"quality": 95}, RED, BLUE),
+    "WebP with alpha": (
+        halves("RGBA", (*RED, 255), (0, 0, 0, 0)),
+        "WEBP",
+        {"lossless": True},
+        RED,
+        WHITE,
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes_become_the_right_rgb(mode: str) -> None:
+    image, form, options, left, right = MODES[mode]
+    got = sides(encoded(image, form, **options))
+    assert np.allclose(got[0], left, atol=4)
+    assert np.allclose(got[1], right, atol=4)
+
+
+def test_a_palette_with_a_see_through_entry() -> None:
+    image = halves("P", 0, 1)
+    image.putpalette([*RED, *GREEN])
+    assert sides(encoded(image, "PNG", transparency=1)) == (list(RED), list(WHITE))
+    assert sides(encoded(image, "GIF", transparency=1)) == (list(RED), list(WHITE))
+
+
+def test_16_bit_colour() -> None:
+    row = b"\0" + struct.pack(">3H", 257 * 40, 257 * 80, 257 * 200) * 32
+    data = _png(32, 32, depth=16, kind=2, rows=row * 32)
+    assert read_image(data, 32, "crop")[5, 5].tolist() == [40, 80, 200]
+
+
+def test_one_pixel() -> None:
+    for fit in FITS:
+        assert (read_image(encoded(Image.new("RGB", (1, 1), RED)), 32, fit) == RED).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_exif_orientation_is_honoured(orientation: int, form: str) -> None:
+    upright = Image.new("RGB", (32, 32), BLUE)
+    upright.paste(RED, (0, 0, 16, 16))
+    upright.paste(GREEN, (16, 0, 32, 16))
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(undo[orientation]) if orientation in undo else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = read_image(encoded(stored, form, exif=exif), 32, "crop")
+    assert np.allclose(pixels[8, 8], RED, atol=8)
+    assert np.allclose(pixels[8, 24], GREEN, atol=8)
+    assert np.allclose(pixels[24, 8], BLUE, atol=8)
+
+
+def test_broken_exif_does_not_cost_the_image() -> None:
+    data = encoded(halves("RGB", RED, BLUE), "PNG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")
+    assert sides(data) == (list(RED), list(BLUE))
+
+
+def test_a_gif_gives_its_first_frame() -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in (RED, GREEN, BLUE)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert (read_image(data, 32, "crop") == RED).all()
+
+
+def test_fits_of_a_wide_image() -> None:
+    image = Image.new("RGB", (96, 32), GREEN)
+    image.paste(RED, (0, 0, 32, 32))
+    image.paste(BLUE, (64, 0, 96, 32))
+    assert (fit_image(image, 32, "crop") == GREEN).all()
+    squashed = fit_image(image, 32, "squash")
+    assert [squashed[16, x].tolist() for x in (3, 16, 28)] == [list(RED), list(GREEN), list(BLUE)]
+    padded = fit_image(image, 32, "pad")
+    assert padded[2, 16].tolist() == padded[29, 16].tolist() == list(PAD_COLOUR)
+    assert [padded[16, x].tolist() for x in (3, 16, 28)] == [list(RED), list(GREEN), list(BLUE)]
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("size", [(3000, 2), (2, 3000), (33, 31), (224, 224)])
+def test_any_shape_fits(fit: Fit, size: tuple[int, int]) -> None:
+    assert fit_image(Image.new("L", size, 9), 64, fit).shape == (64, 64, 3)
+
+
+def test_rgb_of_rgb_changes_nothing() -> None:
+    image = to_rgb(decode_image(png(3)))
+    assert to_rgb(image) is image
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
+def test_truncated_files_are_refused(form: str, share: float) -> None:
+    data = encoded(noise(2, 64, 48), form)
+    with pytest.raises(UnreadableImage):
+        decode_image(data[: int(len(data) * share)])
+
+
+def test_a_png_without_its_end_is_refused() -> None:
+    with pytest.raises(UnreadableImage):
+        decode_image(png(1)[:-12])
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"This is a text, whatever its name.", b"\0" * 100, b"\xff\xd8\xff", b"GIF89a", b"<html></html>"]
+)
+def test_what_is_no_image_is_unreadable(data: bytes) -> None:
+    with pytest.raises(UnreadableImage):
+        decode_image(data)
+
+
+FOREIGN = {
+    "SVG": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"></svg>',
+    "bare SVG": b"\xef\xbb\xbf  <svg></svg>",
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n",
+    "TIFF": encoded(noise(1), "TIFF"),
+    "PSD": b"8BPS\0\1" + b"\0" * 30,
+    "PDF": encoded(noise(1), "PDF"),
+    "ICO": encoded(noise(1), "ICO"),
+    "HEIC": b"\0\0\0\x18ftypheic" + b"\0" * 20,
+    "zip": b"PK\x03\x04" + b"\0" * 30,
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_other_formats_are_unsupported_whatever_their_name(kind: str) -> None:
+    with pytest.raises(UnsupportedImage, match=kind.removeprefix("bare ")):
+        decode_image(FOREIGN[kind])
+
+
+def test_a_vast_image_is_refused_by_its_header_alone() -> None:
+    with pytest.raises(ImageTooLarge):
+        decode_image(_png(50_000, 50_000, depth=8, kind=2, rows=b""))
+    with pytest.raises(ImageTooLarge):
+        decode_image(_png(9_000, 10_100, depth=8, kind=2, rows=b""))  # where Pillow itself only warns
+    with pytest.raises(ImageTooLarge, match="40 × 40"):
+        decode_image(encoded(Image.new("L", (40, 40))), max_pixels=1599)
+    assert decode_image(encoded(Image.new("L", (40, 40))), max_pixels=1600).size == (40, 40)
+
+
+def test_a_text_chunk_bomb_is_refused() -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", "A" * (80 << 20), zip=True)
+    data = encoded(Image.new("L", (8, 8)), "PNG", pnginfo=info)
+    assert len(data) < 1 << 20
+    with pytest.raises(UnreadableImage):
+        decode_image(data)
+
+
+def test_a_damaged_byte_never_raises_anything_else() -> None:
+    rng = np.random.default_rng(0)
+    originals = [encoded(noise(5), form) for form in ("PNG", "JPEG", "WEBP", "GIF", "BMP")]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    originals.append(encoded(noise(5), "JPEG", exif=exif))
+    survived = 0
+    for round_ in range(1200):
+        data = bytearray(originals[round_ % len(originals)])
+        for position in rng.integers(0, min(len(data), 300), 3):
+            data[position] = rng.integers(0, 256)
+        try:
+            read_image(bytes(data), 32, "pad")
+        except (UnreadableImage, UnsupportedImage, ImageTooLarge):
+            continue
+        survived += 1
+    assert 0 < survived < 1200
+
+
+def _png(width: int, height: int, *, depth: int, kind: int, rows: bytes) -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))
+
+    out = io.BytesIO(b"\x89PNG\r\n\x1a\n")
+    out.seek(0, io.SEEK_END)
+    out.write(chunk(b"IHDR", struct.pack(">2L5B", width, height, depth, kind, 0, 0, 0)))
+    out.write(chunk(b"IDAT", zlib.compress(rows)))
+    out.write(chunk(b"IEND", b""))
+    return out.getvalue()

@@ -1,0 +1,185 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.trainer.data.pictures import encoded, noise, png, tree, write_tree, write_zip
+from trainer.data.errors import BadOption, DatasetError, UnknownSource, UnreadableImages
+from trainer.data.format import DatasetRecord, open_split, read_files, read_record, read_skipped
+from trainer.data.source import add_dataset
+
+SPLIT = tree("train/cat", "train/dog", "test/cat", "test/dog", each=3)
+
+
+def add(root: Path, source: Path, **options: Any) -> DatasetRecord:
+    return add_dataset(root, "pets", str(source), **options)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "datasets"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_zip_is_imported_pixel_by_pixel(tmp_path: Path, root: Path, processes: int) -> None:
+    files = tree("p/train/cat", "p/train/dog", "p/test/cat", "p/test/dog", each=60)
+    record = add(root, write_zip(tmp_path / "pets.zip", files), processes=processes)
+    assert record == read_record(root, "pets")
+    assert (record.size, record.train_count, record.test_count, record.source) == (32, 120, 120, "pets.zip")
+    images, labels = open_split(root, "pets", "train")
+    names = read_files(root, "pets", "train")
+    assert names == sorted(name for name in files if "/train/" in name)
+    for image, label, name in zip(images, labels, names, strict=True):
+        assert record.classes[label] == name.split("/")[-2]
+        with Image.open(write_tree(tmp_path, {"one.png": files[name]}) / "one.png") as original:
+            assert np.array_equal(image, np.asarray(original))
+
+
+def test_a_folder_gives_the_same_as_its_zip(tmp_path: Path, root: Path) -> None:
+    folder = add(root, write_tree(tmp_path / "pets", SPLIT))
+    zipped = add(root, write_zip(tmp_path / "pets.zip", SPLIT))
+    assert (folder.name, zipped.name) == ("pets", "pets@2")
+    assert folder.sha256 == zipped.sha256
+    assert read_files(root, "pets", "test") == read_files(root, "pets@2", "test")
+
+
+def test_progress_is_told_and_ends_at_the_total(tmp_path: Path, root: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+    add(root, write_tree(tmp_path / "pets", SPLIT), progress=lambda *step: told.append(step))
+    decoding = [(done, total) for done, total, what in told if what == "decoding"]
+    assert decoding[0] == (0, 12)
+    assert decoding[-1] == (12, 12)
+    assert [what for _, _, what in told][-1] == "measuring"
+
+
+BROKEN = {
+    "train/cat/text.jpg": b"this is a text",
+    "train/dog/cut.png": png(1)[:-40],
+    "test/dog/page.svg": b"<svg xmlns='http://www.w3.org/2000/svg'></svg>",
+    "test/cat/empty.png": b"",
+}
+
+
+def test_refusing_names_every_bad_file_and_writes_nothing(tmp_path: Path, root: Path) -> None:
+    source = write_zip(tmp_path / "pets.zip", SPLIT | BROKEN)
+    with pytest.raises(UnreadableImages, match="4 of 16") as caught:
+        add(root, source)
+    named = {file["file"]: file["code"] for file in caught.value.detail["files"]}
+    assert named == dict.fromkeys(BROKEN, "unreadable_image") | {"test/dog/page.svg": "unsupported_image"}
+    assert all(file["reason"] for file in caught.value.detail["files"])
+    assert list(root.iterdir()) == []
+
+
+def test_skipping_leaves_them_out_and_says_so(tmp_path: Path, root: Path) -> None:
+    whole = add(root, write_zip(tmp_path / "whole.zip", SPLIT))
+    record = add(root, write_zip(tmp_path / "pets.zip", SPLIT | BROKEN), on_unreadable="skip")
+    assert record.name == "pets@2"
+    assert record.sha256 == whole.sha256
+    assert record.skipped == 4
+    assert sorted(path for path, _ in read_skipped(root, record.name)) == sorted(BROKEN)
+    assert read_files(root, record.name, "train") == read_files(root, "pets", "train")
+
+
+def test_a_class_that_skipping_would_empty_is_named(tmp_path: Path, root: Path) -> None:
+    files = SPLIT | {"train/cow/1.png": b"x", "test/cow/1.png": png(1)}
+    with pytest.raises(UnreadableImages, match="cow") as caught:
+        add(root, write_zip(tmp_path / "pets.zip", files), on_unreadable="skip")
+    assert caught.value.detail["classes"] == ["cow"]
+
+
+def test_sizes_and_fits(tmp_path: Path, root: Path) -> None:
+    wide = Image.new("RGB", (96, 48), (0, 255, 0))
+    wide.paste((255, 0, 0), (0, 0, 24, 48))
+    files = {f"{split}/{name}/1.png": encoded(wide) for split in ("train", "test") for name in "ab"}
+    source = write_zip(tmp_path / "wide.zip", files)
+    corner = {}
+    for fit in ("crop", "pad", "squash"):
+        record = add(root, source, size=128, fit=fit)
+        images, _ = open_split(root, record.name, "train")
+        assert images.shape == (2, 128, 128, 3)
+        assert record.fit == fit
+        corner[fit] = images[0, 4, 4].tolist()
+    assert corner == {"crop": [0, 255, 0], "pad": [128, 128, 128], "squash": [255, 0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([(32, 32)] * 4, 32), ([(224, 224)] * 4, 224), ([(32, 32)] * 3 + [(64, 64)], 64), ([(28, 28)] * 4, 64)],
+)
+def test_without_a_size_the_images_own_is_taken(
+    tmp_path: Path, root: Path, sizes: list[tuple[int, int]], expected: int
+) -> None:
+    names = [f"{split}/{name}/1.png" for split in ("train", "test") for name in "ab"]
+    files = {name: png(1, *size) for name, size in zip(names, sizes, strict=True)}
+    assert add(root, write_zip(tmp_path / "set.zip", files)).size == expected
+
+
+def test_identical_images_under_conflicting_labels_are_kept(tmp_path: Path, root: Path) -> None:
+    files = {f"{split}/{name}/same.png": png(5) for split in ("train", "test") for name in ("cat", "dog")}
+    record = add(root, write_zip(tmp_path / "same.zip", files))
+    images, labels = open_split(root, record.name, "train")
+    assert np.array_equal(images[0], images[1])
+    assert labels.tolist() == [0, 1]
+
+
+def test_a_link_to_a_file_is_followed_and_a_dangling_one_named(tmp_path: Path, root: Path) -> None:
+    source = write_tree(tmp_path / "pets", SPLIT)
+    (source / "train/cat/link.png").symlink_to(source / "train/cat/0.png")
+    assert add(root, source).train_count == 7
+    (source / "train/cat/gone.png").symlink_to(source / "nowhere.png")
+    with pytest.raises(UnreadableImages, match="1 of 14"):
+        add(root, source)
+
+
+def test_modes_in_one_set(tmp_path: Path, root: Path) -> None:
+    images = [noise(1).convert(mode) for mode in ("L", "P", "RGBA", "CMYK", "1", "LA")]
+    files = {
+        f"{split}/{name}/{index}.{'jpg' if image.mode == 'CMYK' else 'png'}": encoded(
+            image, "JPEG" if image.mode == "CMYK" else "PNG"
+        )
+        for split in ("train", "test")
+        for name in "ab"
+        for index, image in enumerate(images)
+    }
+    assert add(root, write_zip(tmp_path / "modes.zip", files)).train_count == 12
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"size": 33}, BadOption),
+        ({"size": 10**9}, BadOption),
+        ({"fit": "stretch"}, BadOption),
+        ({"on_unreadable": "guess"}, BadOption),
+    ],
+)
+def test_options_are_checked(tmp_path: Path, root: Path, options: dict[str, Any], error: type[DatasetError]) -> None:
+    with pytest.raises(error):
+        add(root, write_tree(tmp_path / "pets", SPLIT), **options)
+
+
+@pytest.mark.parametrize("source", ["/nowhere/at/all.zip", "torchvision:ImageNet", "torchvision:", "shapes"])
+def test_unknown_sources(root: Path, source: str) -> None:
+    with pytest.raises(UnknownSource):
+        add_dataset(root, "set", source)
+
+
+def test_a_cancelled_import_leaves_nothing(tmp_path: Path, root: Path) -> None:
+    def cancel(done: int, total: int, what: str) -> None:
+        if what == "decoding" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        add(root, write_zip(tmp_path / "pets.zip", SPLIT), progress=cancel)
+    assert list(root.iterdir()) == []
+
+
+def test_data_is_read_and_made_without_torch() -> None:
+    modules = "source, fit, format, writer, shapes, torchvision_source"
+    check = f"from trainer.data import {modules}; import sys; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[3], check=False)
+    assert done.returncode == 0

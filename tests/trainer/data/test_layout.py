@@ -1,0 +1,151 @@
+import pytest
+
+from trainer.data.cifar100 import COARSE_NAMES, FINE_NAMES, FINE_TO_COARSE
+from trainer.data.errors import BadLayout
+from trainer.data.layout import Layout, plan_layout
+
+
+def files(*folders: str, each: int = 2) -> list[str]:
+    return [f"{folder}/{index:02d}.png" for folder in folders for index in range(each)]
+
+
+def paths(layout: Layout, split: str) -> list[str]:
+    return [member.path for name, members in layout.members.items() if name == split for member in members]
+
+
+def test_train_and_test_folders() -> None:
+    layout = plan_layout(files("train/dog", "test/dog", "train/cat", "test/cat"))
+    assert layout.classes == ["cat", "dog"]
+    assert layout.superclasses is None
+    assert paths(layout, "train") == files("train/cat", "train/dog")
+    assert paths(layout, "test") == files("test/cat", "test/dog")
+    assert [member.label for member in layout.members["train"]] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(("train", "test"), [("Train", "TEST"), ("training", "testing"), ("train", "val")])
+def test_other_names_of_the_splits(train: str, test: str) -> None:
+    layout = plan_layout(files(f"{train}/a", f"{train}/b", f"{test}/a", f"{test}/b"))
+    assert paths(layout, "train") == files(f"{train}/a", f"{train}/b")
+    assert paths(layout, "test") == files(f"{test}/a", f"{test}/b")
+
+
+def test_validation_joins_training_where_there_is_a_test() -> None:
+    layout = plan_layout(files(*(f"{split}/{name}" for split in ("train", "val", "test") for name in "ab")))
+    assert paths(layout, "train") == files("train/a", "val/a", "train/b", "val/b")
+    assert paths(layout, "test") == files("test/a", "test/b")
+
+
+def test_classes_alone_are_split_by_class_and_by_seed() -> None:
+    names = files("a", "b", each=10)
+    layout = plan_layout(names)
+    assert sorted(paths(layout, "train") + paths(layout, "test")) == sorted(names)
+    for split, each in (("train", 8), ("test", 2)):
+        labels = [member.label for name, members in layout.members.items() if name == split for member in members]
+        assert labels == [0] * each + [1] * each
+    assert plan_layout(reversed(names)) == layout
+    assert plan_layout(names, seed=1) != layout
+
+
+def test_superclasses() -> None:
+    layout = plan_layout(files("pets/dog", "farm/cow", "pets/cat", "farm/ant"))
+    assert layout.classes == ["ant", "cat", "cow", "dog"]
+    assert layout.superclasses == ["farm", "pets"]
+    assert layout.fine_to_coarse == [0, 1, 0, 1]
+
+
+def test_superclasses_within_splits() -> None:
+    tree = [f"{split}/{name}" for split in ("train", "test") for name in ("pets/dog", "farm/cow", "pets/cat")]
+    layout = plan_layout(files(*tree))
+    assert layout.superclasses == ["farm", "pets"]
+    assert layout.fine_to_coarse == [1, 0, 1]
+    assert len(layout.members["test"]) == 6
+
+
+@pytest.mark.parametrize("wrapper", ["cifar100/", "a/b/", "train/"])
+def test_wrapping_folders_are_skipped_but_stay_in_the_paths(wrapper: str) -> None:
+    names = files(f"{wrapper}a", f"{wrapper}b", each=5)
+    layout = plan_layout([*names, "README.md", f"{wrapper}licence.txt"])
+    assert layout.classes == ["a", "b"]
+    assert sorted(paths(layout, "train") + paths(layout, "test")) == names
+
+
+def test_a_class_may_be_called_train() -> None:
+    layout = plan_layout(files("train", "test", "bus"))
+    assert layout.classes == ["bus", "test", "train"]
+
+
+def test_what_systems_leave_behind_is_ignored() -> None:
+    junk = ["__MACOSX/a/._0.png", "a/.DS_Store", ".git/a/0.png", "a/Thumbs.db", ".hidden.png", "b/.x/1.png"]
+    layout = plan_layout([*files("a", "b"), *junk], ["__MACOSX", ".git"])
+    assert sorted(paths(layout, "train") + paths(layout, "test")) == files("a", "b")
+
+
+def test_a_file_beside_images_is_an_image_to_be_refused_later() -> None:
+    layout = plan_layout([*files("a", "b"), "a/notes.txt"])
+    assert "a/notes.txt" in paths(layout, "train") + paths(layout, "test")
+
+
+def test_one_name_in_two_classes_is_fine() -> None:
+    layout = plan_layout(["train/a/x.png", "train/b/x.png", "test/a/x.png", "test/b/x.png"])
+    assert paths(layout, "train") == ["train/a/x.png", "train/b/x.png"]
+
+
+def test_strange_class_names_are_kept() -> None:
+    names = ["<script>alert(1)</script>", "\u202eevil", "naïve 猫"]
+    assert plan_layout(files(*(name.replace("/", "") for name in names))).classes == sorted(
+        name.replace("/", "") for name in names
+    )
+
+
+REFUSED = {
+    "nothing at all": ([], [], "no images"),
+    "images in no folder": (["a.png", "b.png"], [], "these do not"),
+    "some images in no folder": ([*files("a", "b"), "c.png"], [], r"c\.png"),
+    "one class": (files("a"), [], "only one class"),
+    "one class, wrapped": (files("data/a"), [], "only one class"),
+    "an empty class": (files("a", "b"), ["a", "b", "c"], "c: no image"),
+    "an empty superclass": (files("p/a", "q/b"), ["p", "q", "r"], "r: no image"),
+    "a class without a test image": (files("train/a", "train/b", "test/a"), [], "b: no image in test/"),
+    "a class without a training image": (files("train/a", "test/a", "test/b"), [], "b: no image in train/"),
+    "one image, no split": ([*files("a"), "b/1.png"], [], "b: one image"),
+    "mixed depths": ([*files("a", "b"), "a/c/1.png"], [], r"a/c/1\.png"),
+    "too deep": (files("a/b/c/d", "e/f/g/h"), [], "these do not"),
+    "a class in two superclasses": (files("p/a", "q/a"), [], "a"),
+    "a newline": (files("a", "b\nc"), [], "control character"),
+    "undecodable": (files("a", "b\udcff"), [], "control character"),
+    "a long name": (files("a", "b" * 1100), [], "longer than"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(case: str) -> None:
+    names, folders, message = REFUSED[case]
+    with pytest.raises(BadLayout, match=message):
+        plan_layout(names, folders)
+
+
+def test_every_problem_is_named_up_to_a_hundred() -> None:
+    folders = [f"empty{number:03d}" for number in range(150)]
+    with pytest.raises(BadLayout) as caught:
+        plan_layout(files("a", "b"), folders)
+    assert len(caught.value.detail) == 101
+    assert caught.value.detail[-1] == "and 50 more"
+
+
+def test_cifar100_is_recognised() -> None:
+    layout = plan_layout(files(*reversed(FINE_NAMES)))
+    assert layout.classes == FINE_NAMES
+    assert layout.superclasses == COARSE_NAMES
+    assert layout.fine_to_coarse == FINE_TO_COARSE
+    spaced = plan_layout(files(*(name.replace("_", " ") for name in FINE_NAMES)))
+    assert spaced.superclasses == COARSE_NAMES
+    assert plan_layout(files(*FINE_NAMES[1:])).superclasses is None
+
+
+def test_cifar100_facts() -> None:
+    assert (len(FINE_NAMES), len(COARSE_NAMES)) == (100, 20)
+    assert (FINE_NAMES[0], FINE_NAMES[99]) == ("apple", "worm")
+    assert all(FINE_TO_COARSE.count(coarse) == 5 for coarse in range(20))
+    assert COARSE_NAMES[FINE_TO_COARSE[FINE_NAMES.index("train")]] == "vehicles_1"
+    # The map as it stands in the original's own files (train.bin).
+    assert FINE_TO_COARSE[:10] == [4, 1, 14, 8, 0, 6, 7, 7, 18, 3]

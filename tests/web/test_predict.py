@@ -1,0 +1,363 @@
+from __future__ import annotations
+
+import io
+import json
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+
+from app.db import Database
+from app.main import create_app
+from app.predict import IMAGES_IN_MEMORY
+from app.settings import Settings
+from app.tables import Run, Status
+from tests.app.predict_home import (
+    CLASSES,
+    SUPERCLASSES,
+    encode,
+    make_dataset,
+    make_run,
+    random_image,
+    running_predictor,
+    serving_child,
+    settings_for,
+    until,
+)
+from tests.app.test_predictor_decoders import long_gif, png, text_bomb
+from trainer.infer import predict_paths
+from trainer.rundir import read_spec
+
+FINE, COARSE, EMPTY = "f13e000000", "c0a45e0000", "e3b7000000"
+LIMIT = 300_000
+PNG = encode(random_image(0))
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    home = tmp_path_factory.mktemp("home")
+    make_dataset(home)
+    make_run(home, FINE)
+    make_run(home, COARSE, target="coarse")
+    make_run(home, EMPTY, steps=())
+    return settings_for(home, max_image_bytes=LIMIT, max_images=8)
+
+
+@pytest.fixture(scope="module")
+def database(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.url)
+    database.migrate()
+    with database.write() as session:
+        for run_id, status in ((COARSE, Status.FINISHED), (FINE, Status.FINISHED), (EMPTY, Status.RUNNING)):
+            spec = read_spec(settings.runs / run_id)
+            session.add(
+                Run(
+                    id=run_id,
+                    name=run_id,
+                    dataset="tiny",
+                    model="cnn",
+                    spec=spec.model_dump(mode="json"),
+                    status=status,
+                    created_at=datetime.now(UTC),
+                    finished_at=datetime.now(UTC) if status == Status.FINISHED else None,
+                )
+            )
+    yield database
+    database.close()
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        until(lambda: True if server.started else None)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def client(settings: Settings, database: Database) -> Iterator[httpx.Client]:
+    with (
+        running_predictor(settings) as process,
+        serving(settings) as address,
+        httpx.Client(base_url=address, timeout=30) as client,
+    ):
+        client.headers["x-predictor"] = str(process.pid)
+        yield client
+
+
+def post(client: httpx.Client, data: bytes, *, model: str = FINE, name: str = "a.jpg", **query: Any) -> httpx.Response:
+    return client.post("/api/predict", params={"model": model, **query}, files={"file": (name, data)})
+
+
+def assert_error(response: httpx.Response, status: int) -> None:
+    assert response.status_code == status, response.text
+    assert set(response.json()["error"]) == {"code", "message", "detail"}
+
+
+def test_one_image(client: httpx.Client) -> None:
+    answer = post(client, PNG).json()
+    assert set(answer) == {"model", "predictions", "timing_ms"}
+    assert answer["model"]["run"] == FINE
+    assert (answer["model"]["step"], answer["model"]["dataset"]) == (10, "tiny")
+    assert set(answer["timing_ms"]) == {"queue", "load", "decode", "run"}
+    assert len(answer["predictions"]) == 5
+    for prediction in answer["predictions"]:
+        assert prediction["label"] == CLASSES[prediction["index"]]
+        assert prediction["superclass"] == SUPERCLASSES[prediction["index"] % 3]
+    probabilities = [prediction["probability"] for prediction in answer["predictions"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_a_raw_body_is_the_same(client: httpx.Client) -> None:
+    raw = client.post(f"/api/predict?model={FINE}", content=PNG, headers={"content-type": "image/png"})
+    assert raw.json()["predictions"] == post(client, PNG).json()["predictions"]
+
+
+def test_it_agrees_with_the_command_lines_way(client: httpx.Client, settings: Settings, tmp_path: Path) -> None:
+    image = encode(random_image(5, 90), "JPEG")
+    (tmp_path / "a.jpg").write_bytes(image)
+    (local,) = predict_paths(settings.runs / FINE, settings.datasets, [tmp_path / "a.jpg"], 12)
+    remote = post(client, image, top_k=12).json()["predictions"]
+    assert [p["index"] for p in remote] == [p.index for p in local.predictions]
+    assert [p["probability"] for p in remote] == pytest.approx([p.probability for p in local.predictions], abs=1e-4)
+
+
+def test_many_images_in_their_order_each_with_its_own_error(client: httpx.Client) -> None:
+    files = [("file", (f"{i}.png", encode(random_image(i)))) for i in range(4)]
+    files[2] = ("file", ("<script>\u202e.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"))
+    answer = client.post(f"/api/predict?model={FINE}&top_k=1", files=files)
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [(r["index"], r["filename"]) for r in results] == [(i, files[i][1][0]) for i in range(4)]
+    assert results[2]["error"]["code"] == "unsupported_image"
+    for number in (0, 1, 3):
+        alone = post(client, encode(random_image(number)), top_k=1).json()["predictions"][0]
+        (found,) = results[number]["predictions"]
+        assert (found["label"], found["probability"]) == (alone["label"], pytest.approx(alone["probability"], abs=1e-4))
+        assert "error" not in results[number]
+
+
+def test_latest_is_the_latest_finished_run_and_the_default(client: httpx.Client) -> None:
+    assert post(client, PNG, model="latest").json()["model"]["run"] == FINE
+    assert client.post("/api/predict", files={"file": PNG}).json()["model"]["run"] == FINE
+
+
+def test_coarse_runs_label_with_superclasses(client: httpx.Client) -> None:
+    predictions = post(client, PNG, model=COARSE).json()["predictions"]
+    assert sorted(p["label"] for p in predictions) == sorted(SUPERCLASSES)
+    assert all("superclass" not in p for p in predictions)
+
+
+@pytest.mark.parametrize("top_k", ["0", "-1", "1001", "1e9", "x", ""])
+def test_top_k_out_of_bounds(client: httpx.Client, top_k: str) -> None:
+    assert_error(post(client, PNG, top_k=top_k), 422)
+
+
+def test_top_k_beyond_the_classes_gives_all_of_them(client: httpx.Client) -> None:
+    predictions = post(client, PNG, top_k=1000).json()["predictions"]
+    assert len(predictions) == len(CLASSES)
+    assert sum(p["probability"] for p in predictions) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("model", ["0000000000", "..", "../../etc", "%2e%2e%2f", "a\0b", "prod", ""])
+def test_unknown_models(client: httpx.Client, model: str) -> None:
+    assert_error(post(client, PNG, model=model), 404)
+
+
+def test_a_run_without_a_checkpoint_is_409(client: httpx.Client) -> None:
+    assert_error(post(client, PNG, model=EMPTY), 409)
+
+
+def test_no_finished_run_is_409(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    database = Database(settings.url)
+    database.migrate()
+    database.close()
+    with serving(settings) as address:
+        assert_error(httpx.post(f"{address}/api/predict", files={"file": PNG}), 409)
+
+
+def rotated() -> tuple[bytes, bytes]:
+    """An image that a camera stored on its side, and the same one stored upright."""
+    upright = Image.fromarray(random_image(9, 40)).crop((0, 0, 40, 28))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encode(upright.transpose(Image.Transpose.ROTATE_90), exif=exif), encode(upright)
+
+
+def same_pictures() -> list[tuple[str, bytes, bytes]]:
+    colour = Image.fromarray(random_image(8))
+    grey = colour.convert("L")
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    palette = colour.quantize(64)
+    alpha = colour.convert("RGBA")
+    alpha.putalpha(0)
+    dot = Image.new("RGB", (1, 1), (200, 30, 60))
+    cmyk = encode(colour.convert("CMYK"), "JPEG", quality=100)
+    return [
+        ("grey", encode(grey), encode(grey.convert("RGB"))),
+        ("16-bit", encode(deep), encode(grey.convert("RGB"))),
+        ("palette", encode(palette), encode(palette.convert("RGB"))),
+        ("gif", encode(palette, "GIF"), encode(palette.convert("RGB"))),
+        ("transparent", encode(alpha), encode(Image.new("RGB", (32, 32), "white"))),
+        ("1x1", encode(dot), encode(dot.resize((32, 32)))),
+        ("cmyk", cmyk, encode(Image.open(io.BytesIO(cmyk)).convert("RGB"))),
+        ("bmp", encode(colour, "BMP"), encode(colour)),
+        ("webp", encode(colour, "WEBP", lossless=True), encode(colour)),
+        ("exif", *rotated()),
+    ]
+
+
+@pytest.mark.parametrize(("odd", "plain"), [pytest.param(o, p, id=name) for name, o, p in same_pictures()])
+def test_every_mode_gets_the_right_answer(client: httpx.Client, odd: bytes, plain: bytes) -> None:
+    answers = [post(client, data, top_k=12) for data in (odd, plain)]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    first, second = ({p["label"]: p["probability"] for p in answer.json()["predictions"]} for answer in answers)
+    assert first == pytest.approx(second, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "statuses"),
+    [
+        ("empty.png", b"", {422}),
+        ("text.jpg", b"I am not an image.", {422}),
+        ("cut.png", PNG[: len(PNG) // 2], {422}),
+        ("cut.jpg", encode(random_image(1, 200), "JPEG")[:3000], {422}),
+        ("a.png", b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", {415}),
+        ("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n", {415}),
+        ("a.gif", encode(random_image(2), "TIFF"), {415}),
+        ("a.png", b"8BPS\0\1" + bytes(30), {415}),
+        ("a.bmp", b"%PDF-1.7\n", {415}),
+        ("huge.png", png(50_000, 50_000), {413, 422}),
+        ("text.png", text_bomb()[:LIMIT], {413, 422}),
+        ("long.gif", long_gif(10_000)[:LIMIT], {413, 422}),
+    ],
+)
+def test_bad_images(client: httpx.Client, name: str, data: bytes, statuses: set[int]) -> None:
+    raw = client.post(f"/api/predict?model={FINE}", content=data, headers={"content-type": "image/svg+xml"})
+    for response in (post(client, data, name=name), raw):
+        assert response.status_code in statuses
+        assert_error(response, response.status_code)
+    assert post(client, PNG).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("text/plain", PNG, 415),
+        ("application/json", b"{}", 415),
+        ("", PNG, 415),
+        ("multipart/form-data", PNG, 400),
+        ("multipart/form-data; boundary=x", b"", 400),
+        ("multipart/form-data; boundary=x", b"--y\r\n", 400),
+        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nabc', 400),
+        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--', 422),
+        ("multipart/form-data; boundary=" + "x" * 5000, b"", 400),
+    ],
+)
+def test_bad_bodies(client: httpx.Client, kind: str, body: bytes, status: int) -> None:
+    headers = {"content-type": kind} if kind else {}
+    assert_error(client.post(f"/api/predict?model={FINE}", content=body, headers=headers), status)
+
+
+def test_too_many_images(client: httpx.Client) -> None:
+    assert_error(client.post(f"/api/predict?model={FINE}", files=[("file", PNG)] * 9), 413)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "Content-Type: image/png\r\nContent-Length: 5000000000\r\n",
+        "Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n",
+    ],
+)
+def test_a_body_over_the_limit_is_cut_off_early(client: httpx.Client, headers: str) -> None:
+    """Endless senders get their 413 and the end of the connection."""
+    start = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' if "multipart" in headers else b""
+    )
+    chunked = "chunked" in headers
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=10) as connection:
+        head = f"POST /api/predict?model={FINE} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n"
+        connection.sendall(head.encode())
+        sent = 0
+        try:
+            while sent < 20 * LIMIT:
+                block, start = start + bytes(20_000), b""
+                connection.sendall(b"%x\r\n%b\r\n" % (len(block), block) if chunked else block)
+                sent += len(block)
+                connection.setblocking(False)
+                try:
+                    answer = connection.recv(65536)
+                    break
+                except BlockingIOError:
+                    connection.setblocking(True)
+            else:
+                pytest.fail("nothing was answered")
+        except (BrokenPipeError, ConnectionResetError):
+            return  # closed while we were sending
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"connection: close" in answer.lower()
+
+
+def test_a_body_that_ends_early_leaves_the_server_well(client: httpx.Client) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as connection:
+        connection.sendall(
+            b"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\nab"
+        )
+    assert post(client, PNG).status_code == 200
+
+
+def test_uploads_held_in_memory_are_bounded(client: httpx.Client) -> None:
+    head = (
+        f"POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\nContent-Length: {LIMIT}\r\n\r\n"
+    )
+    address = (client.base_url.host, client.base_url.port or 80)
+    with ExitStack() as stack:
+        unfinished = []
+        for _ in range(IMAGES_IN_MEMORY + 4):
+            connection = stack.enter_context(socket.create_connection(address))
+            with suppress(ConnectionError):
+                connection.sendall(head.encode() + bytes(LIMIT - 1))
+            unfinished.append(connection)
+        refused = 0
+        while refused < 4:
+            answered = select.select(unfinished, [], [], 10)[0]
+            assert answered, "uploads over the limit were kept waiting"
+            for connection in answered:
+                answer = connection.recv(65536).lower()
+                assert answer.startswith(b"http/1.1 503")
+                assert b"retry-after" in answer
+                unfinished.remove(connection)
+                refused += 1
+    until(lambda: True if post(client, PNG).status_code == 200 else None)
+
+
+def test_a_killed_predictor_is_not_noticed(client: httpx.Client) -> None:
+    before = post(client, PNG).json()["predictions"]
+    serving_child(int(client.headers["x-predictor"])).kill()
+    assert post(client, PNG).json()["predictions"] == before
+
+
+def test_it_is_documented(client: httpx.Client) -> None:
+    operation = client.get("/openapi.json").json()["paths"]["/api/predict"]["post"]
+    assert {"multipart/form-data", "image/png"} <= set(operation["requestBody"]["content"])
+    assert {"200", "404", "409", "413", "415", "422", "503"} <= set(operation["responses"])
+    assert {parameter["name"] for parameter in operation["parameters"]} == {"model", "top_k"}
+    assert json.dumps(operation).count("OnePrediction") == 1

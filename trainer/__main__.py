@@ -1,0 +1,28 @@
+"""`python -m trainer spec.json`: train the run whose folder that file lies in, without any server."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from trainer.assignment import Assignment
+from trainer.events import attempts
+from trainer.process import run_trainer
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
+    parser.add_argument("spec", type=Path, help="spec.json in the run's folder")
+    parser.add_argument("--datasets", type=Path, required=True, help="the folder of the data sets")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO)
+    run_dir = options.spec.resolve().parent
+    attempt = max(attempts(run_dir), default=0) + 1
+    return run_trainer(Assignment(str(run_dir), str(options.datasets), options.device, attempt))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

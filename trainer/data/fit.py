@@ -1,0 +1,155 @@
+"""From an image file's bytes to the square RGB array the network sees. Import and prediction share this."""
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from trainer.data.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
+from trainer.data.format import Fit, Images
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+MAX_PIXELS = 50_000_000
+# Near the mean of natural images, so that a padded border is about zero once normalised.
+PAD_COLOUR = (128, 128, 128)
+
+# What Pillow's decoders raise on files that are cut short, altered or hostile.
+_BROKEN = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
+_FOREIGN = (
+    ("TIFF", 0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    ("PDF", 0, (b"%PDF",)),
+    ("EPS", 0, (b"%!PS", b"\xc5\xd0\xd3\xc6")),
+    ("PSD", 0, (b"8BPS", b"8BPB")),
+    ("HEIC", 4, (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc", b"ftypmsf1", b"ftypheim")),
+    ("AVIF", 4, (b"ftypavif", b"ftypavis")),
+    ("JPEG 2000", 0, (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
+    ("JPEG XL", 0, (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
+    ("ICO", 0, (b"\0\0\1\0",)),
+    ("zip", 0, (b"PK\x03\x04",)),
+)
+_TAKEN = "JPEG, PNG, WebP, GIF and BMP"
+
+
+def read_image(data: bytes, size: int, fit: Fit, *, max_pixels: int = MAX_PIXELS) -> Images:
+    return fit_image(decode_image(data, max_pixels=max_pixels), size, fit)
+
+
+def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The fully decoded first frame, in its own mode. The file's name plays no part.
+
+    Raises UnreadableImage, UnsupportedImage or ImageTooLarge.
+    """
+    if not data:
+        raise UnreadableImage("The file is empty.")
+    try:
+        with _quiet():
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        if kind := _foreign_format(data):
+            raise UnsupportedImage(f"This is a {kind} file; {_TAKEN} are taken.") from None
+        raise UnreadableImage(f"This is not an image; {_TAKEN} are taken.") from None
+    except Image.DecompressionBombError:
+        raise ImageTooLarge(f"The image has more than {max_pixels:,} pixels.") from None
+    except _BROKEN as error:
+        raise UnreadableImage(f"The image cannot be read: {error}.") from None
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageTooLarge(f"The image is {width:,} × {height:,}: more than {max_pixels:,} pixels.")
+    if image.format == "PNG" and b"IEND" not in data:
+        raise UnreadableImage("The image is cut short.")  # Pillow forgives a missing end
+    try:
+        with _quiet():
+            image.load()
+    except _BROKEN as error:
+        raise UnreadableImage(f"The image cannot be read: {error}.") from None
+    return image
+
+
+def fit_image(image: Image.Image, size: int, fit: Fit) -> Images:
+    """size×size×3, uint8. An image that has this size already keeps its pixels exactly."""
+    image = to_rgb(image)
+    target = (size, size)
+    if image.size != target:
+        if fit == "crop":
+            image = ImageOps.fit(image, target, Image.Resampling.BICUBIC)
+        elif fit == "pad":
+            image = _pad(image, size)
+        else:
+            image = image.resize(target, Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Upright and in RGB, whatever the mode; what is transparent becomes white."""
+    image = _upright(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _from_deep_grey(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        with _quiet():
+            if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+                return image
+            return ImageOps.exif_transpose(image)
+    except _BROKEN:
+        return image  # the pixels are good; only the camera's notes are not
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pillow warns of what it mends in a file; whoever sent it cannot read our log."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        yield
+
+
+def _from_deep_grey(image: Image.Image) -> Image.Image:
+    """16 bits a pixel (PNG) to 8. Pillow's own conversion clips at 255 instead of scaling."""
+    values = np.asarray(image)
+    deep = np.clip(values, 0, 65535).astype(np.uint32)
+    grey = ((deep * 255 + 32767) // 65535).astype(np.uint8)
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        grey[deep == key] = 255
+    return Image.fromarray(grey, "L").convert("RGB")
+
+
+def _pad(image: Image.Image, size: int) -> Image.Image:
+    scale = size / max(image.size)
+    inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    canvas = Image.new("RGB", (size, size), PAD_COLOUR)
+    left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
+    canvas.paste(image.resize(inner, Image.Resampling.BICUBIC), (left, top))
+    return canvas
+
+
+def _foreign_format(data: bytes) -> str | None:
+    for name, offset, magics in _FOREIGN:
+        if any(data.startswith(magic, offset) for magic in magics):
+            return name
+    head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    is_markup = head.startswith((b"<svg", b"<?xml", b"<!doctype svg", b"<!--"))
+    return "SVG" if is_markup and b"<svg" in head else None

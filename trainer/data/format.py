@@ -1,0 +1,182 @@
+"""The one form a data set has on disk, whatever it came from.
+
+<root>/<name>/{train,test}.images.npy   uint8, N×H×W×3, memory-mapped
+              {train,test}.labels.npy   int64, N: the fine class
+              {train,test}.files.txt    N lines: each image's original relative path
+              skipped.json              where images were left out: [[path, reason], …]
+              dataset.json              DatasetRecord, written last
+"""
+
+import hashlib
+import json
+import logging
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trainer.data.errors import BadName, DatasetDamaged, DatasetMissing
+
+Split = Literal["train", "test"]
+Fit = Literal["crop", "pad", "squash"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+FITS: tuple[Fit, ...] = get_args(Fit)
+SIZES = (32, 64, 128, 224)
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+RECORD_FILE = "dataset.json"
+SKIPPED_FILE = "skipped.json"
+_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([1-9][0-9]{0,5}))?")
+_HASH_BYTES = 8 << 20
+
+log = logging.getLogger(__name__)
+
+
+class DatasetRecord(BaseModel):
+    """dataset.json. Mean and deviation are those of each channel of the training images, from 0 to 1."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    classes: list[str] = Field(min_length=2)
+    superclasses: list[str] | None = None
+    fine_to_coarse: list[int] | None = None
+    size: int
+    fit: Fit
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    train_count: int
+    test_count: int
+    source: str
+    skipped: int = 0
+    sha256: dict[str, str]
+    created_at: datetime
+
+    def count(self, split: Split) -> int:
+        return self.train_count if split == "train" else self.test_count
+
+
+def read_record(root: Path, name: str) -> DatasetRecord:
+    if not _NAME.fullmatch(name):
+        raise DatasetMissing(f"There is no data set called {name!r}.")
+    try:
+        text = (root / name / RECORD_FILE).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetMissing(f"There is no data set called {name!r}.") from None
+    try:
+        return DatasetRecord.model_validate_json(text)
+    except ValidationError as error:
+        raise DatasetDamaged(f"{name}/{RECORD_FILE} cannot be read.", detail=str(error)) from None
+
+
+def list_records(root: Path) -> list[DatasetRecord]:
+    """Every data set under root, by name. One whose record is damaged is left out, and logged."""
+    records = []
+    for path in sorted(root.glob(f"*/{RECORD_FILE}")):
+        try:
+            records.append(read_record(root, path.parent.name))
+        except DatasetMissing:
+            continue  # a hidden, half-built or foreign folder
+        except DatasetDamaged as error:
+            log.warning("%s", error.message)
+    return records
+
+
+def open_split(root: Path, name: str, split: Split) -> tuple[Images, Labels]:
+    """The images as a read-only memory map (N×H×W×3, uint8) and the labels (N, int64)."""
+    record = read_record(root, name)
+    folder, count = root / name, record.count(split)
+    images = _load(folder / images_file(split), mapped=True)
+    labels = _load(folder / labels_file(split), mapped=False)
+    expected = (count, record.size, record.size, 3)
+    if images.dtype != np.uint8 or images.shape != expected:
+        raise DatasetDamaged(f"{name}/{images_file(split)} is {images.dtype} {images.shape}, not {expected}.")
+    if labels.dtype != np.int64 or labels.shape != (count,):
+        raise DatasetDamaged(f"{name}/{labels_file(split)} is {labels.dtype} {labels.shape}, not ({count},).")
+    if count and not 0 <= labels.min() <= labels.max() < len(record.classes):
+        raise DatasetDamaged(f"{name}/{labels_file(split)} holds classes that dataset.json does not name.")
+    return images, labels
+
+
+def read_files(root: Path, name: str, split: Split) -> list[str]:
+    """Each image's original relative path, in the order of the arrays."""
+    record = read_record(root, name)
+    try:
+        lines = (root / name / files_file(split)).read_text("utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetDamaged(f"{name}/{files_file(split)} cannot be read: {error}.") from None
+    if len(lines) != record.count(split):
+        raise DatasetDamaged(f"{name}/{files_file(split)} has {len(lines)} lines, not {record.count(split)}.")
+    return lines
+
+
+def read_skipped(root: Path, name: str) -> list[tuple[str, str]]:
+    """The images that the import left out, each with the reason."""
+    if not read_record(root, name).skipped:
+        return []
+    return [(path, reason) for path, reason in json.loads((root / name / SKIPPED_FILE).read_text("utf-8"))]
+
+
+def damaged_files(root: Path, record: DatasetRecord) -> list[str]:
+    """The arrays whose contents are no longer what they were when the data set was made."""
+    folder = root / record.name
+    return [
+        name
+        for name, digest in record.sha256.items()
+        if not (folder / name).is_file() or file_sha256(folder / name) != digest
+    ]
+
+
+def check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise BadName(
+            "A data set's name is 1 to 64 letters, digits, dots, dashes and underscores, "
+            "and starts with a letter or a digit.",
+            detail={"name": name[:100]},
+        )
+    return name
+
+
+def free_name(root: Path, name: str) -> str:
+    """The name itself, or the first of name@2, name@3, … that is not taken."""
+    match = _NAME.fullmatch(check_name(name))
+    assert match is not None
+    base, number = match[1], int(match[2] or 1)
+    while (root / name).exists():
+        number += 1
+        name = f"{base}@{number}"
+    return name
+
+
+def images_file(split: Split) -> str:
+    return f"{split}.images.npy"
+
+
+def labels_file(split: Split) -> str:
+    return f"{split}.labels.npy"
+
+
+def files_file(split: Split) -> str:
+    return f"{split}.files.txt"
+
+
+def file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _load(path: Path, *, mapped: bool) -> npt.NDArray[Any]:
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DatasetDamaged(f"{path.parent.name}/{path.name} cannot be read: {error}.") from None
+    return array

@@ -1,0 +1,174 @@
+"""Decodes the images of a folder or zip on all cores, straight into the data set's arrays."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+from PIL import Image
+
+from trainer.data.archive import Limits
+from trainer.data.errors import ImageError, UnreadableImages
+from trainer.data.fit import FORMATS, read_image
+from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Split, images_file
+from trainer.data.layout import Layout, Member
+from trainer.data.parallel import available_cores, spread
+from trainer.data.writer import DatasetWriter, Progress, silent
+
+OnUnreadable = Literal["refuse", "skip"]
+ON_UNREADABLE: tuple[OnUnreadable, ...] = get_args(OnUnreadable)
+USUAL_SIZE = 64
+
+_CHUNK = 100
+_FEW = 64  # below this, starting processes costs more than it saves
+_SAMPLES = 256
+
+
+class ImageSource(Protocol):
+    def read(self, member: str) -> bytes: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class BadFile:
+    split: Split
+    row: int
+    path: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DecodeChunk:
+    split: Split
+    start: int
+    paths: list[str]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Fills a chunk's rows of the array file; returns those that could not be filled."""
+
+    source: ImageSource
+    folder: Path
+    size: int
+    fit: Fit
+    pixels: int
+
+    def __call__(self, chunk: DecodeChunk) -> list[BadFile]:
+        images = np.load(self.folder / images_file(chunk.split), mmap_mode="r+")
+        bad = []
+        for row, path in enumerate(chunk.paths, chunk.start):
+            try:
+                data = self.source.read(path)
+                images[row] = read_image(data, self.size, self.fit, max_pixels=self.pixels)
+            except ImageError as error:
+                bad.append(BadFile(chunk.split, row, path, error.code, error.message))
+        return bad
+
+
+def import_images(
+    root: Path,
+    name: str,
+    source: ImageSource,
+    layout: Layout,
+    *,
+    label: str,
+    size: int | None = None,
+    fit: Fit = "crop",
+    on_unreadable: OnUnreadable = "refuse",
+    limits: Limits = Limits(),
+    processes: int | None = None,
+    progress: Progress = silent,
+) -> DatasetRecord:
+    """Raises UnreadableImages, which names every bad file, unless they are to be skipped."""
+    size = size or natural_size(source, layout)
+    source.close()  # a process opens it for itself
+    with DatasetWriter(root, name, size=size) as writer:
+        for split in SPLITS:
+            writer.create_images(split, len(layout.members[split]))
+        decoder = Decoder(source, writer.folder, size, fit, limits.pixels)
+        bad = _decode(decoder, layout, processes, progress)
+        if bad and on_unreadable == "refuse":
+            raise _refusal(bad, layout.total)
+        for split in SPLITS:
+            _set_rows(writer, split, layout, [file for file in bad if file.split == split])
+        return writer.commit(
+            classes=layout.classes,
+            superclasses=layout.superclasses,
+            fine_to_coarse=layout.fine_to_coarse,
+            fit=fit,
+            source=label,
+            skipped=[(file.path, file.reason) for file in bad],
+            progress=progress,
+        )
+
+
+def natural_size(source: ImageSource, layout: Layout) -> int:
+    """The images' own size if a sample agrees on one that is offered, else 64."""
+    members = [member for split in SPLITS for member in layout.members[split]]
+    step = -(-len(members) // _SAMPLES)
+    sizes = {_stated_size(source, member) for member in members[::step]} - {None}
+    agreed = sizes.pop() if len(sizes) == 1 else None
+    return agreed[0] if agreed and agreed[0] == agreed[1] and agreed[0] in SIZES else USUAL_SIZE
+
+
+def _stated_size(source: ImageSource, member: Member) -> tuple[int, int] | None:
+    try:
+        with Image.open(io.BytesIO(source.read(member.path)), formats=FORMATS) as image:
+            return image.size
+    except (ImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None  # decoding will tell
+
+
+def _decode(decoder: Decoder, layout: Layout, processes: int | None, progress: Progress) -> list[BadFile]:
+    chunks = [
+        DecodeChunk(split, start, [member.path for member in members[start : start + _CHUNK]])
+        for split, members in layout.members.items()
+        for start in range(0, len(members), _CHUNK)
+    ]
+    if processes is None:
+        processes = available_cores() if layout.total > _FEW else 1
+    bad: list[BadFile] = []
+    done = 0
+    progress(done, layout.total, "decoding")
+    try:
+        for chunk, bad_files in spread(decoder, chunks, processes=processes):
+            bad += bad_files
+            done += len(chunk.paths)
+            progress(done, layout.total, "decoding")
+    finally:
+        decoder.source.close()
+    return sorted(bad, key=lambda file: (SPLITS.index(file.split), file.row))
+
+
+def _refusal(bad: Sequence[BadFile], total: int) -> UnreadableImages:
+    files = [{"file": file.path, "code": file.code, "reason": file.reason} for file in bad]
+    return UnreadableImages(
+        f"{len(bad):,} of {total:,} images cannot be read.", detail={"files": files, "total": total}
+    )
+
+
+def _set_rows(writer: DatasetWriter, split: Split, layout: Layout, bad: Sequence[BadFile]) -> None:
+    members = layout.members[split]
+    keep = np.ones(len(members), bool)
+    keep[[file.row for file in bad]] = False
+    kept = [member for member, good in zip(members, keep, strict=True) if good]
+    emptied = sorted(set(range(len(layout.classes))) - {member.label for member in kept})
+    if emptied:
+        names = [layout.classes[label] for label in emptied]
+        raise UnreadableImages(
+            f"Without the unreadable images some classes have none left in {split}: {names[0]}"
+            f"{', …' if len(names) > 1 else '.'}",
+            detail=_emptied_detail(names, bad),
+        )
+    if bad:
+        writer.keep_images(split, keep)
+    writer.set_labels(split, [member.label for member in kept], [member.path for member in kept])
+
+
+def _emptied_detail(names: list[str], bad: Sequence[BadFile]) -> dict[str, Any]:
+    files = [{"file": file.path, "code": file.code, "reason": file.reason} for file in bad]
+    return {"classes": names, "files": files}

@@ -1,0 +1,108 @@
+"""Spreads chunks of work over fresh processes.
+
+They are spawned, not forked: they inherit no lock and no thread of their owner, and they end when it does,
+since each waits on a pipe whose other end only the owner holds.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+from trainer.data.errors import ProcessDied
+
+Chunk = TypeVar("Chunk")
+Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spread(
+    work: Callable[[Chunk], Result], chunks: Sequence[Chunk], *, processes: int
+) -> Iterator[tuple[Chunk, Result]]:
+    """Yields each chunk with its result, as they come. With one process everything happens in this one.
+
+    work and its chunks are pickled, work once a process. An exception in work is raised here.
+    """
+    if min(processes, len(chunks)) <= 1:
+        for chunk in chunks:
+            yield chunk, work(chunk)
+        return
+    crew: dict[Connection, BaseProcess] = {}
+    assigned: dict[Connection, Chunk] = {}
+    waiting = iter(chunks)
+    try:
+        for chunk in islice(waiting, processes):
+            connection, process = _hire(work)
+            crew[connection] = process
+            assigned[connection] = chunk
+            _send(connection, chunk)
+        while assigned:
+            for ready in wait(list(assigned)):
+                assert isinstance(ready, Connection)
+                chunk = assigned.pop(ready)
+                result = _receive(ready, crew[ready], chunk)
+                for following in islice(waiting, 1):
+                    assigned[ready] = following
+                    _send(ready, following)
+                yield chunk, result
+    finally:
+        _dismiss(crew)
+
+
+def _hire(work: Callable[[Any], Any]) -> tuple[Connection, BaseProcess]:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
+    try:
+        while True:
+            chunk = connection.recv()
+            try:
+                answer = (True, work(chunk))
+            except Exception as error:  # noqa: BLE001 - the edge of the process: it is raised at the owner's
+                answer = (False, error)
+            connection.send(answer)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the owner is done, or dead
+
+
+def _send(connection: Connection, chunk: Any) -> None:
+    with suppress(BrokenPipeError, ConnectionResetError):  # it died: receiving will say so
+        connection.send(chunk)
+
+
+def _receive(connection: Connection, process: BaseProcess, chunk: Any) -> Any:
+    try:
+        succeeded, value = connection.recv()
+    except (EOFError, ConnectionResetError):
+        process.join()
+        raise ProcessDied(
+            "A helping process died; perhaps there was not enough memory.",
+            detail={"exit_code": process.exitcode, "files": getattr(chunk, "paths", [])},
+        ) from None
+    if not succeeded:
+        raise value
+    return value
+
+
+def _dismiss(crew: dict[Connection, BaseProcess]) -> None:
+    for connection, process in crew.items():
+        connection.close()
+        process.terminate()
+    for process in crew.values():
+        process.join()
+        process.close()

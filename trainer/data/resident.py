@@ -1,0 +1,99 @@
+"""A data set's splits as tensors on the device: images stay uint8, N×H×W×3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.data.format import DatasetRecord, read_record
+from trainer.spec import TrainSpec
+
+
+@dataclass(frozen=True)
+class Split:
+    """`images` uint8 N×H×W×3, `labels` int64 (N,), both on the device."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ResidentData:
+    """`train_rows` and `val_rows` index the training arrays; `coarse_of` maps class to superclass, if it can."""
+
+    record: DatasetRecord
+    train: Split
+    test: Split
+    train_rows: Tensor
+    val_rows: Tensor
+    num_classes: int
+    coarse_of: Tensor | None
+
+
+class DatasetChanged(RuntimeError):
+    """The data set is not the one that was pinned when the run was queued."""
+
+
+def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> ResidentData:
+    record = read_record(root, spec.dataset.name)
+    if spec.dataset.sha256 and spec.dataset.sha256 != record.sha256:
+        raise DatasetChanged(f"data set {record.name} has been replaced since this run was queued")
+    if spec.target == "coarse" and record.fine_to_coarse is None:
+        raise ValueError(f"data set {record.name} has no superclasses to train on")
+    to_coarse = None if record.fine_to_coarse is None else np.asarray(record.fine_to_coarse, dtype=np.int64)
+
+    def split(name: str) -> Split:
+        folder = root / record.name
+        # Mode "c": torch wants writable memory; the file is never written, and nothing is copied on a CPU.
+        images = np.load(folder / f"{name}.images.npy", mmap_mode="c")
+        labels = np.load(folder / f"{name}.labels.npy").astype(np.int64)
+        if spec.target == "coarse" and to_coarse is not None:
+            labels = to_coarse[labels]
+        return Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
+
+    train = split("train")
+    fine = np.load(root / record.name / "train.labels.npy").astype(np.int64)
+    train_rows, val_rows = stratified_split(fine, spec.val_fraction, spec.seed)
+    coarse = spec.target == "coarse"
+    return ResidentData(
+        record=record,
+        train=train,
+        test=split("test"),
+        train_rows=torch.from_numpy(train_rows).to(device),
+        val_rows=torch.from_numpy(val_rows).to(device),
+        num_classes=len(record.superclasses or ()) if coarse else len(record.classes),
+        coarse_of=None if coarse or to_coarse is None else torch.from_numpy(to_coarse).to(device),
+    )
+
+
+def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on and rows held out, the same share of each class, at least one of each left to train on."""
+    if fraction == 0:
+        return np.arange(len(labels)), np.arange(0)
+    rng = np.random.default_rng([seed, 0x5EED])
+    order = rng.permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    counts = np.bincount(labels)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    held = rank < np.minimum(np.round(counts * fraction), counts - 1).repeat(counts)
+    return np.sort(by_class[~held]), np.sort(by_class[held])
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """uint8 N×H×W×3 to float32 N×3×H×W in channels_last memory, each channel (x/255 − mean)/std."""
+    scale = 1 / (255 * std)
+    return torch.addcmul(-mean / std, images.float(), scale).permute(0, 3, 1, 2)
+
+
+def channel_constants(record: DatasetRecord, device: torch.device) -> tuple[Tensor, Tensor]:
+    return (
+        torch.tensor(record.mean, dtype=torch.float32, device=device),
+        torch.tensor(record.std, dtype=torch.float32, device=device),
+    )

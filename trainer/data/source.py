@@ -1,0 +1,74 @@
+"""Where data sets come from: one way in, for the command line and for import tasks."""
+
+from pathlib import Path
+from typing import get_args
+
+from trainer.data.archive import ArchiveSource, Limits, check_archive
+from trainer.data.errors import BadOption, UnknownSource
+from trainer.data.folder import FolderSource, check_folder
+from trainer.data.format import FITS, SIZES, DatasetRecord, Fit, check_name
+from trainer.data.importer import OnUnreadable, import_images
+from trainer.data.shapes import SIZE as SHAPES_SIZE
+from trainer.data.shapes import make_shapes100
+from trainer.data.torchvision_source import add_downloadable, downloadable
+from trainer.data.writer import Progress, silent
+
+BUILT_IN = "shapes100"
+TORCHVISION = "torchvision:"
+
+
+def add_dataset(
+    root: Path,
+    name: str,
+    source: str,
+    *,
+    size: int | None = None,
+    fit: Fit = "crop",
+    on_unreadable: OnUnreadable = "refuse",
+    label: str | None = None,
+    download_base: str | None = None,
+    limits: Limits = Limits(),
+    processes: int | None = None,
+    progress: Progress = silent,
+) -> DatasetRecord:
+    """source is "shapes100", "torchvision:CIFAR100", or the path of a folder or a zip.
+
+    The name in the record that comes back may be name@2. label is what is recorded as the source of a folder
+    or zip, by default its name. Raises DatasetError.
+    """
+    check_name(name)
+    _check_options(source, size, fit, on_unreadable)
+    if source == BUILT_IN:
+        return make_shapes100(root, name, processes=processes, progress=progress)
+    if source.startswith(TORCHVISION):
+        known = downloadable(source.removeprefix(TORCHVISION))
+        return add_downloadable(root, name, known, size=size, fit=fit, base=download_base, progress=progress)
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise UnknownSource(f"{source[:200]!r} is neither a folder, nor a zip, nor {BUILT_IN}, nor {TORCHVISION}…")
+    progress(0, 1, "checking")
+    is_folder = path.is_dir()
+    return import_images(
+        root,
+        name,
+        FolderSource(path, limits.entry_bytes) if is_folder else ArchiveSource(path),
+        check_folder(path, limits) if is_folder else check_archive(path, limits),
+        label=label or path.resolve().name,
+        size=size,
+        fit=fit,
+        on_unreadable=on_unreadable,
+        limits=limits,
+        processes=processes,
+        progress=progress,
+    )
+
+
+def _check_options(source: str, size: int | None, fit: str, on_unreadable: str) -> None:
+    if size is not None and size not in SIZES:
+        raise BadOption(f"size is one of {', '.join(map(str, SIZES))}.", detail={"size": size})
+    if source == BUILT_IN and size not in (None, SHAPES_SIZE):
+        raise BadOption(f"{BUILT_IN} is drawn at {SHAPES_SIZE}×{SHAPES_SIZE} only.", detail={"size": size})
+    if fit not in FITS:
+        raise BadOption(f"fit is one of {', '.join(FITS)}.", detail={"fit": fit})
+    if on_unreadable not in get_args(OnUnreadable):
+        raise BadOption("on_unreadable is refuse or skip.", detail={"on_unreadable": on_unreadable})

@@ -1,0 +1,245 @@
+"""Builds a data set in a hidden folder and renames it into place once everything is on the disk."""
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.data.errors import DiskFull
+from trainer.data.format import (
+    RECORD_FILE,
+    SKIPPED_FILE,
+    SPLITS,
+    DatasetRecord,
+    Fit,
+    Images,
+    Split,
+    check_name,
+    file_sha256,
+    files_file,
+    free_name,
+    images_file,
+    labels_file,
+)
+from trainer.data.statistics import channel_statistics
+
+Progress = Callable[[int, int, str], None]
+
+_TEMPORARY = ".tmp-"
+_COPY_ROWS = 2048
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """The progress callback for those who do not listen."""
+
+
+def write_dataset(
+    root: Path,
+    name: str,
+    *,
+    arrays: dict[Split, tuple[Images, npt.ArrayLike, Sequence[str]]],
+    classes: Sequence[str],
+    superclasses: Sequence[str] | None = None,
+    fine_to_coarse: Sequence[int] | None = None,
+    fit: Fit = "crop",
+    source: str,
+    progress: Progress = silent,
+) -> DatasetRecord:
+    """Writes arrays that are already in memory: for each split the images, the labels and the file names."""
+    size = arrays["train"][0].shape[1]
+    with DatasetWriter(root, name, size=size) as writer:
+        for split in SPLITS:
+            images, labels, files = arrays[split]
+            writer.create_images(split, len(images))[:] = images
+            writer.set_labels(split, labels, files)
+        return writer.commit(
+            classes=classes,
+            superclasses=superclasses,
+            fine_to_coarse=fine_to_coarse,
+            fit=fit,
+            source=source,
+            progress=progress,
+        )
+
+
+class DatasetWriter:
+    """A context: left without commit(), nothing remains of it."""
+
+    def __init__(self, root: Path, name: str, *, size: int) -> None:
+        self.name = check_name(name)
+        self.size = size
+        self._root = root
+        root.mkdir(parents=True, exist_ok=True)
+        sweep_abandoned(root)
+        self.folder = root / f"{_TEMPORARY}{secrets.token_hex(6)}"
+        # The lock is held for as long as the folder is being built: this is how another writer knows that it
+        # is not abandoned. Made and locked in one step, as seen by who sweeps.
+        with _locked(root):
+            self.folder.mkdir()
+            self._lock = _lock(self.folder, fcntl.LOCK_EX)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._lock)
+        shutil.rmtree(self.folder, ignore_errors=True)  # gone already after commit()
+        if isinstance(error, OSError):
+            with full_disk_named():
+                raise error
+
+    def create_images(self, split: Split, count: int) -> Images:
+        """A writable memory map of count images. Other processes may open the same file and fill rows."""
+        path = self.folder / images_file(split)
+        shape = (count, self.size, self.size, 3)
+        images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+        _reserve(path)
+        return images
+
+    def set_labels(self, split: Split, labels: npt.ArrayLike, files: Sequence[str]) -> None:
+        array = np.asarray(labels, dtype=np.int64)
+        if array.shape != (len(files),):
+            raise ValueError(f"{len(files)} file names for labels of shape {array.shape}")
+        np.save(self.folder / labels_file(split), array)
+        (self.folder / files_file(split)).write_text("".join(f"{file}\n" for file in files), "utf-8")
+
+    def keep_images(self, split: Split, keep: npt.NDArray[np.bool_]) -> None:
+        """Drops the rows that keep marks False, in place of the memory map that create_images() gave."""
+        path = self.folder / images_file(split)
+        whole = path.rename(path.with_suffix(".whole"))
+        old = np.load(whole, mmap_mode="r")
+        rows = np.flatnonzero(keep)
+        new = self.create_images(split, len(rows))
+        for start in range(0, len(rows), _COPY_ROWS):
+            part = slice(start, start + _COPY_ROWS)
+            new[part] = old[rows[part]]
+        whole.unlink()
+
+    def commit(
+        self,
+        *,
+        classes: Sequence[str],
+        superclasses: Sequence[str] | None = None,
+        fine_to_coarse: Sequence[int] | None = None,
+        fit: Fit = "crop",
+        source: str,
+        skipped: Sequence[tuple[str, str]] = (),
+        progress: Progress = silent,
+    ) -> DatasetRecord:
+        """Hashes, measures and syncs everything, then gives the folder a free name, perhaps name@2."""
+        paths = [self.folder / name(split) for split in SPLITS for name in (images_file, labels_file)]
+        digests = {}
+        for index, path in enumerate(paths):
+            progress(index, len(paths) + 1, "hashing")
+            digests[path.name] = file_sha256(path)
+        progress(len(paths), len(paths) + 1, "measuring")
+        counts = {split: len(np.load(self.folder / labels_file(split))) for split in SPLITS}
+        mean, std = channel_statistics(np.load(self.folder / images_file("train"), mmap_mode="r"))
+        if skipped:
+            (self.folder / SKIPPED_FILE).write_text(json.dumps(skipped, ensure_ascii=False), "utf-8")
+        for path in self.folder.iterdir():
+            sync(path)
+        progress(len(paths) + 1, len(paths) + 1, "measuring")
+        record = DatasetRecord(
+            name=self.name,
+            classes=list(classes),
+            superclasses=None if superclasses is None else list(superclasses),
+            fine_to_coarse=None if fine_to_coarse is None else list(fine_to_coarse),
+            size=self.size,
+            fit=fit,
+            mean=mean,
+            std=std,
+            train_count=counts["train"],
+            test_count=counts["test"],
+            source=source,
+            skipped=len(skipped),
+            sha256=digests,
+            created_at=datetime.now(UTC),
+        )
+        return self._publish(record)
+
+    def _publish(self, record: DatasetRecord) -> DatasetRecord:
+        while True:
+            record = record.model_copy(update={"name": free_name(self._root, self.name)})
+            (self.folder / RECORD_FILE).write_text(record.model_dump_json(indent=1) + "\n", "utf-8")
+            sync(self.folder / RECORD_FILE)
+            sync(self.folder)
+            try:
+                self.folder.rename(self._root / record.name)
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                    continue  # another import took the name in between
+                raise
+            sync(self._root)
+            return record
+
+
+def sweep_abandoned(root: Path) -> None:
+    """Removes the half-built folders of writers that are no more."""
+    with _locked(root):
+        for folder in root.glob(f"{_TEMPORARY}*"):
+            try:
+                lock = _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue  # its writer is at work, or has just finished
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    lock = _lock(folder, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _lock(folder: Path, how: int) -> int:
+    """A descriptor that holds the folder's lock until it is closed."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, how)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _reserve(path: Path) -> None:
+    """A write into a map of a sparse file on a full disk is a SIGBUS, so the room is claimed beforehand."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+@contextmanager
+def full_disk_named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull("The disk is full: there is no room for the data set.") from error
+
+
+def sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,67 @@
+"""The worker's end of the fork server. Free of torch: the server is another program."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from trainer.assignment import Assignment
+
+
+class ForkServer:
+    """Starts the fork server, which loads torch meanwhile, and asks it for processes."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "trainer.forkserver", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._socket = ours
+        self._file = ours.makefile("rwb")
+        self.ready = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_ready(self) -> None:
+        """Return once torch is loaded. Raises ConnectionError when the process is dead."""
+        if not self.ready:
+            self._answer()
+            self.ready = True
+
+    def run(self, assignment: Assignment) -> int:
+        """Fork a trainer and return its pid. Raises ConnectionError when the fork server is dead."""
+        return self._ask({"kind": "run", **assignment.as_dict()})
+
+    def task(self, task_dir: Path, attempt: int) -> int:
+        return self._ask({"kind": "task", "run_dir": str(task_dir), "attempt": attempt})
+
+    def _ask(self, request: dict[str, Any]) -> int:
+        self.wait_ready()
+        try:
+            self._file.write(orjson.dumps(request, option=orjson.OPT_APPEND_NEWLINE))
+            self._file.flush()
+        except OSError as error:
+            raise ConnectionError("the fork server is gone") from error
+        return int(self._answer()["pid"])
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._file.readline()
+        if not line:
+            raise ConnectionError("the fork server is gone")
+        answer: dict[str, Any] = orjson.loads(line)
+        return answer
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+        self._process.wait()

@@ -1,0 +1,125 @@
+"""The trainer as a process: its lock, its signals, its owner, and the one event that says how it ended."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from trainer.assignment import Assignment
+from trainer.data.errors import DatasetError
+from trainer.events import EventWriter, attempts
+from trainer.lock import LockHeld, take_lock
+
+log = logging.getLogger(__name__)
+
+OWNER_CHECK_SECONDS = 1.0
+SUPERSEDED_SECONDS = 20.0
+
+
+class StopRequest:
+    """`should_stop` of a loop: true once a signal came, the owner is gone, or a newer attempt exists."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.orphaned = False
+        self.superseded = False
+        self._signalled = threading.Event()
+        self._next_check = 0.0
+        self._owned_at = time.monotonic()
+        self._owner_mtime = 0.0
+
+    def install(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._signalled.set()
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if now >= self._next_check:
+            self._next_check = now + OWNER_CHECK_SECONDS
+            self._look_around(now)
+        return self._signalled.is_set() or self.orphaned or self.superseded
+
+    def _look_around(self, now: float) -> None:
+        run_dir = Path(self.assignment.run_dir)
+        self.superseded = max(attempts(run_dir), default=0) > self.assignment.attempt
+        if self.assignment.orphan_seconds is None:
+            return
+        try:
+            mtime = (run_dir / "owner").stat().st_mtime
+        except FileNotFoundError:
+            mtime = 0.0
+        # A change of the file's time counts, not its age: the clock may jump.
+        if mtime != self._owner_mtime:
+            self._owner_mtime, self._owned_at = mtime, now
+        self.orphaned = now - self._owned_at > self.assignment.orphan_seconds
+
+
+def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], EventWriter] = EventWriter) -> int:
+    """Train under the lock; whatever happens, say how it ended. Returns the process's exit status."""
+    run_dir = Path(assignment.run_dir)
+    try:
+        take_lock(run_dir, SUPERSEDED_SECONDS)
+    except LockHeld as error:
+        log.error("%s", error)
+        return 3
+    if max(attempts(run_dir), default=0) > assignment.attempt:
+        log.error("attempt %d of %s has been superseded", assignment.attempt, run_dir)
+        return 3
+    stop = StopRequest(assignment)
+    stop.install()
+    events = make_events(run_dir, assignment.attempt)
+    try:
+        from trainer.loop import train  # torch comes in here, already loaded in a forked child
+
+        outcome = train(run_dir, Path(assignment.datasets), assignment.device, assignment.attempt, events, stop)
+    except Exception as error:
+        log.exception("the run failed")
+        events.emit("end", reason="failed", step=getattr(error, "step", None), summary={}, error=explain(error))
+        status = 1
+    else:
+        reason = outcome.reason
+        if reason == "interrupted" and stop.orphaned:
+            reason = "orphaned"
+        events.emit("end", reason=reason, step=outcome.step, summary=outcome.summary, error=None)
+        status = 0 if reason == "finished" else 2
+    events.sync()
+    events.close()
+    return status
+
+
+def explain(error: Exception) -> dict[str, Any]:
+    """The cause in plain words, in the one error shape."""
+    if isinstance(error, DatasetError):
+        return error.as_dict()
+    kind = type(error).__name__
+    if kind == "Diverged":
+        return {"code": "diverged", "message": str(error), "detail": None}
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return {
+            "code": "out_of_memory",
+            "message": "The device ran out of memory: lower batch_size, or choose a smaller model.",
+            "detail": str(error)[:500],
+        }
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {
+            "code": "disk_full",
+            "message": "The disk is full: the last good checkpoint is kept.",
+            "detail": None,
+        }
+    return {
+        "code": "trainer_error",
+        "message": f"{error}" or kind,
+        "detail": "".join(traceback.format_exception(error)[-6:])[-4000:],
+    }

@@ -1,0 +1,64 @@
+"""The run directory, which is the truth about a run: its spec and the journal of what people asked. Free of torch.
+
+spec.json   the TrainSpec, never rewritten      meta.jsonl  what people added and asked, a line each
+committed   empty; without it the run was never answered for
+events/<attempt>.jsonl  checkpoints/  artifacts/  lock  owner  output.log
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from trainer.durable import append_durably, sync_folder, write_durably
+from trainer.spec import TrainSpec
+
+
+def create_run_dir(
+    run_dir: Path, spec: TrainSpec, record: BaseModel, meta: dict[str, Any], initial_weights: bytes | None = None
+) -> None:
+    """Write a new run's directory, durable before this returns. Raises FileExistsError.
+
+    The data set's record is kept with the run, so that its model still classifies when the data set is gone.
+    """
+    run_dir.mkdir(parents=True)
+    for folder in ("events", "checkpoints", "artifacts"):
+        (run_dir / folder).mkdir()
+    if initial_weights is not None:
+        write_durably(run_dir / "initial.safetensors", initial_weights)
+    write_durably(run_dir / "dataset.json", record.model_dump_json(indent=1).encode())
+    write_durably(run_dir / "spec.json", spec.model_dump_json(indent=1).encode())
+    journal(run_dir, "meta", **meta)
+    write_durably(run_dir / "committed", b"")
+    sync_folder(run_dir.parent)
+
+
+def read_spec(run_dir: Path) -> TrainSpec:
+    return TrainSpec.model_validate_json((run_dir / "spec.json").read_bytes())
+
+
+def journal(run_dir: Path, kind: str, **fields: Any) -> None:
+    """Append to meta.jsonl, durably."""
+    append_durably(run_dir / "meta.jsonl", orjson.dumps({"e": kind, **fields}, option=orjson.OPT_APPEND_NEWLINE))
+
+
+def read_journal(run_dir: Path) -> list[dict[str, Any]]:
+    """The journal's lines; one that was torn by a crash was never answered for, and is passed over."""
+    path = run_dir / "meta.jsonl"
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_bytes().splitlines():
+        try:
+            lines.append(orjson.loads(line))
+        except orjson.JSONDecodeError:
+            continue
+    return lines
+
+
+def extended_epochs(run_dir: Path) -> int:
+    """Epochs that people added to the run after its spec was written."""
+    return sum(int(line.get("extend_epochs", 0)) for line in read_journal(run_dir) if line.get("e") == "resume")

@@ -1,0 +1,65 @@
+"""Work besides training that runs like a run: a directory, a lock, events, an end. Today: adding a data set."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from trainer.data.source import add_dataset
+from trainer.events import EventWriter
+from trainer.lock import LockHeld, take_lock
+from trainer.process import explain
+
+log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 0.1
+
+
+def run_task(task_dir: Path, attempt: int) -> int:
+    """Do what task.json asks and write how it ended. Returns the process's exit status."""
+    try:
+        take_lock(task_dir)
+    except LockHeld as error:
+        log.error("%s", error)
+        return 3
+    events = EventWriter(task_dir, attempt)
+    events.emit("start", attempt=attempt, from_step=0)
+    request = orjson.loads((task_dir / "task.json").read_bytes())
+    try:
+        result = _add(request, events)
+    except Exception as error:
+        log.exception("the task failed")
+        events.emit("end", reason="failed", step=None, summary={}, error=explain(error))
+        return 1
+    events.emit("end", reason="finished", step=None, summary={}, error=None, result=result)
+    events.sync()
+    return 0
+
+
+def _add(request: dict[str, Any], events: EventWriter) -> dict[str, Any]:
+    shown_at = 0.0
+
+    def progress(done: int, total: int, what: str) -> None:
+        nonlocal shown_at
+        now = time.monotonic()
+        if now - shown_at >= PROGRESS_SECONDS or done == total:
+            shown_at = now
+            events.emit("progress", done=done, total=total, what=what)
+
+    record = add_dataset(
+        Path(request["datasets"]),
+        request["name"],
+        request["source"],
+        size=request.get("size"),
+        fit=request.get("fit") or "crop",
+        on_unreadable=request.get("on_unreadable") or "refuse",
+        label=request.get("label"),
+        progress=progress,
+    )
+    if request.get("label"):
+        Path(request["source"]).unlink(missing_ok=True)  # an upload has served its purpose
+    return {"dataset": record.name, "train_count": record.train_count, "test_count": record.test_count}
