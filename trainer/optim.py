@@ -41,8 +41,13 @@ def state_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
+        parameter = parameters[int(index)]
+        if value.shape == parameter.shape:
+            # The fused kernels walk raw memory: state must lie as its parameter does, channels_last or not.
+            value = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,42 @@
+"""Promise 2: at most one claim writes to a run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import Server, wait_for
+from tests.crash.series import assert_whole
+
+
+@pytest.mark.timeout(180)
+def test_a_worker_that_slept_past_its_lease_lets_go(make_server: Callable[..., Server]) -> None:
+    server = make_server(lease_seconds=2.0)
+    server.start("web", "worker")
+    run_id = server.launch(overrides={"epochs": 4})
+    server.wait_step(run_id, 5)
+    trainer = server.trainer_pid(run_id)
+    sleeper = server.processes.pop("worker")
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    try:
+        server.start("worker")
+        step = server.run(run_id)["step"]
+        server.wait_step(run_id, step + 10)
+    finally:
+        os.kill(sleeper.pid, signal.SIGCONT)
+    assert server.trainer_pid(run_id) == trainer
+
+    with server.client() as client:
+        wait_for(
+            lambda: [w["run"] for w in client.get("/api/workers").json() if w["pid"] == sleeper.pid] == [None],
+            30,
+            "the old worker letting go",
+        )
+    run = server.wait_status(run_id, "finished")
+    assert run["attempt"] == 1
+    assert_whole(server.series(run_id), run["total_steps"])
+    sleeper.send_signal(signal.SIGTERM)
+    sleeper.wait(30)

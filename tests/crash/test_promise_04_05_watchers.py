@@ -1,0 +1,43 @@
+"""Promises 4 and 5: a run outlives its worker and its web process."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import Server
+from tests.crash.series import assert_whole
+
+
+@pytest.mark.timeout(180)
+def test_promise_04_a_killed_workers_successor_adopts_the_run(server: Server) -> None:
+    server.start("web", "worker")
+    run_id = server.launch(overrides={"epochs": 4})
+    server.wait_step(run_id, 5)
+    trainer = server.trainer_pid(run_id)
+    assert trainer is not None
+    server.kill("worker")
+    assert server.trainer_pid(run_id) == trainer
+    server.start("worker")
+    step = server.run(run_id)["step"]
+    server.wait_step(run_id, step + 5)
+    assert server.trainer_pid(run_id) == trainer
+    run = server.wait_status(run_id, "finished")
+    assert run["attempt"] == 1
+    assert_whole(server.series(run_id), run["total_steps"])
+
+
+@pytest.mark.timeout(180)
+def test_promise_05_restarting_the_web_process_does_not_touch_training(server: Server) -> None:
+    server.start("web", "worker")
+    run_id = server.launch(overrides={"epochs": 20})
+    server.wait_step(run_id, 5)
+    trainer = server.trainer_pid(run_id)
+    for _ in range(20):
+        server.kill("web")
+        server.start("web")
+    assert server.trainer_pid(run_id) == trainer
+    with server.client() as client:
+        assert client.post(f"/api/runs/{run_id}/stop").status_code == 202
+    run = server.wait_status(run_id, "stopped")
+    assert run["attempt"] == 1
+    assert_whole(server.series(run_id), run["step"])
