@@ -1,0 +1,92 @@
+"""`trackside serve` as a whole: one to a home, a taken port named, and an orderly end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import Server, wait_for
+
+
+def serve_command(server: Server, port: int) -> list[str]:
+    return [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--workers", "1"]
+
+
+def environment(server: Server) -> dict[str, str]:
+    return {**os.environ, **server.environment()}
+
+
+@pytest.fixture
+def served(server: Server) -> Iterator[subprocess.Popen[bytes]]:
+    """The whole of Trackside, ready, with a worker."""
+    process = subprocess.Popen(
+        serve_command(server, server.settings.port), env=environment(server), start_new_session=True
+    )
+
+    def ready() -> bool:
+        try:
+            return httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_for(ready, 60, "readyz")
+    yield process
+    if process.poll() is None:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.mark.timeout(180)
+def test_sigterm_ends_all_of_it_and_the_run_goes_on_at_the_next_start(
+    server: Server, served: subprocess.Popen[bytes]
+) -> None:
+    run_id = server.launch(overrides={"epochs": 2})
+    server.wait_step(run_id, 5)
+    children = psutil.Process(served.pid).children(recursive=True)
+    assert len(children) >= 4
+    served.send_signal(signal.SIGTERM)
+    assert served.wait(60) == 0
+    wait_for(lambda: not [child for child in children if child.is_running()], 10, "the end of every process")
+    assert '"reason":"interrupted"' in (server.settings.runs / run_id / "events" / "1.jsonl").read_text()
+    server.start("web", "worker")
+    run = server.wait_status(run_id, "finished")
+    assert run["attempt"] == 2
+
+
+@pytest.mark.timeout(120)
+def test_a_second_serve_on_the_same_home_is_refused_in_words(server: Server, served: subprocess.Popen[bytes]) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    second = subprocess.run(
+        serve_command(server, port), env=environment(server), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert second.returncode == 1
+    assert "Another `trackside serve` is running" in second.stderr
+
+
+@pytest.mark.timeout(120)
+def test_a_taken_port_is_named_and_another_proposed(server: Server) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = subprocess.run(
+            serve_command(server, port),
+            env=environment(server),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert process.returncode == 1
+    assert f"Port {port}" in process.stderr
+    assert "--port" in process.stderr
