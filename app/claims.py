@@ -40,15 +40,15 @@ def lease(seconds: float) -> dict[str, Any]:
     return {"lease_until": now() + timedelta(seconds=seconds)}
 
 
-def claim_next_run(session: Session, worker: str, device: str, seconds: float) -> Run | None:
-    row = session.exec(
-        select(Run).where(Run.status == Status.QUEUED).order_by(col(Run.priority).desc(), col(Run.key)).limit(1)
-    ).first()
-    return None if row is None else _take(session, row, worker, device, seconds)
+def has_work(session: Session, kind: type[Run] | type[Task]) -> bool:
+    found = session.exec(select(kind.key).where(col(kind.status).in_([Status.QUEUED, *ACTIVE])).limit(1)).first()
+    return found is not None
 
 
-def claim_next_task(session: Session, worker: str, device: str, seconds: float) -> Task | None:
-    row = session.exec(select(Task).where(Task.status == Status.QUEUED).order_by(col(Task.key)).limit(1)).first()
+def claim_next(session: Session, kind: type[J], worker: str, device: str, seconds: float) -> J | None:
+    """Take the job that has waited longest, of the highest priority."""
+    order: list[Any] = [col(Run.priority).desc(), col(Run.key)] if kind is Run else [col(kind.key)]
+    row = session.exec(select(kind).where(kind.status == Status.QUEUED).order_by(*order).limit(1)).first()
     return None if row is None else _take(session, row, worker, device, seconds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.settings import Settings
 from trainer.data.errors import DatasetError
 from trainer.spec import SpecError
+from trainer.threads import PATIENT_THREADS
 
 main = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Launch and watch the training of image classifiers."
@@ -91,6 +93,7 @@ def train(
     device: Annotated[str, typer.Option()] = "cpu",
 ) -> None:
     """Train without a server: the same trainer, a progress bar. Exits with 0 only on success."""
+    os.environ.update({**PATIENT_THREADS, **os.environ})
     from app.train_command import train_here
 
     try:

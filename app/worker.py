@@ -13,23 +13,20 @@ from types import FrameType
 from typing import Any
 
 import psutil
-from sqlmodel import Session, col, select
 
 from app import changes
-from app.claims import adopt_next, claim_next_run, claim_next_task, host_name, lease, worker_id
+from app.claims import adopt_next, claim_next, has_work, host_name, lease, worker_id
 from app.db import ChangeHint, Database
+from app.endings import conclude, requeue_or_fail
 from app.ingest import ingest, is_behind
-from app.run_models import public
 from app.settings import Settings
-from app.tables import ACTIVE, Job, Run, Status, Task, Worker, now
+from app.tables import Job, Run, Status, Task, Worker, now
 from app.task_ingest import ingest_task
-from app.tasks import task_public
-from app.transitions import LostClaim, guarded_update, move
+from app.transitions import LostClaim, guarded_update
 from trainer.assignment import Assignment
-from trainer.events import Event, EventWriter
+from trainer.events import EventWriter
 from trainer.forkclient import ForkServer
 from trainer.lock import lock_holder
-from trainer.rundir import journal
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +57,7 @@ class WorkerLoop:
         self.ending = threading.Event()
         self._hint = ChangeHint(database)
         self._forkserver: ForkServer | None = None
-        self._run: Held | None = None
-        self._task: Held | None = None
+        self._held: dict[type[Job], Held] = {}  # at most one run and one task
         self._beat_at = 0.0
         self._look_at = 0.0
         self._started_at = now()
@@ -83,31 +79,22 @@ class WorkerLoop:
 
     def tick(self, now_: float) -> None:
         changed = self._hint.changed()
-        if now_ >= self._beat_at:
-            self._beat_at = now_ + min(2.0, self.settings.lease_seconds / 4)
-            self._beat()
+        self._beat_if_due(now_)
         if changed or now_ >= self._look_at:
             self._look_at = now_ + 1.0
             self._find_work(now_)
             self._refresh()
-        for slot in ("_run", "_task"):
-            held: Held | None = getattr(self, slot)
-            if held is not None and self._follow(held, now_):
-                setattr(self, slot, None)
-                self._look_at = 0.0
+        self._follow_all(now_)
 
     def end(self) -> None:
         """Have trainers save and end, hand their runs back to the queue, and leave."""
         deadline = time.monotonic() + self.settings.stop_seconds
-        for held in filter(None, (self._run, self._task)):
+        for held in self._held.values():
             self._signal(held, signal.SIGTERM)
-        while (self._run or self._task) and time.monotonic() < deadline:
-            self._beat_if_due()
-            for slot in ("_run", "_task"):
-                held_now: Held | None = getattr(self, slot)
-                if held_now is not None and self._follow(held_now, time.monotonic()):
-                    setattr(self, slot, None)
-            threading.Event().wait(TICK_SECONDS)
+        while self._held and time.monotonic() < deadline:
+            self._beat_if_due(time.monotonic())
+            self._follow_all(time.monotonic())
+            time.sleep(TICK_SECONDS)
         with self.database.write(durable=False) as session:
             row = session.get(Worker, self.id)
             if row is not None:
@@ -116,25 +103,28 @@ class WorkerLoop:
             self._forkserver.close()
         self._hint.close()
 
-    def _beat_if_due(self) -> None:
-        if time.monotonic() >= self._beat_at:
-            self._beat_at = time.monotonic() + 2.0
+    def _follow_all(self, now_: float) -> None:
+        for kind, held in list(self._held.items()):
+            if self._follow(held, now_):
+                self._held.pop(kind, None)
+                self._look_at = 0.0
+
+    def _beat_if_due(self, now_: float) -> None:
+        if now_ >= self._beat_at:
+            self._beat_at = now_ + min(2.0, self.settings.lease_seconds / 4)
             self._beat()
 
     def _beat(self) -> None:
         """Renew the leases, touch the owner files, and be seen."""
-        for slot in ("_run", "_task"):
-            held: Held | None = getattr(self, slot)
-            if held is None:
-                continue
+        for kind, held in list(self._held.items()):
             try:
                 with self.database.write(durable=False) as session:
                     guarded_update(session, held.job, **lease(self.settings.lease_seconds))
             except LostClaim:
                 log.info("%s was taken over by another worker", held.job.id)
-                setattr(self, slot, None)
-                continue
-            (held.folder / "owner").touch()
+                del self._held[kind]
+            else:
+                (held.folder / "owner").touch()
         with self.database.write(durable=False) as session:
             row = session.get(Worker, self.id)
             if row is None:
@@ -143,43 +133,36 @@ class WorkerLoop:
                 )
                 row.description = describe_device(self.device)
             row.seen_at = now()
-            row.run = self._run.job.id if self._run else None
+            row.run = self._held[Run].job.id if Run in self._held else None
             session.add(row)
             changes.prune(session)
 
     def _find_work(self, now_: float) -> None:
-        if self.ending.is_set():
-            return
-        seconds = self.settings.lease_seconds
-        if self._run is None:
+        claims: tuple[tuple[type[Run] | type[Task], Path], ...] = (
+            (Run, self.settings.runs),
+            (Task, self.settings.tasks),
+        )
+        for kind, folder in claims:
+            if kind in self._held:
+                continue
             with self.database.read() as session:
-                waiting = _has_work(session, Run)
-            if waiting:
-                with self.database.write() as session:
-                    adopted = adopt_next(session, Run, self.id, self.device, seconds)
-                    run = adopted or claim_next_run(session, self.id, self.device, seconds)
-                if run is not None:
-                    self._run = self._hold(run, self.settings.runs / run.id, now_, fresh=adopted is None)
-        if self._task is None:
-            with self.database.read() as session:
-                waiting = _has_work(session, Task)
-            if waiting:
-                with self.database.write() as session:
-                    adopted_task = adopt_next(session, Task, self.id, self.device, seconds)
-                    task = adopted_task or claim_next_task(session, self.id, self.device, seconds)
-                if task is not None:
-                    self._task = self._hold(task, self.settings.tasks / task.id, now_, fresh=adopted_task is None)
+                if not has_work(session, kind):
+                    continue
+            with self.database.write() as session:
+                adopted = adopt_next(session, kind, self.id, self.device, self.settings.lease_seconds)
+                job = adopted or claim_next(session, kind, self.id, self.device, self.settings.lease_seconds)
+            if job is not None:
+                held = self._held[kind] = Held(job, folder / job.id, now_)
+                self._begin(held, fresh=adopted is None)
 
-    def _hold(self, job: Job, folder: Path, now_: float, *, fresh: bool) -> Held:
-        held = Held(job, folder, now_)
-        (folder / "owner").touch()
+    def _begin(self, held: Held, *, fresh: bool) -> None:
+        (held.folder / "owner").touch()
         if fresh:
             # The empty file fences off any trainer of an older attempt before the new one exists.
-            EventWriter(folder, job.attempt).close()
+            EventWriter(held.folder, held.job.attempt).close()
             self._fork(held)
         else:
-            log.info("adopted %s", job.id)
-        return held
+            log.info("adopted %s", held.job.id)
 
     def _fork(self, held: Held) -> None:
         for _ in range(2):
@@ -210,17 +193,17 @@ class WorkerLoop:
         )
 
     def _refresh(self) -> None:
-        """See whether somebody asked for a stop, or took the job away."""
-        for slot in ("_run", "_task"):
-            held: Held | None = getattr(self, slot)
-            if held is None:
-                continue
+        """Read the jobs again: somebody may have asked for a stop, or taken one away.
+
+        After a write that was rolled back this also undoes what `held.job` already showed.
+        """
+        for kind, held in list(self._held.items()):
             with self.database.read() as session:
-                row = session.get(type(held.job), held.job.key)
+                row = session.get(kind, held.job.key)
             if row is None or row.claim != held.job.claim:
-                setattr(self, slot, None)
-            elif row.status != held.job.status:
-                held.job.status = row.status
+                del self._held[kind]
+            else:
+                held.job = row
 
     def _follow(self, held: Held, now_: float) -> bool:
         """Ingest what is new and see to the trainer's life. True once the job is no longer ours."""
@@ -231,8 +214,8 @@ class WorkerLoop:
                 return self._ingest(held)
             return self._bury_if_dead(held, now_)
         except LostClaim:
-            self._refresh()
-            return getattr(self, "_run", None) is not held and getattr(self, "_task", None) is not held
+            self._refresh()  # a stop was asked for meanwhile, or the claim is gone
+            return held not in self._held.values()
 
     def _ingest(self, held: Held) -> bool:
         with self.database.write(durable=False) as session:
@@ -242,22 +225,8 @@ class WorkerLoop:
                 else ingest(session, held.job, held.folder)  # type: ignore[arg-type]
             )
             if end is not None:
-                self._conclude(session, held, end)
+                conclude(session, held.job, end)
         return end is not None
-
-    def _conclude(self, session: Session, held: Held, end: Event) -> None:
-        """The trainer said how it ended: the job's state follows in the same transaction."""
-        job, reason = held.job, end["reason"]
-        if reason == "finished":
-            extra = {"result": end.get("result")} if isinstance(job, Task) else {}
-            move(session, job, Status.FINISHED, finished_at=now(), phase=None, pid=None, **extra)
-        elif reason == "failed":
-            move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, error=end["error"])
-        elif job.status == Status.STOPPING:
-            move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
-        else:
-            move(session, job, Status.QUEUED, phase=None, pid=None)
-        tell(session, job)
 
     def _stop(self, held: Held, now_: float) -> None:
         if held.asked_to_stop is None:
@@ -287,55 +256,16 @@ class WorkerLoop:
         if is_behind(held.job, held.folder):
             return False  # its last words came while we looked
         with self.database.write() as session:
-            self._requeue_or_fail(session, held)
+            requeue_or_fail(session, held.job, held.folder, self.settings.max_attempts)
         return True
-
-    def _requeue_or_fail(self, session: Session, held: Held) -> None:
-        job = held.job
-        deaths = job.deaths + 1
-        if job.status == Status.STOPPING:
-            move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
-        elif deaths >= self.settings.max_attempts:
-            error = {
-                "code": "trainer_died",
-                "message": f"The trainer died {deaths} times without saying why, last at step "
-                f"{getattr(job, 'step', 0)}. It may have run out of memory: the last lines of output.log may tell.",
-                "detail": last_output(held.folder),
-            }
-            journal(held.folder, "failed", error=error)
-            move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, deaths=deaths, error=error)
-        else:
-            log.warning("the trainer of %s died: queued again (%d)", job.id, deaths)
-            move(session, job, Status.QUEUED, phase=None, pid=None, deaths=deaths)
-        tell(session, job)
-
-
-def tell(session: Session, job: Job) -> None:
-    if isinstance(job, Run):
-        changes.publish(session, job.id, "status", public(job).live())
-    elif isinstance(job, Task):
-        changes.publish(session, job.id, "task", task_public(job).model_dump(mode="json"))
-
-
-def _has_work(session: Session, kind: type[Run] | type[Task]) -> bool:
-    found = session.exec(select(kind.key).where(col(kind.status).in_([Status.QUEUED, *ACTIVE])).limit(1)).first()
-    return found is not None
 
 
 def _is_ours(pid: int) -> bool:
+    """Whether a process that a fork server made still lives there; numbers are given out again."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        return "trainer.forkserver" in psutil.Process(pid).cmdline()  # empty for a zombie
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return False
-
-
-def last_output(folder: Path, limit: int = 4000) -> str:
-    path = folder / "output.log"
-    if not path.exists():
-        return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - limit))
-        return file.read().decode(errors="replace")
 
 
 def describe_device(device: str) -> str:

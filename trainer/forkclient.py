@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import orjson
 
 from trainer.assignment import Assignment
+from trainer.threads import PATIENT_THREADS
 
 
 class ForkServer:
@@ -23,6 +25,7 @@ class ForkServer:
                 [sys.executable, "-m", "trainer.forkserver", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
+                env={**PATIENT_THREADS, **os.environ},
             )
         self._socket = ours
         self._file = ours.makefile("rwb")

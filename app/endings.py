@@ -1,0 +1,69 @@
+"""How a job ends: as its trainer said, or without a word."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from sqlmodel import Session
+
+from app.changes import publish
+from app.run_models import public
+from app.tables import Job, Run, Status, Task, now
+from app.tasks import task_public
+from app.transitions import move
+from trainer.events import Event
+from trainer.rundir import journal
+
+log = logging.getLogger(__name__)
+
+
+def conclude(session: Session, job: Job, end: Event) -> None:
+    """The trainer said how it ended: the job's state follows in the same transaction."""
+    reason = end["reason"]
+    if reason == "finished":
+        extra = {"result": end.get("result")} if isinstance(job, Task) else {}
+        move(session, job, Status.FINISHED, finished_at=now(), phase=None, pid=None, **extra)
+    elif reason == "failed":
+        move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, error=end["error"])
+    elif job.status == Status.STOPPING:
+        move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
+    else:
+        move(session, job, Status.QUEUED, phase=None, pid=None)
+    tell(session, job)
+
+
+def requeue_or_fail(session: Session, job: Job, folder: Path, max_attempts: int) -> None:
+    """The trainer died without a word. One that was never forked does not count as a death."""
+    deaths = job.deaths + (job.pid is not None)
+    if job.status == Status.STOPPING:
+        move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
+    elif deaths >= max_attempts:
+        error = {
+            "code": "trainer_died",
+            "message": f"The trainer died {deaths} times without saying why, last at step {getattr(job, 'step', 0)}. "
+            "It may have run out of memory: the last lines of its output may tell.",
+            "detail": last_output(folder),
+        }
+        journal(folder, "failed", error=error)
+        move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, deaths=deaths, error=error)
+    else:
+        log.warning("the trainer of %s died: queued again (%d)", job.id, deaths)
+        move(session, job, Status.QUEUED, phase=None, pid=None, deaths=deaths)
+    tell(session, job)
+
+
+def tell(session: Session, job: Job) -> None:
+    if isinstance(job, Run):
+        publish(session, job.id, "status", public(job).live())
+    elif isinstance(job, Task):
+        publish(session, job.id, "task", task_public(job).model_dump(mode="json"))
+
+
+def last_output(folder: Path, limit: int = 4000) -> str:
+    path = folder / "output.log"
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - limit))
+        return file.read().decode(errors="replace")
