@@ -27,8 +27,8 @@ class Batch:
 
     points: dict[str, list[tuple[int, float, float]]] = field(default_factory=lambda: defaultdict(list))
     fields: dict[str, Any] = field(default_factory=dict)
+    spark: dict[str, list[Any]] = field(default_factory=dict)
     end: Event | None = None
-    rewind: bool = False
 
 
 def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
@@ -40,12 +40,12 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
     attempt, offset = position(run, run_dir)
     path = run_dir / "events" / f"{attempt}.jsonl"
     events, offset = read_from(path, offset) if path.exists() else ([], offset)
-    batch = Batch()
+    batch = Batch(spark={key: list(run.spark.get(key, [])) for key in ("step", "train", "val")})
     writer = SeriesWriter(session, run.key or 0)
     for event in events:
         _apply(session, run, writer, batch, event, attempt)
     _flush_points(session, run, writer, batch)
-    batch.fields |= {"tail_attempt": attempt, "tail_offset": offset}
+    batch.fields |= {"tail_attempt": attempt, "tail_offset": offset, "spark": batch.spark}
     status = batch.fields.pop("status", None)
     if status is not None and run.status == Status.STARTING:
         move(session, run, status, **batch.fields)
@@ -128,8 +128,8 @@ def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
         publish(session, run.id, "rewind", {"run": run.id, "step": step})
     # What the directory no longer holds, or will write again.
     session.exec(delete(Checkpoint).where(col(Checkpoint.run) == run.key, col(Checkpoint.step) > step))
-    spark = {key: [v for v, s in zip(run.spark.get(key, []), run.spark.get("step", []), strict=True) if s <= step]
-             for key in ("train", "val", "step")} if run.spark else {}  # fmt: skip
+    kept = sum(known <= step for known in batch.spark["step"])
+    batch.spark = {key: column[:kept] for key, column in batch.spark.items()}
     best: dict[str, Any] = {}
     if run.best_step is not None and run.best_step > step:
         known = session.exec(
@@ -146,7 +146,6 @@ def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
         "steps_per_epoch": event["steps_per_epoch"],
         "val_count": event["val_count"],
         "device": event["device"],
-        "spark": spark,
         **best,
     }
 
@@ -162,20 +161,16 @@ def _summarise(run: Run, batch: Batch, step: int, values: dict[str, Any]) -> Non
     if isinstance(acc, float | int) and (best is None or acc > best):
         per_epoch = batch.fields.get("steps_per_epoch", run.steps_per_epoch) or 1
         batch.fields |= {"best_acc": acc, "best_step": step, "best_epoch": step // per_epoch}
-    spark = batch.fields.get("spark") or {key: list(run.spark.get(key, [])) for key in ("step", "train", "val")}
-    spark = {key: spark.get(key, []) for key in ("step", "train", "val")}
-    total = batch.fields.get("total_steps", run.total_steps) or 1
-    stride = max(1, total // SPARK_POINTS)
+    spark = batch.spark
     train, val = values.get("train/loss"), values.get("val/loss")
-    if spark["step"] and spark["step"][-1] == step:
-        if isinstance(val, float):
-            spark["val"][-1] = val
-    elif isinstance(train, float) and (not spark["step"] or step - spark["step"][-1] >= stride or step == total):
+    total = batch.fields.get("total_steps", run.total_steps) or 1
+    if isinstance(val, float) and spark["step"]:
+        spark["val"][-1] = val
+    elif isinstance(train, float) and (
+        not spark["step"] or step == total or step - spark["step"][-1] >= max(1, total // SPARK_POINTS)
+    ):
         for key, value in (("step", step), ("train", train), ("val", None)):
             spark[key].append(value)
-    elif isinstance(val, float) and spark["step"] and spark["val"][-1] is None:
-        spark["val"][-1] = val
-    batch.fields["spark"] = spark
 
 
 def _flush_points(session: Session, run: Run, writer: SeriesWriter, batch: Batch) -> None:

@@ -1,0 +1,19 @@
+"""The pure functions of static/js/lib, tested by Node's own runner in the Node that Playwright ships."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from playwright._impl._driver import compute_driver_executable
+
+JS_TESTS = Path(__file__).parent / "js"
+
+
+def test_javascript_libraries() -> None:
+    node, _ = compute_driver_executable()
+    files = sorted(str(path) for path in JS_TESTS.glob("*.test.js"))
+    assert files
+    result = subprocess.run([node, "--test", *files], capture_output=True, text=True, check=False, timeout=100)
+    assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
+    assert "# fail 0" in result.stdout or "fail 0" in result.stdout
