@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,13 @@ from trainer.rundir import create_run_dir, journal
 from trainer.schedule import make_plan, split_sizes
 from trainer.spec import SpecError, TrainSpec, apply_overrides, build_spec, differences
 
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 SORTABLE = {
-    "created_at": (Run.created_at, "1970-01-01"),
+    "created_at": (Run.created_at, NEVER),
     "name": (Run.name, ""),
     "status": (Run.status, ""),
     "best_acc": (Run.best_acc, -1.0),
-    "finished_at": (Run.finished_at, "1970-01-01"),
+    "finished_at": (Run.finished_at, NEVER),
 }
 LOG_LINES = 1000
 
@@ -283,17 +285,15 @@ class Runs:
             )
         if query.q:
             texts = (
-                Run.name,
-                Run.notes,
-                Run.preset,
-                Run.dataset,
-                Run.id,
+                *map(col, (Run.name, Run.notes, Run.preset, Run.dataset, Run.id)),
                 _json_text(Run.tags),
                 _json_text(Run.changed),
             )
-            statement = statement.where(or_(*(col(text).icontains(query.q, autoescape=True) for text in texts)))
+            statement = statement.where(or_(*(text.icontains(query.q, autoescape=True) for text in texts)))
         if (after := query.after()) is not None:
             value, key = after
+            if isinstance(missing, datetime):
+                value = _moment(value)
             same = (rank == value) & (col(Run.key) < key if descending else col(Run.key) > key)
             statement = statement.where((rank < value if descending else rank > value) | same)
         order = (rank.desc(), col(Run.key).desc()) if descending else (rank, col(Run.key))
@@ -310,6 +310,16 @@ def default_name(spec: TrainSpec, base: TrainSpec, stem: str | None = None) -> s
     """Made from what differs: `baseline-cnn lr3e-4 epochs3`."""
     words = [f"{field.rsplit('.', 1)[-1]}{_short(value)}" for field, (_, value) in differences(spec, base).items()]
     return " ".join([stem or spec.preset or spec.model.name, *words])[:120]
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        message = "is not a cursor that this listing gave"
+        raise ApiError(
+            422, "invalid_request", f"cursor: {message}", [{"field": "cursor", "message": message}]
+        ) from None
 
 
 def _short(value: Any) -> str:

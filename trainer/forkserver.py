@@ -8,6 +8,7 @@ gone; its children go on.
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -21,11 +22,13 @@ import orjson
 from trainer.assignment import Assignment
 from trainer.process import run_trainer
 
+# torch._dynamo because the first optimiser of a process would load it, for more than a second.
+PRELOADED = ("torch", "torch._dynamo", "trainer.loop", "trainer.tasks")
+
 
 def serve(connection: socket.socket) -> None:
-    import trainer.loop
-    import trainer.tasks  # noqa: F401
-
+    for module in PRELOADED:
+        importlib.import_module(module)
     gc.collect()
     gc.freeze()  # keeps the children from copying what they only read
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps

@@ -96,6 +96,12 @@ def train(
     )
     for fault in faults:
         events.emit("log", line=fault)
+    events.emit(
+        "log",
+        line=f"attempt {attempt} on {device_name} in {str(precision).removeprefix('torch.')}: "
+        f"{'from the start' if loaded is None else f'goes on after step {progress.step:,}'}, "
+        f"{len(data.train_rows):,} images to train on, {len(data.val_rows):,} held out, {plan.total_steps:,} steps",
+    )
 
     interval = log_interval(spec, plan)
     evaluation_interval = max(1, plan.total_steps // ONE_BATCH_EVALUATIONS) if spec.overfit_one_batch else 1
@@ -178,6 +184,7 @@ def train(
         return Outcome("interrupted", progress.step, summary_of(progress))
     summary = summary_of(progress) | test(run_dir, spec, model, data, constants, precision, device)
     events.metrics(progress.step, {name: value for name, value in summary.items() if "test/" in name})
+    events.emit("log", line=f"tested: acc {summary['test/acc']:.4f}, loss {summary['test/loss']:.4f}")
     return Outcome("finished", progress.step, summary)
 
 
@@ -237,6 +244,8 @@ def validate(
         values |= {f"train_clean/{name}": result[name] for name in ("loss", "acc")}
     events.metrics(progress.step, values)
     events.emit("epoch", step=progress.step, epoch=epoch)
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+    events.emit("log", line=f"epoch {epoch}, step {progress.step:,}: {shown or 'done'}")
     progress.validation = {name: value for name, value in values.items() if math.isfinite(value)}
     if not len(data.val_rows):
         progress.best_step = progress.step
@@ -278,6 +287,7 @@ def save(
         best=best,
     )
     events.emit("checkpoint", **info.model_dump())
+    events.emit("log", line=f"saved step {info.step:,}{', the best so far' if best else ''}")
     if old := checkpoint.superseded(run_dir):
         events.emit("pruned", steps=old)
         checkpoint.remove(run_dir, old)

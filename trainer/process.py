@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 OWNER_CHECK_SECONDS = 1.0
 SUPERSEDED_SECONDS = 20.0
+FAILURE_LINES = 20
 
 
 class StopRequest:
@@ -86,6 +87,8 @@ def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], Event
         outcome = train(run_dir, Path(assignment.datasets), assignment.device, assignment.attempt, events, stop)
     except Exception as error:
         log.exception("the run failed")
+        for line in "".join(traceback.format_exception(error)).splitlines()[-FAILURE_LINES:]:
+            events.emit("log", line=line[:1000])
         events.emit("end", reason="failed", step=getattr(error, "step", None), summary={}, error=explain(error))
         status = 1
     else:

@@ -1,7 +1,7 @@
 // The Curves tab: fetched once, then every point is drawn in the frame after it arrives.
 import { Chart } from "./chart.js";
 import { count, number, percent } from "./lib/format.js";
-import { extent, isShort, lossTop, usesEpochs } from "./lib/scale.js";
+import { extent, halfLife, isShort, lossTop, usesEpochs } from "./lib/scale.js";
 import { Series } from "./lib/series.js";
 import { palette } from "./palette.js";
 import { isMoving, page, runId, setBestTime, watchRun } from "./run.js";
@@ -124,7 +124,7 @@ function measure() {
   view.total = Number(totalSteps);
   view.perEpoch = Number(stepsPerEpoch);
   view.inEpochs = usesEpochs(view.total, view.perEpoch);
-  view.halfLife = view.perEpoch / 4;
+  view.halfLife = halfLife(view.total, view.perEpoch);
   view.best = bestStep === undefined ? null : Number(bestStep);
 }
 

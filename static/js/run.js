@@ -96,6 +96,8 @@ function showFacts(run) {
 
 function detail(run) {
   const parts = [];
+  const behind = Number(page.dataset.behind);
+  if (run.status === "queued" && behind) parts.push(`behind ${behind} run${behind === 1 ? "" : "s"}`);
   if (run.phase && run.phase !== "training" && ["starting", "running"].includes(run.status)) parts.push(run.phase);
   if (run.total_steps) {
     parts.push(`epoch ${run.epoch} of ${run.epochs}`, `step ${count(run.step)} of ${count(run.total_steps)}`);
@@ -109,9 +111,13 @@ async function showFailure(run) {
   if (box.hidden) return;
   put("[data-failure-where]", run.step ? `Failed at step ${count(run.step)}.` : "Failed before its first step.");
   put("[data-failure-message]", run.error?.message ?? "");
+  const detail = typeof run.error?.detail === "string" ? run.error.detail : "";
+  page.querySelector("[data-failure-detail]").hidden = detail === "";
+  put("[data-failure-detail] pre", detail);
   const response = await fetch(`/api/runs/${runId}/log`);
   if (!response.ok) return;
   const lines = (await response.json()).slice(-20);
+  page.querySelector("[data-failure-log]").hidden = lines.length === 0;
   put("[data-failure-tail]", lines.map((item) => item.line).join("\n"));
   showTailEnd();
 }

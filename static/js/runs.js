@@ -20,7 +20,7 @@ follow({
     status: note,
     created: (run) => {
       if (list.matches("[data-grows]") && !rowOf(run.run)) insert(run);
-      else if (!list.matches("table")) location.reload();
+      else if (list.matches("[data-none-yet]")) location.reload();
       refreshLanes();
     },
     deleted: ({ run }) => {

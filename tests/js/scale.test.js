@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { countAbove, extent, isShort, lossTop, usesEpochs } from "../../static/js/lib/scale.js";
+import { countAbove, extent, halfLife, isShort, lossTop, usesEpochs } from "../../static/js/lib/scale.js";
 
 test("the loss axis holds chance, and forgets the first 2%", () => {
   const column = { step: [1, 10, 500], value: [90, 40, 2] };
@@ -42,4 +42,10 @@ test("epochs from two epochs on", () => {
   assert.equal(usesEpochs(200, 0), false);
   assert.equal(isShort(2000, 100), true);
   assert.equal(isShort(2001, 100), false);
+});
+
+test("smoothing looks back a quarter epoch, less in a short run", () => {
+  assert.equal(halfLife(70300, 703), 703 / 4);
+  assert.equal(halfLife(600, 703), 10);
+  assert.equal(halfLife(20, 1), 1);
 });

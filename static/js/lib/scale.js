@@ -37,3 +37,8 @@ export function isShort(totalSteps, stepsPerEpoch) {
 export function usesEpochs(totalSteps, stepsPerEpoch) {
   return stepsPerEpoch > 0 && totalSteps >= 2 * stepsPerEpoch;
 }
+
+/** Of the smoothing, in steps: a quarter epoch, less where the run is short, or the line would trail far behind its points. */
+export function halfLife(totalSteps, stepsPerEpoch) {
+  return Math.max(1, Math.min(stepsPerEpoch / 4, totalSteps / 60));
+}

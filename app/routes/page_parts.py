@@ -1,0 +1,37 @@
+"""What the pages' routes share: reading what was typed, and rendering a context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData
+
+from app.errors import ApiError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = [
+            {"field": ".".join(map(str, item["loc"])), "message": item["msg"]}
+            for item in error.errors(include_input=False, include_url=False)
+        ]
+        message = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)
+        raise ApiError(422, "invalid_request", message[:1000], faults) from None
+
+
+def texts(form: FormData) -> dict[str, str]:
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+def render(request: Request, template: str, page: Any, status: int = 200, **values: Any) -> Response:
+    response: Response = request.app.state.templates.TemplateResponse(
+        request, template, {"page": page, "section": getattr(page, "section", ""), **values}, status_code=status
+    )
+    return response

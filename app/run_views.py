@@ -1,0 +1,127 @@
+"""How a run looks in a list, on its device's track, and beside its preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.formatting import changes_text, duration, number
+from app.run_models import RunPublic
+from app.sparkline import Sparkline, sparkline
+from app.tables import Status, Worker
+from trainer.spec import TrainSpec, build_spec, differences, flatten, presets
+
+WAITING_SHOWN = 3
+MOVING = (Status.STARTING, Status.RUNNING, Status.STOPPING)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run in the list. `place` is its place in the queue, from 0; `time` is left, took, or why it ended."""
+
+    run: RunPublic
+    place: int | None = None
+
+    @property
+    def spark(self) -> Sparkline:
+        return sparkline(self.run.spark, self.run.total_steps)
+
+    @property
+    def what_changed(self) -> str:
+        return changes_text(self.run.changed)
+
+    @property
+    def arrival(self) -> datetime | None:
+        return arrival(self.run)
+
+    @property
+    def time(self) -> str:
+        run = self.run
+        match run.status:
+            case Status.QUEUED:
+                return "next" if not self.place else f"behind {self.place}"
+            case Status.FAILED:
+                return failed_at(run)
+            case Status.STOPPED:
+                return f"at epoch {run.epoch}"
+            case Status.FINISHED:
+                return f"took {duration(took(run))}"
+            case _:
+                left = duration(run.eta_seconds)
+                return f"left {left}" if left else run.phase or run.status
+
+
+def arrival(run: RunPublic) -> datetime | None:
+    if run.eta_seconds is None or run.status not in MOVING:
+        return None
+    return datetime.now(UTC) + timedelta(seconds=run.eta_seconds)
+
+
+def took(run: RunPublic) -> float | None:
+    if run.started_at is None or run.finished_at is None:
+        return None
+    return (run.finished_at - run.started_at).total_seconds()
+
+
+def failed_at(run: RunPublic) -> str:
+    return f"at step {run.step:,}" if run.step else "before its first step"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A device as a track. `waiting` are the next runs that will likely come onto it."""
+
+    worker: Worker
+    run: RunPublic | None
+    waiting: tuple[RunPublic, ...]
+
+    @property
+    def arrival(self) -> datetime | None:
+        return None if self.run is None else arrival(self.run)
+
+    @property
+    def percent(self) -> str:
+        """The train's length, as an SVG attribute; a train that has just set out can still be seen."""
+        return f"{max(2.0, 100 * self.run.progress):.2f}%" if self.run else "0%"
+
+
+def lanes_of(
+    workers: Sequence[Worker], active: Mapping[str, RunPublic], queue: Sequence[RunPublic]
+) -> tuple[Lane, ...]:
+    return tuple(
+        Lane(
+            worker,
+            active.get(worker.run or ""),
+            tuple(queue[index :: len(workers)][:WAITING_SHOWN]),
+        )
+        for index, worker in enumerate(workers)
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    field: str
+    old: Any
+    new: Any
+
+
+def setup_of(run: RunPublic) -> tuple[tuple[tuple[str, Any], ...], tuple[Difference, ...], str]:
+    """The settings, what differs from the preset, and the command that trains the same again."""
+    spec = TrainSpec.model_validate(run.spec)
+    settings = tuple(flatten(spec).items())
+    if spec.preset not in presets():
+        return settings, (), ""
+    changed = differences(spec, build_spec(run.dataset, spec.preset))
+    words = [f"trackside train --preset {spec.preset} --dataset {run.dataset}"]
+    words += [f"--set {name}={_as_argument(value)}" for name, (_, value) in changed.items()]
+    return settings, tuple(Difference(name, old, new) for name, (old, new) in changed.items()), " ".join(words)
+
+
+def _as_argument(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"'[{', '.join(map(str, value))}]'"
+    return "null" if value is None else number(value)

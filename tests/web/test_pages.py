@@ -1,0 +1,151 @@
+"""What the server renders, without a browser: statuses, a strict page, and words people typed shown as text."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.db import Database
+from app.main import create_app
+from app.run_models import NewRun
+from app.runs import Runs
+from app.settings import Settings
+
+HOSTILE = "<img src=x onerror=alert(1)>\"'&"
+FORBIDDEN = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+\s*=\s*[\"']|javascript:", re.IGNORECASE)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, shapes: Path) -> Settings:
+    (tmp_path / "datasets").symlink_to(shapes)
+    return Settings(home=tmp_path, port=80)
+
+
+@pytest.fixture
+def runs(settings: Settings) -> Iterator[Runs]:
+    database = Database(settings.url)
+    database.migrate()
+    yield Runs(database, settings)
+    database.close()
+
+
+class Visitor:
+    """Asks an application in this process for pages, as a browser would."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.app = create_app(settings)
+
+    def get(self, path: str) -> httpx.Response:
+        return self._wait("GET", path, None)
+
+    def post(self, path: str, data: dict[str, str] | None = None) -> httpx.Response:
+        return self._wait("POST", path, data)
+
+    def _wait(self, method: str, path: str, data: dict[str, str] | None) -> httpx.Response:
+        """In a thread of its own: a browser test in this process leaves its event loop running in the main one."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(lambda: asyncio.run(self._send(method, path, data))).result()
+
+    async def _send(self, method: str, path: str, data: dict[str, str] | None) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        headers = {"accept": "text/html"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
+            return await client.request(method, path, data=data)
+
+
+@pytest.fixture
+def client(settings: Settings, runs: Runs) -> Iterator[Visitor]:
+    visitor = Visitor(settings)
+    yield visitor
+    visitor.app.state.database.close()
+
+
+@pytest.fixture
+def hostile_run(runs: Runs) -> str:
+    request = NewRun(dataset="shapes100", preset="baseline-cnn", name=HOSTILE, tags=[HOSTILE], expectation=HOSTILE)
+    return runs.create(request.model_copy(update={"priority": 0})).id
+
+
+PAGES = [
+    "/", "/?q=zzz", "/?status=queued&sort=-best_acc", "/runs/new", "/runs/new?from={id}", "/runs/{id}",
+    "/runs/{id}?tab=log", "/runs/{id}?tab=setup", "/runs/{id}?tab=nonsense", "/runs/{id}/row", "/lanes", "/datasets",
+    "/datasets/shapes100", "/datasets/shapes100?split=test&class=99&page=3", "/predict", "/predict?model={id}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_hold_no_inline_code_and_show_words_as_text(client: Visitor, hostile_run: str, path: str) -> None:
+    answer = client.get(path.format(id=hostile_run))
+    assert answer.status_code == 200
+    assert FORBIDDEN.search(re.sub(r"&#\d+;|&lt;[^<]*", "", answer.text)) is None
+    assert "<img src=x" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/runs/0000000000", 404),
+        ("/runs/new?from=0000000000", 404),
+        ("/datasets/none", 404),
+        ("/datasets/shapes100?split=middle", 404),
+        ("/datasets/shapes100?page=0", 422),
+        ("/predict?model=%3Cscript%3E", 404),
+        ("/?status=dancing", 422),
+        ("/?sort=owner", 422),
+        ("/?cursor=x", 422),
+        ("/nowhere", 404),
+    ],
+)
+def test_what_is_not_there_gets_a_page_that_says_so(client: Visitor, path: str, status: int) -> None:
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "All runs" in answer.text
+
+
+def test_older_runs_follow_the_newer_ones(client: Visitor, runs: Runs) -> None:
+    ids = [runs.create(NewRun(dataset="shapes100", preset="baseline-mlp", priority=0)).id for _ in range(53)]
+    first = client.get("/")
+    older = re.search(r'href="(/\?cursor=[^"]+)"', first.text)
+    assert older is not None
+    second = client.get(older[1].replace("&amp;", "&"))
+    shown = re.findall(r'<tr data-run="(\w+)"', first.text + second.text)
+    assert shown == ids[::-1]
+
+
+def test_a_wrong_form_comes_back_with_what_was_typed(client: Visitor, hostile_run: str) -> None:
+    typed = {"dataset": "shapes100", "preset": "baseline-cnn", "optimizer.lr": "3e+", "label_smoothing": "2"}
+    answer = client.post("/runs", typed | {"expectation": HOSTILE})
+    assert answer.status_code == 422
+    assert 'value="3e+"' in answer.text
+    for name in ("optimizer.lr", "label_smoothing"):
+        assert re.search(rf'data-error-for="{name}"\s*>[^<]+<', answer.text)
+    assert HOSTILE not in answer.text
+    assert "line" in client.post("/runs", {"dataset": "shapes100", "preset": "baseline-cnn", "name": "a\nb"}).text
+    assert "no data set called" in client.post("/runs", {"dataset": "gone", "preset": "baseline-cnn"}).text
+    assert "nonsense: unknown field" in client.post("/runs", typed | {"nonsense": "1"}).text
+    assert client.post("/runs", typed | {"from": "0000000000"}).status_code == 404
+
+
+def test_the_small_forms(client: Visitor, runs: Runs, hostile_run: str) -> None:
+    edit = client.post(
+        f"/runs/{hostile_run}/edit", data={"name": "new", "tags": " a, ,b ", "notes": "n", "expectation": ""}
+    )
+    assert (edit.status_code, edit.headers["location"]) == (303, f"/runs/{hostile_run}?tab=setup")
+    run = runs.get(hostile_run)
+    assert (run.name, run.tags, run.notes) == ("new", ["a", "b"], "n")
+    assert (client.post(f"/runs/{hostile_run}/edit", data={"name": ""})).status_code == 422
+    clone = client.post(f"/runs/{hostile_run}/clone")
+    assert runs.get(clone.headers["location"].rsplit("/", 1)[-1]).parent == hostile_run
+    assert (client.post(f"/runs/{hostile_run}/resume")).status_code == 409
+    assert (client.post(f"/runs/{hostile_run}/stop")).status_code == 303
+    assert (client.post(f"/runs/{hostile_run}/stop")).status_code == 409
+    assert (client.post(f"/runs/{hostile_run}/resume", data={"extend_epochs": "many"})).status_code == 422
+    assert (client.post(f"/runs/{hostile_run}/delete")).headers["location"] == "/"
+    assert (client.get(f"/runs/{hostile_run}")).status_code == 404
