@@ -1,0 +1,33 @@
+# syntax=docker/dockerfile:1
+
+# The environment is built where compilers are, and copied to where only torch.compile's needs are.
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /src
+RUN python -m venv /opt/trackside
+COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY app app
+COPY trainer trainer
+COPY templates templates
+COPY static static
+RUN /opt/trackside/bin/pip install --no-cache-dir --constraint constraints.txt .
+
+FROM python:3.11-slim-bookworm
+# g++ and the Python headers (part of this image) are for torch.compile; tini reaps what trainers leave behind.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++ tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 10001 trackside \
+    && install --directory --owner trackside /data
+COPY --from=build /opt/trackside /opt/trackside
+ENV PATH=/opt/trackside/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    TRACKSIDE_HOME=/data
+USER 10001
+WORKDIR /home/trackside
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+ENTRYPOINT ["tini", "--"]
+CMD ["trackside", "serve", "--host", "0.0.0.0", "--demo"]

@@ -1,0 +1,97 @@
+"""What a benchmark gives, and the homes that they run in."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import torch
+
+from app.settings import Settings
+from app.supervisor import free_port
+from trainer.data.shapes import make_shapes100
+
+
+@dataclass(frozen=True)
+class Row:
+    """`passed` is None where there is no mark."""
+
+    what: str
+    mark: str
+    measured: str
+    passed: bool | None
+
+
+def machine() -> str:
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.processor(),
+    )
+    memory = psutil.virtual_memory().total / 2**30
+    return (
+        f"{model}, {psutil.cpu_count()} cores, {memory:.0f} GiB, no GPU used; Linux {platform.release()}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )
+
+
+def data_root() -> Path:
+    """A folder of data sets with shapes100 in it: the home's, or one made for the occasion."""
+    root = Settings().datasets
+    if not (root / "shapes100" / "dataset.json").exists():
+        make_shapes100(root)
+    return root
+
+
+@contextmanager
+def served(*, workers: str = "1") -> Iterator[str]:
+    """A whole Trackside on a fresh home; gives its address."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / "datasets").symlink_to(data_root().resolve())
+        port = free_port("127.0.0.1")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--workers", workers],
+            env={**os.environ, "TRACKSIDE_HOME": folder},
+            start_new_session=True,
+        )
+        try:
+            until(lambda: answers(f"http://127.0.0.1:{port}/readyz"))
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def until(condition: Callable[[], object], seconds: float = 120, pause: float = 0.005) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(pause)
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]

@@ -1,0 +1,13 @@
+"""The cheap benchmarks run, and give sane rows: the marks are for a quiet machine."""
+
+from __future__ import annotations
+
+from tests.benchmarks import ingest
+from tests.benchmarks.__main__ import page
+
+
+def test_ingest_benchmark_runs() -> None:
+    rows = ingest.measure(steps=5000)
+    assert [row.mark for row in rows] == ["≥ 200,000 scalars/s", "≤ 10 µs"]
+    text = page(rows)
+    assert all(row.what in text for row in rows)
