@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,11 +48,8 @@ class Guard:
 
         error = self._refusal(scope, headers)
         if error is None:
-            try:
-                await self.app(scope, body, send_with_headers)
-            except BodyTooLarge:
-                error = self._too_large()
-        if error is not None:
+            await self.app(scope, body, send_with_headers)
+        else:
             await respond(Request(scope, receive), error)(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope, headers: Headers) -> ApiError | None:
@@ -72,10 +70,6 @@ class Guard:
         return ApiError(413, "too_large", f"The body is larger than {limit} bytes.", headers={"Connection": "close"})
 
 
-class BodyTooLarge(Exception):
-    """A body without a declared length has passed the limit."""
-
-
 class LimitedBody:
     def __init__(self, receive: Receive, limit: int | None) -> None:
         self._receive = receive
@@ -86,7 +80,8 @@ class LimitedBody:
         if self._left is not None and message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             if self._left < 0:
-                raise BodyTooLarge
+                # The one kind of exception that FastAPI lets through while it reads a body.
+                raise HTTPException(413, "The body is too large.", headers={"Connection": "close"})
         return message
 
 

@@ -36,7 +36,7 @@ def page(rows: list[Row]) -> str:
         "# Benchmarks",
         "",
         f"Measured by `make bench` on {date.today():%Y-%m-%d}: {machine()}.",
-        "Ratios and distributions come from one run each. The machine is shared: trust ratios more than single figures.",
+        "Ratios and distributions come from one run each. The machine is shared: ratios tell more than single figures.",
         "",
         "| what | mark | measured | reached |",
         "|---|---|---|---|",
