@@ -135,6 +135,19 @@ def predict(
 
 
 @main.command()
+def reindex() -> None:
+    """Rebuild the database from the run directories: for a database that was lost or damaged, and deleted."""
+    from app.reindex import BeingServed
+    from app.reindex import reindex as rebuild
+
+    try:
+        for run_id, status in rebuild(Settings()):
+            console.print(f"{run_id} {status}", markup=False, highlight=False)
+    except BeingServed as error:
+        raise fail(str(error)) from None
+
+
+@main.command()
 def doctor() -> None:
     """Say what this machine has and whether the home is in order."""
     from app.doctor import examine

@@ -7,6 +7,7 @@ events/<attempt>.jsonl  checkpoints/  artifacts/  lock  owner  output.log
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ def read_spec(run_dir: Path) -> TrainSpec:
 
 def journal(run_dir: Path, kind: str, **fields: Any) -> None:
     """Append to meta.jsonl, durably."""
-    append_durably(run_dir / "meta.jsonl", orjson.dumps({"e": kind, **fields}, option=orjson.OPT_APPEND_NEWLINE))
+    line = orjson.dumps({"e": kind, "t": time.time(), **fields}, option=orjson.OPT_APPEND_NEWLINE)
+    append_durably(run_dir / "meta.jsonl", line)
 
 
 def read_journal(run_dir: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,50 @@
+"""Promise 10: the database can be thrown away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import Server
+
+# What lives in the feed or in a process, not in a run.
+FLEETING = {"seq", "device", "finished_at", "started_at", "throughput", "eta_seconds"}
+
+
+@pytest.mark.timeout(180)
+def test_everything_is_back_after_a_reindex(server: Server) -> None:
+    server.start("web", "worker")
+    finished = server.launch(overrides={"max_steps": 60}, tags=["kept"], expectation="something")
+    server.wait_status(finished, "finished")
+    stopped = server.launch(overrides={"epochs": 30})
+    server.wait_step(stopped, 20)
+    with server.client() as client:
+        client.patch(f"/api/runs/{finished}", json={"notes": "a note", "starred": True})
+        client.post(f"/api/runs/{stopped}/stop")
+        server.wait_status(stopped, "stopped")
+        server.stop("worker")
+        queued = server.launch(name="waiting")
+        ids = (finished, stopped, queued)
+        before = {run_id: server.run(run_id) for run_id in ids}
+        series = {run_id: server.series(run_id) for run_id in ids}
+        checkpoints = {run_id: client.get(f"/api/runs/{run_id}/checkpoints").json() for run_id in ids}
+    server.kill("web")
+    for path in server.home.glob("trackside.db*"):
+        path.unlink()
+    command = [sys.executable, "-m", "app.cli", "reindex"]
+    subprocess.run(command, env={**os.environ, **server.environment()}, check=True)
+    server.start("web")
+    for run_id in ids:
+        after = server.run(run_id)
+        assert {k: v for k, v in after.items() if k not in FLEETING} == {
+            k: v for k, v in before[run_id].items() if k not in FLEETING
+        }
+        assert server.series(run_id) == series[run_id]
+        with server.client() as client:
+            listed = client.get(f"/api/runs/{run_id}/checkpoints").json()
+        assert [(c["step"], c["sha256"], c["best"]) for c in listed] == [
+            (c["step"], c["sha256"], c["best"]) for c in checkpoints[run_id]
+        ]
