@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+from pathlib import Path as FilePath
 from typing import Annotated, Any, BinaryIO, Literal
 
 import orjson
@@ -15,6 +16,7 @@ from app.errors import ApiError
 from app.settings import Settings
 from app.tasks import TaskPublic, Tasks
 from trainer.data.archive import check_archive
+from trainer.data.errors import UnknownSource
 from trainer.data.format import DatasetRecord, check_name
 from trainer.data.source import BUILT_IN, TORCHVISION
 from trainer.data.torchvision_source import downloadable
@@ -22,6 +24,7 @@ from trainer.data.torchvision_source import downloadable
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 
 ARCHIVE = "upload.zip"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class NewDataset(BaseModel):
@@ -30,7 +33,7 @@ class NewDataset(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(max_length=80)
-    source: str | None = Field(None, max_length=80)
+    source: str | None = Field(None, max_length=1000)
     size: Literal[32, 64, 128, 224] | None = None
     fit: Literal["crop", "pad", "squash"] = "crop"
     on_unreadable: Literal["refuse", "skip"] = "refuse"
@@ -90,10 +93,22 @@ async def add(request: Request, tasks: TasksDep, settings: SettingsDep) -> TaskP
     wanted = _checked(values)
     if wanted.source is None:
         raise ApiError(422, "invalid_request", "source: is required", [{"field": "source", "message": "is required"}])
-    if wanted.source != BUILT_IN:
-        # A path on the server is for the command line alone.
-        downloadable(wanted.source.removeprefix(TORCHVISION) if wanted.source.startswith(TORCHVISION) else "")
+    if wanted.source.startswith(TORCHVISION):
+        downloadable(wanted.source.removeprefix(TORCHVISION))
+    elif wanted.source != BUILT_IN:
+        await run_in_threadpool(check_path, wanted.source, settings)
     return await run_in_threadpool(lambda: tasks.create(tasks.new_folder(), "dataset", wanted.model_dump()))
+
+
+def check_path(source: str, settings: Settings) -> None:
+    """A path is for those who sit at the server: anybody else could look through its disk."""
+    if settings.host not in LOOPBACK:
+        raise UnknownSource("Paths are taken only while Trackside listens on the loopback: use the command line.")
+    path = FilePath(source)
+    if not path.is_absolute() or not path.exists():
+        raise UnknownSource(f"There is no folder or zip at {source[:200]!r}; a path starts with /.")
+    if path.is_file():
+        check_archive(path)
 
 
 async def _add_upload(request: Request, tasks: Tasks, settings: Settings) -> TaskPublic:

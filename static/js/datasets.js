@@ -65,7 +65,7 @@ async function sendSource() {
     const response = await fetch("/api/datasets", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ name: source.elements.name.value, source: source.elements.source.value }),
+      body: JSON.stringify({ name: source.elements.name.value, source: source.elements.path.value.trim() || source.elements.source.value }),
     });
     answer(source, response.status, await response.text());
   } catch {

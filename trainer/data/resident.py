@@ -93,7 +93,6 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def channel_constants(record: DatasetRecord, device: torch.device) -> tuple[Tensor, Tensor]:
-    return (
-        torch.tensor(record.mean, dtype=torch.float32, device=device),
-        torch.tensor(record.std, dtype=torch.float32, device=device),
-    )
+    """Mean and deviation of each channel; one that is the same everywhere has none, and is not divided by zero."""
+    mean = torch.tensor(record.mean, dtype=torch.float32, device=device)
+    return mean, torch.tensor(record.std, dtype=torch.float32, device=device).clamp_(min=1 / 255)

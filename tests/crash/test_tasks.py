@@ -1,0 +1,90 @@
+"""Adding a data set over HTTP: a task that runs like a run."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.conftest import Server, wait_for
+
+
+def picture(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 36), (shade, 255 - shade, 90)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def birds(broken: bool = False) -> dict[str, bytes]:
+    files = {
+        f"{kind}/{index}.png": picture(20 * index + shade)
+        for shade, kind in enumerate(("owl", "wren"))
+        for index in range(10)
+    }
+    return files | ({"owl/broken.png": b"no image", "wren/cut.png": picture(3)[:60]} if broken else {})
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def wait_end(client: httpx.Client, task_id: str) -> dict[str, Any]:
+    def ended() -> dict[str, Any] | None:
+        task: dict[str, Any] = client.get(f"/api/tasks/{task_id}").json()
+        return task if task["status"] in ("finished", "failed") else None
+
+    found = wait_for(ended, 90, "the task's end")
+    assert found is not None
+    return found
+
+
+@pytest.mark.timeout(180)
+def test_zips_and_paths_become_data_sets_and_bad_images_are_all_named(server: Server, tmp_path: Path) -> None:
+    datasets = tmp_path / "own"
+    datasets.mkdir()
+    (server.home / "datasets").unlink()
+    datasets.rename(server.home / "datasets")
+    server.start("web", "worker")
+    folder = tmp_path / "folder"
+    for name, data in birds().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    with server.client() as client:
+        form = {"name": "birds", "size": "32"}
+        answer = client.post("/api/datasets", files={"file": ("birds.zip", packed(birds()))}, data=form)
+        assert answer.status_code == 202, answer.text
+        task = wait_end(client, answer.json()["id"])
+        assert task["status"] == "finished", task["error"]
+        assert task["result"]["dataset"] == "birds"
+        record = client.get("/api/datasets/birds").json()
+        assert record["classes"] == ["owl", "wren"]
+        assert record["size"] == 32
+        assert record["train_count"] + record["test_count"] == 20
+        assert client.get("/api/datasets/birds/images/train/0.png").headers["content-type"] == "image/png"
+
+        answer = client.post("/api/datasets", json={"name": "birds", "source": str(folder), "size": 64})
+        assert wait_end(client, answer.json()["id"])["result"]["dataset"] == "birds@2"
+
+        bad = packed(birds(broken=True))
+        answer = client.post("/api/datasets", files={"file": ("x.zip", bad)}, data={"name": "bad", "size": "32"})
+        task = wait_end(client, answer.json()["id"])
+        assert task["status"] == "failed"
+        assert {item["file"] for item in task["error"]["detail"]["files"]} == {"owl/broken.png", "wren/cut.png"}
+        assert client.get("/api/datasets/bad").status_code == 404
+
+        form = {"name": "bad", "size": "32", "on_unreadable": "skip"}
+        answer = client.post("/api/datasets", files={"file": ("x.zip", bad)}, data=form)
+        assert wait_end(client, answer.json()["id"])["status"] == "finished"
+        assert client.get("/api/datasets/bad").json()["skipped"] == 2
+
+        run = server.launch(dataset="birds", overrides={"max_steps": 3})
+        assert server.wait_status(run, "finished")["summary"]["test/acc"] >= 0
