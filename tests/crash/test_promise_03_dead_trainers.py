@@ -26,7 +26,8 @@ def kill_trainer(server: Server, run_id: str) -> int:
 def test_a_killed_trainers_run_goes_on_from_its_checkpoint(server: Server) -> None:
     server.start("web", "worker")
     run_id = server.launch(overrides={"epochs": 3})
-    wait_for(lambda: server.run(run_id)["epoch"] >= 1, 60, "an epoch")
+    with server.client() as client:
+        wait_for(lambda: client.get(f"/api/runs/{run_id}/checkpoints").json(), 60, "a checkpoint")
     kill_trainer(server, run_id)
     run = server.wait_status(run_id, "finished")
     assert run["attempt"] == 2
