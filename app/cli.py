@@ -45,11 +45,14 @@ def serve(
     from app.supervisor import serve as run_server
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s serve %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     settings = Settings(host=host, port=port, expect_workers=workers != "0")
     try:
         if demo:
             prepare_demo(settings, console)
-        console.print(f"Trackside on [bold]http://{host}:{port}[/bold], kept in {settings.home.resolve()}")
+        console.print(
+            f"Trackside on [bold]http://{host}:{port}[/bold], kept in {settings.home.resolve()}. Ctrl-C ends it."
+        )
         run_server(settings, find_devices(workers))
     except (AlreadyServed, PortTaken, SchemaTooNew) as error:
         raise fail(str(error)) from None
