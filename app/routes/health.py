@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -10,11 +9,10 @@ from sqlmodel import col, select
 
 from app.deps import FeedDep, RunsDep, SettingsDep
 from app.errors import ApiError
-from app.tables import Run, Worker, now
+from app.tables import Run, Worker
+from app.workers import seen_workers
 
 router = APIRouter(tags=["health"])
-
-SEEN = timedelta(seconds=15)
 
 
 @router.get("/healthz")
@@ -24,21 +22,18 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 def readyz(runs: RunsDep, settings: SettingsDep) -> dict[str, Any]:
-    with runs.database.read() as session:
-        seen = session.exec(select(func.count()).select_from(Worker).where(col(Worker.seen_at) > now() - SEEN)).one()
+    seen = len(seen_workers(runs.database))
     if settings.expect_workers and not seen:
         raise ApiError(503, "no_worker", "No worker has been seen.", headers={"Retry-After": "2"})
     return {"status": "ready", "workers": seen}
 
 
 @router.get("/api/workers", tags=["workers"])
-def workers(runs: RunsDep) -> list[dict[str, Any]]:
-    with runs.database.read() as session:
-        rows = session.exec(select(Worker).where(col(Worker.seen_at) > now() - SEEN).order_by(col(Worker.device))).all()
-    return [row.model_dump(mode="json") for row in rows]
+def workers(runs: RunsDep) -> list[Worker]:
+    return seen_workers(runs.database)
 
 
-@router.get("/metrics", include_in_schema=True)
+@router.get("/metrics")
 def prometheus(request: Request, runs: RunsDep, feed: FeedDep) -> Response:
     registry = CollectorRegistry()
     count = Gauge("trackside_runs", "Runs by status", ["status"], registry=registry)
