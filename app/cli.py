@@ -140,14 +140,19 @@ def predict(
 @main.command()
 def reindex() -> None:
     """Rebuild the database from the run directories: for a database that was lost or damaged, and deleted."""
+    from app.db import SchemaTooNew
     from app.reindex import BeingServed
     from app.reindex import reindex as rebuild
 
+    damaged = 0
     try:
-        for run_id, status in rebuild(Settings()):
-            console.print(f"{run_id} {status}", markup=False, highlight=False)
-    except BeingServed as error:
+        for item in rebuild(Settings()):
+            said = item.status or f"left alone: {item.reason}"
+            console.print(f"{item.folder.name} {said}", markup=False, highlight=False)
+            damaged += item.damaged
+    except (BeingServed, SchemaTooNew) as error:
         raise fail(str(error)) from None
+    raise typer.Exit(1 if damaged else 0)
 
 
 @main.command()

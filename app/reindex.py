@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlmodel import select
+import orjson
+from sqlalchemy import update
+from sqlmodel import Session, col, select
 
 from app.claims import host_name
 from app.db import Database
 from app.ingest import ingest, is_behind
 from app.run_models import RunPatch
 from app.settings import Settings
-from app.tables import Run, Status
+from app.standing import Told, read_told, stand
+from app.supervisor import find_devices
+from app.tables import ACTIVE, Checkpoint, Job, Run, Status, Task
+from app.task_ingest import ingest_task
+from app.transitions import guarded_update
 from trainer.data.format import DatasetRecord
-from trainer.events import Event, attempts, read_from
+from trainer.events import attempts
 from trainer.lock import lock_holder
 from trainer.rundir import extended_epochs, read_journal, read_spec
 from trainer.schedule import make_plan, split_sizes
@@ -31,17 +38,27 @@ class BeingServed(RuntimeError):
     """A `serve` has this home: it must end first."""
 
 
-def reindex(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Add every committed run that the database lacks; give each one's id and status. Raises BeingServed."""
+@dataclass(frozen=True)
+class Indexed:
+    """A directory that was added with `status`, or was left alone for a reason."""
+
+    folder: Path
+    status: Status | None
+    reason: str = ""
+    damaged: bool = False
+
+
+def reindex(settings: Settings) -> Iterator[Indexed]:
+    """Add every committed run and task that the database lacks. Raises BeingServed, SchemaTooNew."""
     with unserved(settings.home):
         database = Database(settings.url)
         database.migrate()
-        with database.read() as session:
-            known = set(session.exec(select(Run.id)).all())
-        folders = [folder for folder in settings.runs.glob("*") if (folder / "committed").exists()]
-        for folder in sorted(folders, key=created_at):
-            if folder.name not in known:
-                yield folder.name, add_run(database, folder)
+        for kind, parent in ((Run, settings.runs), (Task, settings.tasks)):
+            with database.read() as session:
+                known = set(session.exec(select(kind.id)).all())
+            fresh = [path for path in parent.glob("*") if path.is_dir() and path.name not in known]
+            for folder in sorted(fresh, key=created_at):
+                yield add(database, kind, folder)
         database.close()
 
 
@@ -59,28 +76,55 @@ def unserved(home: Path) -> Iterator[None]:
 
 
 def created_at(folder: Path) -> datetime:
-    given = next((line for line in read_journal(folder) if line.get("created_at")), None)
+    given = next((line["created_at"] for line in read_journal(folder) if line.get("created_at")), None)
     if given is not None:
-        return datetime.fromisoformat(given["created_at"])
-    return datetime.fromtimestamp((folder / "spec.json").stat().st_mtime, UTC)
+        return datetime.fromisoformat(given)
+    written = next((path for name in ("task.json", "spec.json") if (path := folder / name).exists()), folder)
+    return datetime.fromtimestamp(written.stat().st_mtime, UTC)
 
 
-def add_run(database: Database, folder: Path) -> Status:
-    """One run's rows, from its directory alone."""
+def add(database: Database, kind: type[Run] | type[Task], folder: Path) -> Indexed:
+    """One directory's rows, in one transaction: nobody claims, and no crash leaves, a run that is half read."""
+    if folder.name.startswith("."):
+        return Indexed(folder, None, "it was being deleted")
+    if not (folder / "committed").exists():
+        return Indexed(folder, None, "it was never committed")
+    try:
+        with database.write() as session:
+            status = add_run(session, folder) if kind is Run else add_task(session, folder)
+    except (OSError, ValueError, KeyError) as error:
+        return Indexed(folder, None, f"{type(error).__name__}: {error}", damaged=True)
+    return Indexed(folder, status)
+
+
+def add_run(session: Session, folder: Path) -> Status:
     run = described(folder)
-    with database.write() as session:
-        session.add(run)
-    while is_behind(run, folder):
-        with database.write(durable=False) as session:
-            ingest(session, run, folder)
-    fields = outcome(folder)
-    with database.write() as session:
-        row = session.get(Run, run.key)
-        assert row is not None
-        for name, value in fields.items():
-            setattr(row, name, value)
-        session.add(row)
-    return Status(fields["status"])
+    session.add(run)
+    session.flush()
+    alive = catch_up(run, folder, lambda: ingest(session, run, folder))
+    said = read_told(folder, run.tail_attempt, run.tail_offset)
+    for step, time in said.saved.items():
+        of_step = (col(Checkpoint.run) == run.key, col(Checkpoint.step) == step)
+        session.exec(update(Checkpoint).where(*of_step).values(created_at=time))
+    return settle(session, run, folder, said, alive=alive)
+
+
+def add_task(session: Session, folder: Path) -> Status:
+    request = orjson.loads((folder / "task.json").read_bytes())
+    request.pop("datasets")
+    task = Task(
+        id=folder.name,
+        kind=request.pop("kind"),
+        request=request,
+        created_at=created_at(folder),
+        attempt=max(attempts(folder), default=0),
+    )
+    session.add(task)
+    session.flush()
+    alive = catch_up(task, folder, lambda: ingest_task(session, task, folder))
+    said = read_told(folder, task.tail_attempt, task.tail_offset)
+    guarded_update(session, task, result=said.end.get("result") if said.end else None)
+    return settle(session, task, folder, said, alive=alive)
 
 
 def described(folder: Path) -> Run:
@@ -109,40 +153,23 @@ def described(folder: Path) -> Run:
     )
 
 
-def outcome(folder: Path) -> dict[str, Any]:
-    """Where the run stands: what its trainers said last, and what people have asked since."""
-    events = [event for attempt in attempts(folder) for event in edge_events(folder, attempt)]
-    starts = [event for event in events if event["e"] == "start"]
-    last = events[-1] if events else None
-    end = last if last is not None and last["e"] == "end" else None
-    asked = [line for line in read_journal(folder) if line.get("e") in ("stop", "resume", "failed")]
-    wish = asked[-1] if asked else None
-    fields: dict[str, Any] = {"started_at": moment(starts[0]["t"]) if starts else None, "phase": None}
-    if starts and lock_holder(folder) is not None:
-        # A trainer is at work: a worker of its device adopts it, as it would after a restart.
-        return fields | {"status": Status.RUNNING, "host": host_name(), "device": starts[-1]["device"]}
-    if wish is not None and wish["e"] == "resume" and (end is None or wish["t"] > end["t"]):
-        return fields | {"status": Status.QUEUED}
-    if wish is not None and wish["e"] == "failed":
-        return fields | {"status": Status.FAILED, "error": wish["error"], "finished_at": moment(wish["t"])}
-    if end is not None and end["reason"] in ("finished", "failed"):
-        status = Status.FINISHED if end["reason"] == "finished" else Status.FAILED
-        return fields | {"status": status, "error": end["error"], "finished_at": moment(end["t"])}
-    if wish is not None and wish["e"] == "stop":
-        finished = max(wish["t"], end["t"] if end is not None else 0)
-        return fields | {"status": Status.STOPPED, "finished_at": moment(finished)}
-    return fields | {"status": Status.QUEUED}
+def catch_up(job: Job, folder: Path, read: Callable[[], object]) -> bool:
+    """Read all that there is, and say whether a trainer is still at work.
 
-
-def edge_events(folder: Path, attempt: int) -> Iterator[Event]:
-    path, offset = folder / "events" / f"{attempt}.jsonl", 0
+    One that is found gone has said its last words before: they are looked for after.
+    """
     while True:
-        events, following = read_from(path, offset)
-        yield from (event for event in events if event["e"] in ("start", "end"))
-        if following == offset:
-            return
-        offset = following
+        while is_behind(job, folder):
+            read()
+        alive = lock_holder(folder) is not None
+        if alive or not is_behind(job, folder):
+            return alive
 
 
-def moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+def settle(session: Session, job: Job, folder: Path, said: Told, *, alive: bool) -> Status:
+    """Write where the job stands. One whose trainer lives is left for a worker of its device to adopt."""
+    fields = stand(said, read_journal(folder), alive=alive)
+    if fields["status"] in ACTIVE:
+        fields |= {"host": host_name(), "device": job.device or find_devices("auto")[0]}
+    guarded_update(session, job, phase=None, **fields)
+    return Status(job.status)

@@ -217,7 +217,7 @@ class Runs:
     def _weights(self, run_id: str, step: int) -> Path:
         return self.folder(run_id) / "checkpoints" / f"{step:08d}.safetensors"
 
-    def _by_key(self, key: str, body: str) -> RunPublic | None:
+    def _by_key(self, key: str, body: str | None) -> RunPublic | None:
         with self.database.read() as session:
             row = session.exec(select(Run).where(Run.idempotency_key == key)).first()
         if row is None:
@@ -257,9 +257,15 @@ class Runs:
         )  # fmt: skip
         create_run_dir(self.folder(row.id), spec, record, meta, weights)
         with self.database.write() as session:
-            session.add(row)
-            session.flush()
-            self._tell(session, row, "created")
+            # Two requests with one key may have come at once: under the write lock the second sees the first.
+            known = None if row.idempotency_key is None else self._by_key(row.idempotency_key, row.idempotency_body)
+            if known is None:
+                session.add(row)
+                session.flush()
+                self._tell(session, row, "created")
+        if known is not None:
+            shutil.rmtree(self.folder(row.id))
+            return known
         return public(row)
 
     def _row(self, session: Session, run_id: str) -> Run:

@@ -33,11 +33,11 @@ def make_plan(spec: TrainSpec, train_count: int, extend_epochs: int = 0) -> Plan
     """Plan for `train_count` images. An epoch's last partial batch is left out: its images come in the next order."""
     batch_size = min(spec.batch_size, train_count)
     steps_per_epoch = 1 if spec.overfit_one_batch else train_count // batch_size
-    epochs = spec.epochs + extend_epochs
-    total = epochs * steps_per_epoch
-    if spec.max_steps is not None and not extend_epochs:
+    total = spec.epochs * steps_per_epoch
+    if spec.max_steps is not None:
         total = min(total, spec.max_steps)
-        epochs = math.ceil(total / steps_per_epoch)
+    total += extend_epochs * steps_per_epoch
+    epochs = math.ceil(total / steps_per_epoch)
     return Plan(batch_size, steps_per_epoch, epochs, total)
 
 

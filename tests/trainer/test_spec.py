@@ -72,7 +72,9 @@ def test_a_plan_counts_whole_batches() -> None:
     plan = make_plan(spec, 45_000)
     assert (plan.steps_per_epoch, plan.total_steps) == (703, 2109)
     assert make_plan(spec, 45_000, extend_epochs=2).total_steps == 5 * 703
-    assert make_plan(build_spec("d", "baseline-cnn", {"max_steps": 1000}), 45_000).epochs == 2
+    short = build_spec("d", "baseline-cnn", {"max_steps": 1000})
+    assert make_plan(short, 45_000).epochs == 2
+    assert make_plan(short, 45_000, extend_epochs=1).total_steps == 1703
     assert make_plan(spec, 10).batch_size == 10
     assert plan.ends_epoch(703)
     assert not plan.ends_epoch(704)

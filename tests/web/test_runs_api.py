@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -48,6 +49,20 @@ def test_an_idempotency_key_creates_once(api: httpx.Client) -> None:
     assert first.status_code == again.status_code == 201
     assert first.json()["id"] == again.json()["id"]
     assert api.post("/api/runs", json={**RUN, "name": "other"}, headers=headers).status_code == 409
+
+
+def test_one_key_sent_many_times_at_once_creates_once(web: Server) -> None:
+    def post(_: int) -> str:
+        with web.client() as client:
+            answer = client.post("/api/runs", json=RUN, headers={"idempotency-key": "at-once"})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    before = len(list(web.settings.runs.iterdir()))
+    with ThreadPoolExecutor(8) as threads:
+        ids = set(threads.map(post, range(8)))
+    assert len(ids) == 1
+    assert len(list(web.settings.runs.iterdir())) == before + 1
 
 
 def test_lists_filter_sort_and_page(api: httpx.Client) -> None:
