@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 
 import pytest
 
 from tests.conftest import Server
 
-# What lives in the feed or in a process, not in a run.
-FLEETING = {"seq", "device", "finished_at", "started_at", "throughput", "eta_seconds"}
+# A row's times are when the worker learned of what the directory dates to when it happened.
+TIMES = ("started_at", "finished_at")
+FLEETING = {"seq", *TIMES}
 
 
 @pytest.mark.timeout(180)
@@ -42,6 +44,11 @@ def test_everything_is_back_after_a_reindex(server: Server) -> None:
         assert {k: v for k, v in after.items() if k not in FLEETING} == {
             k: v for k, v in before[run_id].items() if k not in FLEETING
         }
+        for name in TIMES:
+            assert (after[name] is None) == (before[run_id][name] is None)
+            if after[name] is not None:
+                apart = datetime.fromisoformat(after[name]) - datetime.fromisoformat(before[run_id][name])
+                assert abs(apart) < timedelta(seconds=60)
         assert server.series(run_id) == series[run_id]
         with server.client() as client:
             listed = client.get(f"/api/runs/{run_id}/checkpoints").json()

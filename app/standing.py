@@ -1,0 +1,73 @@
+"""Where a job stands by its directory alone: what its trainers said, and what people have asked since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from app.tables import Status
+from trainer.events import Event, attempts, read_from
+
+
+@dataclass
+class Told:
+    """What matters of a job's events: when it first started, how it ended (if it did), and when it saved which step."""
+
+    started: float | None = None
+    end: Event | None = None
+    saved: dict[int, datetime] = field(default_factory=dict)
+
+
+def read_told(folder: Path, last_attempt: int, last_offset: int) -> Told:
+    """Read the events of `folder` up to where they were ingested, and no further."""
+    told = Told()
+    for event in events_until(folder, last_attempt, last_offset):
+        match event["e"]:
+            case "start":
+                told.started = told.started or event["t"]
+                told.end = None
+            case "checkpoint":
+                told.saved[event["step"]] = moment(event["t"])
+            case "end":
+                told.end = event
+    return told
+
+
+def events_until(folder: Path, last_attempt: int, last_offset: int) -> Iterator[Event]:
+    for attempt in attempts(folder):
+        path, offset = folder / "events" / f"{attempt}.jsonl", 0
+        while attempt < last_attempt or (attempt == last_attempt and offset < last_offset):
+            events, following = read_from(path, offset)
+            if following == offset:
+                break
+            yield from events
+            offset = following
+
+
+def stand(told: Told, journal: list[dict[str, Any]], *, alive: bool) -> dict[str, Any]:
+    """The status, and what goes with it."""
+    asked = [line for line in journal if line.get("e") in ("stop", "resume", "failed")]
+    wish = asked[-1] if asked else None
+    end = told.end
+    fields: dict[str, Any] = {"started_at": None if told.started is None else moment(told.started)}
+    if end is not None and end["reason"] in ("finished", "failed"):
+        # A stop that came too late changes nothing; a resume does.
+        if not any(line["e"] == "resume" and line["t"] > end["t"] for line in asked):
+            status = Status.FINISHED if end["reason"] == "finished" else Status.FAILED
+            return fields | {"status": status, "error": end["error"], "finished_at": moment(end["t"])}
+    elif end is None and alive:
+        stopping = wish is not None and wish["e"] == "stop"
+        return fields | {"status": Status.STOPPING if stopping else Status.RUNNING}
+    if wish is not None and wish["e"] == "failed":
+        return fields | {"status": Status.FAILED, "error": wish["error"], "finished_at": moment(wish["t"])}
+    if wish is not None and wish["e"] == "stop":
+        ended = max(wish["t"], end["t"] if end is not None else 0)
+        return fields | {"status": Status.STOPPED, "finished_at": moment(ended)}
+    return fields | {"status": Status.QUEUED}
+
+
+def moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
