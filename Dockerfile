@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 
-# The environment is built where compilers are, and copied to where only torch.compile's needs are.
+# Installed in one stage and copied to the next, which keeps pip's leavings and the sources out of the image.
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/trackside
@@ -12,7 +12,7 @@ COPY static static
 RUN /opt/trackside/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM python:3.11-slim-bookworm
-# g++ and the Python headers (part of this image) are for torch.compile; tini reaps what trainers leave behind.
+# g++ and the Python headers (part of this image) are what torch.compile needs; tini reaps what trainers leave behind.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ tini \

@@ -22,8 +22,8 @@ main = typer.Typer(
 )
 datasets_app = typer.Typer(no_args_is_help=True, help="List and add data sets.")
 main.add_typer(datasets_app, name="datasets")
-console = Console()
-errors = Console(stderr=True)
+console = Console(soft_wrap=True)  # a pipe gets whole lines
+errors = Console(stderr=True, soft_wrap=True)
 
 
 def fail(message: str) -> typer.Exit:
