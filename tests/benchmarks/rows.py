@@ -44,7 +44,7 @@ def machine() -> str:
     )
     memory = psutil.virtual_memory().total / 2**30
     return (
-        f"{model}, {psutil.cpu_count()} cores, {memory:.0f} GiB, no GPU used; Linux {platform.release()}, "
+        f"{model}, {psutil.cpu_count()} cores, {memory:.0f} GiB, no GPU used; Linux, "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 
