@@ -93,7 +93,8 @@ def add(database: Database, kind: type[Run] | type[Task], folder: Path) -> Index
         with database.write() as session:
             status = add_run(session, folder) if kind is Run else add_task(session, folder)
     except (OSError, ValueError, KeyError) as error:
-        return Indexed(folder, None, f"{type(error).__name__}: {error}", damaged=True)
+        reason = f"{type(error).__name__}: {error}"
+        return Indexed(folder, None, " ".join(reason.split())[:300], damaged=True)
     return Indexed(folder, status)
 
 
