@@ -23,5 +23,5 @@ def current_seq(session: Session) -> int:
     return session.exec(select(func.max(Change.seq))).one() or 0
 
 
-def prune(session: Session) -> None:
-    session.exec(delete(Change).where(col(Change.seq) < current_seq(session) - KEPT_CHANGES))
+def prune(session: Session, kept: int = KEPT_CHANGES) -> None:
+    session.exec(delete(Change).where(col(Change.seq) <= current_seq(session) - kept))

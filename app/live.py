@@ -39,6 +39,7 @@ class Viewer:
     runs: frozenset[str]
     kinds: frozenset[str]
     after: int
+    missed: list[bytes] = field(default_factory=list)
     queue: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(QUEUE_EVENTS))
 
     def wants(self, message: Message) -> bool:
@@ -85,49 +86,63 @@ class Feed:
     def streams(self) -> int:
         return len(self._viewers)
 
-    def subscribe(self, runs: frozenset[str], kinds: frozenset[str], after: int | None) -> AsyncIterator[bytes]:
-        """A stream of SSE frames: first what was missed since `after`, then what comes. Raises ApiError 503."""
+    def subscribe(self, runs: frozenset[str], kinds: frozenset[str], after: int | None) -> Viewer:
+        """A new viewer, told of all that comes after `after`, until it leaves. Raises ApiError 503."""
         if len(self._viewers) >= self.max_streams:
             raise ApiError(503, "too_many_streams", "Too many live streams are open.", headers={"Retry-After": "5"})
-        viewer = Viewer(runs, kinds, self._cursor if after is None else min(after, self._cursor))
+        viewer = Viewer(runs, kinds, self._cursor if after is None else after)
         # What lies between `after` and the cursor is replayed here; what comes later is pushed. Nothing falls between,
         # since both happen on the event loop without a pause.
-        missed = self._replay(viewer)
-        viewer.after = self._cursor
+        viewer.missed = self._replay(viewer)
         self._viewers.add(viewer)
-        return self._stream(viewer, missed)
+        return viewer
+
+    def leave(self, viewer: Viewer) -> None:
+        self._viewers.discard(viewer)
 
     def _replay(self, viewer: Viewer) -> list[bytes]:
-        if viewer.after >= self._cursor:
+        if viewer.after == self._cursor or self._is_ahead(viewer.after):
             return []
-        messages = self._read(viewer.after, self._cursor)
-        if messages is None:
-            return [b"id: %d\n" % self._cursor + RESYNC]
-        return [message.data for message in messages if viewer.wants(message)]
+        # A number past every change is of another database, which was thrown away since.
+        messages = self._read(viewer.after, self._cursor) if viewer.after < self._cursor else None
+        missed = [b"id: %d\n" % self._cursor + RESYNC]
+        if messages is not None:
+            missed = [message.data for message in messages if viewer.wants(message)]
+        viewer.after = self._cursor
+        return missed
 
-    async def _stream(self, viewer: Viewer, missed: list[bytes]) -> AsyncIterator[bytes]:
-        try:
-            yield b"retry: 500\n\n" + b"".join(missed)
-            while not self.closing.is_set():
-                try:
-                    frame = await asyncio.wait_for(viewer.queue.get(), HEARTBEAT_SECONDS)
-                except TimeoutError:
-                    yield HEARTBEAT
-                    continue
-                frames = [frame]
-                while not viewer.queue.empty():
-                    frames.append(viewer.queue.get_nowait())
-                yield b"".join(frames)
-        finally:
-            self._viewers.discard(viewer)
+    def _is_ahead(self, after: int) -> bool:
+        """Whether a viewer has seen in the database what this feed is yet to read."""
+        if after <= self._cursor:
+            return False
+        with self.database.read() as session:
+            return after <= current_seq(session)
+
+    async def frames(self, viewer: Viewer) -> AsyncIterator[bytes]:
+        """SSE frames: first what was missed, then what comes."""
+        yield b"retry: 500\n\n" + b"".join(viewer.missed)
+        viewer.missed.clear()
+        while not self.closing.is_set():
+            try:
+                frame = await asyncio.wait_for(viewer.queue.get(), HEARTBEAT_SECONDS)
+            except TimeoutError:
+                yield HEARTBEAT
+                continue
+            frames = [frame]
+            while not viewer.queue.empty():
+                frames.append(viewer.queue.get_nowait())
+            yield b"".join(frames)
 
     async def _watch(self) -> None:
         hint = ChangeHint(self.database)
+        behind = False
         try:
             while True:
                 try:
-                    if hint.changed():
-                        self._publish()
+                    # A failed read, or more rows than one read takes, stay to be read without a further hint.
+                    behind = hint.changed() or behind
+                    if behind:
+                        behind = self._publish()
                 except Exception:  # a locked or vanished database must not end the feed
                     log.exception("the live feed could not read")
                     await asyncio.sleep(1)
@@ -135,13 +150,15 @@ class Feed:
         finally:
             hint.close()
 
-    def _publish(self) -> None:
+    def _publish(self) -> bool:
+        """Push what is new to all who want it; says whether there may be more."""
         messages = self._read(self._cursor, None) or []
         for message in messages:
             for viewer in self._viewers:
                 if viewer.wants(message):
                     viewer.push(message)
             self._cursor = message.seq
+        return len(messages) > REPLAY_EVENTS
 
     def _read(self, after: int, until: int | None) -> list[Message] | None:
         """The changes past `after`; None if that is too far back to be told one by one."""

@@ -4,8 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from app.deps import FeedDep, RunsDep
+from app.live import Feed, Viewer
 
 router = APIRouter(prefix="/api", tags=["live"])
 
@@ -15,15 +17,31 @@ LastEventId = Annotated[str | None, Header(max_length=40)]
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
+class EventStream(StreamingResponse):
+    """Lets go of its viewer however it ends, also if the client has gone before the first frame."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, feed: Feed, viewer: Viewer) -> None:
+        super().__init__(feed.frames(viewer), headers=HEADERS)
+        self.feed, self.viewer = feed, viewer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.feed.leave(self.viewer)
+
+
 @router.get("/events", response_class=StreamingResponse)
 async def events(
     feed: FeedDep, runs: Names = "", kinds: Names = "", after: After = None, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """Server-sent events of runs (all if none is named); `after` or Last-Event-ID resumes without gap or repeat."""
-    if last_event_id is not None and last_event_id.isdigit():
+    if last_event_id is not None and last_event_id.isdecimal():
         after = int(last_event_id)
-    stream = feed.subscribe(frozenset(filter(None, runs.split(","))), frozenset(filter(None, kinds.split(","))), after)
-    return StreamingResponse(stream, media_type="text/event-stream", headers=HEADERS)
+    viewer = feed.subscribe(frozenset(filter(None, runs.split(","))), frozenset(filter(None, kinds.split(","))), after)
+    return EventStream(feed, viewer)
 
 
 @router.get("/runs/{run_id}/events", response_class=StreamingResponse)
