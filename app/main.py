@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 
 from app import errors, formatting
@@ -16,6 +15,7 @@ from app.db import Database
 from app.live import Feed
 from app.metrics import Metrics
 from app.predict import PredictorClient
+from app.ranges import Assets
 from app.routes import datasets, docs, events, health, pages, predict, presets, runs, tasks
 from app.runs import Runs
 from app.security import Guard
@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Guard, settings=settings)
     for module in (runs, events, datasets, tasks, predict, presets, health, docs, pages):
         app.include_router(module.router)
-    app.mount("/static", StaticFiles(directory=asset_folder("static")), name="static")
+    app.mount("/static", Assets(directory=asset_folder("static")), name="static")
     return app
 
 

@@ -3,37 +3,75 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import math
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from app.tables import ACTIVE, Run, Status
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_BREAK = re.compile(r"[\n\u2028\u2029]")
 
 
 def _no_control(text: str) -> str:
+    text = text.replace("\r\n", "\n")  # as a form's text area sends it
     if _CONTROL.search(text):
         raise ValueError("must not contain control characters")
     return text
 
 
 def _one_line(text: str) -> str:
-    if "\n" in text:
+    if _BREAK.search(text):
         raise ValueError("must be one line")
-    return _no_control(text.strip())
+    return _no_control(text).strip()
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty")
+    return text
+
+
+def _setting(value: Any) -> Any:
+    """One function instead of a union, whose errors would name each of its types in place of the field."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if isinstance(value, str):
+        return _one_line(value)
+    if isinstance(value, list) and not all(isinstance(item, int) for item in value):
+        raise ValueError("must be a list of whole numbers")
+    if not isinstance(value, bool | int | float | list | None):
+        raise ValueError("must be a number, a text, a truth value, a list of whole numbers or null")
+    return value
+
+
+def none_if_empty(value: Any) -> Any:
+    """An empty parameter, as a form or a template sends it, asks for nothing."""
+    return None if value == "" else value
 
 
 Line = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
 Text = Annotated[str, Field(max_length=20_000), AfterValidator(_no_control)]
-Tags = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_one_line)]], Field(max_length=30)
+Tag = Annotated[str, Field(max_length=60), AfterValidator(_one_line), AfterValidator(_not_empty)]
+Tags = Annotated[list[Tag], Field(max_length=30)]
+Setting = Annotated[
+    bool | int | float | str | list[int] | None,
+    PlainValidator(_setting, json_schema_input_type=bool | int | float | str | list[int] | None),
 ]
-Scalar = bool | int | float | str | list[int] | None
+Overrides = Annotated[dict[Line, Setting], Field(max_length=100)]
 
 
 class Request(BaseModel):
@@ -47,12 +85,12 @@ class NewRun(Request):
     tags: Tags = []
     group: Line | None = None
     expectation: Text = ""
-    overrides: dict[str, Scalar] = {}
+    overrides: Overrides = {}
     priority: int = Field(0, ge=-100, le=100)
 
 
 class RunPatch(Request):
-    name: Annotated[Line, Field(min_length=1)] = ""
+    name: Annotated[Line, AfterValidator(_not_empty)] = ""
     notes: Text = ""
     tags: Tags = []
     starred: bool = False
@@ -69,7 +107,7 @@ class ResumeRequest(Request):
 
 class CloneRequest(Request):
     name: Line | None = None
-    overrides: dict[str, Scalar] = {}
+    overrides: Overrides = {}
     from_step: int | None = Field(None, ge=0)
 
 
@@ -89,28 +127,41 @@ class RunQuery(BaseModel):
     limit: int = Field(50, ge=1, le=500)
     cursor: str | None = Field(None, max_length=500)
 
+    @model_validator(mode="before")
+    @classmethod
+    def empty_is_not_asked(cls, values: Any) -> Any:
+        return {name: value for name, value in values.items() if value != ""} if isinstance(values, dict) else values
+
     @field_validator("cursor")
     @classmethod
-    def cursor_is_ours(cls, cursor: str | None) -> str | None:
-        if cursor is not None:
-            _decode_cursor(cursor)
+    def cursor_is_ours(cls, cursor: str | None, info: ValidationInfo) -> str | None:
+        if cursor is not None and "sort" in info.data:
+            _decode_cursor(cursor, info.data["sort"])
         return cursor
 
     def after(self) -> tuple[Any, int] | None:
-        return None if self.cursor is None else _decode_cursor(self.cursor)
+        """The sorted column's value and the key of the last run of the page before."""
+        return None if self.cursor is None else _decode_cursor(self.cursor, self.sort)
 
     def cursor_after(self, value: Any, key: int | None) -> str:
         return base64.urlsafe_b64encode(orjson.dumps([value, key], default=str)).decode()
 
 
-def _decode_cursor(cursor: str) -> tuple[Any, int]:
+def _decode_cursor(cursor: str, sort: str) -> tuple[Any, int]:
     try:
         value, key = orjson.loads(base64.urlsafe_b64decode(cursor))
-        if not isinstance(key, int) or not isinstance(value, str | int | float):
+        if type(key) is not int or not 0 <= key < 2**63:
             raise ValueError
-    except (ValueError, binascii.Error):
-        raise ValueError("is not a cursor that a listing gave") from None
-    return value, key
+        match sort.lstrip("-"):
+            case "created_at" | "finished_at":
+                return datetime.fromisoformat(value).astimezone(UTC), key
+            case "best_acc":
+                return float(value), key
+            case _ if isinstance(value, str):
+                return value, key
+        raise ValueError
+    except (ValueError, TypeError, OverflowError):  # binascii's error is a ValueError
+        raise ValueError("is not a cursor that this listing gave") from None
 
 
 class LogLinePublic(BaseModel):

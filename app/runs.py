@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
 from sqlalchemy import String, cast, func, or_
 from sqlmodel import Session, col, select
 
@@ -54,7 +54,7 @@ class Runs:
 
     def create(self, request: NewRun, idempotency_key: str | None = None) -> RunPublic:
         """Queue a run. Raises SpecError; ApiError 409 when the key was used for another request."""
-        body = hashlib.sha256(orjson.dumps(request.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).hexdigest()
+        body = hashlib.sha256(json.dumps(request.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
         if idempotency_key is not None and (known := self._by_key(idempotency_key, body)) is not None:
             return known
         spec = self._pinned(build_spec(request.dataset, request.preset, request.overrides))
@@ -286,20 +286,15 @@ class Runs:
             if (value := getattr(query, name)) is not None:
                 statement = statement.where(getattr(Run, name) == value)
         if query.tag is not None:
-            statement = statement.where(
-                _json_text(Run.tags).contains(orjson.dumps(query.tag).decode(), autoescape=True)
-            )
+            statement = statement.where(_json_text(Run.tags).contains(json.dumps(query.tag), autoescape=True))
         if query.q:
-            texts = (
-                *map(col, (Run.name, Run.notes, Run.preset, Run.dataset, Run.id)),
-                _json_text(Run.tags),
-                _json_text(Run.changed),
-            )
-            statement = statement.where(or_(*(text.icontains(query.q, autoescape=True) for text in texts)))
+            texts = map(col, (Run.name, Run.notes, Run.preset, Run.dataset, Run.id))
+            found = [text.icontains(query.q, autoescape=True) for text in texts]
+            quoted = json.dumps(query.q)[1:-1]
+            found += [_json_text(column).icontains(quoted, autoescape=True) for column in (Run.tags, Run.changed)]
+            statement = statement.where(or_(*found))
         if (after := query.after()) is not None:
             value, key = after
-            if isinstance(missing, datetime):
-                value = _moment(value)
             same = (rank == value) & (col(Run.key) < key if descending else col(Run.key) > key)
             statement = statement.where((rank < value if descending else rank > value) | same)
         order = (rank.desc(), col(Run.key).desc()) if descending else (rank, col(Run.key))
@@ -318,16 +313,6 @@ def default_name(spec: TrainSpec, base: TrainSpec, stem: str | None = None) -> s
     return " ".join([stem or spec.preset or spec.model.name, *words])[:120]
 
 
-def _moment(value: Any) -> datetime:
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        message = "is not a cursor that this listing gave"
-        raise ApiError(
-            422, "invalid_request", f"cursor: {message}", [{"field": "cursor", "message": message}]
-        ) from None
-
-
 def _short(value: Any) -> str:
     if isinstance(value, float):
         text = f"{value:.0e}" if 0 < abs(value) < 0.01 else f"{value:g}"
@@ -340,5 +325,5 @@ def changes(spec: TrainSpec, base: TrainSpec) -> list[dict[str, Any]]:
 
 
 def _json_text(column: Any) -> Any:
-
+    """The column as it is stored: JSON with \\u escapes."""
     return cast(column, String)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,8 +13,7 @@ from app.errors import ApiError, respond
 from app.settings import Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# These read their own bodies, within limits of their own.
-OWN_LIMITS = ("/api/predict", "/api/datasets")
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z.-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -37,7 +36,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        body = LimitedBody(receive, None if scope["path"] in OWN_LIMITS else self.settings.max_body_bytes)
+        body = LimitedBody(receive, self._limit(scope))
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -59,15 +58,22 @@ class Guard:
         if scope["method"] not in SAFE_METHODS and is_cross_site(headers, hosts[0]):
             return ApiError(403, "cross_site", "Requests from other sites are refused.")
         declared = headers.get("content-length", "0")
-        if not declared.isdigit():
+        if not declared.isdecimal() or len(declared) > 18:
             return ApiError(400, "bad_request", "The Content-Length header is not a number.")
-        if scope["path"] not in OWN_LIMITS and int(declared) > self.settings.max_body_bytes:
-            return self._too_large()
+        limit = self._limit(scope)
+        if limit is not None and int(declared) > limit:
+            message = f"The body is larger than {limit} bytes."
+            return ApiError(413, "too_large", message, headers={"Connection": "close"})
         return None
 
-    def _too_large(self) -> ApiError:
-        limit = self.settings.max_body_bytes
-        return ApiError(413, "too_large", f"The body is larger than {limit} bytes.", headers={"Connection": "close"})
+    def _limit(self, scope: Scope) -> int | None:
+        match scope["path"]:
+            case "/api/predict":
+                return None  # counts image by image, against the memory that all requests share
+            case "/api/datasets":
+                return self.settings.max_dataset_bytes
+            case _:
+                return self.settings.max_body_bytes
 
 
 class LimitedBody:
@@ -85,11 +91,10 @@ class LimitedBody:
         return message
 
 
-def host_name(host: str) -> str:
-    """The name of a Host header, without its port."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.rpartition(":")[0] if ":" in host else host
+def host_name(host: str) -> str | None:
+    """The name of a Host header, without its port; None if it is no host."""
+    match = HOST.fullmatch(host)
+    return None if match is None else match[1].lower()
 
 
 def is_cross_site(headers: Headers, host: str) -> bool:
@@ -98,4 +103,4 @@ def is_cross_site(headers: Headers, host: str) -> bool:
     if site is not None:
         return site not in ("same-origin", "none")
     origin = headers.get("origin")
-    return origin is not None and (origin == "null" or urlsplit(origin).netloc != host)
+    return origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}")

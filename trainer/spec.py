@@ -161,12 +161,17 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
     try:
         return TrainSpec.model_validate(merged)
     except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False)
         raise SpecError(
-            {
-                "overrides." + (".".join(str(part) for part in item["loc"]) or "spec"): item["msg"]
-                for item in error.errors(include_input=False, include_url=False)
-            }
+            {_asked_as(item["loc"]): item["msg"].removeprefix("Value error, ") for item in problems}
         ) from None
+
+
+def _asked_as(loc: tuple[int | str, ...]) -> str:
+    """The field of a request that set the spec's field at `loc`."""
+    if loc[:1] == ("dataset",):
+        return "dataset"
+    return "overrides." + (".".join(map(str, loc)) or "spec")
 
 
 def _deep_copy(values: Mapping[str, Any]) -> dict[str, Any]:

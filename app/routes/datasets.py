@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import shutil
 from pathlib import Path as FilePath
 from typing import Annotated, Any, BinaryIO, Literal
@@ -8,16 +7,16 @@ from typing import Annotated, Any, BinaryIO, Literal
 import orjson
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from starlette.datastructures import UploadFile
 
 from app.deps import DatasetsDep, SettingsDep, TasksDep
-from app.errors import ApiError
+from app.errors import ApiError, invalid
 from app.settings import Settings
 from app.tasks import TaskPublic, Tasks
 from trainer.data.archive import check_archive
 from trainer.data.errors import UnknownSource
-from trainer.data.format import DatasetRecord, check_name
+from trainer.data.format import SIZES, DatasetRecord, check_name
 from trainer.data.source import BUILT_IN, TORCHVISION
 from trainer.data.torchvision_source import downloadable
 
@@ -37,6 +36,11 @@ class NewDataset(BaseModel):
     size: Literal[32, 64, 128, 224] | None = None
     fit: Literal["crop", "pad", "squash"] = "crop"
     on_unreadable: Literal["refuse", "skip"] = "refuse"
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def size_of_a_form(cls, size: Any) -> Any:
+        return int(size) if size in map(str, SIZES) else size
 
 
 @router.get("")
@@ -80,7 +84,7 @@ def image(name: str, split: str, index: Annotated[int, Path(ge=0, le=2**40)], da
 async def add(request: Request, tasks: TasksDep, settings: SettingsDep) -> TaskPublic:
     """Start adding a data set; the task tells how it goes."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return await _add_upload(request, tasks, settings)
+        return await _add_upload(request, tasks)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -92,7 +96,7 @@ async def add(request: Request, tasks: TasksDep, settings: SettingsDep) -> TaskP
         raise ApiError(400, "malformed_json", "The body is not valid JSON.") from None
     wanted = _checked(values)
     if wanted.source is None:
-        raise ApiError(422, "invalid_request", "source: is required", [{"field": "source", "message": "is required"}])
+        raise invalid([(["source"], "is required")])
     if wanted.source.startswith(TORCHVISION):
         downloadable(wanted.source.removeprefix(TORCHVISION))
     elif wanted.source != BUILT_IN:
@@ -111,20 +115,18 @@ def check_path(source: str, settings: Settings) -> None:
         check_archive(path)
 
 
-async def _add_upload(request: Request, tasks: Tasks, settings: Settings) -> TaskPublic:
-    if int(request.headers.get("content-length", 0)) > settings.max_dataset_bytes:
-        raise ApiError(413, "too_large", "The archive is too large.", headers={"Connection": "close"})
+async def _add_upload(request: Request, tasks: Tasks) -> TaskPublic:
     async with request.form(max_files=1, max_fields=10) as form:
         upload = form.get("file")
         if not isinstance(upload, UploadFile):
-            raise ApiError(422, "invalid_request", "file: is required", [{"field": "file", "message": "is required"}])
+            raise invalid([(["file"], "is required")])
         wanted = _checked({name: value for name, value in form.items() if name != "file" and value != ""})
         if wanted.source is not None:
-            raise ApiError(422, "invalid_request", "source: goes without a file", [{"field": "source"}])
-        return await run_in_threadpool(_store, upload.file, wanted, tasks, settings, upload.filename or ARCHIVE)
+            raise invalid([(["source"], "goes without a file")])
+        return await run_in_threadpool(_store, upload.file, wanted, tasks, upload.filename or ARCHIVE)
 
 
-def _store(file: BinaryIO, wanted: NewDataset, tasks: Tasks, settings: Settings, filename: str) -> TaskPublic:
+def _store(file: BinaryIO, wanted: NewDataset, tasks: Tasks, filename: str) -> TaskPublic:
     """Keep the archive in a task's folder, if its structure will do; else leave nothing behind."""
     folder = tasks.new_folder()
     try:
@@ -133,22 +135,15 @@ def _store(file: BinaryIO, wanted: NewDataset, tasks: Tasks, settings: Settings,
         check_archive(folder / ARCHIVE)
         request = wanted.model_dump() | {"source": str((folder / ARCHIVE).resolve()), "label": filename[:200]}
         return tasks.create(folder, "dataset", request)
-    except BaseException as error:
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ApiError(507, "disk_full", "There is no room for this archive.") from None
         raise
 
 
 def _checked(values: Any) -> NewDataset:
     try:
-        if isinstance(values, dict) and isinstance(values.get("size"), str) and values["size"].isdigit():
-            values["size"] = int(values["size"])
         wanted = NewDataset.model_validate(values)
     except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False, include_context=False)
-        detail = [{"field": ".".join(map(str, item["loc"])) or "body", "message": item["msg"]} for item in problems]
-        message = "; ".join(f"{item['field']}: {item['message']}" for item in detail)
-        raise ApiError(422, "invalid_request", message, detail) from None
+        raise invalid([(item["loc"], item["msg"]) for item in error.errors(include_input=False)]) from None
     check_name(wanted.name)
     return wanted

@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 
-from app.errors import ApiError
+from app.errors import invalid
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -18,12 +18,7 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        faults = [
-            {"field": ".".join(map(str, item["loc"])), "message": item["msg"]}
-            for item in error.errors(include_input=False, include_url=False)
-        ]
-        message = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)
-        raise ApiError(422, "invalid_request", message[:1000], faults) from None
+        raise invalid([(item["loc"], item["msg"]) for item in error.errors(include_input=False)]) from None
 
 
 def texts(form: FormData) -> dict[str, str]:

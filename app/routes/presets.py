@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from app.deps import DatasetsDep
-from app.errors import ApiError
+from app.errors import ApiError, invalid
 from app.runs import changes, default_name
 from trainer.data.format import read_record
 from trainer.schedule import learning_rate, make_plan, split_sizes
@@ -48,7 +48,7 @@ def preview(
     except orjson.JSONDecodeError:
         raise ApiError(400, "malformed_json", "overrides is not valid JSON.") from None
     if not isinstance(values, dict):
-        raise ApiError(422, "invalid_request", "overrides is not an object.", [{"field": "overrides"}])
+        raise invalid([(["overrides"], "is not an object")])
     spec, base = build_spec(dataset, preset, values), build_spec(dataset, preset)
     record = read_record(datasets.root, dataset)
     plan = make_plan(spec, split_sizes(spec, record.train_count)[0])

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import BeforeValidator
 
 from app.deps import MetricsDep, RunsDep
-from app.errors import ApiError
+from app.ranges import check_ranges
 from app.run_models import (
     CheckpointPublic,
     CloneRequest,
@@ -20,6 +21,7 @@ from app.run_models import (
     RunPublic,
     RunQuery,
     StopRequest,
+    none_if_empty,
 )
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
@@ -77,10 +79,10 @@ def metrics(
     store: MetricsDep,
     series: Annotated[str | None, Query(max_length=4000)] = None,
     points: Annotated[int, Query(ge=1, le=100_000)] = 1000,
-    after_step: Annotated[int | None, Query(ge=-1, le=2**62)] = None,
+    after_step: Annotated[int | None, Query(ge=-1, le=2**62), BeforeValidator(none_if_empty)] = None,
 ) -> Response:
-    names = None if series is None else [name for name in series.split(",") if name]
-    body = store.read(run_id, names, points, after_step)
+    names = [name for name in (series or "").split(",") if name]
+    body = store.read(run_id, names or None, points, after_step)
     return Response(orjson.dumps(body), media_type="application/json")
 
 
@@ -103,10 +105,7 @@ def checkpoints(run_id: str, runs: RunsDep) -> list[CheckpointPublic]:
 
 
 @router.get("/{run_id}/checkpoints/{step}/file")
-def checkpoint_file(
-    run_id: str, step: int, runs: RunsDep, range_header: Annotated[str | None, Header(alias="range")] = None
-) -> FileResponse:
-    if range_header is not None and range_header.count(",") > 8:
-        raise ApiError(400, "too_many_ranges", "Ask for fewer ranges.")
+def checkpoint_file(request: Request, run_id: str, step: int, runs: RunsDep) -> FileResponse:
     path = runs.checkpoint_file(run_id, step)
+    check_ranges(request.headers, path.stat().st_size)
     return FileResponse(path, filename=f"{run_id}-{path.name}", media_type="application/octet-stream")

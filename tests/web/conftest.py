@@ -25,7 +25,7 @@ def web(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Serv
     database.migrate()
     database.close()
     server = Server(home, settings)
-    server.start("web", TRACKSIDE_MAX_STREAMS="3")
+    server.start("web", TRACKSIDE_MAX_STREAMS="3", TRACKSIDE_MAX_DATASET_BYTES=str(8 << 20))
     yield server
     server.close()
 

@@ -1,0 +1,213 @@
+"""Data sets and tasks over HTTP: what is taken, and what is refused with nothing left behind."""
+
+from __future__ import annotations
+
+import io
+import random
+import resource
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from app.tables import Status
+from tests.conftest import Server
+from tests.web.errors import assert_error
+
+
+@contextmanager
+def nothing_written(web: Server) -> Iterator[None]:
+    def there() -> set[Path]:
+        return {*web.settings.tasks.rglob("*"), *web.settings.datasets.glob("*")}
+
+    before = there()
+    yield
+    assert there() == before
+
+
+def picture(shade: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), (shade, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def archive(entries: dict[str, bytes], edit: Callable[[zipfile.ZipFile], None] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, data in entries.items():
+            file.writestr(name, data)
+        if edit is not None:
+            edit(file)
+    return buffer.getvalue()
+
+
+GOOD = {f"{kind}/{index}.png": picture(index) for kind in ("ant", "bee") for index in range(4)}
+
+
+def add_link(file: zipfile.ZipFile) -> None:
+    entry = zipfile.ZipInfo("ant/link.png")
+    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+    file.writestr(entry, "/etc/passwd")
+
+
+def add_bomb(file: zipfile.ZipFile) -> None:
+    file.writestr("ant/bomb.png", b"\0" * (8 << 20), zipfile.ZIP_DEFLATED)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"no zip at all", id="text"),
+        pytest.param(b"", id="empty"),
+        pytest.param(archive({}), id="no entries"),
+        pytest.param(archive({**GOOD, "../evil.png": picture()}), id="dotdot"),
+        pytest.param(archive({**GOOD, "/etc/evil.png": picture()}), id="absolute"),
+        pytest.param(archive(GOOD, add_link), id="link"),
+        pytest.param(archive({**GOOD, "ANT/0.png": picture()}), id="clashing"),
+        pytest.param(archive({**GOOD, "ant/more.zip": archive(GOOD)}), id="nested"),
+        pytest.param(archive(GOOD, add_bomb), id="ratio"),
+        pytest.param(archive({"ant/0.png": picture(), "ant/1.png": picture()}), id="one class"),
+        pytest.param(archive({**GOOD, "cat/": b""}), id="empty class"),
+    ],
+)
+def test_archives_that_are_refused_leave_nothing(api: httpx.Client, web: Server, data: bytes) -> None:
+    with nothing_written(web):
+        assert_error(api.post("/api/datasets", files={"file": ("x.zip", data)}, data={"name": "mine"}), 422)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"name": "x"}, "source"),
+        ({"name": "x", "source": "torchvision:CIFAR100", "size": 33}, "size"),
+        ({"name": "x", "source": "torchvision:CIFAR100", "extra": 1}, "extra"),
+        ({"name": "x", "source": "/no/such/folder"}, "source"),
+        ({"name": "x", "source": "app"}, None),
+        ({"name": "x", "source": "/etc/hostname"}, None),
+        ({"name": "x", "source": "a\x00b"}, None),
+        ({"name": "x", "source": "torchvision:None"}, None),
+        ({"name": "../x", "source": "shapes100"}, "name"),
+        ({"name": "x" * 200, "source": "shapes100"}, "name"),
+    ],
+)
+def test_data_sets_that_cannot_be(api: httpx.Client, web: Server, body: dict[str, Any], field: str | None) -> None:
+    with nothing_written(web):
+        assert_error(api.post("/api/datasets", json=body), 422, field)
+
+
+FILE = {"file": ("x.zip", archive(GOOD))}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "a\x00b"}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"name": "x" * 10_240}, "name"),
+        ({"name": "<script>"}, "name"),
+        ({"name": ".."}, "name"),
+        ({"name": "x", "size": "33"}, "size"),
+        ({"name": "x", "size": "²"}, "size"),
+        ({"name": "x", "size": "9" * 5000}, "size"),
+        ({"name": "x", "fit": "stretch"}, "fit"),
+        ({"name": "x", "on_unreadable": "guess"}, "on_unreadable"),
+        ({"name": "x", "source": "shapes100"}, "source"),
+        ({"name": "x", "more": "1"}, "more"),
+    ],
+)
+def test_forms_that_are_refused(api: httpx.Client, web: Server, fields: dict[str, str], field: str) -> None:
+    with nothing_written(web):
+        assert_error(api.post("/api/datasets", files=FILE, data=fields), 422, field)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("multipart/form-data", b"x", 400),
+        ("multipart/form-data; boundary=b", b"x", 400),
+        ("multipart/form-data; boundary=b", b"--b\r\nno header\r\n\r\nx\r\n--b--\r\n", 400),
+        ("multipart/form-data; boundary=b", b"--b--\r\n", 422),
+        ("application/json", b"{", 400),
+        ("application/json", b'{"name": NaN}', 400),
+        ("application/json", b"[1]", 422),
+        ("application/json", b'{"name": 5}', 422),
+        ("", b"", 400),
+    ],
+)
+def test_bodies_that_add_nothing(api: httpx.Client, web: Server, kind: str, body: bytes, status: int) -> None:
+    with nothing_written(web):
+        assert_error(api.post("/api/datasets", content=body, headers={"content-type": kind}), status)
+
+
+def test_a_form_takes_one_file_under_its_own_name(api: httpx.Client, web: Server) -> None:
+    with nothing_written(web):
+        assert_error(api.post("/api/datasets", files=[("file", (name, b"x")) for name in "ab"]), 400)
+        assert_error(api.post("/api/datasets", files={"other": ("x.zip", b"x")}, data={"name": "x"}), 422, "file")
+        assert_error(api.post("/api/datasets", files={"file": (None, b"x"), "name": (None, b"x")}), 422, "file")
+
+
+def test_archives_over_the_limit_are_cut_off(api: httpx.Client, web: Server) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="x.zip"\r\n\r\n'
+        for _ in range(40):
+            yield b"x" * (1 << 20)
+
+    kind = {"content-type": "multipart/form-data; boundary=b"}
+    with nothing_written(web):
+        for content in (b"".join(chunks()), chunks()):
+            try:
+                answer = api.post("/api/datasets", content=content, headers=kind)
+            except httpx.WriteError:
+                continue  # cut off before it was all sent
+            assert_error(answer, 413)
+
+
+def test_a_full_disk_is_said(api: httpx.Client, web: Server) -> None:
+    """The process may write no file past 1 MiB; what it writes then fails as on a full disk."""
+    pid = web.processes["web"].pid
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    data = archive({**GOOD, "ant/noise.bin": random.Random(0).randbytes(3 << 20)})
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with nothing_written(web):
+            assert_error(api.post("/api/datasets", files={"file": ("x.zip", data)}, data={"name": "mine"}), 507)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+    assert api.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"files": FILE, "data": {"name": "insects", "size": "64", "fit": "pad", "on_unreadable": "skip"}},
+        {"json": {"name": "insects", "source": "shapes100", "size": 64, "fit": "pad", "on_unreadable": "skip"}},
+    ],
+    ids=["zip", "source"],
+)
+def test_what_is_taken_becomes_a_task(api: httpx.Client, web: Server, request_: dict[str, Any]) -> None:
+    answer = api.post("/api/datasets", **request_)
+    assert answer.status_code == 202, answer.text
+    task = answer.json()
+    assert set(task) >= {"id", "status", "progress", "error", "result"}
+    assert task["status"] == Status.QUEUED
+    assert task["request"] | {"name": "insects", "size": 64, "fit": "pad", "on_unreadable": "skip"} == task["request"]
+    assert api.get(f"/api/tasks/{task['id']}").json() == task
+    assert api.get("/api/tasks").json()[0] == task
+    assert (web.settings.tasks / task["id"] / "committed").exists()
+
+
+def test_a_data_set_is_described_with_its_images(api: httpx.Client) -> None:
+    record = api.get("/api/datasets/shapes100").json()
+    assert [item["name"] for item in api.get("/api/datasets").json()] == ["shapes100"]
+    assert (len(record["classes"]), len(record["superclasses"]), record["size"]) == (100, 20, 32)
+    image = api.get("/api/datasets/shapes100/images/test/0.png")
+    assert image.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(image.content)).size == (32, 32)
