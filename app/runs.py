@@ -83,7 +83,13 @@ class Runs:
         base = TrainSpec.model_validate(parent.spec)
         values = base.model_dump(mode="json") | {"dataset": {"name": parent.dataset}}
         spec = self._pinned(apply_overrides(values, request.overrides))
-        weights = None if request.from_step is None else self.checkpoint_file(run_id, request.from_step).read_bytes()
+        weights = None
+        if request.from_step is not None:
+            weights = self.checkpoint_file(run_id, request.from_step).read_bytes()
+            changed = {"model.name", "model.widths", "target"} & differences(spec, base).keys()
+            if changed:
+                reason = "the checkpoint's weights fit only the network they were trained in"
+                raise SpecError({f"overrides.{field}": reason for field in changed})
         row = Run(
             id=secrets.token_hex(5),
             name=request.name or (default_name(spec, base, parent.name) if request.overrides else parent.name),

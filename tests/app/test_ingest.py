@@ -14,7 +14,7 @@ from app.endings import conclude
 from app.ingest import ingest, is_behind
 from app.metrics import Metrics
 from app.tables import Change, Run, Status
-from app.transitions import TRANSITIONS, LostClaim, move
+from app.transitions import LostClaim
 from trainer.events import EventWriter
 
 START: dict[str, Any] = {
@@ -122,21 +122,3 @@ def test_a_lost_claim_writes_nothing(database: Database, run: Run, tmp_path: Pat
     assert losses(database) == []
     with database.read() as session:
         assert session.exec(select(Change)).all() == []
-
-
-@pytest.mark.parametrize("old", list(Status))
-@pytest.mark.parametrize("new", list(Status))
-def test_only_the_tables_moves_are_made(database: Database, run: Run, old: Status, new: Status) -> None:
-    with database.write() as session:
-        stored = session.get(Run, run.key)
-        assert stored is not None
-        stored.status = old
-        session.add(stored)
-    run.status = old
-    if new in TRANSITIONS[old]:
-        with database.write() as session:
-            move(session, run, new)
-        assert run.status == new
-    else:
-        with pytest.raises(ValueError, match="cannot become"), database.write() as session:
-            move(session, run, new)

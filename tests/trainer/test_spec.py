@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from trainer.schedule import is_logged, learning_rate, log_interval, make_plan
 from trainer.spec import SpecError, TrainSpec, build_spec, differences, flatten, presets
 
 BASELINES = {
@@ -59,6 +57,24 @@ def test_overrides_are_dotted_and_show_as_differences() -> None:
         ({"epochs": 1.5}, "overrides.epochs"),
         ({"nothing": 1}, "overrides.nothing"),
         ({"optimizer.lr.deeper": 1}, "overrides.optimizer.lr.deeper"),
+        ({"optimizer.lr": 0}, "overrides.optimizer.lr"),
+        ({"optimizer.lr": 10.1}, "overrides.optimizer.lr"),
+        ({"optimizer.momentum": 1}, "overrides.optimizer.momentum"),
+        ({"optimizer.name": "lion"}, "overrides.optimizer.name"),
+        ({"optimizer": {}}, "overrides.optimizer"),
+        ({"model.widths": [64, 0]}, "overrides.model.widths.1"),
+        ({"model.widths": [1] * 9}, "overrides.model.widths"),
+        ({"val_fraction": 0.51}, "overrides.val_fraction"),
+        ({"seed": -1}, "overrides.seed"),
+        ({"seed": 2**63}, "overrides.seed"),
+        ({"checkpoint_minutes": 0}, "overrides.checkpoint_minutes"),
+        ({"preset": "other"}, "overrides.preset"),
+        ({"dataset.name": "other"}, "overrides.dataset.name"),
+        ({"dataset": "other"}, "overrides.dataset"),
+        ({"": 1}, "overrides."),
+        ({"model.": 1}, "overrides.model."),
+        ({"loss": "mse", "label_smoothing": 0.1}, "overrides.spec"),
+        ({"optimizer.momentum": 0, "optimizer.nesterov": True}, "overrides.optimizer"),
     ],
 )
 def test_what_is_wrong_is_named(overrides: dict[str, Any], field: str) -> None:
@@ -67,31 +83,36 @@ def test_what_is_wrong_is_named(overrides: dict[str, Any], field: str) -> None:
     assert list(caught.value.fields) == [field]
 
 
-def test_a_plan_counts_whole_batches() -> None:
-    spec = build_spec("d", "baseline-cnn", {"epochs": 3})
-    plan = make_plan(spec, 45_000)
-    assert (plan.steps_per_epoch, plan.total_steps) == (703, 2109)
-    assert make_plan(spec, 45_000, extend_epochs=2).total_steps == 5 * 703
-    short = build_spec("d", "baseline-cnn", {"max_steps": 1000})
-    assert make_plan(short, 45_000).epochs == 2
-    assert make_plan(short, 45_000, extend_epochs=1).total_steps == 1703
-    assert make_plan(spec, 10).batch_size == 10
-    assert plan.ends_epoch(703)
-    assert not plan.ends_epoch(704)
-
-
-def test_cosine_warms_up_and_anneals_to_zero() -> None:
-    overrides = {"epochs": 10, "schedule.name": "cosine", "schedule.warmup_epochs": 1}
+@pytest.mark.parametrize(
+    ("overrides", "field", "value"),
+    [
+        ({"optimizer.lr": 10}, "optimizer.lr", 10),
+        ({"seed": 2**63 - 1}, "seed", 2**63 - 1),
+        ({"val_fraction": 0}, "val_fraction", 0),
+        ({"max_steps": None}, "max_steps", None),
+        ({"model.widths": [1] * 8}, "model.widths", [1] * 8),
+        ({"model.widths": []}, "model.widths", []),
+    ],
+)
+def test_the_bounds_themselves_are_taken(overrides: dict[str, Any], field: str, value: Any) -> None:
     spec = build_spec("d", "baseline-cnn", overrides)
-    plan = make_plan(spec, 6400)
-    rates = [learning_rate(spec, plan, step) for step in range(plan.total_steps)]
-    assert rates[0] < rates[50] < rates[99] < rates[100] == pytest.approx(1e-3)
-    assert all(later <= earlier for earlier, later in pairwise(rates[100:]))
-    assert rates[-1] < 1e-6
+    assert flatten(spec)[field] == value
+    assert TrainSpec.model_validate_json(spec.model_dump_json()) == spec
 
 
-def test_the_first_steps_are_all_logged() -> None:
-    spec = build_spec("d", "baseline-cnn")
-    interval = log_interval(spec, make_plan(spec, 45_000))
-    assert interval == 4
-    assert [step for step in range(1, 25) if is_logged(step, interval)] == [*range(1, 17), 20, 24]
+def test_all_that_is_wrong_is_named_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        build_spec("d", "baseline-cnn", {"epochs": 0, "optimizer.lr": -1})
+    assert set(caught.value.fields) == {"overrides.epochs", "overrides.optimizer.lr"}
+
+
+@pytest.mark.parametrize(("dataset", "preset", "field"), [("", "baseline-cnn", "dataset"), ("d", "none", "preset")])
+def test_a_data_set_and_a_preset_are_named_as_asked(dataset: str, preset: str, field: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        build_spec(dataset, preset)
+    assert list(caught.value.fields) == [field]
+
+
+def test_overrides_leave_the_preset_as_it_was() -> None:
+    build_spec("d", "baseline-cnn", {"optimizer.lr": 0.5, "epochs": 1})
+    assert build_spec("d", "baseline-cnn").optimizer.lr == 1e-3
