@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
@@ -31,6 +32,23 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.detail, self.headers = status, code, message, detail, headers
+
+
+class ErrorDetail(BaseModel):
+    code: str = Field(description="A stable word for programs.")
+    message: str = Field(description="A sentence for people.")
+    detail: Any = Field(description="Where fields are wrong, a list of {field, message}; else what the code says.")
+
+
+class ErrorBody(BaseModel):
+    """What every error looks like."""
+
+    error: ErrorDetail
+
+
+def described(answers: Mapping[int | str, str]) -> dict[int | str, dict[str, Any]]:
+    """Errors as the OpenAPI document has them."""
+    return {status: {"model": ErrorBody, "description": text} for status, text in answers.items()}
 
 
 def not_found(what: str, name: str) -> ApiError:

@@ -34,7 +34,8 @@ def create_app(settings: Settings) -> FastAPI:
         await client.close()
         database.close()
 
-    app = FastAPI(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None)
+    answers = errors.described({422: "A field is missing, unknown or out of bounds", "default": "Any other error"})
+    app = FastAPI(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None, responses=answers)
     database = Database(settings.url)
     feed = Feed(database, settings.max_streams)
     client = PredictorClient(settings)

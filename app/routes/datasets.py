@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from starlette.datastructures import UploadFile
 
 from app.deps import DatasetsDep, SettingsDep, TasksDep
-from app.errors import ApiError, invalid
+from app.errors import ApiError, described, invalid
 from app.settings import Settings
 from app.tasks import TaskPublic, Tasks
 from trainer.data.archive import check_archive
@@ -23,6 +23,8 @@ from trainer.data.torchvision_source import downloadable
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 
 ARCHIVE = "upload.zip"
+NO_DATASET = described({404: "No such data set"})
+PNG: dict[str, Any] = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -48,12 +50,16 @@ def list_datasets(datasets: DatasetsDep) -> list[DatasetRecord]:
     return datasets.list()
 
 
-@router.get("/{name}")
+@router.get("/{name}", responses=NO_DATASET)
 def get(name: str, datasets: DatasetsDep) -> DatasetRecord:
     return datasets.get(name)
 
 
-@router.get("/{name}/images/{split}/{index}.png", response_class=Response)
+@router.get(
+    "/{name}/images/{split}/{index}.png",
+    response_class=Response,
+    responses={**described({404: "No such image"}), 200: PNG},
+)
 def image(name: str, split: str, index: Annotated[int, Path(ge=0, le=2**40)], datasets: DatasetsDep) -> Response:
     headers = {"Cache-Control": "private, max-age=3600"}
     return Response(datasets.image_png(name, split, index), media_type="image/png", headers=headers)
@@ -62,6 +68,7 @@ def image(name: str, split: str, index: Annotated[int, Path(ge=0, le=2**40)], da
 @router.post(
     "",
     status_code=202,
+    responses=described({413: "The archive is too large", 507: "There is no room for it"}),
     openapi_extra={
         "requestBody": {
             "required": True,

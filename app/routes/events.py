@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.deps import FeedDep, RunsDep
+from app.errors import described
 from app.live import Feed, Viewer
 
 router = APIRouter(prefix="/api", tags=["live"])
@@ -14,6 +15,8 @@ router = APIRouter(prefix="/api", tags=["live"])
 Names = Annotated[str, Query(max_length=8000)]
 After = Annotated[int | None, Query(ge=0, le=2**62)]
 LastEventId = Annotated[str | None, Header(max_length=40)]
+STREAM: dict[str, Any] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
+TOO_MANY = described({503: "Too many streams are open; see Retry-After"})
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -33,7 +36,7 @@ class EventStream(StreamingResponse):
             self.feed.leave(self.viewer)
 
 
-@router.get("/events", response_class=StreamingResponse)
+@router.get("/events", response_class=StreamingResponse, responses={200: STREAM, **TOO_MANY})
 async def events(
     feed: FeedDep, runs: Names = "", kinds: Names = "", after: After = None, last_event_id: LastEventId = None
 ) -> StreamingResponse:
@@ -44,7 +47,11 @@ async def events(
     return EventStream(feed, viewer)
 
 
-@router.get("/runs/{run_id}/events", response_class=StreamingResponse)
+@router.get(
+    "/runs/{run_id}/events",
+    response_class=StreamingResponse,
+    responses={200: STREAM, **TOO_MANY, **described({404: "No such run"})},
+)
 async def run_events(
     run_id: str, feed: FeedDep, runs: RunsDep, kinds: Names = "", after: After = None, last_event_id: LastEventId = None
 ) -> StreamingResponse:

@@ -8,7 +8,7 @@ from sqlalchemy import func
 from sqlmodel import col, select
 
 from app.deps import FeedDep, RunsDep, SettingsDep
-from app.errors import ApiError
+from app.errors import ApiError, described
 from app.tables import Run, Worker
 from app.workers import seen_workers
 
@@ -20,7 +20,7 @@ def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", responses=described({503: "Not ready; see Retry-After"}))
 def readyz(runs: RunsDep, settings: SettingsDep) -> dict[str, Any]:
     seen = len(seen_workers(runs.database))
     if settings.expect_workers and not seen:
@@ -33,7 +33,9 @@ def workers(runs: RunsDep) -> list[Worker]:
     return seen_workers(runs.database)
 
 
-@router.get("/metrics")
+@router.get(
+    "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
 def prometheus(request: Request, runs: RunsDep, feed: FeedDep) -> Response:
     registry = CollectorRegistry()
     count = Gauge("trackside_runs", "Runs by status", ["status"], registry=registry)

@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from app.deps import PredictorDep, RunsDep, SettingsDep
-from app.errors import ApiError
+from app.errors import ApiError, described
 from app.predict import IMAGE_STATUS, Answer, ImageFault, ImageResult, ModelPublic, PredictionPublic, TimingPublic
 from app.predict_upload import Upload, images
 from app.runs import Runs
@@ -38,15 +38,17 @@ _REQUEST: dict[str, Any] = {
         },
     }
 }
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    404: {"description": "No such run"},
-    408: {"description": "The body arrived too slowly"},
-    409: {"description": "Nothing to predict with: no finished run, or no checkpoint"},
-    413: {"description": "The body or the image is too large"},
-    415: {"description": "Not a kind of image that is taken"},
-    422: {"description": "The image cannot be read, or a parameter is out of bounds"},
-    503: {"description": "The queue is full or the predictor is away; see Retry-After"},
-}
+_ERRORS = described(
+    {
+        404: "No such run",
+        408: "The body arrived too slowly",
+        409: "Nothing to predict with: no finished run, or no checkpoint",
+        413: "The body or the image is too large",
+        415: "Not a kind of image that is taken",
+        422: "The image cannot be read, or a parameter is out of bounds",
+        503: "The queue is full or the predictor is away; see Retry-After",
+    }
+)
 
 
 class OnePrediction(BaseModel):

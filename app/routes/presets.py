@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from app.deps import DatasetsDep
-from app.errors import ApiError, invalid
+from app.errors import ApiError, described, invalid
 from app.runs import changes, default_name
 from trainer.data.format import read_record
 from trainer.schedule import learning_rate, make_plan, split_sizes
@@ -36,7 +36,7 @@ class Preview(BaseModel):
     parameters: int | None = None
 
 
-@router.get("/preview")
+@router.get("/preview", responses=described({404: "No such data set"}))
 def preview(
     dataset: Annotated[str, Query(max_length=200)],
     preset: Annotated[str, Query(max_length=200)],

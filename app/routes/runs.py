@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -9,11 +9,13 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BeforeValidator
 
 from app.deps import MetricsDep, RunsDep
+from app.errors import described
 from app.ranges import check_ranges
 from app.run_models import (
     CheckpointPublic,
     CloneRequest,
     LogLinePublic,
+    MetricsPublic,
     NewRun,
     ResumeRequest,
     RunPage,
@@ -25,11 +27,18 @@ from app.run_models import (
 )
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
+CREATED: dict[int | str, dict[str, Any]] = {
+    201: {"headers": {"Location": {"description": "The new run", "schema": {"type": "string"}}}}
+}
+NO_RUN = described({404: "No such run"})
+NOT_NOW = NO_RUN | described({409: "The run's state does not allow it"})
+CSV: dict[str, Any] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
+FILE: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200)]
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={**CREATED, **described({409: "The key was used for another request"})})
 def create(body: NewRun, runs: RunsDep, response: Response, idempotency_key: IdempotencyKey = None) -> RunPublic:
     run = runs.create(body, idempotency_key)
     response.headers["Location"] = f"/api/runs/{run.id}"
@@ -41,39 +50,39 @@ def list_runs(query: Annotated[RunQuery, Query()], runs: RunsDep) -> RunPage:
     return runs.list(query)
 
 
-@router.get("/{run_id}")
+@router.get("/{run_id}", responses=NO_RUN)
 def get(run_id: str, runs: RunsDep) -> RunPublic:
     return runs.get(run_id)
 
 
-@router.patch("/{run_id}")
+@router.patch("/{run_id}", responses=NO_RUN)
 def patch(run_id: str, body: RunPatch, runs: RunsDep) -> RunPublic:
     return runs.patch(run_id, body)
 
 
-@router.delete("/{run_id}", status_code=204)
+@router.delete("/{run_id}", status_code=204, responses=NOT_NOW)
 def delete(run_id: str, runs: RunsDep) -> None:
     runs.delete(run_id)
 
 
-@router.post("/{run_id}/stop", status_code=202)
+@router.post("/{run_id}/stop", status_code=202, responses=NOT_NOW)
 def stop(run_id: str, runs: RunsDep, body: StopRequest | None = None) -> RunPublic:
     return runs.stop(run_id)
 
 
-@router.post("/{run_id}/resume", status_code=202)
+@router.post("/{run_id}/resume", status_code=202, responses=NOT_NOW)
 def resume(run_id: str, runs: RunsDep, body: ResumeRequest | None = None) -> RunPublic:
     return runs.resume(run_id, body or ResumeRequest(extend_epochs=0))
 
 
-@router.post("/{run_id}/clone", status_code=201)
+@router.post("/{run_id}/clone", status_code=201, responses={**CREATED, **described({404: "No such run or checkpoint"})})
 def clone(run_id: str, runs: RunsDep, response: Response, body: CloneRequest | None = None) -> RunPublic:
     run = runs.clone(run_id, body or CloneRequest(from_step=None))
     response.headers["Location"] = f"/api/runs/{run.id}"
     return run
 
 
-@router.get("/{run_id}/metrics")
+@router.get("/{run_id}/metrics", responses=NO_RUN, response_model=MetricsPublic)
 def metrics(
     run_id: str,
     store: MetricsDep,
@@ -86,7 +95,7 @@ def metrics(
     return Response(orjson.dumps(body), media_type="application/json")
 
 
-@router.get("/{run_id}/metrics.csv")
+@router.get("/{run_id}/metrics.csv", responses={**NO_RUN, 200: CSV}, response_class=StreamingResponse)
 def metrics_csv(run_id: str, store: MetricsDep) -> StreamingResponse:
     store.names(run_id)
     headers = {"Content-Disposition": f'attachment; filename="{run_id}.csv"'}
@@ -94,17 +103,25 @@ def metrics_csv(run_id: str, store: MetricsDep) -> StreamingResponse:
     return StreamingResponse(rows, media_type="text/csv", headers=headers)
 
 
-@router.get("/{run_id}/log")
+@router.get("/{run_id}/log", responses=NO_RUN)
 def log(run_id: str, runs: RunsDep, after: Annotated[int, Query(ge=0, le=2**62)] = 0) -> list[LogLinePublic]:
     return runs.log(run_id, after)
 
 
-@router.get("/{run_id}/checkpoints")
+@router.get("/{run_id}/checkpoints", responses=NO_RUN)
 def checkpoints(run_id: str, runs: RunsDep) -> list[CheckpointPublic]:
     return runs.checkpoints(run_id)
 
 
-@router.get("/{run_id}/checkpoints/{step}/file")
+@router.get(
+    "/{run_id}/checkpoints/{step}/file",
+    response_class=FileResponse,
+    responses={
+        200: FILE,
+        206: {"description": "The part that a Range header asked for", **FILE},
+        **described({404: "No such run or checkpoint", 416: "The range lies past the file's end"}),
+    },
+)
 def checkpoint_file(request: Request, run_id: str, step: int, runs: RunsDep) -> FileResponse:
     path = runs.checkpoint_file(run_id, step)
     check_ranges(request.headers, path.stat().st_size)
