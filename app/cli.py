@@ -64,6 +64,7 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
     import uvicorn
 
     from app.main import create_app
+    from app.patience import ImpatientProtocol
 
     app = create_app(Settings(host=host, port=port))
     uvicorn.run(
@@ -75,7 +76,7 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
         timeout_keep_alive=30,
         server_header=False,
         limit_concurrency=None,
-        http="httptools",
+        http=ImpatientProtocol,
     )
 
 

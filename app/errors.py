@@ -126,7 +126,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
-    codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 413: "too_large"}
+    codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 408: "too_slow", 413: "too_large"}
     headers = dict(error.headers) if error.headers else None
     code = codes.get(error.status_code, "http_error")
     return respond(request, ApiError(error.status_code, code, str(error.detail), headers=headers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from fastapi import HTTPException
@@ -36,7 +37,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        body = LimitedBody(receive, self._limit(scope))
+        body = LimitedBody(receive, self._limit(scope), self.settings.body_seconds)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -77,12 +78,21 @@ class Guard:
 
 
 class LimitedBody:
-    def __init__(self, receive: Receive, limit: int | None) -> None:
+    """A body that is cut off when it grows too large, or stays silent for too long before its end."""
+
+    def __init__(self, receive: Receive, limit: int | None, seconds: float) -> None:
         self._receive = receive
         self._left = limit
+        self._seconds: float | None = seconds
 
     async def __call__(self) -> Message:
-        message = await self._receive()
+        try:
+            async with asyncio.timeout(self._seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(408, "The body arrived too slowly.", headers={"Connection": "close"}) from None
+        if not message.get("more_body"):
+            self._seconds = None  # what comes after the body is the news that the client has gone
         if self._left is not None and message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             if self._left < 0:

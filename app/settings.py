@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     stop_seconds: float = Field(30.0, gt=0, description="Time for a trainer to save before it is killed.")
     expect_workers: bool = Field(False, description="readyz is 503 until a worker has been seen.")
 
+    header_seconds: float = Field(20.0, gt=0, description="Longest time in which a request's headers arrive.")
+    body_seconds: float = Field(30.0, gt=0, description="Longest silence within a request's body.")
     max_body_bytes: int = Field(1 << 20, gt=0, description="Largest JSON or form body.")
     max_image_bytes: int = Field(20 << 20, gt=0, description="Largest image posted for prediction.")
     max_images: int = Field(64, gt=0, description="Most images in one predict call.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -14,9 +15,8 @@ from app.supervisor import free_port
 from tests.conftest import Server
 
 
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("web")
+@contextmanager
+def web_process(home: Path, shapes: Path, **environment: str) -> Iterator[Server]:
     # A copy of the folder's entry, so that nothing is written beside the shared data set.
     (home / "datasets").mkdir()
     (home / "datasets" / "shapes100").symlink_to(shapes / "shapes100")
@@ -25,9 +25,16 @@ def web(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Serv
     database.migrate()
     database.close()
     server = Server(home, settings)
-    server.start("web", TRACKSIDE_MAX_STREAMS="3", TRACKSIDE_MAX_DATASET_BYTES=str(8 << 20))
+    server.start("web", **environment)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Server]:
+    limits = {"TRACKSIDE_MAX_STREAMS": "3", "TRACKSIDE_MAX_DATASET_BYTES": str(8 << 20)}
+    with web_process(tmp_path_factory.mktemp("web"), shapes, **limits) as server:
+        yield server
 
 
 @pytest.fixture
