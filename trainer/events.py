@@ -25,7 +25,7 @@ class EventWriter:
         self.path = folder / f"{attempt}.jsonl"
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
-    def emit(self, kind: str, **fields: Any) -> None:
+    def emit(self, kind: str, /, **fields: Any) -> None:
         self._write({"e": kind, "t": time.time(), **fields})
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:

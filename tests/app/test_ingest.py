@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from app.db import Database
 from app.endings import conclude
 from app.ingest import ingest, is_behind
 from app.metrics import Metrics
-from app.tables import Change, Run, Status
+from app.tables import Change, Checkpoint, Finding, LogLine, Run, Status
 from app.transitions import LostClaim
 from trainer.events import EventWriter
 
@@ -122,3 +124,96 @@ def test_a_lost_claim_writes_nothing(database: Database, run: Run, tmp_path: Pat
     assert losses(database) == []
     with database.read() as session:
         assert session.exec(select(Change)).all() == []
+
+
+def test_a_restart_at_any_point_writes_each_event_once(database: Database, run: Run, tmp_path: Path) -> None:
+    """The file grows by pieces that end anywhere, and the reader forgets all but the row between any two of them."""
+    folder = tmp_path / "run"
+    events = EventWriter(folder, 1)
+    events.emit("start", attempt=1, from_step=0, **START)
+    for step in range(1, 31):
+        events.metrics(step, {"train/loss": float(step), "lr": 0.1})
+        events.emit("log", line=f"at {step}")
+    events.emit("finding", step=30, kind="k", level="warn", message="m", evidence={})
+    events.emit("checkpoint", step=30, epoch=3, sha256="s", size=1, metrics={}, best=True)
+    events.close()
+    whole = events.path.read_bytes()
+    events.path.write_bytes(b"")
+    ends = [*range(0, len(whole), 173), len(whole)]
+    for start, end in pairwise(ends):
+        with events.path.open("ab") as file:
+            file.write(whole[start:end])
+        with database.read() as session:
+            again = session.exec(select(Run)).one()
+        drain(database, again, folder)
+    assert losses(database) == [(step, float(step)) for step in range(1, 31)]
+    with database.read() as session:
+        assert [line.line for line in session.exec(select(LogLine)).all()] == [f"at {step}" for step in range(1, 31)]
+        assert len(session.exec(select(Finding)).all()) == len(session.exec(select(Checkpoint)).all()) == 1
+        stored = session.exec(select(Run)).one()
+    assert (stored.step, stored.tail_offset) == (30, len(whole))
+
+
+def test_a_rewind_takes_back_all_that_is_past_it(database: Database, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    first = EventWriter(folder, 1)
+    first.emit("start", attempt=1, from_step=0, **START)
+    for step, acc in ((10, 0.3), (20, 0.6), (30, 0.5)):
+        first.metrics(step, {"val/acc": acc, "val/loss": 1.0, "train/loss": 1.0})
+        first.emit(
+            "checkpoint", step=step, epoch=step // 10, sha256="s", size=1, metrics={"val/acc": acc}, best=acc == 0.6
+        )
+        first.emit("finding", step=step, kind="k", level="warn", message="m", evidence={})
+    first.close()
+    drain(database, run, folder)
+    assert (run.best_acc, run.best_step, run.best_epoch) == (0.6, 20, 2)
+    second = EventWriter(folder, 2)
+    second.emit("start", attempt=2, from_step=10, **START)
+    second.close()
+    drain(database, run, folder)
+    with database.read() as session:
+        assert [row.step for row in session.exec(select(Checkpoint)).all()] == [10]
+        assert [row.step for row in session.exec(select(Finding)).all()] == [10]
+        stored = session.exec(select(Run)).one()
+    assert (stored.step, stored.epoch) == (10, 1)
+    assert stored.best_step in (10, None)
+    assert stored.spark["step"] == [10]
+    assert Metrics(database).read("run", ["val/acc"])["series"]["val/acc"]["step"] == [10]
+
+
+def test_nan_is_kept_but_never_the_best(database: Database, run: Run, tmp_path: Path) -> None:
+    events = EventWriter(tmp_path / "run", 1)
+    events.emit("start", attempt=1, from_step=0, **START)
+    for step, acc in ((10, math.nan), (20, 0.4), (30, math.inf), (40, math.nan)):
+        events.metrics(step, {"val/acc": acc, "train/loss": acc})
+    events.close()
+    drain(database, run, tmp_path / "run")
+    assert (run.best_acc, run.best_step) == (0.4, 20)
+    found = Metrics(database).read("run", ["val/acc"])["series"]["val/acc"]
+    assert found["value"] == [None, 0.4, None, None]
+    assert [item["kind"] for item in found["nonfinite"]] == ["NaN", "Infinity", "NaN"]
+
+
+def test_a_claim_lost_midway_rolls_everything_back(database: Database, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    events = EventWriter(folder, 1)
+    events.emit("start", attempt=1, from_step=0, **START)
+    events.metrics(1, {"train/loss": 1.0})
+    drain(database, run, folder)
+    with database.read() as session:
+        before = len(session.exec(select(Change)).all())
+    events.emit("log", line="x")
+    events.emit("finding", step=1, kind="k", level="warn", message="m", evidence={})
+    events.emit("checkpoint", step=1, epoch=0, sha256="s", size=1, metrics={}, best=False)
+    events.metrics(2, {"train/loss": 2.0, "new": 1.0})
+    events.close()
+    stale = run.model_copy(update={"claim": 0})
+    with pytest.raises(LostClaim), database.write() as session:
+        ingest(session, stale, folder)
+    assert losses(database) == [(1, 1.0)]
+    with database.read() as session:
+        assert len(session.exec(select(Change)).all()) == before
+        for table in (LogLine, Finding, Checkpoint):
+            assert session.exec(select(table)).all() == []
+    drain(database, run, folder)
+    assert losses(database) == [(1, 1.0), (2, 2.0)]

@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -132,3 +133,61 @@ def test_a_spike_survives_in_a_long_series() -> None:
         assert max(found["value"]) == 99.0
         assert found["total"] == 200_000
         assert read(database, points=500, after_step=199_990)["step"] == list(range(199_991, 200_001))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 1200)), min_size=1, max_size=5), st.data())
+def test_any_overlapping_writes_are_as_a_dictionary(batches: list[tuple[int, int]], data: st.DataObject) -> None:
+    """The model of a series: the last value of each step, whatever was packed, and a cut that takes what is past it."""
+    cut = data.draw(st.integers(0, 4500))
+    model: dict[int, float] = {}
+    with fresh() as (database, run):
+        for index, (first, count) in enumerate(batches):
+            batch = points(first, count, offset=index / 10)
+            with database.write() as session:
+                write(session, run, batch)
+            model |= dict(zip(batch.steps.tolist(), batch.values.tolist(), strict=True))
+        for trimmed in (False, True):
+            if trimmed:
+                with database.write() as session:
+                    past = SeriesWriter(session, run).trim(cut)
+                assert past == any(step > cut for step in model)
+                model = {step: value for step, value in model.items() if step <= cut}
+            found = read(database, points=100_000)
+            assert dict(zip(found["step"], found["value"], strict=True)) == model
+            assert found["step"] == sorted(model)
+            assert found["total"] == len(model)
+            with database.read() as session:
+                for chunk in session.exec(select(Chunk)).all():
+                    block = Points.unpack(chunk.data)
+                    assert len(block) == chunk.count == BLOCK
+                    assert (block.steps[0], block.steps[-1]) == (chunk.first_step, chunk.last_step)
+                assert len(session.exec(select(Point)).all()) < BLOCK
+
+
+FLOATS = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(st.lists(FLOATS, min_size=1, max_size=300))
+def test_a_block_is_unpacked_as_it_was_packed(values: list[float]) -> None:
+    steps = np.arange(len(values))
+    found = Points.unpack(Points(steps, np.array(values), steps / 3).pack())
+    np.testing.assert_array_equal(found.values, np.array(values))
+    np.testing.assert_array_equal(found.steps, steps)
+    np.testing.assert_array_equal(found.times, steps / 3)
+
+
+@given(st.lists(FLOATS, min_size=1, max_size=300), st.integers(1, 20))
+def test_down_sampling_keeps_what_is_no_number_and_each_buckets_ends(values: list[float], buckets: int) -> None:
+    array = np.array(values)
+    steps = np.arange(len(array))
+    kept = extremes(Points(steps, array, steps.astype(float)), buckets)
+    assert set(steps[~np.isfinite(array)]) <= set(kept.steps)
+    assert kept.steps[-1] == steps[-1]
+    np.testing.assert_array_equal(kept.values, array[kept.steps])
+    edges = np.linspace(0, len(array), buckets + 1).astype(int)
+    for start, stop in pairwise(edges.tolist()):
+        bucket = array[start:stop]
+        inside = kept.values[(kept.steps >= start) & (kept.steps < stop)]
+        finite, left = bucket[np.isfinite(bucket)], inside[np.isfinite(inside)]
+        assert len(finite) == 0 or (left.min(), left.max()) == (finite.min(), finite.max())
