@@ -11,7 +11,7 @@ from app.settings import Settings
 from trainer.data.format import list_records
 from trainer.data.source import BUILT_IN, add_dataset
 
-STEPS = 800
+STEPS = 500
 PRIORITY = -100
 
 

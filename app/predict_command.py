@@ -16,6 +16,7 @@ def predict_here(settings: Settings, model: str, paths: list[Path], top_k: int, 
     run_id = model
     if model == "latest":
         database = Database(settings.url)
+        database.migrate()
         latest = Runs(database, settings).latest_finished()
         database.close()
         if latest is None:

@@ -174,7 +174,7 @@ def train(
                     best=improved,
                 )
                 saved_at = time.monotonic()
-            logged_at = time.monotonic()
+            logged_at, logged_step = time.monotonic(), progress.step  # evaluation is no training time
         elif time.monotonic() - saved_at > 60 * spec.checkpoint_minutes:
             save(run_dir, events, progress, model, optimizer, window, plan.epoch_of(progress.step), best=False)
             saved_at = time.monotonic()
