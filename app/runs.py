@@ -6,16 +6,15 @@ import hashlib
 import json
 import secrets
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import String, cast, func, or_
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from app.changes import current_seq, publish
 from app.db import Database
 from app.errors import ApiError, not_found
+from app.run_listing import matching
 from app.run_models import (
     CheckpointPublic,
     CloneRequest,
@@ -28,22 +27,16 @@ from app.run_models import (
     RunQuery,
     public,
 )
+from app.run_naming import changes, default_name
 from app.settings import Settings
 from app.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, now
 from app.transitions import move
+from trainer.data.errors import DatasetMissing
 from trainer.data.format import read_record
 from trainer.rundir import create_run_dir, journal
 from trainer.schedule import make_plan, split_sizes
 from trainer.spec import SpecError, TrainSpec, apply_overrides, build_spec, differences
 
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-SORTABLE = {
-    "created_at": (Run.created_at, NEVER),
-    "name": (Run.name, ""),
-    "status": (Run.status, ""),
-    "best_acc": (Run.best_acc, -1.0),
-    "finished_at": (Run.finished_at, NEVER),
-}
 LOG_LINES = 1000
 
 
@@ -236,9 +229,7 @@ class Runs:
         """The spec with its data set's hashes, refused where the two cannot go together."""
         try:
             record = read_record(self.settings.datasets, spec.dataset.name)
-        except Exception as error:
-            if type(error).__name__ != "DatasetMissing":
-                raise
+        except DatasetMissing:
             raise SpecError({"dataset": f"There is no data set called {spec.dataset.name!r}."}) from None
         if spec.target == "coarse" and record.superclasses is None:
             raise SpecError({"overrides.target": f"data set {record.name} has no superclasses"})
@@ -284,52 +275,10 @@ class Runs:
         publish(session, row.id, kind, public(row).live())
 
     def list(self, query: RunQuery) -> RunPage:
-        descending = query.sort.startswith("-")
-        column, missing = SORTABLE[query.sort.lstrip("-")]
-        rank: Any = func.coalesce(column, missing)
-        statement = select(Run, rank)
-        for name in ("status", "dataset", "model", "group"):
-            if (value := getattr(query, name)) is not None:
-                statement = statement.where(getattr(Run, name) == value)
-        if query.tag is not None:
-            statement = statement.where(_json_text(Run.tags).contains(json.dumps(query.tag), autoescape=True))
-        if query.q:
-            texts = map(col, (Run.name, Run.notes, Run.preset, Run.dataset, Run.id))
-            found = [text.icontains(query.q, autoescape=True) for text in texts]
-            quoted = json.dumps(query.q)[1:-1]
-            found += [_json_text(column).icontains(quoted, autoescape=True) for column in (Run.tags, Run.changed)]
-            statement = statement.where(or_(*found))
-        if (after := query.after()) is not None:
-            value, key = after
-            same = (rank == value) & (col(Run.key) < key if descending else col(Run.key) > key)
-            statement = statement.where((rank < value if descending else rank > value) | same)
-        order = (rank.desc(), col(Run.key).desc()) if descending else (rank, col(Run.key))
         with self.database.read() as session:
             seq = current_seq(session)
-            rows = session.exec(statement.order_by(*order).limit(query.limit + 1)).all()
+            rows = session.exec(matching(query).limit(query.limit + 1)).all()
         items = [public(row, seq) for row, _ in rows[: query.limit]]
         more = len(rows) > query.limit
         last = rows[query.limit - 1] if more else None
         return RunPage(items=items, next_cursor=None if last is None else query.cursor_after(last[1], last[0].key))
-
-
-def default_name(spec: TrainSpec, base: TrainSpec, stem: str | None = None) -> str:
-    """Made from what differs: `baseline-cnn lr3e-4 epochs3`."""
-    words = [f"{field.rsplit('.', 1)[-1]}{_short(value)}" for field, (_, value) in differences(spec, base).items()]
-    return " ".join([stem or spec.preset or spec.model.name, *words])[:120]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        text = f"{value:.0e}" if 0 < abs(value) < 0.01 else f"{value:g}"
-        return text.replace("e-0", "e-").replace("e+0", "e")
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value).lower()
-
-
-def changes(spec: TrainSpec, base: TrainSpec) -> list[dict[str, Any]]:
-    return [{"field": field, "from": old, "to": new} for field, (old, new) in differences(spec, base).items()]
-
-
-def _json_text(column: Any) -> Any:
-    """The column as it is stored: JSON with \\u escapes."""
-    return cast(column, String)

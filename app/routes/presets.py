@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from app.deps import DatasetsDep
 from app.errors import ApiError, described, invalid
-from app.runs import changes, default_name
+from app.run_naming import changes, default_name
 from trainer.data.format import read_record
 from trainer.schedule import learning_rate, make_plan, split_sizes
 from trainer.spec import Preset, build_spec, presets
