@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.settings import Settings
 from trainer.data.errors import DatasetError
-from trainer.spec import SpecError
+from trainer.preset import SpecError
 from trainer.threads import PATIENT_THREADS
 
 main = typer.Typer(

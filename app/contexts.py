@@ -15,7 +15,7 @@ from app.run_views import MOVING, Difference, Lane, Row, arrival, failed_at, too
 from app.tables import Status
 from app.tasks import TaskPublic
 from trainer.data.format import DatasetRecord
-from trainer.spec import Preset
+from trainer.preset import Preset
 
 SAMPLES = 8
 TAIL_LINES = 20

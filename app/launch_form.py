@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from app.formatting import setting
-from trainer.spec import TrainSpec, build_spec, differences, flatten, presets
+from trainer.preset import build_spec, differences, flatten, presets
+from trainer.spec import TrainSpec
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _WHOLE = re.compile(r"[+-]?\d{1,19}")

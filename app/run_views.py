@@ -11,7 +11,8 @@ from app.formatting import changes_text, duration, number
 from app.run_models import RunPublic
 from app.sparkline import Sparkline, sparkline
 from app.tables import Status, Worker
-from trainer.spec import TrainSpec, build_spec, differences, flatten, presets
+from trainer.preset import build_spec, differences, flatten, presets
+from trainer.spec import TrainSpec
 
 WAITING_SHOWN = 3
 MOVING = (Status.STARTING, Status.RUNNING, Status.STOPPING)

@@ -33,9 +33,10 @@ from app.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, now
 from app.transitions import move
 from trainer.data.errors import DatasetMissing
 from trainer.data.format import read_record
+from trainer.preset import SpecError, apply_overrides, build_spec, differences
 from trainer.rundir import create_run_dir, journal
 from trainer.schedule import make_plan, split_sizes
-from trainer.spec import SpecError, TrainSpec, apply_overrides, build_spec, differences
+from trainer.spec import TrainSpec
 
 LOG_LINES = 1000
 

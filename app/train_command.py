@@ -13,9 +13,9 @@ from app.settings import Settings
 from trainer.assignment import Assignment
 from trainer.data.format import read_record
 from trainer.events import Event, EventWriter, attempts
+from trainer.preset import build_spec
 from trainer.process import run_trainer
 from trainer.rundir import create_run_dir
-from trainer.spec import build_spec
 
 
 class ShownEvents(EventWriter):

@@ -1,16 +1,17 @@
-"""What a run is asked to do: a validated, frozen `TrainSpec`, its presets and its overrides. Free of torch."""
+"""What a run is asked to do: a validated, frozen `TrainSpec`. Free of torch."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
-from functools import cache
-from importlib import resources
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from trainer.catalog import IMAGENET, MODELS, is_custom
 
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 
 
 class Part(BaseModel):
@@ -25,51 +26,160 @@ class DatasetSpec(Part):
 
 
 class ModelSpec(Part):
-    name: Literal["mlp", "cnn"] = Field("cnn", description="Network architecture.")
+    name: str = Field("cnn", max_length=120, description="Network architecture.")
     widths: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
         (),
         max_length=8,
-        description="Hidden widths (mlp) or channels of the convolutions (cnn); empty takes the usual ones.",
+        description="Hidden widths (mlp), or channels of the stages; empty takes the usual ones.",
     )
     dropout: FiniteFloat = Field(
-        0.0, ge=0, lt=1, description="Share of activations dropped before each hidden linear layer."
+        0.0, ge=0, lt=1, description="Share of activations dropped before each hidden linear layer, or in each block."
     )
     final_relu: bool = Field(
         False, description="A ReLU after the last layer, as the origin had: it cuts off half of every logit."
     )
+    input_size: int = Field(
+        0, ge=0, le=512, description="Resize images to this many pixels on the device; 0 leaves them as they are."
+    )
+    weights: str = Field(
+        "none",
+        min_length=1,
+        max_length=400,
+        description="Where a torchvision model's weights come from: none, imagenet (downloaded), or a local file.",
+    )
+    freeze: bool = Field(
+        False, description="Train the head alone; without augmentation the backbone's features are computed only once."
+    )
+    unfreeze_epoch: int = Field(
+        0, ge=0, le=100_000, description="Epoch from which a frozen backbone trains too; 0 keeps it frozen."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def name_is_known(cls, name: str) -> str:
+        if name not in MODELS and not is_custom(name):
+            raise ValueError(f"unknown model; there are {', '.join(MODELS)}")
+        return name
+
+    @model_validator(mode="after")
+    def parts_fit_together(self) -> ModelSpec:
+        pretrained = self.name.startswith(IMAGENET)
+        if self.weights != "none" and not pretrained:
+            raise impossible(f"only {IMAGENET} models take weights", "model.weights", "model.name")
+        if self.freeze and self.weights == "none":
+            raise impossible("a frozen backbone needs weights", "model.freeze", "model.weights")
+        if self.unfreeze_epoch and not self.freeze:
+            raise impossible("nothing is frozen", "model.unfreeze_epoch", "model.freeze")
+        return self
 
 
 class OptimizerSpec(Part):
-    name: Literal["adam", "adamw", "sgd"] = Field("adam", description="Update rule; Adam forgives a poor rate.")
+    name: Literal["adam", "adamw", "sgd", "muon"] = Field(
+        "adam", description="Update rule; Adam forgives a poor rate, Muon (orthogonal steps on filters) learns fastest."
+    )
     lr: FiniteFloat = Field(1e-3, gt=0, le=10, description="Learning rate: the first thing to tune, on a log scale.")
     weight_decay: FiniteFloat = Field(
         0.0, ge=0, le=1, description="Pulls weights towards zero; try 5e-4 when overfitting."
     )
-    momentum: FiniteFloat = Field(0.9, ge=0, lt=1, description="SGD only: how much of the last step is kept.")
-    nesterov: bool = Field(False, description="SGD only: look ahead along the momentum.")
+    decay_norms: bool = Field(True, description="Weight decay on biases and normalisation layers as well.")
+    momentum: FiniteFloat = Field(0.9, ge=0, lt=1, description="SGD and Muon: how much of the last step is kept.")
+    nesterov: bool = Field(False, description="SGD only: look ahead along the momentum; Muon always does.")
+    rest: Literal["sgd", "adamw"] = Field(
+        "sgd", description="Muon only: what trains biases, norms and the head, which have no filters."
+    )
+    rest_lr: FiniteFloat = Field(
+        0.05, gt=0, le=10, description="Muon only: learning rate of what it does not train itself."
+    )
+    clip_norm: FiniteFloat = Field(
+        0.0, ge=0, le=1e6, description="Scales gradients down to this norm where they are larger; 0 never."
+    )
+    ema: FiniteFloat = Field(
+        0.0, ge=0, lt=1, description="Decay of a running mean of the weights, which is what is evaluated; 0 keeps none."
+    )
 
     @model_validator(mode="after")
     def nesterov_needs_momentum(self) -> OptimizerSpec:
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0")
+            raise impossible("nesterov needs a momentum above 0", "optimizer.nesterov", "optimizer.momentum")
         return self
 
 
 class ScheduleSpec(Part):
-    name: Literal["constant", "cosine"] = Field(
-        "constant", description="How the rate moves; cosine anneals to zero by the end."
+    """How the learning rate moves over a run, whatever the run's length is measured in."""
+
+    name: Literal["constant", "cosine", "linear", "one_cycle", "multi_step", "trapezoid", "range_test"] = Field(
+        "constant",
+        description="How the rate moves: cosine and linear fall to the end, one-cycle rises first, trapezoid holds, "
+        "then falls, multi-step drops at milestones; range-test rises until training breaks.",
     )
     warmup_epochs: FiniteFloat = Field(0.0, ge=0, le=1000, description="Epochs over which the rate rises from zero.")
+    peak: Share = Field(0.3, description="One-cycle: the share of the run after which the rate is highest.")
+    decay_from: Share = Field(0.7, description="Trapezoid: the share of the run after which the rate falls.")
+    milestones: tuple[Share, ...] = Field(
+        (0.3, 0.6, 0.8), max_length=16, description="Multi-step: shares of the run at which the rate drops."
+    )
+    factor: FiniteFloat = Field(0.2, gt=0, le=1, description="Multi-step: what each drop multiplies the rate by.")
+    final: Share = Field(0.0, description="The rate at the end as a share of the highest: cosine, linear, one-cycle.")
+
+    @model_validator(mode="after")
+    def milestones_rise(self) -> ScheduleSpec:
+        if any(a >= b for a, b in pairwise(self.milestones)):
+            raise impossible("milestones must rise", "schedule.milestones")
+        return self
+
+
+class BudgetSpec(Part):
+    minutes: FiniteFloat | None = Field(
+        None,
+        gt=0,
+        le=60 * 24 * 30,
+        description="Train for this long, testing included, instead of a number of epochs: the schedule is fitted to "
+        "the measured speed, so that the run ends annealed.",
+    )
 
 
 class AugmentSpec(Part):
     crop: int = Field(
         0,
         ge=0,
-        le=32,
-        description="Reflect-pad by this many pixels, then crop at random; 4 is usual at 32 px.",
+        le=64,
+        description="Pad by this many pixels, then crop at random; 4 is usual at 32 px.",
     )
+    padding: Literal["reflect", "zero"] = Field("reflect", description="What the crop shows beyond the image's edge.")
     flip: bool = Field(False, description="Mirror half of the images left to right.")
+    alternating: bool = Field(
+        False, description="Mirror each image in every other epoch, half of them first, rather than at random."
+    )
+    cutout: int = Field(0, ge=0, le=512, description="Side of a square blanked at random, in pixels; 0 blanks none.")
+    mixup: FiniteFloat = Field(
+        0.0, ge=0, le=10, description="Blend pairs of images and labels; the Beta distribution's alpha, 0.2 is usual."
+    )
+    cutmix: FiniteFloat = Field(
+        0.0, ge=0, le=10, description="Paste a box of another image, labels by area; the Beta distribution's alpha."
+    )
+    trivial: bool = Field(False, description="TrivialAugment: one random operation of random strength for each image.")
+    resolutions: tuple[Annotated[int, Field(ge=8, le=512)], ...] = Field(
+        (), max_length=6, description="Progressive resolution: smaller sizes to train at first, such as 20, 24."
+    )
+    resolution_until: tuple[Share, ...] = Field(
+        (), max_length=6, description="The share of the run at which each of these sizes ends, such as 0.2, 0.55."
+    )
+
+    @model_validator(mode="after")
+    def parts_fit_together(self) -> AugmentSpec:
+        if len(self.resolutions) != len(self.resolution_until):
+            raise impossible(
+                "each resolution needs the share at which it ends", "augment.resolutions", "augment.resolution_until"
+            )
+        if any(a >= b for a, b in pairwise(self.resolution_until)):
+            raise impossible("the shares must rise", "augment.resolution_until")
+        if self.alternating and not self.flip:
+            raise impossible("alternating needs flip", "augment.alternating", "augment.flip")
+        return self
+
+    @property
+    def changes_images(self) -> bool:
+        return self != AugmentSpec()
 
 
 class TrainSpec(Part):
@@ -84,11 +194,15 @@ class TrainSpec(Part):
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     augment: AugmentSpec = AugmentSpec()
+    budget: BudgetSpec = BudgetSpec()
     loss: Literal["cross_entropy", "mse"] = Field(
         "cross_entropy", description="Cross-entropy on the logits, or squared error against one-hot labels."
     )
     label_smoothing: FiniteFloat = Field(
         0.0, ge=0, lt=1, description="Share of the target spread over all classes; cross-entropy only."
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="Balanced weighs each class by the inverse of its number of images: for uneven data sets."
     )
     epochs: int = Field(10, ge=1, le=100_000, description="Passes over the training split.")
     max_steps: int | None = Field(
@@ -99,9 +213,24 @@ class TrainSpec(Part):
         0.1, ge=0, le=0.5, description="Share of the training split held out to choose the best epoch."
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Decides weights, order and augmentation.")
-    precision: Literal["auto", "float32", "bf16"] = Field(
+    precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
         "auto",
         description="Number format of the forward and backward pass; auto picks what the device does well.",
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="torch.compile: started eagerly and switched at a recorded step; auto where the run is long "
+        "enough to gain by it.",
+    )
+    threads: int = Field(0, ge=0, le=1024, description="Processor threads; 0 takes every core.")
+    early_stopping: int = Field(
+        0, ge=0, le=100_000, description="Ends the run after this many epochs without a better val/acc; 0 never."
+    )
+    test_flip: bool = Field(
+        False, description="Also test with each image and its mirror image averaged, as a figure of its own."
+    )
+    track_gradients: bool = Field(
+        True, description="Log the gradient's norm and the ratio of update to weight, where a step is logged."
     )
     overfit_one_batch: bool = Field(
         False, description="Train on one fixed batch: a network that cannot learn it is broken."
@@ -116,111 +245,24 @@ class TrainSpec(Part):
     @model_validator(mode="after")
     def parts_fit_together(self) -> TrainSpec:
         if self.loss == "mse" and self.label_smoothing:
-            raise ValueError("label_smoothing needs loss = cross_entropy")
+            raise impossible("label_smoothing needs loss = cross_entropy", "label_smoothing", "loss")
+        if self.loss == "mse" and self.class_weights != "none":
+            raise impossible("class_weights need loss = cross_entropy", "class_weights", "loss")
+        for name in ("mixup", "cutmix"):
+            if self.loss == "mse" and getattr(self.augment, name):
+                raise impossible(f"{name} needs loss = cross_entropy", f"augment.{name}", "loss")
+        if self.overfit_one_batch and self.budget.minutes:
+            raise impossible("one batch is trained by epochs", "budget.minutes", "overfit_one_batch")
+        if self.early_stopping and self.val_fraction == 0:
+            raise impossible("early stopping needs a validation split", "early_stopping", "val_fraction")
         return self
 
-
-class Preset(Part):
-    """A named starting point: a partial spec and what to expect of it."""
-
-    name: str
-    title: str
-    description: str
-    reported: str | None = None
-    spec: dict[str, Any]
+    @property
+    def caches_features(self) -> bool:
+        """Whether the frozen backbone sees the same images in every epoch, so that once is enough."""
+        return self.model.freeze and not self.model.unfreeze_epoch and not self.augment.changes_images
 
 
-class SpecError(ValueError):
-    """A spec that cannot be built; `fields` maps each dotted field to what is wrong with it."""
-
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        self.fields = dict(fields)
-        super().__init__("; ".join(f"{name}: {reason}" for name, reason in self.fields.items()))
-
-
-def build_spec(dataset: str, preset: str, overrides: Mapping[str, Any] | None = None) -> TrainSpec:
-    """Make the spec of `preset` on `dataset` with dotted `overrides` such as {"optimizer.lr": 1e-3}.
-
-    Raises SpecError, naming each field that is unknown or out of bounds.
-    """
-    known = presets()
-    if preset not in known:
-        raise SpecError({"preset": f"unknown preset {preset!r}; there are {', '.join(known)}"})
-    return apply_overrides({**known[preset].spec, "preset": preset, "dataset": {"name": dataset}}, overrides or {})
-
-
-def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> TrainSpec:
-    """Validate `values` after setting each dotted override. Raises SpecError."""
-    merged = _deep_copy(values)
-    unknown = {}
-    for dotted, value in overrides.items():
-        if dotted.split(".")[0] in ("dataset", "preset") or not _set(merged, dotted.split("."), value, TrainSpec):
-            unknown[f"overrides.{dotted}"] = "unknown field"
-    if unknown:
-        raise SpecError(unknown)
-    try:
-        return TrainSpec.model_validate(merged)
-    except ValidationError as error:
-        problems = error.errors(include_input=False, include_url=False)
-        raise SpecError(
-            {_asked_as(item["loc"]): item["msg"].removeprefix("Value error, ") for item in problems}
-        ) from None
-
-
-def _asked_as(loc: tuple[int | str, ...]) -> str:
-    """The field of a request that set the spec's field at `loc`."""
-    if loc[:1] == ("dataset",):
-        return "dataset"
-    return "overrides." + (".".join(map(str, loc)) or "spec")
-
-
-def _deep_copy(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _deep_copy(value) if isinstance(value, Mapping) else value for key, value in values.items()}
-
-
-def _set(values: dict[str, Any], path: list[str], value: Any, part: type[BaseModel]) -> bool:
-    field = part.model_fields.get(path[0])
-    if field is None:
-        return False
-    nested = field.annotation if isinstance(field.annotation, type) else None
-    if nested is not None and issubclass(nested, BaseModel):
-        if len(path) == 1:
-            return False
-        return _set(values.setdefault(path[0], {}), path[1:], value, nested)
-    if len(path) > 1:
-        return False
-    values[path[0]] = value
-    return True
-
-
-def flatten(spec: TrainSpec) -> dict[str, Any]:
-    """The spec as dotted field → value, without the data set's hashes."""
-    return _flatten(spec.model_dump(mode="json", exclude={"dataset", "preset"}))
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def differences(spec: TrainSpec, base: TrainSpec) -> dict[str, tuple[Any, Any]]:
-    """Dotted field → (value in `base`, value in `spec`) for each field in which they differ."""
-    mine, theirs = flatten(spec), flatten(base)
-    return {key: (theirs[key], mine[key]) for key in mine if mine[key] != theirs[key]}
-
-
-@cache
-def presets() -> dict[str, Preset]:
-    """The presets that ship with the trainer, in the order of their files' names."""
-    folder = resources.files("trainer") / "presets"
-    found = {}
-    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
-        if entry.name.endswith(".toml"):
-            preset = Preset.model_validate(tomllib.loads(entry.read_text("utf-8")))
-            found[preset.name] = preset
-    return found
+def impossible(reason: str, *fields: str) -> PydanticCustomError:
+    """A combination of `fields` that cannot be, each of which is named in the answer."""
+    return PydanticCustomError("impossible", "{reason}", {"reason": reason, "fields": fields})

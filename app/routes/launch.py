@@ -18,7 +18,8 @@ from app.routes.page_parts import render, texts
 from app.run_models import CloneRequest, NewRun, RunPatch, RunPublic
 from app.runs import Runs
 from trainer.data.format import DatasetRecord
-from trainer.spec import SpecError, TrainSpec, build_spec, differences, presets
+from trainer.preset import SpecError, build_spec, differences, presets
+from trainer.spec import TrainSpec
 
 router = APIRouter(include_in_schema=False)
 

@@ -10,8 +10,8 @@ from app.deps import DatasetsDep
 from app.errors import ApiError, described, invalid
 from app.run_naming import changes, default_name
 from trainer.data.format import read_record
+from trainer.preset import Preset, build_spec, presets
 from trainer.schedule import learning_rate, make_plan, split_sizes
-from trainer.spec import Preset, build_spec, presets
 
 router = APIRouter(prefix="/api", tags=["presets"])
 

@@ -19,8 +19,9 @@ from trainer.data.format import open_split, read_record
 from trainer.events import EventWriter
 from trainer.loop import train
 from trainer.models import build_model
+from trainer.preset import build_spec
 from trainer.rundir import create_run_dir
-from trainer.spec import TrainSpec, build_spec
+from trainer.spec import TrainSpec
 
 ROUNDS = 5
 STEPS = 120

@@ -13,8 +13,8 @@ from trainer import checkpoint
 from trainer.data.format import read_record
 from trainer.events import EventWriter
 from trainer.loop import train
+from trainer.preset import build_spec
 from trainer.rundir import create_run_dir
-from trainer.spec import build_spec
 
 STEPS_PER_EPOCH = 56
 OVERRIDES = {

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainer.preset import build_spec
 from trainer.schedule import Plan, is_logged, learning_rate, log_interval, make_plan, split_sizes
-from trainer.spec import TrainSpec, build_spec
+from trainer.spec import TrainSpec
 
 SIZES = st.integers(1, 100_000)
 

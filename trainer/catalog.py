@@ -1,0 +1,45 @@
+"""The networks by name, as the launch form offers them. Free of torch; `trainer.models` builds them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+IMAGENET = "torchvision:"
+_CUSTOM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """`smallest` is the least image side in pixels that the network takes."""
+
+    name: str
+    description: str
+    smallest: int = 8
+
+
+MODELS = {
+    model.name: model
+    for model in (
+        Architecture("mlp", "Three hidden layers with LeakyReLU: the origin's first network.", 1),
+        Architecture("cnn", "Three 5×5 convolutions and four linear layers: the origin's second network.", 15),
+        Architecture("swift", "A whitening stem and three residual groups: most accuracy a minute, also on a CPU.", 16),
+        Architecture("resnet9", "Eight convolutions and a linear layer, as in DAWNBench's fast entries.", 16),
+        Architecture("resnet18", "ResNet-18 with a 3×3 stem for small images: the standard strong network."),
+        Architecture("resnet34", "ResNet-34 with a 3×3 stem for small images."),
+        Architecture("resnet50", "ResNet-50 with a 3×3 stem for small images."),
+        Architecture("wrn-16-4", "Wide ResNet, 16 layers, 4 times as wide: strong for its size."),
+        Architecture("wrn-28-10", "Wide ResNet, 28 layers, 10 times as wide: the strongest here, for a GPU."),
+        Architecture("torchvision:resnet18", "ResNet-18 as for ImageNet: transfer from its weights.", 32),
+        Architecture("torchvision:resnet50", "ResNet-50 as for ImageNet: transfer from its weights.", 32),
+        Architecture("torchvision:efficientnet_v2_s", "EfficientNetV2-S: the best transfer for its cost.", 32),
+        Architecture("torchvision:convnext_tiny", "ConvNeXt-Tiny: strong transfer.", 32),
+        Architecture("torchvision:mobilenet_v3_large", "MobileNetV3-Large: light transfer, also on a CPU.", 32),
+        Architecture("torchvision:vit_b_16", "Vision transformer B/16; needs model.input_size = 224.", 224),
+    )
+}
+
+
+def is_custom(name: str) -> bool:
+    """Whether `name` is a person's own model, written `package.module:function`."""
+    return _CUSTOM.fullmatch(name) is not None and not name.startswith(IMAGENET)

@@ -1,0 +1,126 @@
+"""Presets and overrides: how a few words from a person become a whole TrainSpec. Free of torch."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from trainer.spec import Part, TrainSpec
+
+
+class Preset(Part):
+    """A named starting point: a partial spec and what to expect of it."""
+
+    name: str
+    title: str
+    description: str
+    reported: str | None = None
+    spec: dict[str, Any]
+
+
+class SpecError(ValueError):
+    """A spec that cannot be built; `fields` maps each dotted field to what is wrong with it."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self.fields = dict(fields)
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in self.fields.items()))
+
+
+def build_spec(dataset: str, preset: str, overrides: Mapping[str, Any] | None = None) -> TrainSpec:
+    """Make the spec of `preset` on `dataset` with dotted `overrides` such as {"optimizer.lr": 1e-3}.
+
+    Raises SpecError, naming each field that is unknown or out of bounds.
+    """
+    known = presets()
+    if preset not in known:
+        raise SpecError({"preset": f"unknown preset {preset!r}; there are {', '.join(known)}"})
+    return apply_overrides({**known[preset].spec, "preset": preset, "dataset": {"name": dataset}}, overrides or {})
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> TrainSpec:
+    """Validate `values` after setting each dotted override. Raises SpecError."""
+    merged = _deep_copy(values)
+    unknown = {}
+    for dotted, value in overrides.items():
+        if dotted.split(".")[0] in ("dataset", "preset") or not _set(merged, dotted.split("."), value, TrainSpec):
+            unknown[f"overrides.{dotted}"] = "unknown field"
+    if unknown:
+        raise SpecError(unknown)
+    try:
+        return TrainSpec.model_validate(merged)
+    except ValidationError as error:
+        raise SpecError(_problems(error)) from None
+
+
+def _problems(error: ValidationError) -> dict[str, str]:
+    """Each field that is at fault with what is wrong; an impossible combination names every field of it."""
+    found = {}
+    for item in error.errors(include_input=False, include_url=False):
+        reason = item["msg"].removeprefix("Value error, ")
+        named = item.get("ctx", {}).get("fields")
+        found |= {f"overrides.{name}": reason for name in named} if named else {_asked_as(item["loc"]): reason}
+    return found
+
+
+def _asked_as(loc: tuple[int | str, ...]) -> str:
+    """The field of a request that set the spec's field at `loc`."""
+    if loc[:1] == ("dataset",):
+        return "dataset"
+    return "overrides." + (".".join(map(str, loc)) or "spec")
+
+
+def _deep_copy(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _deep_copy(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+
+
+def _set(values: dict[str, Any], path: list[str], value: Any, part: type[BaseModel]) -> bool:
+    field = part.model_fields.get(path[0])
+    if field is None:
+        return False
+    nested = field.annotation if isinstance(field.annotation, type) else None
+    if nested is not None and issubclass(nested, BaseModel):
+        if len(path) == 1:
+            return False
+        return _set(values.setdefault(path[0], {}), path[1:], value, nested)
+    if len(path) > 1:
+        return False
+    values[path[0]] = value
+    return True
+
+
+def flatten(spec: TrainSpec) -> dict[str, Any]:
+    """The spec as dotted field → value, without the data set's hashes."""
+    return _flatten(spec.model_dump(mode="json", exclude={"dataset", "preset"}))
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def differences(spec: TrainSpec, base: TrainSpec) -> dict[str, tuple[Any, Any]]:
+    """Dotted field → (value in `base`, value in `spec`) for each field in which they differ."""
+    mine, theirs = flatten(spec), flatten(base)
+    return {key: (theirs[key], mine[key]) for key in mine if mine[key] != theirs[key]}
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """The presets that ship with the trainer, in the order of their files' names."""
+    folder = resources.files("trainer") / "presets"
+    found = {}
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".toml"):
+            preset = Preset.model_validate(tomllib.loads(entry.read_text("utf-8")))
+            found[preset.name] = preset
+    return found
