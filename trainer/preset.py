@@ -59,7 +59,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
 
 def _problems(error: ValidationError) -> dict[str, str]:
     """Each field that is at fault with what is wrong; an impossible combination names every field of it."""
-    found = {}
+    found: dict[str, str] = {}
     for item in error.errors(include_input=False, include_url=False):
         reason = item["msg"].removeprefix("Value error, ")
         named = item.get("ctx", {}).get("fields")
@@ -118,7 +118,7 @@ def differences(spec: TrainSpec, base: TrainSpec) -> dict[str, tuple[Any, Any]]:
 def presets() -> dict[str, Preset]:
     """The presets that ship with the trainer, in the order of their files' names."""
     folder = resources.files("trainer") / "presets"
-    found = {}
+    found: dict[str, str] = {}
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.name.endswith(".toml"):
             preset = Preset.model_validate(tomllib.loads(entry.read_text("utf-8")))
