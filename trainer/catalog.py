@@ -11,18 +11,19 @@ _CUSTOM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class Architecture:
-    """`smallest` is the least image side in pixels that the network takes."""
+    """`smallest`: least image side in pixels. `compiles_on_cpu`: torch.compile was measured to pay off on a CPU."""
 
     name: str
     description: str
     smallest: int = 8
+    compiles_on_cpu: bool = False
 
 
 MODELS = {
     model.name: model
     for model in (
         Architecture("mlp", "Three hidden layers with LeakyReLU: the origin's first network.", 1),
-        Architecture("cnn", "Three 5×5 convolutions and four linear layers: the origin's second network.", 15),
+        Architecture("cnn", "Three 5×5 convolutions and four linear layers: the origin's second network.", 15, True),
         Architecture("swift", "A whitening stem and three residual groups: most accuracy a minute, also on a CPU.", 16),
         Architecture("resnet9", "Eight convolutions and a linear layer, as in DAWNBench's fast entries.", 16),
         Architecture("resnet18", "ResNet-18 with a 3×3 stem for small images: the standard strong network."),

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sysconfig
+from pathlib import Path
 
+import psutil
 import torch
 
+from trainer.catalog import MODELS
 from trainer.spec import TrainSpec
 
+DATA_SHARE = 0.5  # of the device's memory may hold the data set
+DATA_LIMIT = "TRACKSIDE_DEVICE_DATA_BYTES"
 
-def prepare(name: str) -> torch.device:
+
+def prepare(name: str, threads: int = 0) -> torch.device:
     """Make `name` ("cpu", "cuda:0", "mps") ready in this process; OMP_NUM_THREADS, where set, is kept to."""
     device = torch.device(name)
     if device.type == "cpu":
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or core_count()))
+        torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS") or core_count()))
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     return device
 
@@ -26,6 +35,47 @@ def core_count() -> int:
 
 
 def pick_precision(spec: TrainSpec, device: torch.device) -> torch.dtype:
-    if spec.precision == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if spec.precision == "bf16" else torch.float32
+    match spec.precision:
+        case "auto":
+            return torch.bfloat16 if multiplies_bf16(device) else torch.float32
+        case "bf16":
+            return torch.bfloat16
+        case "fp16":
+            return torch.float16
+        case "float32":
+            return torch.float32
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16, rather than a slow detour."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def gains_by_compiling(spec: TrainSpec, device: torch.device) -> bool:
+    """Whether torch.compile is to be used once the run has begun; `auto` knows what was measured (docs/benchmarks.md)."""
+    if spec.compile == "off" or spec.caches_features or not can_compile(device):
+        return False
+    if spec.compile == "on":
+        return True
+    known = MODELS.get(spec.model.name)
+    return device.type == "cuda" or (known is not None and known.compiles_on_cpu)
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether what torch.compile generates can be built: on a CPU that takes a compiler and Python's headers."""
+    if device.type == "cuda":
+        return True
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return device.type == "cpu" and shutil.which(os.environ.get("CXX", "g++")) is not None and headers.exists()
+
+
+def data_limit(device: torch.device) -> int:
+    """How many bytes of images may lie on the device; what is more is streamed."""
+    if given := os.environ.get(DATA_LIMIT):
+        return int(given)
+    total = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().total
+    return int(DATA_SHARE * total)

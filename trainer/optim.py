@@ -4,50 +4,117 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from trainer.muon import Muon
 from trainer.spec import OptimizerSpec
 
-
-def build_optimizer(spec: OptimizerSpec, model: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    parameters = list(model.parameters())
-    fused = device.type in ("cpu", "cuda")
-    if spec.name == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=spec.lr,
-            momentum=spec.momentum,
-            nesterov=spec.nesterov,
-            weight_decay=spec.weight_decay,
-            fused=fused,
-        )
-    kind = torch.optim.Adam if spec.name == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=spec.lr, weight_decay=spec.weight_decay, fused=fused)
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+class Optimizers:
+    """What trains a model: one optimiser, or Muon for its filters and another for the rest."""
+
+    def __init__(self, spec: OptimizerSpec, model: nn.Module, device: torch.device) -> None:
+        fused = device.type in ("cpu", "cuda")
+        decayed, plain = by_decay(model, spec)
+        if spec.name != "muon":
+            groups = [(decayed, spec.weight_decay), (plain, 0.0)]
+            self.all: list[Optimizer] = [_build(spec.name, spec, spec.lr, groups, fused)]
+            self._shares = [1.0]
+        else:
+            filters = [parameter for parameter in decayed if parameter in _filters(model)]
+            rest = [parameter for parameter in decayed if parameter not in _filters(model)]
+            groups = [(rest, spec.weight_decay), (plain, 0.0)]
+            self.all = [
+                Muon(filters, lr=spec.lr, momentum=spec.momentum),
+                _build(spec.rest, spec, spec.rest_lr, groups, fused),
+            ]
+            self._shares = [1.0, spec.rest_lr / spec.lr]
+        self._clip = spec.clip_norm
+        self.parameters = [p for optimizer in self.all for group in optimizer.param_groups for p in group["params"]]
+
+    def set_rate(self, rate: float) -> None:
+        for optimizer, share in zip(self.all, self._shares, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+
+    def zero_grad(self) -> None:
+        for optimizer in self.all:
+            optimizer.zero_grad(set_to_none=True)
+
+    def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
+        """Take one step, gradients clipped; with a `scaler` they are unscaled first and infinite ones skipped."""
+        if scaler is not None:
+            for optimizer in self.all:
+                scaler.unscale_(optimizer)
+        if self._clip:
+            nn.utils.clip_grad_norm_(self.parameters, self._clip)
+        for optimizer in self.all:
+            if scaler is not None:
+                scaler.step(optimizer)
+            else:
+                optimizer.step()
+        if scaler is not None:
+            scaler.update()
+
+    def gradient_norm(self) -> Tensor:
+        """The norm of all gradients together, as a scalar on the device."""
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
 
-def state_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's tensors as "<parameter index>.<name>"; rates come from the schedule and are not state."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{name}": value
-        for index, entry in state.items()
-        for name, value in entry.items()
-        if isinstance(value, Tensor)
-    }
+    def state_tensors(self) -> dict[str, Tensor]:
+        """The state as "<optimiser>.<parameter index>.<name>"; rates come from the schedule and are not state."""
+        return {
+            f"{number}.{index}.{name}": value
+            for number, optimizer in enumerate(self.all)
+            for index, entry in optimizer.state_dict()["state"].items()
+            for name, value in entry.items()
+            if isinstance(value, Tensor)
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        for number, optimizer in enumerate(self.all):
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                owner, index, name = key.split(".", 2)
+                if int(owner) != number:
+                    continue
+                parameter = parameters[int(index)]
+                if value.shape == parameter.shape:
+                    # The fused kernels walk raw memory: state must lie as its parameter does, channels_last or not.
+                    value = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+                state.setdefault(int(index), {})[name] = value
+            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def restore_state(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        parameter = parameters[int(index)]
-        if value.shape == parameter.shape:
-            # The fused kernels walk raw memory: state must lie as its parameter does, channels_last or not.
-            value = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+def by_decay(model: nn.Module, spec: OptimizerSpec) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The trained parameters that weight decay acts on, and those it leaves alone."""
+    if spec.decay_norms:
+        return [parameter for parameter in model.parameters() if parameter.requires_grad], []
+    norms = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters()}
+    decayed, plain = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            spared = id(parameter) in norms or name.endswith("bias") or parameter.ndim < 2
+            (plain if spared else decayed).append(parameter)
+    return decayed, plain
+
+
+def _build(
+    name: str, spec: OptimizerSpec, lr: float, groups: list[tuple[list[nn.Parameter], float]], fused: bool
+) -> Optimizer:
+    given = [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
+    if name == "sgd":
+        nesterov = spec.nesterov or (spec.name == "muon" and spec.momentum > 0)
+        return torch.optim.SGD(given, lr=lr, momentum=spec.momentum, nesterov=nesterov, fused=fused)
+    kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+    return kind(given, lr=lr, fused=fused)
+
+
+def _filters(model: nn.Module) -> set[nn.Parameter]:
+    """Convolutions' filters and hidden matrices: what Muon trains. The head, the last linear layer, is none of them."""
+    heads = [module.weight for module in model.modules() if isinstance(module, nn.Linear)][-1:]
+    return {p for p in model.parameters() if p.ndim in (2, 4) and not any(p is head for head in heads)}

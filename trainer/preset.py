@@ -118,7 +118,7 @@ def differences(spec: TrainSpec, base: TrainSpec) -> dict[str, tuple[Any, Any]]:
 def presets() -> dict[str, Preset]:
     """The presets that ship with the trainer, in the order of their files' names."""
     folder = resources.files("trainer") / "presets"
-    found: dict[str, str] = {}
+    found = {}
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.name.endswith(".toml"):
             preset = Preset.model_validate(tomllib.loads(entry.read_text("utf-8")))

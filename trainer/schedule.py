@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from trainer.spec import TrainSpec
+from trainer.spec import ScheduleSpec, TrainSpec
+
+RANGE_TEST_SPAN = 1e-5  # the range test begins at this share of the highest rate
+WIND_DOWN = ScheduleSpec(name="linear")
+WIND_DOWN_SHARE = 0.1  # of the epochs done so far
+WIND_DOWN_EPOCHS = 5  # at most
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Steps `start` ≤ step < `stop`, over which a schedule goes from the share `begin` to the share `end` of its way.
+
+    `origin` is the step at which the schedule began. `own` marks the spec's own schedule, as against what was added.
+    """
+
+    start: int
+    stop: int
+    begin: float
+    end: float
+    schedule: ScheduleSpec
+    lr: float
+    origin: int = 0
+    own: bool = True
+
+    def share(self, step: int) -> float:
+        return self.begin + (self.end - self.begin) * (step - self.start) / max(1, self.stop - self.start)
 
 
 @dataclass(frozen=True)
 class Plan:
     batch_size: int
     steps_per_epoch: int
-    epochs: int
-    total_steps: int
+    segments: tuple[Segment, ...]
+
+    @property
+    def total_steps(self) -> int:
+        return self.segments[-1].stop
+
+    @property
+    def epochs(self) -> int:
+        return math.ceil(self.total_steps / self.steps_per_epoch)
 
     def epoch_of(self, step: int) -> int:
         """Whole epochs done after `step` steps."""
@@ -22,6 +54,14 @@ class Plan:
     def ends_epoch(self, step: int) -> bool:
         return step % self.steps_per_epoch == 0 or step == self.total_steps
 
+    def segment(self, step: int) -> Segment:
+        return next((part for part in self.segments if step < part.stop), self.segments[-1])
+
+    def share(self, step: int) -> float:
+        """How much of the spec's own schedule is done before `step`: 1 in what was added to it."""
+        part = self.segment(step)
+        return part.share(step) if part.own else 1.0
+
 
 def split_sizes(spec: TrainSpec, count: int) -> tuple[int, int]:
     """About how many of `count` training images are trained on and held out (exactly: data.split)."""
@@ -29,27 +69,90 @@ def split_sizes(spec: TrainSpec, count: int) -> tuple[int, int]:
     return count - held_out, held_out
 
 
-def make_plan(spec: TrainSpec, train_count: int, extend_epochs: int = 0) -> Plan:
-    """Plan for `train_count` images. An epoch's last partial batch is left out: its images come in the next order."""
+def make_plan(spec: TrainSpec, train_count: int) -> Plan:
+    """Plan for `train_count` images. An epoch's last partial batch is left out: its images come in the next order.
+
+    With a budget in minutes this is a first guess by `epochs`, which `replanned` corrects once steps are measured.
+    """
     batch_size = min(spec.batch_size, train_count)
     steps_per_epoch = 1 if spec.overfit_one_batch else train_count // batch_size
     total = spec.epochs * steps_per_epoch
     if spec.max_steps is not None:
         total = min(total, spec.max_steps)
-    total += extend_epochs * steps_per_epoch
-    epochs = math.ceil(total / steps_per_epoch)
-    return Plan(batch_size, steps_per_epoch, epochs, total)
+    return Plan(batch_size, steps_per_epoch, (Segment(0, total, 0.0, 1.0, spec.schedule, spec.optimizer.lr),))
 
 
-def learning_rate(spec: TrainSpec, plan: Plan, step: int) -> float:
+def replanned(plan: Plan, step: int, total: int) -> Plan:
+    """The plan whose schedule at `step` is stretched or shrunk to end at `total`; what was added follows behind it."""
+    kept = _until(plan, step)
+    part = plan.segment(step)
+    rest = replace(part, start=step, stop=max(total, step + 1), begin=part.share(step))
+    moved = rest.stop - part.stop
+    later = tuple(
+        replace(other, start=other.start + moved, stop=other.stop + moved, origin=other.origin + moved)
+        for other in plan.segments
+        if other.start >= part.stop
+    )
+    return replace(plan, segments=(*kept, rest, *later))
+
+
+def extended(plan: Plan, epochs: int, schedule: ScheduleSpec, lr: float) -> Plan:
+    """The plan with `epochs` more, over which `schedule` runs once from its beginning, at most at `lr`."""
+    start = plan.total_steps
+    stop = start + epochs * plan.steps_per_epoch
+    return replace(plan, segments=(*plan.segments, Segment(start, stop, 0.0, 1.0, schedule, lr, start, own=False)))
+
+
+def wound_down(plan: Plan, step: int) -> Plan:
+    """The plan cut at `step`: from there the rate falls to zero over a tenth of the epochs done, one to five."""
+    epochs = min(WIND_DOWN_EPOCHS, max(1.0, WIND_DOWN_SHARE * step / plan.steps_per_epoch))
+    stop = step + min(round(epochs * plan.steps_per_epoch), plan.total_steps - step)
+    fall = Segment(step, stop, 0.0, 1.0, WIND_DOWN, learning_rate(plan, step), step, own=False)
+    return replace(plan, segments=(*_until(plan, step), fall))
+
+
+def learning_rate(plan: Plan, step: int) -> float:
     """The rate of step `step`, counted from 0."""
-    warmup = spec.schedule.warmup_epochs * plan.steps_per_epoch
-    if step < warmup:
-        return spec.optimizer.lr * (step + 1) / (warmup + 1)
-    if spec.schedule.name == "cosine":
-        done = (step - warmup) / max(1, plan.total_steps - warmup)
-        return spec.optimizer.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-    return spec.optimizer.lr
+    part = plan.segment(step)
+    schedule = part.schedule
+    warmup = schedule.warmup_epochs * plan.steps_per_epoch
+    done = step - part.origin
+    if done < warmup:
+        return part.lr * (done + 1) / (warmup + 1)
+    if not warmup:
+        return part.lr * rate_share(schedule, part.share(step))
+    # What follows the warm-up is the schedule's whole way.
+    begun = _share_at(plan, part, part.origin + math.ceil(warmup))
+    return part.lr * rate_share(schedule, (part.share(step) - begun) / max(1e-12, 1 - begun))
+
+
+def rate_share(schedule: ScheduleSpec, done: float) -> float:
+    """The share of the highest rate when the share `done` of the schedule's way lies behind."""
+    done = min(1.0, max(0.0, done))
+    match schedule.name:
+        case "constant":
+            return 1.0
+        case "cosine":
+            return _between(1.0, schedule.final, 0.5 * (1 - math.cos(math.pi * done)))
+        case "linear":
+            return _between(1.0, schedule.final, done)
+        case "one_cycle":
+            if done < schedule.peak:
+                return _between(0.04, 1.0, done / schedule.peak)
+            return _between(1.0, schedule.final, (done - schedule.peak) / max(1e-12, 1 - schedule.peak))
+        case "multi_step":
+            return schedule.factor ** sum(done >= milestone for milestone in schedule.milestones)
+        case "trapezoid":
+            fallen = max(0.0, done - schedule.decay_from) / max(1e-12, 1 - schedule.decay_from)
+            return _between(1.0, schedule.final, fallen)
+        case "range_test":
+            return math.exp(math.log(RANGE_TEST_SPAN) * (1 - done))
+
+
+def resolution(spec: TrainSpec, share: float, full: int) -> int:
+    """The side in pixels to train at when `share` of the run is done; `full` after the last smaller one."""
+    steps = zip(spec.augment.resolutions, spec.augment.resolution_until, strict=True)
+    return next((size for size, until in steps if share < until), full)
 
 
 def log_interval(spec: TrainSpec, plan: Plan) -> int:
@@ -59,3 +162,22 @@ def log_interval(spec: TrainSpec, plan: Plan) -> int:
 def is_logged(step: int, interval: int) -> bool:
     """Whether step `step` (from 1) is logged: the first ones all are, so that a curve starts at once."""
     return step <= 16 or step % interval == 0
+
+
+def _until(plan: Plan, step: int) -> tuple[Segment, ...]:
+    """The plan's segments before `step`, the last one cut there."""
+    return tuple(
+        replace(part, stop=min(part.stop, step), end=part.share(min(part.stop, step)))
+        for part in plan.segments
+        if part.start < step
+    )
+
+
+def _share_at(plan: Plan, part: Segment, step: int) -> float:
+    """The share of `part`'s schedule at `step`, which may lie in an earlier segment of the same schedule."""
+    earlier = [other for other in plan.segments if other.origin == part.origin and other.own == part.own]
+    return next((other.share(step) for other in earlier if step < other.stop), 1.0)
+
+
+def _between(first: float, last: float, done: float) -> float:
+    return first + (last - first) * done

@@ -1,0 +1,140 @@
+"""What is trained, everything of it that decides the next step, and how a checkpoint carries it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from trainer import checkpoint
+from trainer.data.resident import ResidentData
+from trainer.models import build_model, initialise_from
+from trainer.models.pretrained import split_head
+from trainer.optim import Optimizers
+from trainer.spec import TrainSpec
+
+INITIAL_WEIGHTS = "initial.safetensors"
+
+
+@dataclass
+class Progress:
+    """What a checkpoint has to carry beside tensors. `window_*` sum up the steps since the last logged one."""
+
+    step: int = 0
+    best_acc: float = -1.0
+    best_step: int = 0
+    validation: dict[str, float] = field(default_factory=dict)
+    window_steps: int = 0
+    elapsed: float = 0.0  # seconds of all attempts so far
+    scaler: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Trainee:
+    """`stepped` is the part of `model` that a step runs: its head alone where features are cached.
+
+    `average` is the running mean of the weights of `stepped`, and what is evaluated where there is one. `window` sums
+    loss and right answers since the last logged step.
+    """
+
+    model: nn.Module
+    stepped: nn.Module
+    optimizers: Optimizers
+    average: nn.Module | None
+    scaler: torch.amp.GradScaler | None
+    window: Tensor
+    decay: float
+
+    @property
+    def evaluated(self) -> nn.Module:
+        return self.stepped if self.average is None else self.average
+
+    @torch.no_grad()
+    def update_average(self, step: int) -> None:
+        """Move the mean towards the weights after `step` steps; at first it follows closely."""
+        if self.average is None:
+            return
+        weight = 1 - min(self.decay, (step + 1) / (step + 10))
+        mean, now = self.average.state_dict(), self.stepped.state_dict()
+        floats = [name for name, value in now.items() if value.is_floating_point()]
+        torch._foreach_lerp_([mean[name] for name in floats], [now[name] for name in floats], weight)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything of a checkpoint that is a tensor: "model.*" are the weights that are evaluated and predict."""
+        shown = self.model.state_dict()
+        found = {}
+        if self.average is not None:
+            found = {f"raw.{name}": value for name, value in shown.items()}
+            shown = self.model.state_dict() | self._whole(self.average.state_dict())
+        found |= {f"model.{name}": value for name, value in shown.items()}
+        found |= {f"optim.{name}": value for name, value in self.optimizers.state_tensors().items()}
+        found |= {"window": self.window, "rng.cpu": torch.get_rng_state()}
+        if self.window.device.type == "cuda":
+            found["rng.cuda"] = torch.cuda.get_rng_state(self.window.device)
+        return found
+
+    def restore(self, loaded: checkpoint.Loaded) -> Progress:
+        raw = loaded.part("raw")
+        self.model.load_state_dict(raw or loaded.part("model"))
+        if self.average is not None:
+            self.average.load_state_dict(self._part(loaded.part("model")))
+        self.optimizers.restore(loaded.part("optim"))
+        self.window.copy_(loaded.tensors["window"])
+        torch.set_rng_state(loaded.tensors["rng.cpu"])
+        if "rng.cuda" in loaded.tensors:
+            torch.cuda.set_rng_state(loaded.tensors["rng.cuda"])
+        progress = Progress(**loaded.state)
+        if self.scaler is not None and progress.scaler:
+            self.scaler.load_state_dict(progress.scaler)
+        return progress
+
+    def load_evaluated(self, weights: dict[str, Tensor]) -> None:
+        """Take a checkpoint's weights into what is evaluated."""
+        self.evaluated.load_state_dict(self._part(weights))
+
+    def _prefix(self) -> str:
+        """Where the stepped part lies in the whole model."""
+        return next((f"{name}." if name else "" for name, part in self.model.named_modules() if part is self.stepped))
+
+    def _whole(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {self._prefix() + name: value for name, value in weights.items()}
+
+    def _part(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        prefix = self._prefix()
+        return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def make_trainee(spec: TrainSpec, data: ResidentData, device: torch.device, precision: torch.dtype, *, fresh: bool) -> Trainee:
+    """A trainee with its first weights; those that come from a file or from the images only if `fresh`."""
+    model = fresh_model(spec, data, device, initialised=fresh)
+    stepped: nn.Module = model
+    if spec.model.freeze:
+        backbone, head = split_head(model)
+        backbone.requires_grad_(bool(spec.model.unfreeze_epoch))
+        stepped = head if spec.caches_features else model
+    average = copy.deepcopy(stepped).requires_grad_(False) if spec.optimizer.ema else None
+    scaler = torch.amp.GradScaler(device.type) if precision == torch.float16 else None
+    window = torch.zeros(2, dtype=torch.float64, device=device)
+    optimizers = Optimizers(spec.optimizer, stepped, device)
+    return Trainee(model, stepped, optimizers, average, scaler, window, spec.optimizer.ema)
+
+
+def fresh_model(spec: TrainSpec, data: ResidentData, device: torch.device, *, initialised: bool) -> nn.Module:
+    """The network of the spec's seed, channels_last on the device; `initialised` reads weights or images as it asks."""
+    torch.manual_seed(spec.seed)
+    size = spec.model.input_size or data.record.size
+    model = build_model(spec.model, data.num_classes, size, pretrained=initialised)
+    if initialised:
+        initialise_from(model, data)
+    model.to(device)
+    return model.to(memory_format=torch.channels_last)
+
+
+def start_from_weights(run_dir: Path, model: nn.Module) -> None:
+    """A branch begins with the weights of its parent's checkpoint, which were copied beside its spec."""
+    tensors = safetensors.torch.load_file(run_dir / INITIAL_WEIGHTS)
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
