@@ -94,6 +94,8 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
         case "start":
             _flush_points(session, run, writer, batch)
             _start(session, run, writer, batch, event)
+        case "plan":
+            batch.fields |= {"total_steps": event["total_steps"], "epochs": event["epochs"]}
         case "phase":
             batch.fields["phase"] = event["phase"]
             if event["phase"] == "training" or event["phase"] == "testing":

@@ -28,7 +28,7 @@ from app.transitions import guarded_update
 from trainer.data.format import DatasetRecord
 from trainer.events import attempts
 from trainer.lock import lock_holder
-from trainer.rundir import extended_epochs, read_journal, read_spec
+from trainer.rundir import read_journal, read_spec
 from trainer.schedule import make_plan, split_sizes
 
 GIVEN = ("group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body")
@@ -136,7 +136,7 @@ def described(folder: Path) -> Run:
         if line.get("e") == "meta":
             meta |= line
     record = DatasetRecord.model_validate_json((folder / "dataset.json").read_bytes())
-    plan = make_plan(spec, split_sizes(spec, record.train_count)[0], extended_epochs(folder))
+    plan = make_plan(spec, split_sizes(spec, record.train_count)[0])
     return Run(
         id=folder.name,
         dataset=spec.dataset.name,

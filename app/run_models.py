@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from app.tables import ACTIVE, Run, Status
+from trainer.spec import FiniteFloat, ScheduleSpec
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _BREAK = re.compile(r"[\n\u2028\u2029]")
@@ -98,11 +99,25 @@ class RunPatch(Request):
 
 
 class StopRequest(Request):
-    mode: Literal["now"] = "now"
+    mode: Literal["now", "wind-down"] = "now"
 
 
 class ResumeRequest(Request):
     extend_epochs: int = Field(0, ge=0, le=100_000)
+    schedule: ScheduleSpec | None = Field(None, description="Of the added epochs; without it the run's own, once more.")
+    lr: FiniteFloat | None = Field(None, gt=0, le=10, description="Highest rate of the added epochs.")
+
+    @model_validator(mode="after")
+    def schedule_needs_epochs(self) -> ResumeRequest:
+        if (self.schedule or self.lr) and not self.extend_epochs:
+            raise ValueError("a schedule or rate is for added epochs: say extend_epochs")
+        return self
+
+    @property
+    def extension(self) -> dict[str, Any] | None:
+        """What the trainer reads of it (trainer.rundir.extensions)."""
+        given: dict[str, Any] = {} if self.schedule is None else {"schedule": self.schedule.model_dump(mode="json")}
+        return (given | ({} if self.lr is None else {"lr": self.lr})) or None
 
 
 class CloneRequest(Request):

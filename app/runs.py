@@ -28,13 +28,16 @@ from app.run_models import (
     public,
 )
 from app.run_naming import changes, default_name
+from app.run_permissions import permitted
 from app.settings import Settings
 from app.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, now
 from app.transitions import move
 from trainer.data.errors import DatasetMissing
 from trainer.data.format import read_record
+from trainer.durable import write_durably
+from trainer.feasibility import refuse_impossible
 from trainer.preset import SpecError, apply_overrides, build_spec, differences
-from trainer.rundir import create_run_dir, journal
+from trainer.rundir import WIND_DOWN_FILE, create_run_dir, journal
 from trainer.schedule import make_plan, split_sizes
 from trainer.spec import TrainSpec
 
@@ -164,6 +167,16 @@ class Runs:
             self._tell(session, row)
         return public(row)
 
+    def wind_down(self, run_id: str) -> RunPublic:
+        """Have the run anneal over a few epochs, then test. The trainer looks for the file; no worker is needed."""
+        with self.database.read() as session:
+            row = self._row(session, run_id)
+        if row.status not in (Status.STARTING, Status.RUNNING):
+            raise ApiError(409, "not_running", f"The run is {row.status}: there is nothing to wind down.")
+        journal(self.folder(run_id), "wind-down")
+        write_durably(self.folder(run_id) / WIND_DOWN_FILE, b"")
+        return public(row)
+
     def resume(self, run_id: str, request: ResumeRequest) -> RunPublic:
         with self.database.write() as session:
             row = self._row(session, run_id)
@@ -171,7 +184,9 @@ class Runs:
                 raise ApiError(409, "not_ended", f"The run is {row.status}: there is nothing to resume.")
             if row.status == Status.FINISHED and not request.extend_epochs:
                 raise ApiError(409, "finished", "The run has finished: say by how many epochs to extend it.")
-            journal(self.folder(run_id), "resume", extend_epochs=request.extend_epochs)
+            extension = request.extension
+            journal(self.folder(run_id), "resume", extend_epochs=request.extend_epochs, extension=extension)
+            (self.folder(run_id) / WIND_DOWN_FILE).unlink(missing_ok=True)
             move(session, row, Status.QUEUED, deaths=0, error=None, finished_at=None, phase=None)
             self._tell(session, row)
         return public(row)
@@ -232,13 +247,8 @@ class Runs:
             record = read_record(self.settings.datasets, spec.dataset.name)
         except DatasetMissing:
             raise SpecError({"dataset": f"There is no data set called {spec.dataset.name!r}."}) from None
-        if spec.target == "coarse" and record.superclasses is None:
-            raise SpecError({"overrides.target": f"data set {record.name} has no superclasses"})
-        count = split_sizes(spec, record.train_count)[0]
-        if make_plan(spec, count).batch_size < min(2, spec.batch_size):
-            raise SpecError({"overrides.batch_size": "too few images to train on"})
-        if spec.augment.crop >= record.size:
-            raise SpecError({"overrides.augment.crop": f"must be smaller than the images ({record.size} px)"})
+        refuse_impossible(spec, record)
+        spec = permitted(spec, self.settings)
         dataset = spec.dataset.model_copy(update={"sha256": record.sha256})
         return spec.model_copy(update={"dataset": dataset})
 

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     max_dataset_bytes: int = Field(4 << 30, gt=0, description="Largest zip of images.")
     max_streams: int = Field(2000, gt=0, description="Most live streams at once.")
     max_queued_predictions: int = Field(256, gt=0)
+    custom_models: tuple[str, ...] = Field(
+        (), description="Models of one's own, as package.module:function, that a request may name."
+    )
     predictor_device: str = Field("cpu", description="Device that predictions run on.")
 
     @property
@@ -51,6 +54,11 @@ class Settings(BaseSettings):
     @property
     def datasets(self) -> Path:
         return self.home / "datasets"
+
+    @property
+    def weights(self) -> Path:
+        """Files of weights that a run may start from."""
+        return self.home / "weights"
 
     @property
     def predictor_socket(self) -> Path:

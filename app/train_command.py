@@ -13,6 +13,7 @@ from app.settings import Settings
 from trainer.assignment import Assignment
 from trainer.data.format import read_record
 from trainer.events import Event, EventWriter, attempts
+from trainer.feasibility import refuse_impossible
 from trainer.preset import build_spec
 from trainer.process import run_trainer
 from trainer.rundir import create_run_dir
@@ -33,6 +34,8 @@ class ShownEvents(EventWriter):
         match event["e"]:
             case "start":
                 self._bar.update(self._task, total=event["total_steps"], completed=event["from_step"])
+            case "plan":
+                self._bar.update(self._task, total=event["total_steps"])
             case "metrics":
                 self._last |= {k: v for k, v in event["v"].items() if isinstance(v, float | int)}
                 self._bar.update(self._task, completed=event["step"], latest=self._latest())
@@ -67,6 +70,7 @@ def train_here(
     """Train in a new folder and give the exit status. Raises SpecError, DatasetError, FileExistsError."""
     spec = build_spec(dataset, preset, overrides)
     record = read_record(settings.datasets, dataset)
+    refuse_impossible(spec, record)
     spec = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"sha256": record.sha256})})
     run_dir = out or settings.runs / secrets.token_hex(5)
     create_run_dir(run_dir, spec, record, {"name": run_dir.name})

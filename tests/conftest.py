@@ -14,11 +14,15 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+from hypothesis import settings
 
 from app.db import Database
 from app.settings import Settings
 from app.supervisor import free_port
 from trainer.data.shapes import make_shapes100
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 T = TypeVar("T")
 

@@ -22,11 +22,22 @@ class EpochDraws:
     shift: Tensor | None
 
 
-def draw_epoch(spec: AugmentSpec, count: int, seed: int, epoch: int, device: torch.device) -> EpochDraws:
+@dataclass(frozen=True)
+class Mixed:
+    images: Tensor
+    other_labels: Tensor
+    weight: Tensor
+
+
+def draw_epoch(
+    spec: AugmentSpec, count: int, seed: int, epoch: int, device: torch.device, image_size: int
+) -> EpochDraws:
     # Drawn on the CPU: a seed then means the same order on every device.
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     order = torch.randperm(count, generator=generator)
     flip = torch.rand(count, generator=generator) < 0.5 if spec.flip else None
+    if spec.alternating:
+        flip = (torch.rand(count, generator=torch.Generator().manual_seed(seed)) < 0.5) ^ bool(epoch % 2)
     shift = torch.randint(-spec.crop, spec.crop + 1, (count, 2), generator=generator) if spec.crop else None
     return EpochDraws(
         order.to(device),
@@ -55,3 +66,22 @@ def gather(images: Tensor, rows: Tensor, flip: Tensor | None, shift: Tensor | No
 
 def _reflect(index: Tensor, size: int) -> Tensor:
     return (size - 1) - ((size - 1) - index.abs()).abs()
+
+
+def place(spec, images, rows, draws, chosen, *, fill):  # type: ignore
+    return gather(
+        images,
+        rows,
+        None if draws.flip is None else draws.flip[chosen],
+        None if draws.shift is None else draws.shift[chosen],
+    )
+
+
+def mix(spec, images, labels, draws, chosen):  # type: ignore
+    return None
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    if images.shape[-1] == size:
+        return images
+    return torch.nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True)

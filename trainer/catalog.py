@@ -11,34 +11,47 @@ _CUSTOM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class Architecture:
-    """`smallest`: least image side in pixels. `compiles_on_cpu`: torch.compile was measured to pay off on a CPU."""
+    """`smallest`: least image side in pixels; `fixed`: the network takes images of one size only. `stages`: how many
+    widths it has, None for any number. `compiles_on_cpu`: torch.compile was measured to pay off on a CPU."""
 
     name: str
     description: str
     smallest: int = 8
+    fixed: bool = False
+    stages: int | None = None
     compiles_on_cpu: bool = False
 
 
-MODELS = {
-    model.name: model
-    for model in (
-        Architecture("mlp", "Three hidden layers with LeakyReLU: the origin's first network.", 1),
-        Architecture("cnn", "Three 5×5 convolutions and four linear layers: the origin's second network.", 15, True),
-        Architecture("swift", "A whitening stem and three residual groups: most accuracy a minute, also on a CPU.", 16),
-        Architecture("resnet9", "Eight convolutions and a linear layer, as in DAWNBench's fast entries.", 16),
-        Architecture("resnet18", "ResNet-18 with a 3×3 stem for small images: the standard strong network."),
-        Architecture("resnet34", "ResNet-34 with a 3×3 stem for small images."),
-        Architecture("resnet50", "ResNet-50 with a 3×3 stem for small images."),
-        Architecture("wrn-16-4", "Wide ResNet, 16 layers, 4 times as wide: strong for its size."),
-        Architecture("wrn-28-10", "Wide ResNet, 28 layers, 10 times as wide: the strongest here, for a GPU."),
-        Architecture("torchvision:resnet18", "ResNet-18 as for ImageNet: transfer from its weights.", 32),
-        Architecture("torchvision:resnet50", "ResNet-50 as for ImageNet: transfer from its weights.", 32),
-        Architecture("torchvision:efficientnet_v2_s", "EfficientNetV2-S: the best transfer for its cost.", 32),
-        Architecture("torchvision:convnext_tiny", "ConvNeXt-Tiny: strong transfer.", 32),
-        Architecture("torchvision:mobilenet_v3_large", "MobileNetV3-Large: light transfer, also on a CPU.", 32),
-        Architecture("torchvision:vit_b_16", "Vision transformer B/16; needs model.input_size = 224.", 224),
-    )
-}
+_OWN = (
+    Architecture("mlp", "Three hidden layers with LeakyReLU: the origin's first network.", 1, fixed=True),
+    Architecture(
+        "cnn",
+        "Three 5×5 convolutions and four linear layers: the origin's second network.",
+        15,
+        fixed=True,
+        compiles_on_cpu=True,
+    ),
+    Architecture(
+        "swift", "A whitening stem and three residual groups: most accuracy a minute, also on a CPU.", 9, stages=3
+    ),
+    Architecture("resnet9", "Eight convolutions and a linear layer, as in DAWNBench's fast entries.", 16, stages=4),
+    Architecture("resnet18", "ResNet-18 with a 3×3 stem for small images: the standard strong network.", stages=4),
+    Architecture("resnet34", "ResNet-34 with a 3×3 stem for small images.", stages=4),
+    Architecture("resnet50", "ResNet-50 with a 3×3 stem for small images.", stages=4),
+    Architecture("wrn-16-4", "Wide ResNet, 16 layers, 4 times as wide: strong for its size.", stages=3),
+    Architecture("wrn-28-10", "Wide ResNet, 28 layers, 10 times as wide: the strongest, for a GPU.", stages=3),
+)
+_PRETRAINED = (
+    Architecture("torchvision:resnet18", "ResNet-18 as for ImageNet: transfer from its weights.", 32, stages=0),
+    Architecture("torchvision:resnet50", "ResNet-50 as for ImageNet: transfer from its weights.", 32, stages=0),
+    Architecture("torchvision:efficientnet_v2_s", "EfficientNetV2-S: the best transfer for its cost.", 32, stages=0),
+    Architecture("torchvision:convnext_tiny", "ConvNeXt-Tiny: strong transfer.", 32, stages=0),
+    Architecture("torchvision:mobilenet_v3_large", "MobileNetV3-Large: light transfer, also on a CPU.", 32, stages=0),
+    Architecture(
+        "torchvision:vit_b_16", "Vision transformer B/16; needs model.input_size = 224.", 224, fixed=True, stages=0
+    ),
+)
+MODELS = {model.name: model for model in (*_OWN, *_PRETRAINED)}
 
 
 def is_custom(name: str) -> bool:

@@ -1,23 +1,37 @@
-"""Loss and accuracy of a model on a split, in eval mode."""
+"""Loss and accuracy of a model on a split, in eval mode; an epoch's validation and the one test at the end."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.data.resident import ResidentData, Split, normalise
+from trainer import checkpoint
+from trainer.data.resident import ResidentData, Split
+from trainer.events import EventWriter
+from trainer.inputs import network_input
+from trainer.loss import batch_loss
+from trainer.models.pretrained import split_head
 from trainer.spec import TrainSpec
+from trainer.trainee import Progress, Trainee, fresh_model
 
 BATCH = 250  # on a CPU larger batches fall out of the cache and take twice as long an image
 CLEAN_IMAGES = 2000
+UNEVEN = 1.2  # times the smallest class: from here on accuracy is also given with all classes counting alike
 
 
-def batch_loss(spec: TrainSpec, logits: Tensor, labels: Tensor, *, plain: bool = False) -> Tensor:
-    """Mean loss of a batch; `plain` leaves label smoothing out, so that values compare."""
-    if spec.loss == "mse":
-        return F.mse_loss(logits, F.one_hot(labels, logits.shape[1]).to(logits.dtype))
-    return F.cross_entropy(logits, labels, label_smoothing=0.0 if plain else spec.label_smoothing)
+@dataclass
+class Answers:
+    """What a model said of each image: `guess` int64 (n,), `own` and `top` float32 (n,), the probabilities of the
+    image's own class and of the guess."""
+
+    guess: Tensor
+    own: Tensor
+    top: Tensor
 
 
 @torch.inference_mode()
@@ -28,34 +42,127 @@ def evaluate(
     split: Split,
     rows: Tensor | None,
     constants: tuple[Tensor, Tensor],
-    precision: torch.dtype,
-) -> dict[str, float]:
-    """Mean loss, acc, acc5 (over ten classes) and coarse_acc (with superclasses) on `rows` of `split`, all if None."""
+    autocast: torch.autocast,
+    *,
+    flip: bool = False,
+) -> tuple[dict[str, float], Answers]:
+    """Mean loss, acc, acc5 (over ten classes), coarse_acc (with superclasses) and balanced_acc (of uneven classes) on
+    `rows` of `split`, all if None. With `flip` each image's logits are the mean with those of its mirror image."""
     model.eval()
-    device = split.images.device
+    device = split.labels.device
     count = len(split) if rows is None else len(rows)
-    sums = torch.zeros(4, dtype=torch.float64, device=device)
+    size = spec.model.input_size or data.record.size
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    answers = Answers(torch.empty(count, dtype=torch.int64, device=device), *torch.empty(2, count, device=device))
+    targets = split.labels if rows is None else split.labels[rows]
     for start in range(0, count, BATCH):
-        stop = min(start + BATCH, count)
-        images = split.images[start:stop] if rows is None else split.images[rows[start:stop]]
-        labels = split.labels[start:stop] if rows is None else split.labels[rows[start:stop]]
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            logits = model(normalise(images, *constants))
+        part = slice(start, min(start + BATCH, count))
+        raw = split.images[part] if rows is None else split.images[rows[part].to(split.images.device)]
+        images = network_input(raw.to(device), constants, size)
+        labels = targets[part]
+        with autocast:
+            logits = model(images)
+            if flip:
+                logits = (logits + model(images.flip(-1))) / 2
         logits = logits.float()
-        guess = logits.argmax(1)
+        probabilities = logits.softmax(1)
+        answers.top[part], answers.guess[part] = probabilities.max(1)
+        answers.own[part] = probabilities.gather(1, labels[:, None]).squeeze(1)
         sums[0] += batch_loss(spec, logits, labels, plain=True) * len(labels)
-        sums[1] += (guess == labels).sum()
         if data.num_classes > 10:
-            sums[2] += (logits.topk(5).indices == labels[:, None]).sum()
-        if data.coarse_of is not None:
-            sums[3] += (data.coarse_of[guess] == data.coarse_of[labels]).sum()
-    loss, acc, acc5, coarse = (sums / max(1, count)).tolist()  # waits for the device
-    result = {"loss": loss, "acc": acc}
+            sums[1] += (logits.topk(5).indices == labels[:, None]).sum()
+    right = answers.guess == targets
+    if data.coarse_of is not None:
+        sums[2] = (data.coarse_of[answers.guess] == data.coarse_of[targets]).sum()
+    loss, acc5, coarse = (sums / max(1, count)).tolist()  # waits for the device
+    result = {"loss": loss, "acc": right.double().mean().item()}
     if data.num_classes > 10:
         result["acc5"] = acc5
     if data.coarse_of is not None:
         result["coarse_acc"] = coarse
-    return result
+    counts = torch.bincount(targets, minlength=data.num_classes)
+    if counts.max() > UNEVEN * counts.min():
+        hits = torch.bincount(targets[right], minlength=data.num_classes)
+        result["balanced_acc"] = (hits / counts.clamp(min=1))[counts > 0].mean().item()
+    return result, answers
+
+
+def validate(
+    run_dir: Path,
+    spec: TrainSpec,
+    trainee: Trainee,
+    data: ResidentData,
+    constants: tuple[Tensor, Tensor],
+    autocast: torch.autocast,
+    progress: Progress,
+    events: EventWriter,
+    epoch: int,
+) -> bool:
+    """Log an epoch's validation and say whether it is the best so far; ties go to the earliest, NaN never wins."""
+    values: dict[str, float] = {}
+    if len(data.val_rows):
+        result, answers = evaluate(spec, trainee.evaluated, data, data.train, data.val_rows, constants, autocast)
+        values |= {f"val/{name}": value for name, value in result.items()}
+        keep_answers(run_dir, progress.step, data.val_rows, answers)
+    if needs_clean(spec):
+        result, _ = evaluate(spec, trainee.evaluated, data, data.train, clean_rows(data), constants, autocast)
+        values |= {f"train_clean/{name}": result[name] for name in ("loss", "acc")}
+    events.metrics(progress.step, values)
+    events.emit("epoch", step=progress.step, epoch=epoch)
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+    events.emit("log", line=f"epoch {epoch}, step {progress.step:,}: {shown or 'done'}")
+    progress.validation = {name: value for name, value in values.items() if math.isfinite(value)}
+    if not len(data.val_rows):
+        progress.best_step = progress.step
+        return True
+    if math.isfinite(values["val/loss"]) and values["val/acc"] > progress.best_acc:
+        progress.best_acc, progress.best_step = values["val/acc"], progress.step
+        return True
+    return False
+
+
+def keep_answers(run_dir: Path, step: int, rows: Tensor, answers: Answers) -> None:
+    """artifacts/val/<step>.safetensors: row of the training arrays, guess, p(own class), p(guess) of each image."""
+    folder = run_dir / "artifacts" / "val"
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        "row": rows.to(torch.int32),
+        "guess": answers.guess.to(torch.int16),
+        "own": answers.own.half(),
+        "top": answers.top.half(),
+    }
+    temporary = folder / ".tmp"
+    temporary.write_bytes(safetensors.torch.save({name: value.cpu() for name, value in tensors.items()}))
+    temporary.rename(folder / f"{step:08d}.safetensors")
+
+
+def test(
+    run_dir: Path,
+    spec: TrainSpec,
+    trainee: Trainee,
+    data: ResidentData,
+    constants: tuple[Tensor, Tensor],
+    autocast: torch.autocast,
+    device: torch.device,
+) -> dict[str, float]:
+    """The one look at the test split: the selected weights, the last ones, and the loss of the untrained network."""
+
+    def tested(model: nn.Module, *, flip: bool = False) -> dict[str, float]:
+        return evaluate(spec, model, data, data.test, None, constants, autocast, flip=flip)[0]
+
+    last = chosen = tested(trainee.evaluated)
+    info, newest = checkpoint.best_checkpoint(run_dir), checkpoint.last_checkpoint(run_dir)
+    if info is not None and newest is not None and info.step != newest.step:
+        trainee.load_evaluated(checkpoint.load(run_dir, info).part("model"))
+        chosen = tested(trainee.evaluated)
+    summary = {f"test/{name}": value for name, value in chosen.items()}
+    if spec.test_flip and not spec.caches_features:
+        summary["test/acc_flip"] = tested(trainee.evaluated, flip=True)["acc"]
+    summary |= {f"last/test/{name}": value for name, value in last.items()}
+    initial = fresh_model(spec, data, device, initialised=not spec.caches_features)
+    if spec.caches_features:
+        initial = split_head(initial)[1]
+    return summary | {"init/test_loss": tested(initial)["loss"]}
 
 
 def clean_rows(data: ResidentData) -> Tensor:
@@ -65,4 +172,20 @@ def clean_rows(data: ResidentData) -> Tensor:
 
 def needs_clean(spec: TrainSpec) -> bool:
     """Whether the training loss is not comparable with the validation loss."""
-    return bool(spec.label_smoothing or spec.augment.crop or spec.augment.flip or spec.model.dropout)
+    return bool(
+        spec.label_smoothing
+        or spec.augment.changes_images
+        or spec.model.dropout
+        or spec.optimizer.ema
+        or spec.class_weights != "none"
+    )
+
+
+def evaluations_of_epoch(spec: TrainSpec, data: ResidentData) -> int:
+    """Images evaluated at the end of an epoch."""
+    return len(data.val_rows) + (len(clean_rows(data)) if needs_clean(spec) else 0)
+
+
+def tested_images(spec: TrainSpec, data: ResidentData) -> int:
+    """Images evaluated at the end: by the last weights, the untrained ones, perhaps the chosen ones, and mirrored."""
+    return len(data.test) * (2 + bool(len(data.val_rows)) + 2 * spec.test_flip)

@@ -1,28 +1,36 @@
-"""Training, read from top to bottom: load, restore, step, log, evaluate, save, test."""
+"""Training, read from top to bottom: load, restore, decide, step, log, evaluate, save, test."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from torch import Tensor, nn
 
 from trainer import checkpoint
-from trainer.augment import EpochDraws, draw_epoch, gather
-from trainer.data.resident import ResidentData, channel_constants, load_resident, normalise
-from trainer.device import pick_precision, prepare
-from trainer.evaluate import batch_loss, clean_rows, evaluate, needs_clean
+from trainer.augment import mix
+from trainer.batches import Batches
+from trainer.compiling import compiled
+from trainer.data.resident import channel_constants, load_resident
+from trainer.decisions import Decisions
+from trainer.device import gains_by_compiling, pick_precision, prepare
+from trainer.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.events import EventWriter
-from trainer.models import build_model, count_parameters
-from trainer.optim import build_optimizer, restore_state, set_rate, state_tensors
-from trainer.rundir import extended_epochs, read_spec
-from trainer.schedule import is_logged, learning_rate, log_interval, make_plan
+from trainer.features import with_cached_features
+from trainer.inputs import network_input
+from trainer.loss import ClassWeights, batch_loss, right_answers
+from trainer.models import count_parameters
+from trainer.optim import update_ratio
+from trainer.pace import Pace
+from trainer.range_test import RangeTest
+from trainer.rundir import read_spec
+from trainer.schedule import is_logged, learning_rate, log_interval, make_plan, resolution
 from trainer.spec import TrainSpec
+from trainer.steering import extensions_asked_for, replay, wants_compiled, wind_down, wind_down_is_asked_for
+from trainer.trainee import INITIAL_WEIGHTS, Progress, Trainee, make_trainee, start_from_weights
 
 ONE_BATCH_EVALUATIONS = 20
 
@@ -33,17 +41,6 @@ class Diverged(RuntimeError):
     def __init__(self, step: int) -> None:
         self.step = step
         super().__init__(f"The training loss became non-finite at step {step}: try a lower learning rate.")
-
-
-@dataclass
-class Progress:
-    """What a checkpoint has to carry beside tensors. `window_*` sum up the steps since the last logged one."""
-
-    step: int = 0
-    best_acc: float = -1.0
-    best_step: int = 0
-    validation: dict[str, float] = field(default_factory=dict)
-    window_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,21 +62,28 @@ def train(
 
     Raises Diverged, torch.OutOfMemoryError, OSError (a full disk), and what the data set's loading raises.
     """
+    began = time.monotonic()
     spec = read_spec(run_dir)
-    device = prepare(device_name)
+    device = prepare(device_name, spec.threads)
     precision = pick_precision(spec, device)
+    autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
     data = load_resident(datasets, spec, device)
     constants = channel_constants(data.record, device)
-    plan = make_plan(spec, len(data.train_rows), extended_epochs(run_dir))
-    model = fresh_model(spec, data, device)
-    optimizer = build_optimizer(spec.optimizer, model, device)
-    window = torch.zeros(2, dtype=torch.float64, device=device)  # sums of loss and of right answers
-    progress = Progress()
+    full_size = spec.model.input_size or data.record.size
+
     loaded, faults = checkpoint.load_last_good(run_dir)
+    branched = (run_dir / INITIAL_WEIGHTS).exists()
+    trainee = make_trainee(spec, data, device, precision, fresh=loaded is None and not branched)
+    progress = Progress()
     if loaded is not None:
-        progress = restore(loaded, model, optimizer, window)
-    elif (run_dir / "initial.safetensors").exists():
-        start_from_weights(run_dir, model)
+        progress = trainee.restore(loaded)
+    elif branched:
+        start_from_weights(run_dir, trainee.model)
+    earlier = progress.elapsed
+
+    decisions = Decisions(run_dir)
+    plan, compiling = replay(make_plan(spec, len(data.train_rows)), decisions.due(progress.step))
+    plan, compiling = replay(plan, extensions_asked_for(run_dir, decisions, progress.step), compiling)
     events.emit(
         "start",
         attempt=attempt,
@@ -91,7 +95,8 @@ def train(
         val_count=len(data.val_rows),
         device=device_name,
         precision=str(precision).removeprefix("torch."),
-        parameters=count_parameters(model),
+        parameters=count_parameters(trainee.model),
+        threads=torch.get_num_threads(),
         torch=torch.__version__,
     )
     for fault in faults:
@@ -102,184 +107,153 @@ def train(
         f"{'from the start' if loaded is None else f'goes on after step {progress.step:,}'}, "
         f"{len(data.train_rows):,} images to train on, {len(data.val_rows):,} held out, {plan.total_steps:,} steps",
     )
+    if spec.caches_features:
+        events.emit("phase", phase="data")
+        data = with_cached_features(run_dir, spec, trainee.model, data, constants, autocast)
 
+    batches = Batches(spec, data, plan.batch_size, device)
+    class_weights = ClassWeights.of(spec, data)
+    pace = Pace(spec, full_size, plan.batch_size, tested_images(spec, data), evaluations_of_epoch(spec, data))
+    pace.follow(decisions.taken)
+    range_test = RangeTest()
     interval = log_interval(spec, plan)
     evaluation_interval = max(1, plan.total_steps // ONE_BATCH_EVALUATIONS) if spec.overfit_one_batch else 1
-    draws_epoch, draws = -1, None
-    saved_at = logged_at = time.monotonic()
-    logged_step = progress.step
-    training = False
+    compilable = gains_by_compiling(spec, device)
+    forward = compiled(trainee.stepped, events) if compiling else trainee.stepped
+    size = resolution(spec, plan.share(progress.step), full_size)
+    saved_at = logged_at = timed_at = time.monotonic()
+    logged_step = timed_step = progress.step
+    shown = False
     events.emit("phase", phase="first step")
-    while progress.step < plan.total_steps:
+    while progress.step < plan.total_steps and not gives_up(spec, plan.steps_per_epoch, progress):
+        step = progress.step
         if should_stop():
-            save(run_dir, events, progress, model, optimizer, window, plan.epoch_of(progress.step), best=False)
-            return Outcome("interrupted", progress.step, summary_of(progress))
+            progress.elapsed = earlier + time.monotonic() - began
+            save(run_dir, events, progress, trainee, plan.epoch_of(step), best=False)
+            return Outcome("interrupted", step, summary_of(progress))
 
-        epoch, position = divmod(progress.step, plan.steps_per_epoch)
-        if spec.overfit_one_batch:
-            epoch = 0
-        if epoch != draws_epoch or draws is None:
-            draws_epoch, draws = (
-                epoch,
-                draw_epoch(spec.augment, len(data.train_rows), spec.seed, epoch, device),
-            )
-        images, labels = take_batch(data, draws, 0 if spec.overfit_one_batch else position, plan.batch_size)
-        rate = learning_rate(spec, plan, progress.step)
-        set_rate(optimizer, rate)
+        # What holds from this step on: recorded where it was measured or asked for, so that a resumed run does the same.
+        taken = decisions.due(step)
+        if not taken and not decisions.replaying:
+            elapsed = earlier + time.monotonic() - began
+            if pace.wants_plan(plan, step):
+                total = pace.total_steps(plan, step, elapsed)
+                taken = [*taken, decisions.take(step, "plan", total=total)]
+            if wants_compiled(spec, plan, step, compiling, compilable, pace):
+                taken = [*taken, decisions.take(step, "compile", on=True)]
+        if wind_down_is_asked_for(run_dir):
+            taken = [*taken, wind_down(run_dir, decisions, step)]
+        if taken:
+            was_compiling = compiling
+            plan, compiling = replay(plan, taken, compiling)
+            pace.follow(taken)
+            events.emit("plan", step=step, total_steps=plan.total_steps, epochs=plan.epochs)
+            if compiling and not was_compiling:
+                events.emit("phase", phase="compile")
+                forward = compiled(trainee.stepped, events)
+                shown = False
 
-        model.train()
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            logits = model(normalise(images, *constants))
-            loss = batch_loss(spec, logits, labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        epoch, position = (0, 0) if spec.overfit_one_batch else divmod(step, plan.steps_per_epoch)
+        rate = learning_rate(plan, step)
+        trainee.optimizers.set_rate(rate)
+        trainee.unfreeze_from(spec.model.unfreeze_epoch, epoch)
+        if (next_size := resolution(spec, plan.share(step), full_size)) != size:
+            size, timed_at, timed_step = next_size, time.monotonic(), step
+        logs = is_logged(step + 1, interval) or step + 1 == plan.total_steps
+
+        raw, labels, draws, chosen = batches.take(epoch, position)
+        images = network_input(raw, constants, size)
+        mixed = mix(spec.augment, images, labels, draws, chosen)
+        trainee.train()
+        with autocast:
+            logits = forward(images if mixed is None else mixed.images)
+            loss = batch_loss(spec, logits, labels, class_weights, mixed)
+        trainee.optimizers.zero_grad()
+        trainee.backward(loss)
+        ratio = update_ratio(trainee.optimizers) if logs and spec.track_gradients else None
+        trainee.optimizers.step(trainee.scaler)
+        trainee.update_average(step)
         with torch.no_grad():
-            window[0] += loss
-            window[1] += (logits.argmax(1) == labels).sum() / len(labels)
-        progress.step += 1
+            trainee.window[0] += loss
+            trainee.window[1] += right_answers(logits, labels, mixed)
+        progress.step = step = step + 1
         progress.window_steps += 1
 
-        if is_logged(progress.step, interval) or progress.step == plan.total_steps:
-            mean_loss, mean_acc = (window / progress.window_steps).tolist()  # the only wait for the device in a step
+        if logs:
+            # The only wait for the device in a step.
+            mean_loss, mean_acc = (trainee.window / progress.window_steps).tolist()
             now = time.monotonic()
-            speed = (progress.step - logged_step) * plan.batch_size / max(1e-9, now - logged_at)
+            speed = (step - logged_step) * plan.batch_size / max(1e-9, now - logged_at)
+            measured = {} if ratio is None else ratio()
             events.metrics(
-                progress.step,
-                {"train/loss": mean_loss, "train/acc": mean_acc, "lr": rate, "throughput": speed},
+                step, {"train/loss": mean_loss, "train/acc": mean_acc, "lr": rate, "throughput": speed, **measured}
             )
-            if not training:
-                training = True
+            if step > 2:
+                pace.stepped(size, step - timed_step, now - timed_at)
+            if not shown:
+                shown = True
                 events.emit("phase", phase="training")
-            window.zero_()
+            trainee.window.zero_()
             progress.window_steps = 0
-            logged_at, logged_step = now, progress.step
+            logged_at, logged_step = timed_at, timed_step = now, step
+            range_test.add(rate, mean_loss)
+            if spec.schedule.name == "range_test" and range_test.broken:
+                break
             if not math.isfinite(mean_loss):
-                raise Diverged(progress.step)
+                raise Diverged(step)
 
-        if plan.ends_epoch(progress.step) and (
-            progress.step % evaluation_interval == 0 or progress.step == plan.total_steps
-        ):
-            improved = validate(spec, model, data, constants, precision, progress, events, plan.epoch_of(progress.step))
+        if plan.ends_epoch(step) and (step % evaluation_interval == 0 or step == plan.total_steps):
+            evaluating = time.monotonic()
+            improved = validate(
+                run_dir, spec, trainee, data, constants, autocast, progress, events, plan.epoch_of(step)
+            )
+            pace.evaluated(pace.epoch_images, time.monotonic() - evaluating)
             stale = time.monotonic() - saved_at > 60 * spec.checkpoint_minutes
-            if improved or stale or progress.step == plan.total_steps:
-                save(
-                    run_dir,
-                    events,
-                    progress,
-                    model,
-                    optimizer,
-                    window,
-                    plan.epoch_of(progress.step),
-                    best=improved,
-                )
+            if improved or stale or step == plan.total_steps:
+                progress.elapsed = earlier + time.monotonic() - began
+                save(run_dir, events, progress, trainee, plan.epoch_of(step), best=improved)
                 saved_at = time.monotonic()
-            logged_at, logged_step = time.monotonic(), progress.step  # evaluation is no training time
+            logged_at, logged_step = timed_at, timed_step = time.monotonic(), step  # evaluation is no training time
         elif time.monotonic() - saved_at > 60 * spec.checkpoint_minutes:
-            save(run_dir, events, progress, model, optimizer, window, plan.epoch_of(progress.step), best=False)
-            saved_at = time.monotonic()
+            progress.elapsed = earlier + time.monotonic() - began
+            save(run_dir, events, progress, trainee, plan.epoch_of(step), best=False)
+            saved_at = timed_at = time.monotonic()
+            timed_step = step
 
     events.emit("phase", phase="testing")
     if should_stop():
         return Outcome("interrupted", progress.step, summary_of(progress))
-    summary = summary_of(progress) | test(run_dir, spec, model, data, constants, precision, device)
+    summary = summary_of(progress) | test(run_dir, spec, trainee, data, constants, autocast, device)
+    if spec.schedule.name == "range_test":
+        suggest(events, progress.step, range_test)
+        summary["suggested_lr"] = range_test.suggestion
     events.metrics(progress.step, {name: value for name, value in summary.items() if "test/" in name})
     events.emit("log", line=f"tested: acc {summary['test/acc']:.4f}, loss {summary['test/loss']:.4f}")
     return Outcome("finished", progress.step, summary)
 
 
-def fresh_model(spec: TrainSpec, data: ResidentData, device: torch.device) -> nn.Module:
-    torch.manual_seed(spec.seed)
-    model = build_model(spec.model, data.num_classes, data.record.size)
-    model.to(device)
-    return model.to(memory_format=torch.channels_last)
+def gives_up(spec: TrainSpec, steps_per_epoch: int, progress: Progress) -> bool:
+    """Early stopping: whether too many epochs have gone by since the best one."""
+    waited = (progress.step - progress.best_step) / steps_per_epoch
+    return bool(spec.early_stopping) and progress.best_acc >= 0 and waited >= spec.early_stopping
 
 
-def start_from_weights(run_dir: Path, model: nn.Module) -> None:
-    """A branch begins with the weights of its parent's checkpoint, which were copied beside its spec."""
-    tensors = safetensors.torch.load_file(run_dir / "initial.safetensors")
-    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+def suggest(events: EventWriter, step: int, found: RangeTest) -> None:
+    message = f"Learning-rate range test: try {found.suggestion:.2g}, a tenth of the rate with the lowest loss."
+    events.emit("finding", step=step, kind="lr_range", level="info", message=message, evidence={"curve": found.curve})
 
 
-def restore(loaded: checkpoint.Loaded, model: nn.Module, optimizer: torch.optim.Optimizer, window: Tensor) -> Progress:
-    model.load_state_dict(loaded.part("model"))
-    restore_state(optimizer, loaded.part("optim"))
-    window.copy_(loaded.tensors["window"])
-    torch.set_rng_state(loaded.tensors["rng.cpu"])
-    if "rng.cuda" in loaded.tensors:
-        torch.cuda.set_rng_state(loaded.tensors["rng.cuda"])
-    return Progress(**loaded.state)
-
-
-def take_batch(data: ResidentData, draws: EpochDraws, position: int, batch_size: int) -> tuple[Tensor, Tensor]:
-    """Images uint8 B×H×W×3, augmented, and labels (B,), of the batch at `position` in the epoch."""
-    chosen = draws.order[position * batch_size : (position + 1) * batch_size]
-    rows = data.train_rows[chosen]
-    images = gather(
-        data.train.images,
-        rows,
-        None if draws.flip is None else draws.flip[chosen],
-        None if draws.shift is None else draws.shift[chosen],
-    )
-    return images, data.train.labels[rows]
-
-
-def validate(
-    spec: TrainSpec,
-    model: nn.Module,
-    data: ResidentData,
-    constants: tuple[Tensor, Tensor],
-    precision: torch.dtype,
-    progress: Progress,
-    events: EventWriter,
-    epoch: int,
-) -> bool:
-    """Log an epoch's validation and say whether it is the best so far; ties go to the earliest, NaN never wins."""
-    values: dict[str, float] = {}
-    if len(data.val_rows):
-        result = evaluate(spec, model, data, data.train, data.val_rows, constants, precision)
-        values |= {f"val/{name}": value for name, value in result.items()}
-    if needs_clean(spec):
-        result = evaluate(spec, model, data, data.train, clean_rows(data), constants, precision)
-        values |= {f"train_clean/{name}": result[name] for name in ("loss", "acc")}
-    events.metrics(progress.step, values)
-    events.emit("epoch", step=progress.step, epoch=epoch)
-    shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
-    events.emit("log", line=f"epoch {epoch}, step {progress.step:,}: {shown or 'done'}")
-    progress.validation = {name: value for name, value in values.items() if math.isfinite(value)}
-    if not len(data.val_rows):
-        progress.best_step = progress.step
-        return True
-    if math.isfinite(values["val/loss"]) and values["val/acc"] > progress.best_acc:
-        progress.best_acc, progress.best_step = values["val/acc"], progress.step
-        return True
-    return False
-
-
-def save(
-    run_dir: Path,
-    events: EventWriter,
-    progress: Progress,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    window: Tensor,
-    epoch: int,
-    *,
-    best: bool,
-) -> None:
+def save(run_dir: Path, events: EventWriter, progress: Progress, trainee: Trainee, epoch: int, *, best: bool) -> None:
     """Save everything that decides the next step, tell of it, and take superseded checkpoints away."""
     known = checkpoint.last_checkpoint(run_dir)
     if known is not None and known.step == progress.step:
         return
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"optim.{name}": value for name, value in state_tensors(optimizer).items()}
-    tensors |= {"window": window, "rng.cpu": torch.get_rng_state()}
-    if window.device.type == "cuda":
-        tensors["rng.cuda"] = torch.cuda.get_rng_state(window.device)
+    if trainee.scaler is not None:
+        progress.scaler = trainee.scaler.state_dict()
     events.sync()  # the checkpoint vouches for every event before it
     info = checkpoint.save(
         run_dir,
-        tensors,
+        trainee.tensors(),
         dict(vars(progress)),
         step=progress.step,
         epoch=epoch,
@@ -291,28 +265,6 @@ def save(
     if old := checkpoint.superseded(run_dir):
         events.emit("pruned", steps=old)
         checkpoint.remove(run_dir, old)
-
-
-def test(
-    run_dir: Path,
-    spec: TrainSpec,
-    model: nn.Module,
-    data: ResidentData,
-    constants: tuple[Tensor, Tensor],
-    precision: torch.dtype,
-    device: torch.device,
-) -> dict[str, float]:
-    """The one look at the test split: the selected weights, the last ones, and the loss of the untrained network."""
-    last = evaluate(spec, model, data, data.test, None, constants, precision)
-    chosen = last
-    info, newest = checkpoint.best_checkpoint(run_dir), checkpoint.last_checkpoint(run_dir)
-    if info is not None and newest is not None and info.step != newest.step:
-        model.load_state_dict(checkpoint.load(run_dir, info).part("model"))
-        chosen = evaluate(spec, model, data, data.test, None, constants, precision)
-    initial = evaluate(spec, fresh_model(spec, data, device), data, data.test, None, constants, precision)
-    summary = {f"test/{name}": value for name, value in chosen.items()}
-    summary |= {f"last/test/{name}": value for name, value in last.items()}
-    return summary | {"init/test_loss": initial["loss"]}
 
 
 def summary_of(progress: Progress) -> dict[str, float]:

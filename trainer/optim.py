@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -23,8 +25,9 @@ class Optimizers:
             self.all: list[Optimizer] = [_build(spec.name, spec, spec.lr, groups, fused)]
             self._shares = [1.0]
         else:
-            filters = [parameter for parameter in decayed if parameter in _filters(model)]
-            rest = [parameter for parameter in decayed if parameter not in _filters(model)]
+            orthogonal = _filters(model)
+            filters = [parameter for parameter in decayed if id(parameter) in orthogonal]
+            rest = [parameter for parameter in decayed if id(parameter) not in orthogonal]
             groups = [(rest, spec.weight_decay), (plain, 0.0)]
             self.all = [
                 Muon(filters, lr=spec.lr, momentum=spec.momentum),
@@ -58,12 +61,6 @@ class Optimizers:
         if scaler is not None:
             scaler.update()
 
-    def gradient_norm(self) -> Tensor:
-        """The norm of all gradients together, as a scalar on the device."""
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-
-
     def state_tensors(self) -> dict[str, Tensor]:
         """The state as "<optimiser>.<parameter index>.<name>"; rates come from the schedule and are not state."""
         return {
@@ -90,6 +87,24 @@ class Optimizers:
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
+def update_ratio(optimizers: Optimizers) -> Callable[[], dict[str, float]]:
+    """Call before a step; what it gives, called after it, says the gradient's norm and |update| / |weights|."""
+    trained = [parameter for parameter in optimizers.parameters if parameter.grad is not None]
+    gradients = _norm([parameter.grad for parameter in trained if parameter.grad is not None])
+    before = [parameter.detach().clone() for parameter in trained]
+
+    def after() -> dict[str, float]:
+        updates = torch._foreach_sub([parameter.detach() for parameter in trained], before)
+        norms = torch.stack([gradients, _norm(list(updates)) / _norm(before)]).tolist()
+        return {"grad/norm": norms[0], "update/ratio": norms[1]}
+
+    return after
+
+
+def _norm(tensors: list[Tensor]) -> Tensor:
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+
+
 def by_decay(model: nn.Module, spec: OptimizerSpec) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The trained parameters that weight decay acts on, and those it leaves alone."""
     if spec.decay_norms:
@@ -114,7 +129,7 @@ def _build(
     return kind(given, lr=lr, fused=fused)
 
 
-def _filters(model: nn.Module) -> set[nn.Parameter]:
-    """Convolutions' filters and hidden matrices: what Muon trains. The head, the last linear layer, is none of them."""
+def _filters(model: nn.Module) -> set[int]:
+    """Ids of what Muon trains: filters and hidden matrices, without the head, which is the last linear layer."""
     heads = [module.weight for module in model.modules() if isinstance(module, nn.Linear)][-1:]
-    return {p for p in model.parameters() if p.ndim in (2, 4) and not any(p is head for head in heads)}
+    return {id(p) for p in model.parameters() if p.ndim in (2, 4) and not any(p is head for head in heads)}

@@ -51,6 +51,8 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
             unknown[f"overrides.{dotted}"] = "unknown field"
     if unknown:
         raise SpecError(unknown)
+    if "epochs" in overrides and "budget.minutes" not in overrides:
+        merged.pop("budget", None)  # who asks for epochs does not mean the preset's minutes
     try:
         return TrainSpec.model_validate(merged)
     except ValidationError as error:

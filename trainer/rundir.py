@@ -17,6 +17,8 @@ from pydantic import BaseModel
 from trainer.durable import append_durably, sync_folder, write_durably
 from trainer.spec import TrainSpec
 
+WIND_DOWN_FILE = "wind-down"  # there while an early, annealed end is asked for
+
 
 def create_run_dir(
     run_dir: Path, spec: TrainSpec, record: BaseModel, meta: dict[str, Any], initial_weights: bytes | None = None
@@ -61,6 +63,11 @@ def read_journal(run_dir: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def extended_epochs(run_dir: Path) -> int:
-    """Epochs that people added to the run after its spec was written."""
-    return sum(int(line.get("extend_epochs", 0)) for line in read_journal(run_dir) if line.get("e") == "resume")
+def extensions(run_dir: Path) -> list[dict[str, Any]]:
+    """What people added to the run after its spec was written: `epochs`, `schedule` (of a ScheduleSpec) and `lr`."""
+    asked = [line for line in read_journal(run_dir) if line.get("e") == "resume" and line.get("extend_epochs")]
+    if not asked:
+        return []
+    spec = read_spec(run_dir)
+    usual = {"schedule": spec.schedule.model_dump(mode="json"), "lr": spec.optimizer.lr}
+    return [{"epochs": line["extend_epochs"], **usual, **(line.get("extension") or {})} for line in asked]

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from trainer import checkpoint
-from trainer.data.resident import ResidentData
-from trainer.models import build_model, initialise_from
+from trainer.data.resident import ResidentData, channel_constants, normalise
+from trainer.models import build_model
 from trainer.models.pretrained import split_head
+from trainer.models.swift import WHITENING_IMAGES, Swift
 from trainer.optim import Optimizers
 from trainer.spec import TrainSpec
 
@@ -35,7 +36,7 @@ class Progress:
 
 @dataclass
 class Trainee:
-    """`stepped` is the part of `model` that a step runs: its head alone where features are cached.
+    """What the loop trains: `stepped` is the part of `model` that a step runs, the head alone if features are cached.
 
     `average` is the running mean of the weights of `stepped`, and what is evaluated where there is one. `window` sums
     loss and right answers since the last logged step.
@@ -48,10 +49,28 @@ class Trainee:
     scaler: torch.amp.GradScaler | None
     window: Tensor
     decay: float
+    frozen: nn.Module | None
 
     @property
     def evaluated(self) -> nn.Module:
         return self.stepped if self.average is None else self.average
+
+    def train(self) -> None:
+        """Training mode; a backbone that is frozen keeps its statistics too."""
+        self.stepped.train()
+        if self.frozen is not None:
+            self.frozen.eval()
+
+    def unfreeze_from(self, unfreeze_epoch: int, epoch: int) -> None:
+        if self.frozen is not None and self.stepped is self.model:
+            thaws = bool(unfreeze_epoch) and epoch >= unfreeze_epoch
+            self.frozen.requires_grad_(thaws)
+            if thaws:
+                self.frozen = None
+
+    def backward(self, loss: Tensor) -> None:
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        scaled.backward()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def update_average(self, step: int) -> None:
@@ -108,10 +127,13 @@ class Trainee:
         return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
-def make_trainee(spec: TrainSpec, data: ResidentData, device: torch.device, precision: torch.dtype, *, fresh: bool) -> Trainee:
+def make_trainee(
+    spec: TrainSpec, data: ResidentData, device: torch.device, precision: torch.dtype, *, fresh: bool
+) -> Trainee:
     """A trainee with its first weights; those that come from a file or from the images only if `fresh`."""
     model = fresh_model(spec, data, device, initialised=fresh)
     stepped: nn.Module = model
+    backbone = None
     if spec.model.freeze:
         backbone, head = split_head(model)
         backbone.requires_grad_(bool(spec.model.unfreeze_epoch))
@@ -120,16 +142,18 @@ def make_trainee(spec: TrainSpec, data: ResidentData, device: torch.device, prec
     scaler = torch.amp.GradScaler(device.type) if precision == torch.float16 else None
     window = torch.zeros(2, dtype=torch.float64, device=device)
     optimizers = Optimizers(spec.optimizer, stepped, device)
-    return Trainee(model, stepped, optimizers, average, scaler, window, spec.optimizer.ema)
+    return Trainee(model, stepped, optimizers, average, scaler, window, spec.optimizer.ema, backbone)
 
 
 def fresh_model(spec: TrainSpec, data: ResidentData, device: torch.device, *, initialised: bool) -> nn.Module:
     """The network of the spec's seed, channels_last on the device; `initialised` reads weights or images as it asks."""
     torch.manual_seed(spec.seed)
+    constants = channel_constants(data.record, torch.device("cpu"))
     size = spec.model.input_size or data.record.size
     model = build_model(spec.model, data.num_classes, size, pretrained=initialised)
-    if initialised:
-        initialise_from(model, data)
+    if initialised and isinstance(model, Swift):
+        first = data.train_rows[:WHITENING_IMAGES].to(data.train.images.device)
+        model.whiten(normalise(data.train.images[first].cpu(), *(value.cpu() for value in constants)))
     model.to(device)
     return model.to(memory_format=torch.channels_last)
 

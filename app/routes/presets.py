@@ -59,6 +59,6 @@ def preview(
         total_steps=plan.total_steps,
         steps_per_epoch=plan.steps_per_epoch,
         batch_size=plan.batch_size,
-        lr={"step": steps, "value": [learning_rate(spec, plan, step) for step in steps]},
+        lr={"step": steps, "value": [learning_rate(plan, step) for step in steps]},
         changed=changes(spec, base),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import torch
 
 from trainer import checkpoint
 from trainer.data.format import read_record
+from trainer.decisions import FILE, Decisions
 from trainer.events import EventWriter
 from trainer.loop import train
 from trainer.preset import build_spec
-from trainer.rundir import create_run_dir
+from trainer.rundir import WIND_DOWN_FILE, create_run_dir, journal
 
 STEPS_PER_EPOCH = 56
 OVERRIDES = {
@@ -76,7 +78,82 @@ def run_through(folder: Path, datasets: Path, overrides: dict[str, object], stop
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_weights_are_equal_bit_for_bit(tmp_path: Path, shapes: Path, optimizer: str) -> None:
-    overrides: dict[str, object] = {"optimizer.name": optimizer, "optimizer.lr": 1e-3}
+    overrides: dict[str, object] = {"optimizer.name": optimizer, "optimizer.lr": 1e-3, "precision": "float32"}
     whole = run_through(tmp_path / "whole", shapes, overrides, [])
     mid_epoch_and_end = [1, 20, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 31, 2 * STEPS_PER_EPOCH]
     assert run_through(tmp_path / "stopped", shapes, overrides, mid_epoch_and_end) == whole
+
+
+SWIFT = {"model.name": "swift", "model.widths": [8, 16, 16], "model.dropout": 0.1, "optimizer.lr": 0.02}
+VARIANTS: dict[str, dict[str, object]] = {
+    "adamw, clipped": {"optimizer.name": "adamw", "optimizer.clip_norm": 0.5, "optimizer.decay_norms": False},
+    "nesterov": {**SWIFT, "optimizer.name": "sgd", "optimizer.nesterov": True},
+    "muon and sgd, averaged": {**SWIFT, "optimizer.name": "muon", "optimizer.ema": 0.99},
+    "muon and adamw": {**SWIFT, "optimizer.name": "muon", "optimizer.rest": "adamw", "optimizer.rest_lr": 1e-3},
+    "one-cycle": {"schedule.name": "one_cycle"},
+    "linear": {"schedule.name": "linear"},
+    "multi-step": {"schedule.name": "multi_step"},
+    "trapezoid": {"schedule.name": "trapezoid"},
+    "mixup": {"augment.mixup": 0.2, "augment.padding": "zero"},
+    "cutmix and cutout": {"augment.cutmix": 1.0, "augment.cutout": 8},
+    "trivial, alternating": {"augment.trivial": True, "augment.alternating": True},
+    "progressive": {**SWIFT, "augment.resolutions": [20, 24], "augment.resolution_until": [0.3, 0.6]},
+    "class weights": {"class_weights": "balanced", "val_fraction": 0.0},
+    "float32": {**SWIFT, "precision": "float32"},
+    "compiled": {"compile": "on"},
+}
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_part_of_a_recipe_resumes_exactly(tmp_path: Path, shapes: Path, variant: str) -> None:
+    overrides = {"precision": "bf16", **VARIANTS[variant], "epochs": 2}
+    whole = run_through(tmp_path / "whole", shapes, overrides, [])
+    assert run_through(tmp_path / "stopped", shapes, overrides, [7, STEPS_PER_EPOCH, 90]) == whole
+
+
+def go_on(folder: Path, datasets: Path, attempt: int, should_stop: Callable[[], bool]) -> None:
+    events = EventWriter(folder, attempt)
+    train(folder, datasets, "cpu", attempt, events, should_stop)
+    events.close()
+
+
+def test_a_budget_of_minutes_is_replayed_as_it_was_measured(tmp_path: Path, shapes: Path) -> None:
+    overrides = {**SWIFT, "optimizer.name": "muon", "budget.minutes": 0.15, "precision": "bf16"}
+    first, second = tmp_path / "first", tmp_path / "second"
+    create_run_dir(first, build_spec("shapes100", "quick", overrides), read_record(shapes, "shapes100"), {})
+    go_on(first, shapes, 1, stop_at([30]))
+    shutil.copytree(first, second)
+    go_on(first, shapes, 2, lambda: False)
+    taken = (first / FILE).read_bytes()
+    assert len(taken.splitlines()) > len((second / FILE).read_bytes().splitlines()) >= 1
+    (second / FILE).write_bytes(taken)  # as if the machine had died after step 30's checkpoint was the last
+    go_on(second, shapes, 2, stop_at([50]))
+    go_on(second, shapes, 3, lambda: False)
+    assert weights_hash(second) == weights_hash(first)
+    assert (second / FILE).read_bytes() == taken
+
+
+def test_winding_down_and_extending_are_taken_again_at_their_steps(tmp_path: Path, shapes: Path) -> None:
+    spec = build_spec("shapes100", "baseline-cnn", {**OVERRIDES, "epochs": 9, "precision": "bf16"})
+    hashes = []
+    for name, stops in (("whole", [40]), ("stopped", [40, 60, 100])):
+        folder = tmp_path / name
+        create_run_dir(folder, spec, read_record(shapes, "shapes100"), {})
+        should_stop = stop_at(stops)
+        go_on(folder, shapes, 1, should_stop)
+        (folder / WIND_DOWN_FILE).touch()
+        for attempt in range(2, len(stops) + 2):
+            go_on(folder, shapes, attempt, should_stop)
+        found = checkpoint.last_checkpoint(folder)
+        assert found is not None
+        assert found.step == 40 + STEPS_PER_EPOCH
+        journal(folder, "resume", extend_epochs=1, extension={"schedule": {"name": "linear"}, "lr": 1e-4})
+        go_on(folder, shapes, 9, lambda: False)
+        assert read_decisions(folder) == [(40, "wind-down"), (40 + STEPS_PER_EPOCH, "extend")]
+        hashes.append(weights_hash(folder))
+    assert hashes[0] == hashes[1]
+
+
+def read_decisions(folder: Path) -> list[tuple[int, str]]:
+    return [(decision.step, decision.kind) for decision in Decisions(folder).due(10**9)]

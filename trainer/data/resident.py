@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.format import DatasetRecord, read_record
+from trainer.device import data_limit
 from trainer.spec import TrainSpec
 
 
@@ -26,7 +27,10 @@ class Split:
 
 @dataclass(frozen=True)
 class ResidentData:
-    """`train_rows` and `val_rows` index the training arrays; `coarse_of` maps class to superclass, if it can."""
+    """`train_rows` and `val_rows` index the training arrays; `coarse_of` maps class to superclass, if it can.
+
+    Images that do not fit the device are `streamed`: they stay in the file, memory-mapped, and are read as needed.
+    """
 
     record: DatasetRecord
     train: Split
@@ -35,6 +39,7 @@ class ResidentData:
     val_rows: Tensor
     num_classes: int
     coarse_of: Tensor | None
+    streamed: bool = False
 
 
 class DatasetChanged(RuntimeError):
@@ -49,6 +54,9 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
         raise ValueError(f"data set {record.name} has no superclasses to train on")
     to_coarse = None if record.fine_to_coarse is None else np.asarray(record.fine_to_coarse, dtype=np.int64)
 
+    held = sum((root / record.name / f"{name}.images.npy").stat().st_size for name in ("train", "test"))
+    streamed = held > data_limit(device)
+
     def split(name: str) -> Split:
         folder = root / record.name
         # Mode "c": torch wants writable memory; the file is never written, and nothing is copied on a CPU.
@@ -56,7 +64,8 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
         labels = np.load(folder / f"{name}.labels.npy").astype(np.int64)
         if spec.target == "coarse" and to_coarse is not None:
             labels = to_coarse[labels]
-        return Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
+        pixels = torch.from_numpy(images)
+        return Split(pixels if streamed else pixels.to(device), torch.from_numpy(labels).to(device))
 
     train = split("train")
     fine = np.load(root / record.name / "train.labels.npy").astype(np.int64)
@@ -70,6 +79,7 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
         val_rows=torch.from_numpy(val_rows).to(device),
         num_classes=len(record.superclasses or ()) if coarse else len(record.classes),
         coarse_of=None if coarse or to_coarse is None else torch.from_numpy(to_coarse).to(device),
+        streamed=streamed,
     )
 
 

@@ -1,0 +1,22 @@
+"""What a request may have the server run or read: listed models of its own, and files of the weights folder."""
+
+from __future__ import annotations
+
+from app.settings import Settings
+from trainer.catalog import is_custom
+from trainer.preset import SpecError
+from trainer.spec import TrainSpec
+
+
+def permitted(spec: TrainSpec, settings: Settings) -> TrainSpec:
+    """The spec, with a file of weights by its full path. Raises SpecError for what the server does not allow."""
+    model = spec.model
+    if is_custom(model.name) and model.name not in settings.custom_models:
+        reason = "runs code: the server allows only models that TRACKSIDE_CUSTOM_MODELS names"
+        raise SpecError({"overrides.model.name": reason})
+    if model.weights in ("none", "imagenet"):
+        return spec
+    path = (settings.weights / model.weights).resolve()
+    if path.parent != settings.weights.resolve() or not path.is_file():
+        raise SpecError({"overrides.model.weights": f"is not a file in {settings.weights}"})
+    return spec.model_copy(update={"model": model.model_copy(update={"weights": str(path)})})

@@ -1,0 +1,39 @@
+"""What was decided while a run went on is decided again at the same steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainer.decisions import FILE, Decisions
+
+
+def test_recorded_decisions_come_back_at_their_steps(tmp_path: Path) -> None:
+    first = Decisions(tmp_path)
+    taken = [first.take(10, "plan", total=500), first.take(48, "compile", on=True), first.take(90, "plan", total=480)]
+    again = Decisions(tmp_path)
+    assert again.due(9) == []
+    assert again.replaying
+    assert again.due(48) == taken[:2]
+    assert again.taken == taken[:2]
+    assert again.due(1000) == taken[2:]
+    assert not again.replaying
+
+
+def test_a_new_decision_voids_those_recorded_ahead(tmp_path: Path) -> None:
+    first = Decisions(tmp_path)
+    kept = first.take(10, "plan", total=500)
+    first.take(90, "plan", total=480)
+    again = Decisions(tmp_path)
+    again.due(50)
+    new = again.take(50, "wind-down")
+    assert Decisions(tmp_path).due(1000) == [kept, new]
+
+
+def test_a_torn_line_was_never_decided(tmp_path: Path) -> None:
+    whole = Decisions(tmp_path).take(10, "plan", total=500)
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b'{"step": 20, "ki')
+    again = Decisions(tmp_path)
+    assert again.due(1000) == [whole]
+    new = again.take(30, "plan", total=400)
+    assert Decisions(tmp_path).due(1000) == [whole, new]

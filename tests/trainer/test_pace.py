@@ -1,0 +1,46 @@
+"""A budget of minutes becomes a number of steps that fits the measured speed."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainer.decisions import Decision
+from trainer.pace import Pace
+from trainer.preset import build_spec
+from trainer.schedule import Plan, make_plan, replanned
+
+
+def run_at(seconds: dict[int, float], minutes: float) -> tuple[Plan, float]:
+    """Simulate a run whose steps take `seconds` by resolution, and give its last plan and the time that it took."""
+    spec = build_spec("d", "quick", {"budget.minutes": minutes})
+    plan = make_plan(spec, 49_000)
+    pace = Pace(spec, 32, plan.batch_size, 30_000, 3000)
+    clock, step = 1.0, 0
+    while step < plan.total_steps:
+        if pace.wants_plan(plan, step):
+            decision = Decision(step, "plan", {"total": pace.total_steps(plan, step, clock)})
+            pace.follow([decision])
+            plan = replanned(plan, step, decision.values["total"])
+        size = 20 if plan.share(step) < 0.2 else 24 if plan.share(step) < 0.55 else 32
+        clock += seconds[size]
+        step += 1
+        if step % 4 == 0:
+            pace.stepped(size, 4, 4 * seconds[size])
+        if plan.ends_epoch(step):
+            clock += 1.5
+            pace.evaluated(3000, 1.5)
+    return plan, clock + 30_000 * 1.5 / 3000
+
+
+@pytest.mark.parametrize("minutes", [3, 10, 60])
+@pytest.mark.parametrize("seconds", [{20: 0.1, 24: 0.16, 32: 0.32}, {20: 0.3, 24: 0.35, 32: 0.4}])
+def test_a_budget_is_kept_whatever_the_speed(seconds: dict[int, float], minutes: float) -> None:
+    plan, clock = run_at(seconds, minutes)
+    assert 60 * minutes * 0.97 < clock < 60 * minutes * 1.005
+    assert plan.segments[-1].end == 1.0
+
+
+def test_epochs_asked_for_end_the_presets_minutes() -> None:
+    assert build_spec("d", "quick").budget.minutes == 10
+    assert build_spec("d", "quick", {"epochs": 3}).budget.minutes is None
+    assert build_spec("d", "quick", {"epochs": 3, "budget.minutes": 2}).budget.minutes == 2

@@ -1,0 +1,61 @@
+"""The batches of a run in their order, augmented, on the device, wherever the images lie."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from trainer.augment import EpochDraws, draw_epoch, place
+from trainer.data.resident import ResidentData
+from trainer.spec import TrainSpec
+
+AHEAD = 2  # batches that a thread reads while the device is busy
+
+
+class Batches:
+    def __init__(self, spec: TrainSpec, data: ResidentData, batch_size: int, device: torch.device) -> None:
+        self._spec, self._data, self._batch_size, self._device = spec, data, batch_size, device
+        self._epoch, self._draws = -1, None
+        self._fill = (255 * torch.tensor(data.record.mean)).round().to(torch.uint8).to(device)
+        self._reader = ThreadPoolExecutor(1, "reader") if data.streamed else None
+        self._reading: dict[int, Future[Tensor]] = {}
+
+    def take(self, epoch: int, position: int) -> tuple[Tensor, Tensor, EpochDraws, Tensor]:
+        """Images uint8 B×H×W×3 (or float features B×F), labels (B,), the epoch's draws and the samples they are for."""
+        draws = self._draws_of(epoch)
+        chosen = self._chosen(draws, position)
+        rows = self._data.train_rows[chosen]
+        labels = self._data.train.labels[rows]
+        images = self._data.train.images
+        if self._reader is not None:
+            images = self._read(draws, position).to(self._device, non_blocking=True)
+            rows = torch.arange(len(rows), device=self._device)
+        if images.dtype != torch.uint8:
+            return images[rows], labels, draws, chosen
+        return place(self._spec.augment, images, rows, draws, chosen, fill=self._fill), labels, draws, chosen
+
+    def _draws_of(self, epoch: int) -> EpochDraws:
+        if self._draws is None or epoch != self._epoch:
+            count, size = len(self._data.train_rows), self._data.record.size
+            self._draws = draw_epoch(self._spec.augment, count, self._spec.seed, epoch, self._device, size)
+            self._epoch = epoch
+            self._reading.clear()
+        return self._draws
+
+    def _chosen(self, draws: EpochDraws, position: int) -> Tensor:
+        return draws.order[position * self._batch_size : (position + 1) * self._batch_size]
+
+    def _read(self, draws: EpochDraws, position: int) -> Tensor:
+        """The raw images of a batch; those of the next ones are being read meanwhile."""
+        assert self._reader is not None
+        for ahead in range(position, position + AHEAD + 1):
+            chosen = self._chosen(draws, ahead)
+            if ahead not in self._reading and len(chosen):
+                self._reading[ahead] = self._reader.submit(self._fetch, self._data.train_rows[chosen].cpu())
+        return self._reading.pop(position).result()
+
+    def _fetch(self, rows: Tensor) -> Tensor:
+        images = self._data.train.images[rows]
+        return images.pin_memory() if self._device.type == "cuda" else images

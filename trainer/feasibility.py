@@ -1,0 +1,50 @@
+"""What a spec and a data set cannot be together: refused before a run is queued. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer.catalog import MODELS
+from trainer.data.format import DatasetRecord
+from trainer.preset import SpecError
+from trainer.schedule import make_plan, split_sizes
+from trainer.spec import TrainSpec
+
+
+def refuse_impossible(spec: TrainSpec, record: DatasetRecord) -> None:
+    """Raises SpecError naming every field that is at fault."""
+    problems: dict[str, str] = {}
+    for reason, *fields in _problems(spec, record):
+        for name in fields:
+            problems.setdefault(f"overrides.{name}", reason)
+    if problems:
+        raise SpecError(problems)
+
+
+def _problems(spec: TrainSpec, record: DatasetRecord) -> Iterator[tuple[str, ...]]:
+    if spec.target == "coarse" and record.superclasses is None:
+        yield f"data set {record.name} has no superclasses", "target"
+    if make_plan(spec, split_sizes(spec, record.train_count)[0]).batch_size < min(2, spec.batch_size):
+        yield "too few images to train on", "batch_size"
+    if spec.augment.crop >= record.size:
+        yield f"must be smaller than the images ({record.size} px)", "augment.crop"
+    if spec.augment.cutout >= record.size:
+        yield f"would blank the whole image ({record.size} px)", "augment.cutout"
+    yield from _model_problems(spec, spec.model.input_size or record.size)
+
+
+def _model_problems(spec: TrainSpec, size: int) -> Iterator[tuple[str, ...]]:
+    if any(small >= size for small in spec.augment.resolutions):
+        yield f"must be smaller than the images ({size} px)", "augment.resolutions"
+    known = MODELS.get(spec.model.name)
+    if known is None:
+        return
+    if known.fixed and spec.augment.resolutions:
+        yield f"{known.name} takes images of one size only", "augment.resolutions", "model.name"
+    elif min((size, *spec.augment.resolutions)) < known.smallest:
+        field = "augment.resolutions" if size >= known.smallest else "model.input_size"
+        yield f"{known.name} takes images of at least {known.smallest} px", "model.name", field
+    if known.stages and len(spec.model.widths) not in (0, known.stages):
+        yield f"{known.name} has {known.stages} stages: give as many widths", "model.widths"
+    if spec.model.widths and known.stages == 0:
+        yield f"{known.name} has no widths to choose", "model.widths"

@@ -1,0 +1,80 @@
+"""Ours: the most accuracy a minute. A whitening stem, three residual groups, a max-pooled head.
+
+Source of its parts: the CIFAR speedruns (D. Page, "How to train your ResNet" 8; KellerJordan/cifar10-airbench):
+a frozen 2×2 stem that whitens patches, convolution before pooling, filters that begin as the identity, small logits.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.spec import ModelSpec
+
+WIDTHS = (48, 192, 192)
+PATCH = 2
+STEM = 2 * 3 * PATCH**2  # each direction of a patch and its negative
+LOGIT_SCALE = 0.4
+WHITENING_EPS = 5e-4
+WHITENING_IMAGES = 5000
+
+
+class Group(nn.Module):
+    """Halve the sides, then add a convolution of the result to it."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = _convolution(inputs, outputs)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = _convolution(outputs, outputs)
+        self.norm2 = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.gelu(self.norm1(F.max_pool2d(self.conv1(x), 2)))
+        return x + F.gelu(self.norm2(self.conv2(x)))
+
+
+class Swift(nn.Module):
+    def __init__(self, widths: tuple[int, ...], num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, STEM, PATCH)
+        self.stem.weight.requires_grad_(False)
+        nn.init.zeros_(_bias(self.stem))
+        inputs = (STEM, *widths[:-1])
+        self.groups = nn.Sequential(*(Group(i, o) for i, o in zip(inputs, widths, strict=True)))
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(widths[-1], num_classes, bias=False)
+        nn.init.normal_(self.head.weight, std=0.18 / widths[-1] ** 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.groups(F.gelu(self.stem(x)))
+        logits: Tensor = self.head(self.dropout(x.amax((2, 3))))
+        return logits * LOGIT_SCALE
+
+    @torch.no_grad()
+    def whiten(self, images: Tensor) -> None:
+        """Set the stem from normalised images N×3×H×W: its outputs over their patches are then uncorrelated."""
+        patches = F.unfold(images[:WHITENING_IMAGES], PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
+        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        filters = (vectors / (values + WHITENING_EPS).sqrt()).T.reshape(-1, 3, PATCH, PATCH)
+        self.stem.weight.copy_(torch.cat([filters, -filters]))
+
+
+def make_swift(spec: ModelSpec, num_classes: int, image_size: int) -> nn.Module:
+    widths = spec.widths or WIDTHS
+    side = (image_size - PATCH + 1) >> len(widths)
+    if side < 1:
+        raise ValueError(f"swift with {len(widths)} groups needs larger images than {image_size} px")
+    return Swift(widths, num_classes, spec.dropout)
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
+    layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    nn.init.dirac_(layer.weight[: min(inputs, outputs)])
+    return layer
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias

@@ -1,0 +1,74 @@
+"""How fast a run goes, and how many steps it can take in a budget of minutes. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from trainer.decisions import Decision
+from trainer.schedule import Plan, resolution
+from trainer.spec import TrainSpec
+
+SHARE_SAMPLES = 50  # where between here and the end the resolution is looked up
+GUESSED_EVALUATION = 0.35  # seconds to evaluate an image, as a share of those to train on it
+REPLAN_SHARE = 0.02  # of the steps between two plans
+LAST_SHARE = 0.98  # after which the plan is left alone
+FIRST_STEPS = 8  # before the first plan; the very first steps are slower than the rest
+MARGIN = 0.995  # of the budget is planned for
+MEMORY = 0.7  # of what was measured before, at each measurement
+
+
+@dataclass
+class Pace:
+    """Seconds a step at each resolution, and an evaluated image, as measured in this attempt."""
+
+    spec: TrainSpec
+    full: int
+    batch_size: int
+    test_images: int  # images of all final tests together
+    epoch_images: int  # images evaluated at the end of an epoch
+    step_seconds: dict[int, float] = field(default_factory=dict)
+    image_seconds: float | None = None
+    planned_at: int = 0
+
+    def stepped(self, size: int, steps: int, seconds: float) -> None:
+        if steps:
+            before = self.step_seconds.get(size)
+            now = seconds / steps
+            self.step_seconds[size] = now if before is None else MEMORY * before + (1 - MEMORY) * now
+
+    def evaluated(self, images: int, seconds: float) -> None:
+        self.image_seconds = seconds / max(1, images)
+
+    def follow(self, taken: Iterable[Decision]) -> None:
+        """Note when the plan was last fitted, also where that is only replayed."""
+        self.planned_at = max((decision.step for decision in taken if decision.kind == "plan"), default=self.planned_at)
+
+    def wants_plan(self, plan: Plan, step: int) -> bool:
+        if self.spec.budget.minutes is None or not self.step_seconds or not plan.segment(step).own:
+            return False
+        wait = max(FIRST_STEPS, REPLAN_SHARE * plan.total_steps)
+        return step - self.planned_at >= wait and plan.share(step) < LAST_SHARE
+
+    def total_steps(self, plan: Plan, step: int, elapsed: float) -> int:
+        """The step at which the spec's schedule has to end, `elapsed` seconds of its minutes being gone."""
+        assert self.spec.budget.minutes is not None
+        done = plan.share(step)
+        shares = [done + (1 - done) * (i + 0.5) / SHARE_SAMPLES for i in range(SHARE_SAMPLES)]
+        sizes = [resolution(self.spec, share, self.full) for share in shares]
+        seconds = sum(map(self._seconds_at, sizes)) / SHARE_SAMPLES
+        image = self.image_seconds
+        if image is None:
+            image = GUESSED_EVALUATION * self._seconds_at(self.full) / self.batch_size
+        seconds += self.epoch_images * image / plan.steps_per_epoch
+        last = (self.epoch_images + self.test_images) * image
+        left = MARGIN * 60 * self.spec.budget.minutes - elapsed - last
+        total = step + max(1, round(left / seconds))
+        return total if self.spec.max_steps is None else min(total, max(self.spec.max_steps, step + 1))
+
+    def _seconds_at(self, size: int) -> float:
+        """Measured, or judged from the nearest measured size by the number of pixels."""
+        if size in self.step_seconds:
+            return self.step_seconds[size]
+        known = min(self.step_seconds, key=lambda other: abs(other - size))
+        return self.step_seconds[known] * (size / known) ** 2

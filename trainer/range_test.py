@@ -1,0 +1,31 @@
+"""The learning-rate range test (L. Smith, 2015): the rate rises until training breaks; the best lies well before."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+SMOOTHING = 0.9
+BROKEN = 4.0  # times the lowest loss seen
+MARGIN = 10.0  # the suggestion lies this far below the rate of the lowest loss
+
+
+@dataclass
+class RangeTest:
+    smoothed: float | None = None
+    curve: list[tuple[float, float]] = field(default_factory=list)
+
+    def add(self, rate: float, loss: float) -> None:
+        self.smoothed = loss if self.smoothed is None else SMOOTHING * self.smoothed + (1 - SMOOTHING) * loss
+        self.curve.append((rate, self.smoothed))
+
+    @property
+    def broken(self) -> bool:
+        losses = [loss for _, loss in self.curve]
+        return bool(losses) and (not math.isfinite(losses[-1]) or losses[-1] > BROKEN * min(losses))
+
+    @property
+    def suggestion(self) -> float:
+        """A tenth of the rate at which the smoothed loss was lowest."""
+        finite = [(loss, rate) for rate, loss in self.curve if math.isfinite(loss)]
+        return min(finite)[1] / MARGIN if finite else math.nan
