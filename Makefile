@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
 
-.PHONY: run test check install bench clean
+.PHONY: run test check install bench bench-long clean
 
 run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
@@ -21,6 +21,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks
+
+bench-long: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks.long
 
 install: $(VENV)/.run
 

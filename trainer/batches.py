@@ -17,7 +17,8 @@ AHEAD = 2  # batches that a thread reads while the device is busy
 class Batches:
     def __init__(self, spec: TrainSpec, data: ResidentData, batch_size: int, device: torch.device) -> None:
         self._spec, self._data, self._batch_size, self._device = spec, data, batch_size, device
-        self._epoch, self._draws = -1, None
+        self._epoch = -1
+        self._draws: EpochDraws | None = None
         self._fill = (255 * torch.tensor(data.record.mean)).round().to(torch.uint8).to(device)
         self._reader = ThreadPoolExecutor(1, "reader") if data.streamed else None
         self._reading: dict[int, Future[Tensor]] = {}

@@ -132,7 +132,7 @@ def train(
             save(run_dir, events, progress, trainee, plan.epoch_of(step), best=False)
             return Outcome("interrupted", step, summary_of(progress))
 
-        # What holds from this step on: recorded where it was measured or asked for, so that a resumed run does the same.
+        # What holds from this step on is recorded, so that a resumed run does the same.
         taken = decisions.due(step)
         if not taken and not decisions.replaying:
             elapsed = earlier + time.monotonic() - began

@@ -57,4 +57,5 @@ def orthogonal(matrix: Tensor) -> Tensor:
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = wide @ wide.T
         wide = a * wide + (b * gram + c * gram @ gram) @ wide
-    return (wide if len(x) <= x.shape[1] else wide.T).to(matrix.dtype)
+    result: Tensor = (wide if len(x) <= x.shape[1] else wide.T).to(matrix.dtype)
+    return result

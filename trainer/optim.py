@@ -102,7 +102,8 @@ def update_ratio(optimizers: Optimizers) -> Callable[[], dict[str, float]]:
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+    return norm
 
 
 def by_decay(model: nn.Module, spec: OptimizerSpec) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -110,7 +111,8 @@ def by_decay(model: nn.Module, spec: OptimizerSpec) -> tuple[list[nn.Parameter],
     if spec.decay_norms:
         return [parameter for parameter in model.parameters() if parameter.requires_grad], []
     norms = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters()}
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             spared = id(parameter) in norms or name.endswith("bias") or parameter.ndim < 2

@@ -1,9 +1,18 @@
 from __future__ import annotations
 
-import pytest
-import torch
+from pathlib import Path
+from typing import Any
 
-from trainer.models import build_model, count_parameters
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from trainer.catalog import MODELS
+from trainer.data.format import open_split
+from trainer.models import build_model, count_flops, count_parameters
+from trainer.models.pretrained import split_head
+from trainer.models.swift import Swift
 from trainer.spec import ModelSpec
 
 # The origin's networks at 32 px and 100 classes, counted by hand from their layers.
@@ -27,10 +36,141 @@ def test_a_final_relu_cuts_off_negative_logits() -> None:
 
 
 def test_images_too_small_for_the_network_are_refused() -> None:
-    with pytest.raises(ValueError, match="larger images"):
+    with pytest.raises(ValueError, match="at least 15 px"):
         build_model(ModelSpec(), 10, 12)
 
 
 def test_dropout_stands_before_each_hidden_linear_layer() -> None:
     model = build_model(ModelSpec(dropout=0.5), 100, 32)
     assert sum(isinstance(layer, torch.nn.Dropout) for layer in model.modules()) == 3
+
+
+PUBLISHED = {
+    # parameters with 100 classes (weiaicunzai/pytorch-cifar100; Zagoruyko & Komodakis), multiply-accumulates at 32 px
+    "resnet18": (11_220_132, 0.5558e9),
+    "resnet34": (21_328_292, 1.1607e9),
+    "resnet50": (23_705_252, 1.3051e9),
+    "wrn-16-4": (2_772_404, 0.3927e9),
+    "wrn-28-10": (36_536_884, 5.2459e9),
+}
+IMAGENET_PARAMETERS = {  # with 1000 classes, from torchvision's documentation of its weights
+    "torchvision:resnet18": 11_689_512,
+    "torchvision:resnet50": 25_557_032,
+    "torchvision:efficientnet_v2_s": 21_458_488,
+    "torchvision:convnext_tiny": 28_589_128,
+    "torchvision:mobilenet_v3_large": 5_483_032,
+    "torchvision:vit_b_16": 86_567_656,
+}
+IMAGENET_FLOPS = {"torchvision:resnet50": 4.09e9, "torchvision:efficientnet_v2_s": 2.84e9}  # at 224 px
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_and_operations_are_those_published(name: str) -> None:
+    model = build_model(ModelSpec(name=name), 100, 32)
+    parameters, macs = PUBLISHED[name]
+    assert count_parameters(model) == parameters
+    assert count_flops(model, 32) == pytest.approx(2 * macs, rel=0.02)
+
+
+@pytest.mark.parametrize("name", IMAGENET_PARAMETERS)
+def test_imagenets_networks_are_torchvisions(name: str) -> None:
+    model = build_model(ModelSpec(name=name), 1000, 224)
+    assert count_parameters(model) == IMAGENET_PARAMETERS[name]
+    if name in IMAGENET_FLOPS:
+        assert count_flops(model, 224) == pytest.approx(2 * IMAGENET_FLOPS[name], rel=0.03)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_takes_a_step_at_full_size(name: str) -> None:
+    size = 224 if name.endswith("vit_b_16") else 32
+    torch.manual_seed(0)
+    model = build_model(ModelSpec(name=name), 100, size).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    logits = model(torch.randn(2, 3, size, size))
+    assert logits.shape == (2, 100)
+    torch.nn.functional.cross_entropy(logits, torch.tensor([1, 2])).backward()
+    optimizer.step()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:mobilenet_v3_large"])
+def test_weights_of_a_file_are_taken_but_for_the_head(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(1)
+    donor = build_model(ModelSpec(name=name), 1000, 32)
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(donor.state_dict(), path)
+    torch.manual_seed(2)
+    model = build_model(ModelSpec(name=name, weights=str(path)), 7, 32, pretrained=True)
+    changed = [n for n, value in model.state_dict().items() if not torch.equal(value, donor.state_dict().get(n, value))]
+    assert {n.rpartition(".")[0] for n in changed} <= {split_head_name(model)}
+    images = torch.randn(2, 3, 32, 32)
+    backbone, head = split_head(model.eval())
+    assert torch.equal(head(backbone(images)), model(images))
+    assert head.out_features == 7
+
+
+def split_head_name(model: nn.Module) -> str:
+    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(build_model(ModelSpec(name="torchvision:resnet18"), 1000, 32).state_dict(), path)
+    with pytest.raises(ValueError, match=r"model\.weights: the file is not of torchvision:resnet50"):
+        build_model(ModelSpec(name="torchvision:resnet50", weights=str(path)), 10, 32, pretrained=True)
+    build_model(ModelSpec(name="torchvision:resnet50", weights=str(path)), 10, 32)  # resumed: not read
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    canary = tmp_path / "ran"
+
+    class Canary:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (canary,)
+
+    path = tmp_path / "weights.pt"
+    torch.save({"weight": Canary()}, path)
+    with pytest.raises(ValueError, match=r"model\.weights"):
+        build_model(ModelSpec(name="torchvision:resnet18", weights=str(path)), 10, 32, pretrained=True)
+    assert not canary.exists()
+
+
+def make_net(num_classes: int, image_size: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, num_classes))
+
+
+def make_nothing(num_classes: int, image_size: int) -> int:
+    return num_classes * image_size
+
+
+def test_a_network_of_ones_own_is_called_by_its_name() -> None:
+    model = build_model(ModelSpec(name=f"{__name__}:make_net"), 5, 8)
+    assert model(torch.randn(2, 3, 8, 8)).shape == (2, 5)
+    for name in ("no.such.module:f", f"{__name__}:no_such", f"{__name__}:make_nothing"):
+        with pytest.raises(ValueError, match=r"model\.name"):
+            build_model(ModelSpec(name=name), 5, 8)
+
+
+@pytest.mark.parametrize(("name", "widths"), [("resnet18", (8, 8)), ("wrn-16-4", (8,)), ("resnet9", (1, 2, 3))])
+def test_a_wrong_number_of_widths_is_named(name: str, widths: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"model\.widths"):
+        build_model(ModelSpec(name=name, widths=widths), 10, 32)
+
+
+def test_the_stem_of_swift_whitens(shapes: Path) -> None:
+    images, _ = open_split(shapes, "shapes100", "train")
+    pixels = torch.from_numpy(images[:500]).permute(0, 3, 1, 2).float() / 128 - 1
+    model = build_model(ModelSpec(name="swift"), 100, 32)
+    assert isinstance(model, Swift)
+    model.whiten(pixels)
+    with torch.no_grad():
+        outputs = model.stem(pixels)[:, :12].transpose(0, 1).flatten(1)
+    second = outputs @ outputs.T / outputs.shape[1]
+    assert (second - torch.diag(second.diagonal())).abs().max() < 0.02
+    assert second.diagonal()[-4:] == pytest.approx(torch.ones(4), abs=0.1)
+    assert not model.stem.weight.requires_grad

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
 
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainer.catalog import IMAGENET, MODELS, is_custom
 from trainer.models.cnn import make_cnn
+from trainer.models.custom import make_custom
 from trainer.models.mlp import make_mlp
+from trainer.models.pretrained import make_pretrained
+from trainer.models.resnet import make_resnet, make_resnet9
 from trainer.models.swift import make_swift
+from trainer.models.wide_resnet import make_wide_resnet
 from trainer.spec import ModelSpec
 
-MODELS = {"mlp": make_mlp, "cnn": make_cnn, "swift": make_swift}
+BUILDERS: dict[str, Callable[[ModelSpec, int, int], nn.Module]] = {
+    "mlp": make_mlp,
+    "cnn": make_cnn,
+    "swift": make_swift,
+    "resnet9": make_resnet9,
+    "resnet18": make_resnet,
+    "resnet34": make_resnet,
+    "resnet50": make_resnet,
+    "wrn-16-4": make_wide_resnet,
+    "wrn-28-10": make_wide_resnet,
+}
 
 
 def build_model(spec: ModelSpec, num_classes: int, image_size: int, *, pretrained: bool = False) -> nn.Module:
-    """The network of `spec`, with fresh weights from torch's global generator. Raises ValueError on a wrong size."""
-    return MODELS[spec.name](spec, num_classes, image_size)
+    """The network of `spec`, with fresh weights from torch's global generator, or those it names if `pretrained`.
+
+    Raises ValueError on a wrong size, a wrong file of weights, or a model of one's own that is none.
+    """
+    if is_custom(spec.name):
+        return make_custom(spec.name, num_classes, image_size)
+    smallest = MODELS[spec.name].smallest
+    if image_size < smallest:
+        raise ValueError(f"model.name: {spec.name} needs images of at least {smallest} px, not {image_size}")
+    if spec.name.startswith(IMAGENET):
+        return make_pretrained(spec, num_classes, image_size, pretrained=pretrained)
+    return BUILDERS[spec.name](spec, num_classes, image_size)
 
 
 def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_flops(model: nn.Module, image_size: int) -> int:
+    """Floating-point operations of one image's forward pass: two for each multiply-accumulate."""
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, image_size, image_size, device=device))
+    model.train(training)
+    return int(counter.get_total_flops())
