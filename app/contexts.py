@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 from app.formatting import duration
@@ -16,6 +16,7 @@ from app.tables import Status
 from app.tasks import TaskPublic
 from trainer.data.format import DatasetRecord
 from trainer.preset import Preset
+from trainer.spec import ScheduleName
 
 SAMPLES = 8
 TAIL_LINES = 20
@@ -117,7 +118,8 @@ class LaunchPage:
         return {name: text for name, text in self.errors.items() if name not in shown}
 
     def _is_common(self, card: PresetCard) -> bool:
-        return card.preset.name in ("baseline-cnn", "baseline-cnn-regularised", "baseline-mlp", "baseline-cnn-lr1e-4")
+        name = card.preset.name
+        return not name.startswith("baseline") or name in ("baseline-cnn", "baseline-mlp")
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,7 @@ class RunPage:
     from_preset: tuple[Difference, ...] = ()
     command: str = ""
     section: str = "runs"
+    schedules: tuple[str, ...] = field(default=get_args(ScheduleName), init=False)
     tabs: tuple[tuple[str, str], ...] = field(
         default=(("curves", "Curves"), ("log", "Log"), ("setup", "Setup & files")), init=False
     )

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from app.formatting import setting
+from trainer.catalog import IMAGENET, MODELS
 from trainer.preset import build_spec, differences, flatten, presets
 from trainer.spec import TrainSpec
 
@@ -21,38 +22,51 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _WHOLE = re.compile(r"[+-]?\d{1,19}")
 
 LABELS = {
-    "epochs": "Epochs",
     "optimizer.lr": "Learning rate",
-    "batch_size": "Batch size",
-    "seed": "Seed",
+    "budget.minutes": "Minutes instead of epochs",
     "optimizer.name": "Optimiser",
-    "optimizer.weight_decay": "Weight decay",
-    "optimizer.momentum": "Momentum",
-    "optimizer.nesterov": "Nesterov",
+    "optimizer.decay_norms": "Decay norms and biases",
+    "optimizer.rest": "Muon: the rest by",
+    "optimizer.rest_lr": "Muon: rate of the rest",
+    "optimizer.clip_norm": "Clip gradients at norm",
+    "optimizer.ema": "Weight average, decay",
     "schedule.name": "Schedule",
     "schedule.warmup_epochs": "Warm-up epochs",
+    "schedule.peak": "One-cycle: peak at",
+    "schedule.decay_from": "Trapezoid: falls from",
+    "schedule.milestones": "Multi-step: drops at",
+    "schedule.factor": "Multi-step: each to",
+    "schedule.final": "Rate at the end",
     "augment.crop": "Random crop, px",
+    "augment.padding": "Crop's padding",
     "augment.flip": "Random flip",
+    "augment.alternating": "Alternating flip",
+    "augment.cutout": "Cutout, px",
+    "augment.trivial": "TrivialAugment",
+    "augment.resolutions": "Smaller at first, px",
+    "augment.resolution_until": "Smaller until",
     "model.name": "Network",
-    "model.widths": "Widths",
-    "model.dropout": "Dropout",
     "model.final_relu": "Final ReLU",
+    "model.input_size": "Resize to, px",
+    "model.freeze": "Freeze the backbone",
+    "model.unfreeze_epoch": "Unfreeze at epoch",
     "val_fraction": "Validation share",
     "log_every": "Log every, steps",
     "checkpoint_minutes": "Checkpoint minutes",
     "max_steps": "Most steps",
+    "compile": "torch.compile",
+    "early_stopping": "Early stopping, epochs",
+    "test_flip": "Test mirrored too",
 }
-GROUPS: dict[str, tuple[str, ...]] = {
-    "Settings": ("epochs", "optimizer.lr", "batch_size", "seed"),
-    "Optimiser and schedule": (
-        "optimizer.name", "optimizer.weight_decay", "optimizer.momentum", "optimizer.nesterov",
-        "schedule.name", "schedule.warmup_epochs",
-    ),
-    "Augmentation": ("augment.crop", "augment.flip"),
-    "Network and loss": (
-        "model.name", "model.widths", "model.dropout", "model.final_relu", "loss", "label_smoothing", "target",
-    ),
-}  # fmt: skip
+FIRST = ("epochs", "budget.minutes", "optimizer.lr", "batch_size", "seed")
+GROUPS: dict[str, tuple[str, ...]] = {  # prefixes of fields
+    "Settings": FIRST,
+    "Optimiser": ("optimizer.",),
+    "Schedule": ("schedule.",),
+    "Augmentation": ("augment.",),
+    "Network and loss": ("model.", "loss", "label_smoothing", "class_weights", "target"),
+}
+LISTS = frozenset({"model.widths", "schedule.milestones", "augment.resolutions", "augment.resolution_until"})
 REST = "Limits, precision, logging"
 
 
@@ -63,7 +77,7 @@ class SettingField:
     name: str
     label: str
     why: str
-    kind: Literal["number", "choice", "text"]
+    kind: Literal["number", "choice", "text", "list"]
     choices: tuple[tuple[str, str], ...] = ()
     value: str = ""
     placeholder: str = ""
@@ -94,7 +108,10 @@ def setting_groups(
         )
         for field in _fields(TrainSpec)
     }
-    groups = [FieldGroup(title, tuple(fields.pop(name) for name in names)) for title, names in GROUPS.items()]
+    groups = [
+        FieldGroup(title, tuple(fields.pop(name) for name in [*fields] if name.startswith(names)))
+        for title, names in GROUPS.items()
+    ]
     return (*groups, FieldGroup(REST, tuple(fields.values())))
 
 
@@ -120,8 +137,8 @@ def _parse(name: str, text: str) -> Any:
     """Text that is no number stays text: the spec's own validation says what is wrong with it."""
     if text in ("true", "false"):
         return text == "true"
-    if name == "model.widths" and all(_WHOLE.fullmatch(part.strip()) for part in text.split(",")):
-        return [int(part) for part in text.split(",")]
+    if name in LISTS and all(_NUMBER.fullmatch(part.strip()) for part in text.split(",")):
+        return [_parse("", part.strip()) for part in text.split(",")]
     if _WHOLE.fullmatch(text):
         return int(text)
     return float(text) if _NUMBER.fullmatch(text) else text
@@ -141,11 +158,15 @@ def _fields(part: type[BaseModel], prefix: str = "") -> Iterator[SettingField]:
 def _field(name: str, info: FieldInfo) -> SettingField:
     label = LABELS.get(name, name.rsplit(".", 1)[-1].replace("_", " ").capitalize())
     choices: tuple[tuple[str, str], ...] = ()
-    kind: Literal["number", "choice", "text"] = "number"
+    kind: Literal["number", "choice", "text", "list"] = "number"
     if info.annotation is bool:
         kind, choices = "choice", (("true", "yes"), ("false", "no"))
     elif get_origin(info.annotation) is Literal:
         kind, choices = "choice", tuple((word, word.replace("_", "-")) for word in get_args(info.annotation))
-    elif name == "model.widths":
+    elif name == "model.name":
+        kind, choices = "choice", tuple((word, word.replace(IMAGENET, "ImageNet's ")) for word in MODELS)
+    elif name in LISTS:
+        kind = "list"
+    elif info.annotation is str:
         kind = "text"
     return SettingField(name, label, info.description or "", kind, choices)

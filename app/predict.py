@@ -76,7 +76,10 @@ class Answer(BaseModel):
 
 
 class Description(BaseModel):
+    """Of a network: how many parameters, and floating-point operations for one image."""
+
     parameters: int
+    flops: int
 
 
 class PredictorClient:

@@ -18,7 +18,7 @@ from app.predictor_wire import BACKLOG, READ_LIMIT, Header, WireError, pack, rec
 from app.settings import Settings
 from trainer.data.errors import DatasetError
 from trainer.infer import Diverged, NoCheckpoint
-from trainer.models import build_model, count_parameters
+from trainer.models import build_model, count_flops, count_parameters
 from trainer.spec import ModelSpec
 
 DECODERS = 2
@@ -143,7 +143,10 @@ def _describe(header: Header) -> Header:
     """What is known of a network before it is trained; on the meta device, nothing is allocated."""
     try:
         with torch.device("meta"):
-            model = build_model(ModelSpec.model_validate(header["model"]), header["classes"], header["size"])
+            spec = ModelSpec.model_validate(header["model"])
+            size = spec.input_size or header["size"]
+            model = build_model(spec, header["classes"], size)
+            flops = count_flops(model, size)
     except ValueError as error:
         raise Refusal(422, "invalid_model", str(error)) from None
-    return {"parameters": count_parameters(model)}
+    return {"parameters": count_parameters(model), "flops": flops}

@@ -18,7 +18,8 @@ from trainer import checkpoint
 from trainer.data.errors import DatasetDamaged, ImageError
 from trainer.data.fit import read_image
 from trainer.data.format import RECORD_FILE, DatasetRecord, Images, read_record
-from trainer.data.resident import channel_constants, normalise
+from trainer.data.resident import channel_constants
+from trainer.inputs import network_input
 from trainer.models import build_model
 from trainer.rundir import read_spec
 from trainer.spec import TrainSpec
@@ -69,13 +70,14 @@ class Classifier:
     labels: Labels
     model: nn.Module
     constants: tuple[Tensor, Tensor]
+    size: int
     device: torch.device
 
     @torch.inference_mode()
     def probabilities(self, images: Images) -> Tensor:
         """uint8 N×H×W×3 to float32 N×C on the CPU: as the trainer's own evaluation, without autocast."""
         batch = torch.tensor(images, device=self.device)
-        logits: Tensor = self.model(normalise(batch, *self.constants))
+        logits: Tensor = self.model(network_input(batch, self.constants, self.size))
         return logits.float().softmax(1).cpu()
 
     def predict(self, images: Images, top_k: int) -> list[list[Prediction]]:
@@ -119,13 +121,14 @@ def load_classifier(
     labels = Labels.of(spec, record)
     try:
         weights = checkpoint.load(run_dir, info).part("model")
-        model = build_model(spec.model, len(labels.names), record.size)
+        model = build_model(spec.model, len(labels.names), spec.model.input_size or record.size)
         model.load_state_dict(weights)
     except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise checkpoint.CheckpointDamaged(f"step {info.step}: {error}") from error
     model.to(device).to(memory_format=torch.channels_last)
     constants = channel_constants(record, device)
-    return Classifier(info.step, info.epoch, info.sha256, labels, model.eval(), constants, device)
+    size = spec.model.input_size or record.size
+    return Classifier(info.step, info.epoch, info.sha256, labels, model.eval(), constants, size, device)
 
 
 def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: torch.device) -> Classifier:

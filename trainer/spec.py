@@ -14,6 +14,9 @@ FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 
 
+ScheduleName = Literal["constant", "cosine", "linear", "one_cycle", "multi_step", "trapezoid", "range_test"]
+
+
 class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -107,7 +110,7 @@ class OptimizerSpec(Part):
 class ScheduleSpec(Part):
     """How the learning rate moves over a run, whatever the run's length is measured in."""
 
-    name: Literal["constant", "cosine", "linear", "one_cycle", "multi_step", "trapezoid", "range_test"] = Field(
+    name: ScheduleName = Field(
         "constant",
         description="How the rate moves: cosine and linear fall to the end, one-cycle rises first, trapezoid holds, "
         "then falls, multi-step drops at milestones; range-test rises until training breaks.",

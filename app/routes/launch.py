@@ -23,7 +23,7 @@ from trainer.spec import TrainSpec
 
 router = APIRouter(include_in_schema=False)
 
-NOT_SETTINGS = ("dataset", "preset", "name", "expectation", "tags", "from")
+NOT_SETTINGS = ("dataset", "preset", "name", "expectation", "tags", "from", "from_step")
 
 
 @router.get("/runs/new")
@@ -63,11 +63,18 @@ def _launch(runs: Runs, typed: Mapping[str, str]) -> RunPublic:
             origin = runs.get(parent)
             if (origin.dataset, origin.preset) == (dataset, preset):
                 changed = differences(build_spec(dataset, preset, overrides), TrainSpec.model_validate(origin.spec))
-                clone = CloneRequest(
-                    name=name, overrides={field: new for field, (_, new) in changed.items()}, from_step=None
+                clone = CloneRequest.model_validate(
+                    {
+                        "name": name,
+                        "overrides": {field: new for field, (_, new) in changed.items()},
+                        "from_step": typed.get("from_step") or None,
+                    }
                 )
                 run = runs.clone(parent, clone)
                 return runs.patch(run.id, RunPatch(expectation=expectation)) if expectation else run
+            if typed.get("from_step"):
+                reason = "a branch keeps its parent's data set and preset"
+                raise SpecError({"dataset" if origin.dataset != dataset else "preset": reason})
         return runs.create(
             NewRun(dataset=dataset, preset=preset, name=name, expectation=expectation, overrides=overrides, priority=0)
         )

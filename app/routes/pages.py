@@ -17,7 +17,7 @@ from app.datasets import Datasets
 from app.deps import DatasetsDep, RunsDep, TasksDep
 from app.routes import launch
 from app.routes.page_parts import checked, render, texts
-from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery
+from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery, StopRequest
 from app.run_views import Row, lanes_of, setup_of
 from app.runs import Runs
 from app.tables import ACTIVE, Status
@@ -93,15 +93,19 @@ def run_page(request: Request, run_id: str, runs: RunsDep, datasets: DatasetsDep
 
 
 @router.post("/runs/{run_id}/stop")
-def stop(run_id: str, runs: RunsDep) -> Response:
-    runs.stop(run_id)
+async def stop(request: Request, run_id: str, runs: RunsDep) -> Response:
+    body = checked(StopRequest, {name: text for name, text in texts(await request.form()).items() if text})
+    await run_in_threadpool(runs.stop if body.mode == "now" else runs.wind_down, run_id)
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 
 @router.post("/runs/{run_id}/resume")
 async def resume(request: Request, run_id: str, runs: RunsDep) -> Response:
     typed = texts(await request.form())
-    body = checked(ResumeRequest, {"extend_epochs": typed.get("extend_epochs") or 0})
+    given: dict[str, Any] = {name: text for name, text in typed.items() if text}
+    if "schedule" in given:
+        given["schedule"] = {"name": given["schedule"]}
+    body = checked(ResumeRequest, given)
     await run_in_threadpool(runs.resume, run_id, body)
     return RedirectResponse(f"/runs/{run_id}", 303)
 

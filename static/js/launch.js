@@ -38,7 +38,7 @@ function step(event) {
   const value = Number(text);
   if (!direction || text === "" || !Number.isFinite(value)) return;
   event.preventDefault();
-  const whole = Number.isInteger(value) && !/lr|decay|dropout|fraction|smoothing|momentum|minutes/.test(event.target.name);
+  const whole = Number.isInteger(value) && !/lr|decay|dropout|fraction|smoothing|momentum|minutes|ema|mix|factor|final|peak|clip/.test(event.target.name);
   event.target.value = number(nudge(value, direction, { whole }));
   event.target.dispatchEvent(new Event("input", { bubbles: true }));
 }
@@ -64,16 +64,17 @@ function showPreset() {
 function typed() {
   const overrides = {};
   for (const row of rows) {
-    const { name, value } = row.querySelector("[name]");
+    const field = row.querySelector("[name]");
+    const { name, value } = field;
     row.classList.toggle("changed", value.trim() !== "");
-    if (value.trim() !== "") overrides[name] = parse(name, value.trim());
+    if (value.trim() !== "") overrides[name] = parse(value.trim(), "list" in field.dataset);
   }
   return overrides;
 }
 
-function parse(name, text) {
+function parse(text, isList) {
   if (text === "true" || text === "false") return text === "true";
-  if (name === "model.widths" && /^[\d\s,]+$/.test(text)) return text.split(",").map(Number);
+  if (isList && /^[\d\s.,]+$/.test(text)) return text.split(",").map(Number);
   return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?$/i.test(text) ? Number(text) : text;
 }
 
@@ -120,7 +121,7 @@ function showChanges(changed) {
   );
 }
 
-function showRate({ lr, total_steps: total, epochs, steps_per_epoch: perEpoch }) {
+function showRate({ lr, total_steps: total, epochs, steps_per_epoch: perEpoch, minutes }) {
   const top = Math.max(...lr.value) * 1.08 || 1;
   const last = Math.max(1, total - 1);
   const points = lr.step.map((step, index) => [(WIDTH * step) / last, HEIGHT * (1 - lr.value[index] / top)]);
@@ -128,7 +129,7 @@ function showRate({ lr, total_steps: total, epochs, steps_per_epoch: perEpoch })
   const path = points.map(([x, y], index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
   form.querySelector("[data-rate-path]").setAttribute("d", path);
   form.querySelector("[data-rate-top]").textContent = number(Number(Math.max(...lr.value).toPrecision(3)));
-  form.querySelector("[data-rate-end]").textContent = total >= 2 * perEpoch ? `${count(epochs)} epochs` : `${count(total)} steps`;
+  form.querySelector("[data-rate-end]").textContent = minutes ? `${number(minutes)} minutes` : total >= 2 * perEpoch ? `${count(epochs)} epochs` : `${count(total)} steps`;
 }
 
 function showErrors(error) {

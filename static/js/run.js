@@ -33,6 +33,7 @@ export function watchRun(on = {}) {
     },
   });
   bindActions();
+  bindExtension();
   showTailEnd();
   setInterval(tick, 1000);
 }
@@ -143,7 +144,7 @@ function bindActions() {
       event.preventDefault();
       const button = form.querySelector("button");
       button.disabled = true;
-      const body = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, Number(value)]));
+      const body = requested(form);
       const response = await fetch(`/api/runs/${runId}/${form.dataset.action}`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
@@ -157,6 +158,37 @@ function bindActions() {
       else toast(answer.error.message);
     });
   }
+}
+
+/** A form's fields as the API takes them: what is empty is left out. */
+function requested(form) {
+  const body = {};
+  for (const [name, value] of new FormData(form)) {
+    if (value === "") continue;
+    if (name === "schedule") body.schedule = { name: value };
+    else body[name] = name === "mode" ? value : Number(value);
+  }
+  return body;
+}
+
+/** Draws the rate of the epochs that would be added, as the trainer will compute it. */
+async function showExtension(form) {
+  const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
+  query.set("epochs", query.get("extend_epochs") ?? "1");
+  query.delete("extend_epochs");
+  const response = await fetch(`/api/runs/${runId}/extension?${query}`);
+  if (!response.ok) return;
+  const { lr } = await response.json();
+  const top = Math.max(...lr.value) * 1.08 || 1;
+  const [first, last] = [lr.step[0], lr.step.at(-1)];
+  const points = lr.step.map((step, i) => `${((240 * (step - first)) / Math.max(1, last - first)).toFixed(1)} ${(48 * (1 - lr.value[i] / top)).toFixed(1)}`);
+  form.querySelector("[data-extension] path").setAttribute("d", `M${points.join("L")}`);
+}
+
+function bindExtension() {
+  const form = page.querySelector("[data-extension]")?.closest("form");
+  form?.addEventListener("input", () => showExtension(form));
+  form?.closest("[data-menu]").addEventListener("toggle", () => form.hidden || showExtension(form));
 }
 
 function setOrDrop(name, value) {

@@ -15,7 +15,7 @@ from app.run_models import CloneRequest, NewRun, ResumeRequest, RunPatch, RunQue
 from app.runs import Runs
 from app.settings import Settings
 from app.tables import ACTIVE, ENDED, Change, Run, Status
-from trainer.rundir import extended_epochs, read_journal, read_spec
+from trainer.rundir import extensions, read_journal, read_spec
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_a_resumed_run_starts_with_a_clean_slate(runs: Runs) -> None:
     put(runs, run_id, status=Status.FAILED, deaths=3, error={"code": "x", "message": "x", "detail": None}, phase="data")
     run = runs.resume(run_id, ResumeRequest(extend_epochs=3))
     assert (run.status, run.error, run.finished_at, run.phase) == (Status.QUEUED, None, None, None)
-    assert extended_epochs(runs.folder(run_id)) == 3
+    assert sum(asked["epochs"] for asked in extensions(runs.folder(run_id))) == 3
 
 
 def test_the_directory_holds_what_was_asked(runs: Runs) -> None:

@@ -15,7 +15,7 @@ from trainer.spec import AugmentSpec
 CPU = torch.device("cpu")
 COUNT, SIZE = 40, 12
 FILL = torch.tensor([10, 20, 30], dtype=torch.uint8)
-ALL = {"crop": 3, "flip": True, "cutout": 4, "trivial": True, "mixup": 0.4, "cutmix": 1.0}
+ALL: dict[str, Any] = {"crop": 3, "flip": True, "cutout": 4, "trivial": True, "mixup": 0.4, "cutmix": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_cutout_blanks_a_square(images: Tensor) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"mixup": 0.5}, {"cutmix": 1.0}, {"mixup": 0.5, "cutmix": 1.0}])
-def test_labels_are_mixed_as_the_pixels_are(fields: dict[str, float]) -> None:
+def test_labels_are_mixed_as_the_pixels_are(fields: dict[str, Any]) -> None:
     spec, draws = drawn(**fields)
     labels, chosen = torch.arange(COUNT), torch.arange(COUNT)
     images = labels[:, None, None, None].float().expand(COUNT, 3, SIZE, SIZE).contiguous()

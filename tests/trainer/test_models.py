@@ -93,7 +93,7 @@ def test_every_network_takes_a_step_at_full_size(name: str) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     logits = model(torch.randn(2, 3, size, size))
     assert logits.shape == (2, 100)
-    torch.nn.functional.cross_entropy(logits, torch.tensor([1, 2])).backward()
+    torch.nn.functional.cross_entropy(logits, torch.tensor([1, 2])).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
 
@@ -115,7 +115,8 @@ def test_weights_of_a_file_are_taken_but_for_the_head(tmp_path: Path, name: str)
 
 
 def split_head_name(model: nn.Module) -> str:
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+    names = [str(name) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return names[-1]
 
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:

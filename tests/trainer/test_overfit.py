@@ -62,7 +62,7 @@ def overfit(model: nn.Module, optimizer: OptimizerSpec, batch: tuple[Tensor, Ten
         if lowest < LEARNT:
             break
         optimizers.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizers.step()
     return lowest
 
