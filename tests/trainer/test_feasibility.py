@@ -1,0 +1,54 @@
+"""Impossible combinations are refused before a run is queued, and every field of them is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.data.format import read_record
+from trainer.feasibility import refuse_impossible
+from trainer.preset import SpecError, build_spec, presets
+
+IMPOSSIBLE: list[tuple[dict[str, Any], set[str]]] = [
+    ({"loss": "mse", "augment.mixup": 0.2}, {"loss", "augment.mixup"}),
+    ({"loss": "mse", "augment.cutmix": 1.0}, {"loss", "augment.cutmix"}),
+    ({"loss": "mse", "label_smoothing": 0.1}, {"loss", "label_smoothing"}),
+    ({"loss": "mse", "class_weights": "balanced"}, {"loss", "class_weights"}),
+    ({"augment.crop": 32}, {"augment.crop"}),
+    ({"augment.cutout": 32}, {"augment.cutout"}),
+    ({"augment.alternating": True}, {"augment.alternating", "augment.flip"}),
+    ({"augment.resolutions": [20]}, {"augment.resolutions", "augment.resolution_until"}),
+    (
+        {"model.name": "swift", "augment.resolutions": [40], "augment.resolution_until": [0.5]},
+        {"augment.resolutions"},
+    ),
+    ({"augment.resolutions": [20], "augment.resolution_until": [0.5]}, {"augment.resolutions", "model.name"}),
+    ({"model.name": "torchvision:vit_b_16"}, {"model.name", "model.input_size"}),
+    ({"model.name": "resnet18", "model.widths": [8, 8]}, {"model.widths"}),
+    ({"model.name": "torchvision:resnet18", "model.widths": [8]}, {"model.widths"}),
+    ({"model.weights": "imagenet"}, {"model.weights", "model.name"}),
+    ({"model.freeze": True}, {"model.freeze", "model.weights"}),
+    ({"model.unfreeze_epoch": 3}, {"model.unfreeze_epoch", "model.freeze"}),
+    ({"early_stopping": 3, "val_fraction": 0}, {"early_stopping", "val_fraction"}),
+    ({"overfit_one_batch": True, "budget.minutes": 1}, {"overfit_one_batch", "budget.minutes"}),
+    ({"optimizer.nesterov": True, "optimizer.momentum": 0}, {"optimizer.nesterov", "optimizer.momentum"}),
+    ({"schedule.milestones": [0.6, 0.3]}, {"schedule.milestones"}),
+    ({"model.name": "no-such"}, {"model.name"}),
+]
+
+
+@pytest.mark.parametrize(("overrides", "fields"), IMPOSSIBLE)
+def test_an_impossible_combination_names_its_fields(
+    shapes: Path, overrides: dict[str, Any], fields: set[str]
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        refuse_impossible(build_spec("shapes100", "baseline-cnn", overrides), read_record(shapes, "shapes100"))
+    assert caught.value.fields.keys() == {f"overrides.{name}" for name in fields}
+    assert all(caught.value.fields.values())
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_every_preset_can_be_trained(shapes: Path, preset: str) -> None:
+    refuse_impossible(build_spec("shapes100", preset), read_record(shapes, "shapes100"))

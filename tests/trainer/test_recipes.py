@@ -1,0 +1,218 @@
+"""What a recipe can ask for besides a network and an optimiser, each in a short real run."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from trainer import checkpoint
+from trainer.data.format import open_split, read_record
+from trainer.data.writer import write_dataset
+from trainer.device import DATA_LIMIT
+from trainer.events import EventWriter, read_from
+from trainer.loop import Outcome, train
+from trainer.models import build_model
+from trainer.preset import build_spec
+from trainer.rundir import WIND_DOWN_FILE, create_run_dir
+from trainer.spec import ModelSpec
+
+SWIFT = {"model.name": "swift", "model.widths": [8, 16, 16], "optimizer.name": "muon", "optimizer.lr": 0.05}
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def run(
+    folder: Path, datasets: Path, overrides: dict[str, Any], *, dataset: str = "shapes100", preset: str = "baseline-cnn"
+) -> Outcome:
+    create_run_dir(folder, build_spec(dataset, preset, overrides), read_record(datasets, dataset), {})
+    events = EventWriter(folder, 1)
+    outcome = train(folder, datasets, "cpu", 1, events, lambda: False)
+    events.close()
+    return outcome
+
+
+def events_of(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [event for event in read_from(folder / "events" / "1.jsonl", 0, 1 << 26)[0] if event["e"] == kind]
+
+
+def series(folder: Path, name: str) -> list[float]:
+    return [event["v"][name] for event in events_of(folder, "metrics") if name in event["v"]]
+
+
+def model_hash(folder: Path) -> dict[str, torch.Tensor]:
+    info = checkpoint.last_checkpoint(folder)
+    assert info is not None
+    return checkpoint.load(folder, info).part("model")
+
+
+def test_a_budget_of_minutes_ends_annealed_and_in_time(tmp_path: Path, shapes: Path) -> None:
+    overrides = {**SWIFT, "budget.minutes": 0.2, "batch_size": 32, "epochs": 500}
+    run(tmp_path / "r", shapes, overrides, preset="quick")
+    start, end = events_of(tmp_path / "r", "start")[0], events_of(tmp_path / "r", "epoch")[-1]
+    assert events_of(tmp_path / "r", "plan")
+    assert end["t"] - start["t"] < 0.2 * 60 * 1.1
+    rates = series(tmp_path / "r", "lr")
+    assert rates[0] == pytest.approx(0.05)
+    assert rates[-1] < 0.05 * 0.05
+
+
+def test_the_gradient_and_the_update_are_logged(tmp_path: Path, shapes: Path) -> None:
+    run(tmp_path / "r", shapes, {"max_steps": 10})
+    assert all(value > 0 for value in series(tmp_path / "r", "grad/norm"))
+    assert all(0 < value < 0.5 for value in series(tmp_path / "r", "update/ratio"))
+    run(tmp_path / "off", shapes, {"max_steps": 3, "track_gradients": False})
+    assert series(tmp_path / "off", "grad/norm") == []
+
+
+def test_each_epochs_answers_are_kept(tmp_path: Path, shapes: Path) -> None:
+    run(tmp_path / "r", shapes, {"epochs": 2})
+    kept = sorted((tmp_path / "r" / "artifacts" / "val").iterdir())
+    assert [path.name for path in kept] == ["00000056.safetensors", "00000112.safetensors"]
+    answers = safetensors.torch.load_file(kept[-1])
+    labels = open_split(shapes, "shapes100", "train")[1]
+    right = answers["guess"].numpy() == labels[answers["row"].numpy()]
+    assert right.mean() == pytest.approx(series(tmp_path / "r", "val/acc")[-1])
+    assert np.allclose(answers["own"].numpy()[right], answers["top"].numpy()[right])
+    assert kept[-1].stat().st_size < 400 * 12 + 500
+
+
+def test_early_stopping_tests_the_best_epoch(tmp_path: Path, shapes: Path) -> None:
+    outcome = run(tmp_path / "r", shapes, {"epochs": 50, "optimizer.lr": 3e-3, "early_stopping": 2})
+    assert outcome.reason == "finished"
+    assert outcome.step < 50 * 56
+    assert outcome.step == outcome.summary["best/step"] + 2 * 56
+    assert "test/acc" in outcome.summary
+
+
+def test_a_range_test_breaks_and_suggests_a_rate(tmp_path: Path, shapes: Path) -> None:
+    overrides = {"optimizer.name": "sgd", "optimizer.lr": 10, "schedule.name": "range_test", "epochs": 4}
+    outcome = run(tmp_path / "r", shapes, {**overrides, "log_every": 1})
+    finding = events_of(tmp_path / "r", "finding")[0]
+    assert finding["kind"] == "lr_range"
+    assert outcome.step < 4 * 56
+    assert 1e-4 < outcome.summary["suggested_lr"] < 1
+
+
+def test_the_mean_of_the_weights_is_what_is_evaluated_and_kept(tmp_path: Path, shapes: Path) -> None:
+    overrides = {**SWIFT, "optimizer.ema": 0.9, "epochs": 2, "test_flip": True}
+    outcome = run(tmp_path / "r", shapes, overrides)
+    info = checkpoint.last_checkpoint(tmp_path / "r")
+    assert info is not None
+    loaded = checkpoint.load(tmp_path / "r", info)
+    assert not torch.equal(loaded.part("model")["head.weight"], loaded.part("raw")["head.weight"])
+    assert 0 <= outcome.summary["test/acc_flip"] <= 1
+
+
+def test_uneven_classes_count_alike_where_it_is_asked_for(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [300, 60, 40])
+    images = (rng.integers(0, 90, (400, 16, 16, 3)) + 80 * labels[:, None, None, None]).astype(np.uint8)
+    files = [f"{i}.png" for i in range(400)]
+    arrays: Any = {"train": (images, labels, files), "test": (images[::4], labels[::4], files[::4])}
+    write_dataset(tmp_path / "d", "uneven", arrays=arrays, classes=["a", "b", "c"], source="test")
+    overrides = {**SWIFT, "max_steps": 30, "class_weights": "balanced", "batch_size": 32}
+    outcome = run(tmp_path / "r", tmp_path / "d", overrides, dataset="uneven")
+    assert 1 / 3 < outcome.summary["test/balanced_acc"] <= 1
+    assert series(tmp_path / "r", "train_clean/loss")
+
+
+def test_half_precision_trains_with_a_scaler(tmp_path: Path, shapes: Path) -> None:
+    run(tmp_path / "r", shapes, {**SWIFT, "precision": "fp16", "max_steps": 12})
+    losses = series(tmp_path / "r", "train/loss")
+    assert all(map(math.isfinite, losses))
+    assert events_of(tmp_path / "r", "start")[0]["precision"] == "float16"
+
+
+def test_images_that_do_not_fit_the_device_are_streamed_and_the_loop_cannot_tell(
+    tmp_path: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overrides = {**SWIFT, "epochs": 2, "augment.crop": 2, "augment.flip": True, "augment.cutout": 6}
+    run(tmp_path / "resident", shapes, overrides)
+    monkeypatch.setenv(DATA_LIMIT, "1000")
+    run(tmp_path / "streamed", shapes, overrides)
+    resident, streamed = model_hash(tmp_path / "resident"), model_hash(tmp_path / "streamed")
+    assert all(torch.equal(resident[name], streamed[name]) for name in resident)
+
+
+def test_winding_down_ends_early_and_annealed(tmp_path: Path, shapes: Path) -> None:
+    folder = tmp_path / "r"
+    create_run_dir(folder, build_spec("shapes100", "baseline-cnn", {"epochs": 40}), read_record(shapes, "shapes100"), {})
+    events = EventWriter(folder, 1)
+    calls = 0
+
+    def should_stop() -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 70:
+            (folder / WIND_DOWN_FILE).touch()
+        return False
+
+    outcome = train(folder, shapes, "cpu", 1, events, should_stop)
+    events.close()
+    assert outcome.reason == "finished"
+    assert 69 + 56 <= outcome.step <= 71 + 56
+    assert series(folder, "lr")[-1] < 1e-3 / 20
+    assert "test/acc" in outcome.summary
+    assert not (folder / WIND_DOWN_FILE).exists()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of weights of a network for 1000 classes."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    safetensors.torch.save_file(build_model(ModelSpec(name="torchvision:resnet18"), 1000, 32).state_dict(), path)
+    return path
+
+
+def transfer(weights: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "model.name": "torchvision:resnet18", "model.weights": str(weights), "model.input_size": 40, "epochs": 2,
+        "batch_size": 400, "val_fraction": 0.02, **{name.replace("__", "."): value for name, value in more.items()},
+    }  # fmt: skip
+
+
+def test_a_frozen_backbones_features_are_computed_once(tmp_path: Path, shapes: Path, weights: Path) -> None:
+    folder = tmp_path / "r"
+    outcome = run(folder, shapes, transfer(weights, epochs=12), preset="transfer")
+    kept = safetensors.torch.load_file(folder / "artifacts" / "features.safetensors")
+    assert kept["train"].shape == (4000, 512)
+    losses = series(folder, "train/loss")
+    assert losses[-1] < losses[0]
+    donor, trained = safetensors.torch.load_file(weights), model_hash(folder)
+    assert all(torch.equal(donor[name], value) for name, value in trained.items() if not name.startswith("fc"))
+    # The checkpoint is a whole network: evaluated as one, it says what the head alone has said.
+    model = build_model(build_spec("d", "transfer", transfer(weights)).model, 100, 40)
+    model.load_state_dict(trained)
+    assert math.isfinite(outcome.summary["test/loss"])
+    assert outcome.summary["init/test_loss"] == pytest.approx(math.log(100), rel=0.15)
+
+
+def test_a_backbone_is_frozen_then_unfrozen(tmp_path: Path, shapes: Path, weights: Path) -> None:
+    overrides = transfer(weights, augment__flip=True, model__unfreeze_epoch=1, model__input_size=0, max_steps=9)
+    run(tmp_path / "frozen", shapes, overrides, preset="transfer")
+    donor = safetensors.torch.load_file(weights)
+    trained = model_hash(tmp_path / "frozen")
+    assert torch.equal(trained["layer1.0.conv1.weight"], donor["layer1.0.conv1.weight"])
+    assert torch.equal(trained["bn1.running_mean"], donor["bn1.running_mean"])
+    run(tmp_path / "thawed", shapes, {**overrides, "max_steps": 12}, preset="transfer")
+    assert not torch.equal(model_hash(tmp_path / "thawed")["layer1.0.conv1.weight"], donor["layer1.0.conv1.weight"])
+
+
+def make_tiny(num_classes: int, image_size: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, num_classes))
+
+
+def test_a_network_of_ones_own_trains(tmp_path: Path, shapes: Path) -> None:
+    outcome = run(tmp_path / "r", shapes, {"model.name": f"{__name__}:make_tiny", "max_steps": 5})
+    assert outcome.reason == "finished"
