@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.catalog import IMAGENET, MODELS, is_custom
@@ -34,8 +35,10 @@ BUILDERS: dict[str, Callable[[ModelSpec, int, int], nn.Module]] = {
 def build_model(spec: ModelSpec, num_classes: int, image_size: int, *, pretrained: bool = False) -> nn.Module:
     """The network of `spec`, with fresh weights from torch's global generator, or those it names if `pretrained`.
 
-    Raises ValueError on a wrong size, a wrong file of weights, or a model of one's own that is none.
+    Raises ValueError on a wrong size, an option that the network lacks, weights that cannot be had or do not fit,
+    or a model of one's own that is none.
     """
+    _refuse_what_would_do_nothing(spec)
     if is_custom(spec.name):
         return make_custom(spec.name, num_classes, image_size)
     smallest = MODELS[spec.name].smallest
@@ -51,11 +54,29 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def count_flops(model: nn.Module, image_size: int) -> int:
-    """Floating-point operations of one image's forward pass: two for each multiply-accumulate."""
-    device = next(model.parameters()).device
-    training = model.training
-    model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 3, image_size, image_size, device=device))
-    model.train(training)
+    """Floating-point operations of one image's forward pass in evaluation: two for each multiply-accumulate."""
+    modes = [(module, module.training) for module in model.modules()]
+    first = next(model.parameters(), torch.zeros(()))
+    image = torch.zeros(1, 3, image_size, image_size, device=first.device, dtype=first.dtype)
+    # The counter knows matrix products, but not the fused attention of evaluation.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            model.eval()(image)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for module, training in modes:
+            module.training = training
     return int(counter.get_total_flops())
+
+
+def _refuse_what_would_do_nothing(spec: ModelSpec) -> None:
+    if spec.final_relu and spec.name not in ("mlp", "cnn"):
+        raise ValueError(f"model.final_relu: {spec.name} has none; mlp and cnn do")
+    if spec.name in BUILDERS:
+        return
+    if spec.widths:
+        raise ValueError(f"model.widths: {spec.name} has no widths to choose")
+    if spec.dropout:
+        raise ValueError(f"model.dropout: {spec.name} has no dropout to choose")

@@ -11,10 +11,9 @@ def make_custom(name: str, num_classes: int, image_size: int) -> nn.Module:
     """What `function(num_classes=..., image_size=...)` gives. Raises ValueError where there is no such network."""
     module_name, _, function = name.partition(":")
     try:
-        make = getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"model.name: {name} cannot be imported: {error}") from error
-    model = make(num_classes=num_classes, image_size=image_size)
+        model = getattr(importlib.import_module(module_name), function)(num_classes=num_classes, image_size=image_size)
+    except Exception as error:  # a person's code may raise anything
+        raise ValueError(f"model.name: {name} failed: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"model.name: {name} gave {type(model).__name__}, not a torch.nn.Module")
     return model

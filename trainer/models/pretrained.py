@@ -11,55 +11,77 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from trainer.catalog import IMAGENET
+from trainer.catalog import IMAGENET, MODELS
 from trainer.spec import ModelSpec
+
+FORMATS = (".safetensors", ".pth", ".pt")
 
 
 def make_pretrained(spec: ModelSpec, num_classes: int, image_size: int, *, pretrained: bool) -> nn.Module:
-    """`pretrained` loads the weights that `spec` names, by download or from a file. Raises ValueError, OSError."""
-    name = spec.name.removeprefix(IMAGENET)
-    more = {"image_size": image_size} if name.startswith("vit") else {}
-    model: nn.Module = torchvision.models.get_model(name, weights=None, **more)
-    if pretrained and spec.weights != "none":
-        _load(model, spec)
+    """`pretrained` loads the weights that `spec` names, by download or from a file. Raises ValueError."""
+    smallest = MODELS[spec.name].smallest
+    if MODELS[spec.name].fixed and image_size != smallest:
+        raise ValueError(f"model.input_size: {spec.name} takes images of {smallest} px only, not {image_size}")
+    model: nn.Module = torchvision.models.get_model(spec.name.removeprefix(IMAGENET), weights=None)
     path, old = _head(model)
-    _replace(model, path, nn.Linear(old.in_features, num_classes))
+    if pretrained and spec.weights != "none":
+        # A file's head is replaced in any case, so it may have any number of classes.
+        _fill(model, {n: v for n, v in _weights(spec).items() if not n.startswith(f"{path}.")}, path, spec)
+    model.set_submodule(path, nn.Linear(old.in_features, num_classes))
     return model
 
 
 def split_head(model: nn.Module) -> tuple[nn.Module, nn.Linear]:
-    """What comes before the head, giving features N×F, and the head; both share `model`'s parameters."""
+    """What comes before the head, giving features N×F, and the head; both share `model`'s parameters.
+
+    Raises ValueError where `model` has no linear layer.
+    """
     path, head = _head(model)
-    backbone = copy.copy(model)
-    backbone._modules = dict(model._modules)
-    outer, *inner = path.split(".")
-    if inner:
-        holder = copy.copy(getattr(model, outer))
-        holder._modules = dict(holder._modules)
-        _replace(holder, ".".join(inner), nn.Identity())
-        backbone._modules[outer] = holder
-    else:
-        backbone._modules[outer] = nn.Identity()
+    *holders, last = path.split(".")
+    backbone = holder = _shallow(model)
+    for name in holders:
+        inner = _shallow(holder.get_submodule(name))
+        holder._modules[name] = inner
+        holder = inner
+    holder._modules[last] = nn.Identity()
     return backbone, head
 
 
-def _load(model: nn.Module, spec: ModelSpec) -> None:
-    found = _weights(spec)
+def _shallow(module: nn.Module) -> nn.Module:
+    """A copy whose children can be exchanged without touching `module`, which has the same parameters."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
+
+
+def _head(model: nn.Module) -> tuple[str, nn.Linear]:
+    """The last linear layer, with its path: fc, classifier.<last>, heads.head."""
+    linear = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ValueError("model.freeze: the network has no linear head")
+    return linear[-1]
+
+
+def _fill(model: nn.Module, found: dict[str, Tensor], head: str, spec: ModelSpec) -> None:
     own = model.state_dict()
-    wrong = [name for name, value in found.items() if name not in own or own[name].shape != value.shape]
-    missing = [name for name in own if name not in found and not name.endswith("num_batches_tracked")]
-    if wrong or missing:
-        example = (wrong or missing)[0]
-        raise ValueError(f"model.weights: the file is not of {spec.name}: {example} does not fit")
-    model.load_state_dict(found, strict=False)
+    wrong = [f"{n} has another shape" for n, value in found.items() if n in own and own[n].shape != value.shape]
+    if not wrong:
+        # Not strict, as old files have other names, which layers translate while loading.
+        missing, unknown = model.load_state_dict(found, strict=False)
+        wrong = [f"{n} is missing" for n in missing if not n.startswith(f"{head}.")]
+        wrong += [f"{n} is unknown" for n in unknown]
+    if wrong:
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise ValueError(f"model.weights: {spec.weights} is not of {spec.name}: {wrong[0]}{more}")
 
 
 def _weights(spec: ModelSpec) -> dict[str, Tensor]:
     """Never a pickle that runs code: safetensors, or torch's format read as tensors only."""
     if spec.weights == "imagenet":
-        enum = torchvision.models.get_model_weights(spec.name.removeprefix(IMAGENET))
-        return dict(enum["DEFAULT"].get_state_dict(progress=False, check_hash=True))
+        return _imagenet(spec.name)
     path = Path(spec.weights)
+    if path.suffix not in FORMATS:
+        raise ValueError(f"model.weights: {path.name} is none of {', '.join(FORMATS)}")
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -73,15 +95,12 @@ def _weights(spec: ModelSpec) -> dict[str, Tensor]:
     return loaded
 
 
-def _head(model: nn.Module) -> tuple[str, nn.Linear]:
-    """The last linear layer, with its path."""
-    linear = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise ValueError("model.freeze: the network has no linear head")
-    return linear[-1]
-
-
-def _replace(model: nn.Module, path: str, layer: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    holder = model.get_submodule(parent)
-    holder._modules[name] = layer
+def _imagenet(name: str) -> dict[str, Tensor]:
+    """torchvision's best weights, downloaded into torch.hub's folder unless they are there."""
+    enum = torchvision.models.get_model_weights(name.removeprefix(IMAGENET))
+    try:
+        return dict(enum["DEFAULT"].get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except Exception as error:  # as above, or no network
+        raise ValueError(
+            f"model.weights: imagenet's for {name} cannot be had: {type(error).__name__}: {error}"
+        ) from error

@@ -22,7 +22,8 @@ class WideBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(width)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.shortcut = None if inputs == width else nn.Conv2d(inputs, width, 1, stride, bias=False)
+        same = stride == 1 and inputs == width
+        self.shortcut = None if same else nn.Conv2d(inputs, width, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         active = F.relu(self.norm1(x))
