@@ -1,0 +1,176 @@
+"""TrivialAugment (Müller & Hutter 2021) for a batch: one operation of random strength for each image.
+
+Ranges are the paper's "Wide" ones, and pixels are those of torchvision's TrivialAugmentWide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+BINS = 31
+
+
+class Op(IntEnum):
+    IDENTITY = 0
+    SHEAR_X = 1
+    SHEAR_Y = 2
+    TRANSLATE_X = 3
+    TRANSLATE_Y = 4
+    ROTATE = 5
+    BRIGHTNESS = 6
+    COLOR = 7
+    CONTRAST = 8
+    SHARPNESS = 9
+    POSTERIZE = 10
+    SOLARIZE = 11
+    AUTOCONTRAST = 12
+    EQUALIZE = 13
+
+
+def draw_trivial(count: int, generator: torch.Generator) -> Tensor:
+    """Draws for `count` images, int64 (count, 3): the `Op`, the bin of its magnitude, and the magnitude's sign, ±1."""
+    ops = torch.randint(len(Op), (count,), generator=generator)
+    bins = torch.randint(BINS, (count,), generator=generator)
+    signs = torch.randint(2, (count,), generator=generator) * 2 - 1
+    return torch.stack([ops, bins, signs], dim=1)
+
+
+def trivial_augment(images: Tensor, draws: Tensor, fill: Tensor) -> Tensor:
+    """Apply `draws` (int64 (B, 3), of `draw_trivial`) to `images` (uint8 B×H×W×3).
+
+    `fill` uint8 (3,) is shown where a moved image leaves nothing.
+    """
+    ops, bins, signs = draws.unbind(1)
+    # Waits for the device, once a batch: the sizes of the groups depend on the draws.
+    counts: list[int] = (ops[:, None] == torch.arange(len(Op), device=ops.device)).sum(0).tolist()
+    groups = ops.argsort(stable=True).split(counts)
+    result = images.clone()
+    moved = torch.cat(groups[Op.SHEAR_X : Op.ROTATE + 1])
+    if len(moved):
+        result[moved] = _move(images, moved, ops[moved], bins[moved], signs[moved], fill)
+    for op, recolour in RECOLOURING.items():
+        group = groups[op]
+        if len(group):
+            result[group] = recolour(images[group], bins[group], signs[group])
+    return result
+
+
+def _move(images: Tensor, group: Tensor, ops: Tensor, bins: Tensor, signs: Tensor, fill: Tensor) -> Tensor:
+    """The images of `group`, read through an affine map each, to the nearest pixel."""
+    height, width = images.shape[1:3]
+    shear = _table(0.0, 0.99, bins) * signs
+    shear_x, shear_y = shear * (ops == Op.SHEAR_X), shear * (ops == Op.SHEAR_Y)
+    pixels = _table(0.0, 32.0, bins).trunc() * signs
+    # Looked up for all bins at once: a sample's angle then does not depend on its batch, to the last bit.
+    angles = torch.linspace(0.0, 135.0, BINS, device=bins.device).deg2rad()
+    sin = angles.sin()[bins] * signs * (ops == Op.ROTATE)
+    cos = torch.where(ops == Op.ROTATE, angles.cos()[bins], 1.0)
+
+    # Images turn around their centre, but shear along their top and left edges.
+    ys = torch.arange(height, device=images.device)[:, None] - (height - 1) / 2
+    xs = torch.arange(width, device=images.device) - (width - 1) / 2
+    from_x = shear_x * (height / 2) - pixels * (ops == Op.TRANSLATE_X) + (width - 1) / 2
+    from_y = shear_y * (width / 2) - pixels * (ops == Op.TRANSLATE_Y) + (height - 1) / 2
+    source_x = _each(cos) * xs + _each(shear_x - sin) * ys + _each(from_x)
+    source_y = _each(shear_y + sin) * xs + _each(cos) * ys + _each(from_y)
+
+    columns, rows = source_x.round().long(), source_y.round().long()
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    read = images[group[:, None, None], rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
+    return torch.where(inside[..., None], read, fill)
+
+
+def _table(first: float, last: float, bins: Tensor) -> Tensor:
+    """Magnitudes of `bins`, float32 (b,), evenly spaced."""
+    return torch.linspace(first, last, BINS, device=bins.device)[bins]
+
+
+def _each(values: Tensor, dims: int = 2) -> Tensor:
+    """`values` (b,) for all pixels of each image."""
+    return values.view(-1, *[1] * dims)
+
+
+def _factor(bins: Tensor, signs: Tensor) -> Tensor:
+    return _each(1.0 + _table(0.0, 0.99, bins) * signs, 3)
+
+
+def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    return (images * factor + other * (1.0 - factor)).clamp_(0, 255).to(torch.uint8)
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Luminance in whole levels, float32 b×H×W×1."""
+    red, green, blue = images.unbind(-1)
+    return (red * 0.2989 + green * 0.587 + blue * 0.114).floor_()[..., None]
+
+
+def _brightness(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    return (images * _factor(bins, signs)).clamp_(0, 255).to(torch.uint8)
+
+
+def _color(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    return _blend(images, _grey(images), _factor(bins, signs))
+
+
+def _contrast(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    # Summed in integers, which no order of summation changes.
+    mean = _grey(images).int().sum((1, 2, 3)) / images[0, ..., 0].numel()
+    return _blend(images, _each(mean, 3), _factor(bins, signs))
+
+
+def _sharpness(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    """The blurred image has weights of 1 around 5, over 13; its border is the image's own, as Pillow has it."""
+    if min(images.shape[1:3]) <= 2:
+        return images
+    levels = images.float()
+    rows = levels[:, :-2] + levels[:, 1:-1] + levels[:, 2:]
+    around = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
+    blurred = levels.clone()
+    blurred[:, 1:-1, 1:-1] = ((around + 4 * levels[:, 1:-1, 1:-1]) / 13).round_()
+    # Not a blend: where both are the same, such as at the border, the level must come out exactly.
+    return (levels + (blurred - levels) * (1.0 - _factor(bins, signs))).clamp_(0, 255).to(torch.uint8)
+
+
+def _posterize(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    dropped = (bins / ((BINS - 1) / 6)).round().int()  # bits, of 8
+    return images & _each((255 << dropped).bitwise_and(255).to(torch.uint8), 3)
+
+
+def _solarize(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    threshold = _each(_table(1.0, 0.0, bins) * 255, 3)
+    return torch.where(images >= threshold, 255 - images, images)
+
+
+def _autocontrast(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    low, high = images.amin((1, 2), keepdim=True).float(), images.amax((1, 2), keepdim=True).float()
+    flat = low == high
+    scale = torch.where(flat, 1.0, (high - low) * (1 / 255))
+    return ((images - torch.where(flat, 0.0, low)) / scale).clamp_(0, 255).to(torch.uint8)
+
+
+def _equalize(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    """Levels spread so that each is about as common; by Pillow's integer arithmetic, channel by channel."""
+    levels = images.permute(0, 3, 1, 2).flatten(2).long()
+    histogram = levels.new_zeros(*levels.shape[:2], 256).scatter_add_(2, levels, torch.ones_like(levels))
+    highest = histogram.gather(2, levels.amax(2, keepdim=True))
+    step = (levels.shape[2] - highest) // 255
+    below = histogram.cumsum(2) - histogram
+    table = ((below + step // 2) // step.clamp(min=1)).clamp_(0, 255)
+    spread = torch.where(step > 0, table.gather(2, levels), levels).to(torch.uint8)
+    return spread.view(-1, 3, *images.shape[1:3]).permute(0, 2, 3, 1)
+
+
+RECOLOURING: dict[Op, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    Op.BRIGHTNESS: _brightness,
+    Op.COLOR: _color,
+    Op.CONTRAST: _contrast,
+    Op.SHARPNESS: _sharpness,
+    Op.POSTERIZE: _posterize,
+    Op.SOLARIZE: _solarize,
+    Op.AUTOCONTRAST: _autocontrast,
+    Op.EQUALIZE: _equalize,
+}
