@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainer.pixels import read_pixels
 from trainer.spec import AugmentSpec
 from trainer.trivial_augment import draw_trivial, trivial_augment
 
@@ -66,8 +67,8 @@ def draw_epoch(
             pasted = torch.rand(count, generator=generator) < 0.5
             drawn = torch.where(pasted, drawn, share)
         share = drawn
-    drawn_by_field = (order, flip, shift, trivial, cutout, share, pasted, centre)
-    return EpochDraws(*(None if drawn is None else drawn.to(device) for drawn in drawn_by_field))
+    optional = (flip, shift, trivial, cutout, share, pasted, centre)
+    return EpochDraws(order.to(device), *(None if values is None else values.to(device) for values in optional))
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
@@ -116,16 +117,12 @@ def _crop_and_flip(
     if draws.flip is not None:
         xs = torch.where(draws.flip[chosen][:, None], width - 1 - xs, xs)
     if spec.padding == "reflect":
-        return _read(images, rows, _reflect(ys, height), _reflect(xs, width))
-    taken = _read(images, rows, ys.clamp(0, height - 1), xs.clamp(0, width - 1))
+        return read_pixels(images, rows, _reflect(ys, height)[:, :, None], _reflect(xs, width)[:, None])
+    taken = read_pixels(images, rows, ys.clamp(0, height - 1)[:, :, None], xs.clamp(0, width - 1)[:, None])
     if draws.shift is None:
         return taken
-    inside = ((ys >= 0) & (ys < height))[:, :, None] & ((xs >= 0) & (xs < width))[:, None, :]
+    inside = ((ys >= 0) & (ys < height))[:, :, None] & ((xs >= 0) & (xs < width))[:, None]
     return torch.where(inside[..., None], taken, fill)
-
-
-def _read(images: Tensor, rows: Tensor, ys: Tensor, xs: Tensor) -> Tensor:
-    return images[rows[:, None, None], ys[:, :, None], xs[:, None, :]]
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:
@@ -133,12 +130,15 @@ def _reflect(index: Tensor, size: int) -> Tensor:
 
 
 def _box(top_left: Tensor, bottom_right: Tensor, height: int, width: int) -> Tensor:
-    """Where a box a sample lies, bool B×height×width; corners int64 (B, 2), those at the bottom right exclusive."""
+    """Where one box a sample lies, bool B×height×width.
+
+    Corners are int64 (B, 2), those at the bottom right exclusive, and may lie outside.
+    """
     ys = torch.arange(height, device=top_left.device)
     xs = torch.arange(width, device=top_left.device)
     in_rows = (ys >= top_left[:, :1]) & (ys < bottom_right[:, :1])
     in_columns = (xs >= top_left[:, 1:]) & (xs < bottom_right[:, 1:])
-    return in_rows[:, :, None] & in_columns[:, None, :]
+    return in_rows[:, :, None] & in_columns[:, None]
 
 
 def mix(spec: AugmentSpec, images: Tensor, labels: Tensor, draws: EpochDraws, chosen: Tensor) -> Mixed | None:

@@ -11,6 +11,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from trainer.pixels import read_pixels
+
 BINS = 31
 
 
@@ -47,11 +49,11 @@ def trivial_augment(images: Tensor, draws: Tensor, fill: Tensor) -> Tensor:
     ops, bins, signs = draws.unbind(1)
     # Waits for the device, once a batch: the sizes of the groups depend on the draws.
     counts: list[int] = (ops[:, None] == torch.arange(len(Op), device=ops.device)).sum(0).tolist()
-    groups = ops.argsort(stable=True).split(counts)
-    result = images.clone()
+    groups = torch.split(ops.argsort(stable=True), counts)
+    result = images.clone(memory_format=torch.contiguous_format)
     moved = torch.cat(groups[Op.SHEAR_X : Op.ROTATE + 1])
     if len(moved):
-        result[moved] = _move(images, moved, ops[moved], bins[moved], signs[moved], fill)
+        result[moved] = _move(images.contiguous(), moved, ops[moved], bins[moved], signs[moved], fill)
     for op, recolour in RECOLOURING.items():
         group = groups[op]
         if len(group):
@@ -80,7 +82,7 @@ def _move(images: Tensor, group: Tensor, ops: Tensor, bins: Tensor, signs: Tenso
 
     columns, rows = source_x.round().long(), source_y.round().long()
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
-    read = images[group[:, None, None], rows.clamp(0, height - 1), columns.clamp(0, width - 1)]
+    read = read_pixels(images, group, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
     return torch.where(inside[..., None], read, fill)
 
 

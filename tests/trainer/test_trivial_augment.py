@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def reference(image: Tensor, op: Op, bin_: int, sign: int) -> Tensor:
     shear = math.degrees(math.atan(share))
     chw = image.permute(2, 0, 1).contiguous()
     none = [0.0, 0.0]
-    found = {
+    found: dict[Op, Callable[[], Tensor]] = {
         Op.IDENTITY: lambda: chw,
         Op.SHEAR_X: lambda: TF.affine(chw, 0.0, [0, 0], 1.0, [shear, 0.0], fill=fill, center=[0, 0]),
         Op.SHEAR_Y: lambda: TF.affine(chw, 0.0, [0, 0], 1.0, [0.0, shear], fill=fill, center=[0, 0]),
@@ -46,8 +47,8 @@ def reference(image: Tensor, op: Op, bin_: int, sign: int) -> Tensor:
         Op.SOLARIZE: lambda: TF.solarize(chw, 255.0 * float(torch.linspace(1.0, 0.0, BINS)[bin_])),
         Op.AUTOCONTRAST: lambda: TF.autocontrast(chw),
         Op.EQUALIZE: lambda: TF.equalize(chw),
-    }[op]()
-    return found.permute(1, 2, 0)
+    }
+    return found[op]().permute(1, 2, 0)
 
 
 @pytest.mark.parametrize("op", Op)
