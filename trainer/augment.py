@@ -9,33 +9,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainer.pixels import read_pixels
 from trainer.spec import AugmentSpec
 from trainer.trivial_augment import draw_trivial, trivial_augment
 
 
 @dataclass(frozen=True)
 class EpochDraws:
-    """Draws of one epoch, indexed by position in the split; None for what is off.
+    """Draws of one epoch, indexed by position in the split; None where the spec does not ask for them.
 
-    `order` int64 (n,), `flip` bool (n,), `shift` int64 (n, 2) of rows and columns, `trivial` int64 (n, 3), `hole` int64
-    (n, 2) the centre of the cutout, `blend` float32 (n,) the share of the own image, `box` float32 (n, 2) the centre of
-    the pasted box as shares of the sides, `pastes` bool (n,) cutmix rather than mixup.
+    `order` int64 (n,); `flip` bool (n,); `shift` int64 (n, 2) of rows and columns; `trivial` int64 (n, 3), see
+    `draw_trivial`; `cutout` int64 (n, 2), the square's centre in pixels. For mixup and cutmix: `share` float32 (n,),
+    the Beta draw; `pasted` bool (n,), who takes cutmix; `centre` float32 (n, 2), its box's centre as a share of the
+    sides.
     """
 
     order: Tensor
     flip: Tensor | None = None
     shift: Tensor | None = None
     trivial: Tensor | None = None
-    hole: Tensor | None = None
-    blend: Tensor | None = None
-    box: Tensor | None = None
-    pastes: Tensor | None = None
+    cutout: Tensor | None = None
+    share: Tensor | None = None
+    pasted: Tensor | None = None
+    centre: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """`images` float B×3×H×W with another image in each, whose labels are `other_labels` int64 (B,); `weight` float32
-    (B,) is the own label's share."""
+    """`images` float B×3×H×W, `other_labels` int64 (B,), `weight` float32 (B,): the share of a sample's own label."""
 
     images: Tensor
     other_labels: Tensor
@@ -45,116 +46,131 @@ class Mixed:
 def draw_epoch(
     spec: AugmentSpec, count: int, seed: int, epoch: int, device: torch.device, image_size: int
 ) -> EpochDraws:
-    # Drawn on the CPU: a seed then means the same order on every device.
-    key = (seed * 1_000_003 + epoch) % 2**63
-    generator = torch.Generator().manual_seed(key)
-    draws: dict[str, Tensor] = {"order": torch.randperm(count, generator=generator)}
-    if spec.flip:
-        draws["flip"] = torch.rand(count, generator=generator) < 0.5
-    if spec.crop:
-        draws["shift"] = torch.randint(-spec.crop, spec.crop + 1, (count, 2), generator=generator)
-    if spec.alternating:
-        # Each image is seen both ways in any two epochs (K. Jordan, "94% on CIFAR-10 in 3.29 seconds", 2024).
-        first = torch.rand(count, generator=torch.Generator().manual_seed(seed % 2**63)) < 0.5
-        draws["flip"] = first ^ bool(epoch % 2)
-    if spec.trivial:
-        draws["trivial"] = draw_trivial(count, generator)
-    if spec.cutout:
-        draws["hole"] = torch.randint(0, image_size, (count, 2), generator=generator)
-    if spec.mixup or spec.cutmix:
-        draws |= _draw_mix(spec, count, key)
-    return EpochDraws(**{name: value.to(device) for name, value in draws.items()})
+    """The draws of `epoch` for a split of `count` images of `image_size` pixels a side."""
+    # Drawn on the CPU: a seed then means the same on every device. What is new comes last, so that older runs resume.
+    generator = _generator(seed, epoch)
+    order = torch.randperm(count, generator=generator)
+    flip = _draw_flip(spec, count, seed, epoch, generator) if spec.flip else None
+    shift = torch.randint(-spec.crop, spec.crop + 1, (count, 2), generator=generator) if spec.crop else None
+    trivial = draw_trivial(count, generator) if spec.trivial else None
+    cutout = torch.randint(image_size, (count, 2), generator=generator) if spec.cutout else None
+    share = pasted = centre = None
+    if spec.mixup:
+        beta = np.random.default_rng((seed, epoch, 0))
+        share = torch.from_numpy(beta.beta(spec.mixup, spec.mixup, count)).float()
+    if spec.cutmix:
+        beta = np.random.default_rng((seed, epoch, 1))
+        drawn = torch.from_numpy(beta.beta(spec.cutmix, spec.cutmix, count)).float()
+        centre = torch.rand((count, 2), generator=generator)
+        pasted = torch.ones(count, dtype=torch.bool)
+        if share is not None:
+            pasted = torch.rand(count, generator=generator) < 0.5
+            drawn = torch.where(pasted, drawn, share)
+        share = drawn
+    optional = (flip, shift, trivial, cutout, share, pasted, centre)
+    return EpochDraws(order.to(device), *(None if values is None else values.to(device) for values in optional))
 
 
-def _draw_mix(spec: AugmentSpec, count: int, key: int) -> dict[str, Tensor]:
-    rng = np.random.default_rng(key)
-    pastes = rng.random(count) < 0.5 if spec.mixup and spec.cutmix else np.full(count, bool(spec.cutmix))
-    blends = [rng.beta(alpha, alpha, count) if alpha else np.ones(count) for alpha in (spec.mixup, spec.cutmix)]
-    return {
-        "blend": torch.from_numpy(np.where(pastes, blends[1], blends[0])).float(),
-        "box": torch.from_numpy(rng.random((count, 2))).float(),
-        "pastes": torch.from_numpy(pastes),
-    }
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+
+
+def _draw_flip(spec: AugmentSpec, count: int, seed: int, epoch: int, generator: torch.Generator) -> Tensor:
+    if not spec.alternating:
+        return torch.rand(count, generator=generator) < 0.5
+    # Each image is seen both ways in any two epochs (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds", section 3.6).
+    first = torch.rand(count, generator=_generator(seed, -1)) < 0.5
+    return first ^ bool(epoch % 2)
 
 
 def place(
     spec: AugmentSpec, images: Tensor, rows: Tensor, draws: EpochDraws, chosen: Tensor, *, fill: Tensor
 ) -> Tensor:
-    """Take `rows` of `images` (uint8 N×H×W×3) as the samples `chosen` of the epoch, augmented; uint8 B×H×W×3.
+    """Take `rows` of `images` (uint8 N×H×W×3), augmented one by one: uint8 B×H×W×3.
 
-    `fill` uint8 (3,) shows where a crop with zero padding, or a cutout, leaves nothing of the image.
+    `chosen` int64 (B,) are the samples' positions in the split. `fill` uint8 (3,) is what zero padding, cutout and
+    TrivialAugment show where there is no image: the data set's mean, which is about 0 once normalised.
     """
-    batch = gather(
-        images,
-        rows,
-        None if draws.flip is None else draws.flip[chosen],
-        None if draws.shift is None else draws.shift[chosen],
-        fill=fill if spec.padding == "zero" else None,
-    )
+    taken = _crop_and_flip(spec, images, rows, draws, chosen, fill)
     if draws.trivial is not None:
-        batch = trivial_augment(batch, draws.trivial[chosen], fill)
-    if draws.hole is not None:
-        side = torch.arange(batch.shape[1], device=batch.device)
-        low = draws.hole[chosen] - spec.cutout // 2
-        inside = (side >= low[..., None]) & (side < low[..., None] + spec.cutout)
-        batch = torch.where((inside[:, 0, :, None] & inside[:, 1, None, :])[..., None], fill, batch)
-    return batch
+        taken = trivial_augment(taken, draws.trivial[chosen], fill)
+    if draws.cutout is not None:
+        # DeVries & Taylor 2017: the centre lies anywhere, so that the square may lie partly outside.
+        top_left = draws.cutout[chosen] - spec.cutout // 2
+        blank = _box(top_left, top_left + spec.cutout, taken.shape[1], taken.shape[2])
+        taken = torch.where(blank[..., None], fill, taken)
+    return taken
 
 
-def gather(
-    images: Tensor, rows: Tensor, flip: Tensor | None, shift: Tensor | None, *, fill: Tensor | None = None
+def _crop_and_flip(
+    spec: AugmentSpec, images: Tensor, rows: Tensor, draws: EpochDraws, chosen: Tensor, fill: Tensor
 ) -> Tensor:
-    """Take `rows` of `images` (uint8 N×H×W×3), cropped and flipped in the same single read.
-
-    Padding is index arithmetic here, nothing is padded in memory: reflected, or `fill` uint8 (3,) where given.
-    """
-    if flip is None and shift is None:
+    """One read does it all. Padding is index arithmetic here: nothing is padded in memory."""
+    if draws.flip is None and draws.shift is None:
         return images.index_select(0, rows)
     height, width = images.shape[1:3]
     ys = torch.arange(height, device=images.device).expand(len(rows), height)
     xs = torch.arange(width, device=images.device).expand(len(rows), width)
-    beyond = None
-    if shift is not None:
+    if draws.shift is not None:
+        shift = draws.shift[chosen]
         ys, xs = ys + shift[:, :1], xs + shift[:, 1:]
-        if fill is not None:
-            beyond = ((ys < 0) | (ys >= height))[:, :, None] | ((xs < 0) | (xs >= width))[:, None, :]
-        ys, xs = _reflect(ys, height), _reflect(xs, width)
-    if flip is not None:
-        xs = torch.where(flip[:, None], width - 1 - xs, xs)
-    taken = images[rows[:, None, None], ys[:, :, None], xs[:, None, :]]
-    return taken if beyond is None or fill is None else torch.where(beyond[..., None], fill, taken)
-
-
-def mix(spec: AugmentSpec, images: Tensor, labels: Tensor, draws: EpochDraws, chosen: Tensor) -> Mixed | None:
-    """Mixup and cutmix of normalised images B×3×H×W with the batch rolled by one; None where both are off."""
-    if draws.blend is None or draws.box is None or draws.pastes is None:
-        return None
-    height, width = images.shape[-2:]
-    blend, pastes = draws.blend[chosen], draws.pastes[chosen]
-    others = images.roll(1, 0)
-    # cutmix (Yun et al., 2019): a box with the share 1 − blend of the area, cut off at the edges.
-    sides = torch.tensor([height, width], device=images.device)
-    centre = draws.box[chosen] * sides
-    half = (1 - blend).sqrt()[:, None] * sides / 2
-    low, high = (centre - half).round().clamp(min=0), torch.minimum((centre + half).round(), sides)
-    ys, xs = torch.arange(height, device=images.device), torch.arange(width, device=images.device)
-    rows = (ys >= low[:, :1]) & (ys < high[:, :1])
-    columns = (xs >= low[:, 1:]) & (xs < high[:, 1:])
-    pasted = (rows[:, :, None] & columns[:, None, :])[:, None]
-    area = pasted.float().mean((1, 2, 3))
-    weight = torch.where(pastes, 1 - area, blend)
-    blended = torch.lerp(others, images, blend[:, None, None, None])  # mixup (Zhang et al., 2017)
-    mixed = torch.where(pastes[:, None, None, None], torch.where(pasted, others, images), blended)
-    return Mixed(mixed, labels.roll(1, 0), weight)
-
-
-def resize(images: Tensor, size: int) -> Tensor:
-    """float B×3×H×W to B×3×size×size, bilinear and antialiased; channels_last stays."""
-    if images.shape[-1] == size:
-        return images
-    resized = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
-    return resized.contiguous(memory_format=torch.channels_last)
+    if draws.flip is not None:
+        xs = torch.where(draws.flip[chosen][:, None], width - 1 - xs, xs)
+    if spec.padding == "reflect":
+        return read_pixels(images, rows, _reflect(ys, height)[:, :, None], _reflect(xs, width)[:, None])
+    taken = read_pixels(images, rows, ys.clamp(0, height - 1)[:, :, None], xs.clamp(0, width - 1)[:, None])
+    if draws.shift is None:
+        return taken
+    inside = ((ys >= 0) & (ys < height))[:, :, None] & ((xs >= 0) & (xs < width))[:, None]
+    return torch.where(inside[..., None], taken, fill)
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:
     return (size - 1) - ((size - 1) - index.abs()).abs()
+
+
+def _box(top_left: Tensor, bottom_right: Tensor, height: int, width: int) -> Tensor:
+    """Where one box a sample lies, bool B×height×width.
+
+    Corners are int64 (B, 2), those at the bottom right exclusive, and may lie outside.
+    """
+    ys = torch.arange(height, device=top_left.device)
+    xs = torch.arange(width, device=top_left.device)
+    in_rows = (ys >= top_left[:, :1]) & (ys < bottom_right[:, :1])
+    in_columns = (xs >= top_left[:, 1:]) & (xs < bottom_right[:, 1:])
+    return in_rows[:, :, None] & in_columns[:, None]
+
+
+def mix(spec: AugmentSpec, images: Tensor, labels: Tensor, draws: EpochDraws, chosen: Tensor) -> Mixed | None:
+    """Blend each of `images` (normalised float B×3×H×W) with the one before it in the batch, or paste a box of that.
+
+    None if neither mixup (Zhang et al. 2018) nor cutmix (Yun et al. 2019) is on. Memory format is kept.
+    """
+    if not (spec.mixup or spec.cutmix) or draws.share is None:
+        return None
+    weight = draws.share[chosen]
+    own = weight[:, None, None, None]
+    if draws.pasted is not None and draws.centre is not None:
+        pasted = draws.pasted[chosen]
+        outside = ~_cutmix_box(draws.centre[chosen], weight, images.shape[2], images.shape[3])
+        # Counted in whole pixels: the box is clipped at the edges, and so smaller than drawn.
+        weight = torch.where(pasted, outside.flatten(1).sum(1) / outside[0].numel(), weight)
+        own = torch.where(pasted[:, None, None, None], outside[:, None], own)
+    partners = torch.cat([images[-1:], images[:-1]])  # Tensor.roll would lose channels_last
+    return Mixed(partners.lerp(images, own.to(images.dtype)), labels.roll(1), weight)
+
+
+def _cutmix_box(centre: Tensor, share: Tensor, height: int, width: int) -> Tensor:
+    half = (1 - share).sqrt() / 2
+    middles = torch.stack([centre[:, 0] * height, centre[:, 1] * width], dim=1).long()
+    halves = torch.stack([half * height, half * width], dim=1).long()
+    return _box(middles - halves, middles + halves, height, width)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Resize `images` (float B×3×H×W) to `size` pixels a side, antialiased; memory format is kept."""
+    if images.shape[2:] == (size, size):
+        return images
+    channels_last = images.is_contiguous(memory_format=torch.channels_last)
+    resized = F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    return resized.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)

@@ -1,143 +1,178 @@
-"""TrivialAugment (Müller & Hutter, 2021): one random operation of random strength for each image, batched.
+"""TrivialAugment (Müller & Hutter 2021) for a batch: one operation of random strength for each image.
 
-Operations, ranges and rounding are those of torchvision.transforms.TrivialAugmentWide, which draws once for a batch.
+Ranges are the paper's "Wide" ones, and pixels are those of torchvision's TrivialAugmentWide.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from enum import IntEnum
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-BINS = 31
-SHEAR, TRANSLATE, ROTATE, ENHANCE = 0.99, 32.0, 135.0, 0.99
-GREY = (0.2989, 0.587, 0.114)
+from trainer.pixels import read_pixels
 
-OPERATIONS = (
-    "identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "color", "contrast",
-    "sharpness", "posterize", "solarize", "autocontrast", "equalize",
-)  # fmt: skip
-GEOMETRIC = frozenset({"shear_x", "shear_y", "translate_x", "translate_y", "rotate"})
+BINS = 31
+
+
+class Op(IntEnum):
+    IDENTITY = 0
+    SHEAR_X = 1
+    SHEAR_Y = 2
+    TRANSLATE_X = 3
+    TRANSLATE_Y = 4
+    ROTATE = 5
+    BRIGHTNESS = 6
+    COLOR = 7
+    CONTRAST = 8
+    SHARPNESS = 9
+    POSTERIZE = 10
+    SOLARIZE = 11
+    AUTOCONTRAST = 12
+    EQUALIZE = 13
 
 
 def draw_trivial(count: int, generator: torch.Generator) -> Tensor:
-    """int64 (count, 3): operation, bin of its strength, and whether its sign is turned."""
-    bounds = (len(OPERATIONS), BINS, 2)
-    return torch.stack([torch.randint(bound, (count,), generator=generator) for bound in bounds], 1)
+    """Draws for `count` images, int64 (count, 3): the `Op`, the bin of its magnitude, and the magnitude's sign, ±1."""
+    ops = torch.randint(len(Op), (count,), generator=generator)
+    bins = torch.randint(BINS, (count,), generator=generator)
+    signs = torch.randint(2, (count,), generator=generator) * 2 - 1
+    return torch.stack([ops, bins, signs], dim=1)
 
 
 def trivial_augment(images: Tensor, draws: Tensor, fill: Tensor) -> Tensor:
-    """uint8 B×H×W×3 after each image's operation of `draws` (B, 3); `fill` uint8 (3,) shows beyond the edges."""
-    result = images.clone()
-    strength = draws[:, 1] / (BINS - 1) * (1 - 2 * draws[:, 2])
-    geometric = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-    for number, name in enumerate(OPERATIONS):
-        rows = (draws[:, 0] == number).nonzero().squeeze(1)
-        if name in GEOMETRIC:
-            geometric[rows] = True
-        elif name in COLOURS and len(rows):
-            result[rows] = COLOURS[name](images[rows], strength[rows])
-    rows = geometric.nonzero().squeeze(1)
-    if len(rows):
-        result[rows] = _affine(images[rows], draws[rows, 0], strength[rows], fill)
+    """Apply `draws` (int64 (B, 3), of `draw_trivial`) to `images` (uint8 B×H×W×3).
+
+    `fill` uint8 (3,) is shown where a moved image leaves nothing.
+    """
+    ops, bins, signs = draws.unbind(1)
+    # Waits for the device, once a batch: the sizes of the groups depend on the draws.
+    counts: list[int] = (ops[:, None] == torch.arange(len(Op), device=ops.device)).sum(0).tolist()
+    groups = torch.split(ops.argsort(stable=True), counts)
+    result = images.clone(memory_format=torch.contiguous_format)
+    moved = torch.cat(groups[Op.SHEAR_X : Op.ROTATE + 1])
+    if len(moved):
+        result[moved] = _move(images.contiguous(), moved, ops[moved], bins[moved], signs[moved], fill)
+    for op, recolour in RECOLOURING.items():
+        group = groups[op]
+        if len(group):
+            result[group] = recolour(images[group], bins[group], signs[group])
     return result
 
 
-def _affine(images: Tensor, kinds: Tensor, strength: Tensor, fill: Tensor) -> Tensor:
-    """Nearest neighbours through each image's inverse matrix about its centre."""
-    matrix = torch.zeros(len(images), 2, 3, device=images.device)
-    matrix[:, 0, 0] = matrix[:, 1, 1] = 1
-    for name, row, column, value in (
-        ("shear_x", 0, 1, strength * SHEAR),
-        ("shear_y", 1, 0, strength * SHEAR),
-        ("translate_x", 0, 2, -(strength * TRANSLATE).trunc()),
-        ("translate_y", 1, 2, -(strength * TRANSLATE).trunc()),
-    ):
-        chosen = kinds == OPERATIONS.index(name)
-        matrix[chosen, row, column] = value[chosen]
-    turned = kinds == OPERATIONS.index("rotate")
-    angle = strength[turned] * ROTATE * math.pi / 180
-    matrix[turned, 0, 0] = matrix[turned, 1, 1] = angle.cos()
-    matrix[turned, 0, 1], matrix[turned, 1, 0] = -angle.sin(), angle.sin()
+def _move(images: Tensor, group: Tensor, ops: Tensor, bins: Tensor, signs: Tensor, fill: Tensor) -> Tensor:
+    """The images of `group`, read through an affine map each, to the nearest pixel."""
     height, width = images.shape[1:3]
-    centre = torch.tensor([width / 2, height / 2], device=images.device)
-    # A shear is about the top left corner in torchvision, everything else about the centre.
-    shears = (kinds == OPERATIONS.index("shear_x")) | (kinds == OPERATIONS.index("shear_y"))
-    origin = torch.where(shears[:, None], torch.zeros_like(centre), centre)
-    ys, xs = torch.meshgrid(
-        *(torch.arange(side, device=images.device) + 0.5 for side in (height, width)), indexing="ij"
-    )
-    points = torch.stack([xs, ys], -1) - origin[:, None, None]
-    moved = torch.einsum("bij,bhwj->bhwi", matrix[:, :, :2], points) + matrix[:, None, None, :, 2]
-    index = (moved + origin[:, None, None] - 0.5).round().long()
-    x, y = index.unbind(-1)
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    batch = torch.arange(len(images), device=images.device)[:, None, None]
-    taken = images[batch, y.clamp(0, height - 1), x.clamp(0, width - 1)]
-    return torch.where(inside[..., None], taken, fill)
+    shear = _table(0.0, 0.99, bins) * signs
+    shear_x, shear_y = shear * (ops == Op.SHEAR_X), shear * (ops == Op.SHEAR_Y)
+    pixels = _table(0.0, 32.0, bins).trunc() * signs
+    # Looked up for all bins at once: a sample's angle then does not depend on its batch, to the last bit.
+    angles = torch.linspace(0.0, 135.0, BINS, device=bins.device).deg2rad()
+    sin = angles.sin()[bins] * signs * (ops == Op.ROTATE)
+    cos = torch.where(ops == Op.ROTATE, angles.cos()[bins], 1.0)
+
+    # Images turn around their centre, but shear along their top and left edges.
+    ys = torch.arange(height, device=images.device)[:, None] - (height - 1) / 2
+    xs = torch.arange(width, device=images.device) - (width - 1) / 2
+    from_x = shear_x * (height / 2) - pixels * (ops == Op.TRANSLATE_X) + (width - 1) / 2
+    from_y = shear_y * (width / 2) - pixels * (ops == Op.TRANSLATE_Y) + (height - 1) / 2
+    source_x = _each(cos) * xs + _each(shear_x - sin) * ys + _each(from_x)
+    source_y = _each(shear_y + sin) * xs + _each(cos) * ys + _each(from_y)
+
+    columns, rows = source_x.round().long(), source_y.round().long()
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    read = read_pixels(images, group, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
+    return torch.where(inside[..., None], read, fill)
 
 
-def _blend(images: Tensor, other: Tensor, strength: Tensor) -> Tensor:
-    ratio = (1 + strength * ENHANCE)[:, None, None, None]
-    return (ratio * images + (1 - ratio) * other).clamp(0, 255).to(torch.uint8)
+def _table(first: float, last: float, bins: Tensor) -> Tensor:
+    """Magnitudes of `bins`, float32 (b,), evenly spaced."""
+    return torch.linspace(first, last, BINS, device=bins.device)[bins]
+
+
+def _each(values: Tensor, dims: int = 2) -> Tensor:
+    """`values` (b,) for all pixels of each image."""
+    return values.view(-1, *[1] * dims)
+
+
+def _factor(bins: Tensor, signs: Tensor) -> Tensor:
+    return _each(1.0 + _table(0.0, 0.99, bins) * signs, 3)
+
+
+def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    return (images * factor + other * (1.0 - factor)).clamp_(0, 255).to(torch.uint8)
 
 
 def _grey(images: Tensor) -> Tensor:
-    return (images.float() @ torch.tensor(GREY, device=images.device)).floor()[..., None]
+    """Luminance in whole levels, float32 b×H×W×1."""
+    red, green, blue = images.unbind(-1)
+    return (red * 0.2989 + green * 0.587 + blue * 0.114).floor_()[..., None]
 
 
-def _sharpness(images: Tensor, strength: Tensor) -> Tensor:
-    """The inner pixels blurred 3×3 with a heavy middle, the border as it is."""
-    kernel = torch.ones(3, 1, 3, 3, device=images.device)
-    kernel[:, :, 1, 1] = 5
-    blurred = images.float()
-    inner = F.conv2d(blurred.permute(0, 3, 1, 2), kernel / 13, groups=3).permute(0, 2, 3, 1)
-    blurred[:, 1:-1, 1:-1] = inner.round()
-    return _blend(images, blurred, strength)
+def _brightness(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    return (images * _factor(bins, signs)).clamp_(0, 255).to(torch.uint8)
 
 
-def _posterize(images: Tensor, strength: Tensor) -> Tensor:
-    bits = 8 - (strength.abs() * 6).round().to(torch.uint8)
-    mask = (255 << (8 - bits.int())).to(torch.uint8)
-    return images & mask[:, None, None, None]
+def _color(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    return _blend(images, _grey(images), _factor(bins, signs))
 
 
-def _solarize(images: Tensor, strength: Tensor) -> Tensor:
-    threshold = 255 * (1 - strength.abs())
-    return torch.where(images >= threshold[:, None, None, None], 255 - images, images)
+def _contrast(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    # Summed in integers, which no order of summation changes.
+    mean = _grey(images).int().sum((1, 2, 3)) / images[0, ..., 0].numel()
+    return _blend(images, _each(mean, 3), _factor(bins, signs))
 
 
-def _autocontrast(images: Tensor, _strength: Tensor) -> Tensor:
-    low, high = (value.float() for value in (images.amin((1, 2), keepdim=True), images.amax((1, 2), keepdim=True)))
-    scale = torch.where(high > low, 255 / (high - low).clamp(min=1), torch.ones_like(low))
-    stretched = (images - torch.where(high > low, low, torch.zeros_like(low))) * scale
-    return stretched.clamp(0, 255).to(torch.uint8)
+def _sharpness(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    """The blurred image has weights of 1 around 5, over 13; its border is the image's own, as Pillow has it."""
+    if min(images.shape[1:3]) <= 2:
+        return images
+    levels = images.float()
+    rows = levels[:, :-2] + levels[:, 1:-1] + levels[:, 2:]
+    around = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
+    blurred = levels.clone()
+    blurred[:, 1:-1, 1:-1] = ((around + 4 * levels[:, 1:-1, 1:-1]) / 13).round_()
+    # Not a blend: where both are the same, such as at the border, the level must come out exactly.
+    return (levels + (blurred - levels) * (1.0 - _factor(bins, signs))).clamp_(0, 255).to(torch.uint8)
 
 
-def _equalize(images: Tensor, _strength: Tensor) -> Tensor:
-    """Every channel's histogram made flat, as PIL does it."""
-    count, height, width, channels = images.shape
-    flat = images.permute(0, 3, 1, 2).reshape(count * channels, -1).long()
-    histogram = torch.zeros(len(flat), 256, dtype=torch.long, device=images.device)
-    histogram.scatter_add_(1, flat, torch.ones_like(flat))
-    highest = flat.amax(1, keepdim=True)
-    step = (height * width - histogram.gather(1, highest)) // 255
-    before = histogram.cumsum(1) - histogram
-    table = ((before + step // 2) // step.clamp(min=1)).clamp(0, 255)
-    equal = torch.where(step > 0, table.gather(1, flat), flat)
-    return equal.reshape(count, channels, height, width).permute(0, 2, 3, 1).to(torch.uint8)
+def _posterize(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    dropped = (bins / ((BINS - 1) / 6)).round().int()  # bits, of 8
+    return images & _each((255 << dropped).bitwise_and(255).to(torch.uint8), 3)
 
 
-COLOURS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "brightness": lambda images, strength: _blend(images, torch.zeros_like(images), strength),
-    "color": lambda images, strength: _blend(images, _grey(images), strength),
-    "contrast": lambda images, strength: _blend(images, _grey(images).mean((1, 2, 3), keepdim=True), strength),
-    "sharpness": _sharpness,
-    "posterize": _posterize,
-    "solarize": _solarize,
-    "autocontrast": _autocontrast,
-    "equalize": _equalize,
+def _solarize(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    threshold = _each(_table(1.0, 0.0, bins) * 255, 3)
+    return torch.where(images >= threshold, 255 - images, images)
+
+
+def _autocontrast(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    low, high = images.amin((1, 2), keepdim=True).float(), images.amax((1, 2), keepdim=True).float()
+    flat = low == high
+    scale = torch.where(flat, 1.0, (high - low) * (1 / 255))
+    return ((images - torch.where(flat, 0.0, low)) / scale).clamp_(0, 255).to(torch.uint8)
+
+
+def _equalize(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
+    """Levels spread so that each is about as common; by Pillow's integer arithmetic, channel by channel."""
+    levels = images.permute(0, 3, 1, 2).flatten(2).long()
+    histogram = levels.new_zeros(*levels.shape[:2], 256).scatter_add_(2, levels, torch.ones_like(levels))
+    highest = histogram.gather(2, levels.amax(2, keepdim=True))
+    step = (levels.shape[2] - highest) // 255
+    below = histogram.cumsum(2) - histogram
+    table = ((below + step // 2) // step.clamp(min=1)).clamp_(0, 255)
+    spread = torch.where(step > 0, table.gather(2, levels), levels).to(torch.uint8)
+    return spread.view(-1, 3, *images.shape[1:3]).permute(0, 2, 3, 1)
+
+
+RECOLOURING: dict[Op, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    Op.BRIGHTNESS: _brightness,
+    Op.COLOR: _color,
+    Op.CONTRAST: _contrast,
+    Op.SHARPNESS: _sharpness,
+    Op.POSTERIZE: _posterize,
+    Op.SOLARIZE: _solarize,
+    Op.AUTOCONTRAST: _autocontrast,
+    Op.EQUALIZE: _equalize,
 }

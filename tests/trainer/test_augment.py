@@ -1,7 +1,6 @@
-"""Augmentation: what is drawn, what it does to pixels and labels."""
-
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -9,119 +8,222 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.augment import draw_epoch, gather, mix, place, resize
+from trainer.augment import EpochDraws, draw_epoch, mix, place, resize
 from trainer.spec import AugmentSpec
 
 CPU = torch.device("cpu")
-COUNT, SIZE = 40, 12
-FILL = torch.tensor([10, 20, 30], dtype=torch.uint8)
-ALL: dict[str, Any] = {"crop": 3, "flip": True, "cutout": 4, "trivial": True, "mixup": 0.4, "cutmix": 1.0}
+IMAGES = torch.randint(0, 256, (40, 16, 16, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+FILL = torch.tensor([120, 110, 100], dtype=torch.uint8)
+EVERYTHING = AugmentSpec(crop=4, flip=True, cutout=6, mixup=0.2, cutmix=1.0, trivial=True)
 
 
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return torch.randint(0, 256, (COUNT, SIZE, SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+def draw(spec: AugmentSpec, count: int = 40, seed: int = 3, epoch: int = 7) -> EpochDraws:
+    return draw_epoch(spec, count, seed, epoch, CPU, image_size=16)
 
 
-def drawn(epoch: int = 0, seed: int = 1, **fields: Any) -> tuple[AugmentSpec, Any]:
-    spec = AugmentSpec(**fields)
-    return spec, draw_epoch(spec, COUNT, seed, epoch, CPU, SIZE)
+def drawn(draws: EpochDraws) -> dict[str, Tensor]:
+    found = {field.name: getattr(draws, field.name) for field in fields(draws)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def placed(images: Tensor, chosen: Tensor, epoch: int = 0, **fields: Any) -> Tensor:
-    spec, draws = drawn(epoch, **fields)
-    return place(spec, images, chosen, draws, chosen, fill=FILL)
+def place_all(spec: AugmentSpec, draws: EpochDraws, chosen: Tensor | None = None) -> Tensor:
+    chosen = torch.arange(40) if chosen is None else chosen
+    return place(spec, IMAGES, chosen, draws, chosen, fill=FILL)
 
 
-def test_a_seed_and_an_epoch_decide_every_draw() -> None:
-    first, again, other = (drawn(epoch, **ALL)[1] for epoch in (3, 3, 4))
-    for name, value in vars(first).items():
-        assert torch.equal(value, getattr(again, name))
-        assert name == "trivial" or not torch.equal(value, getattr(other, name))
+def normalised(count: int, size: int = 16) -> Tensor:
+    pixels = torch.randn(count, size, size, 3, generator=torch.Generator().manual_seed(1))
+    return pixels.permute(0, 3, 1, 2)
 
 
-def test_what_is_off_changes_nothing_of_what_is_on() -> None:
-    plain, full = drawn(crop=3, flip=True)[1], drawn(**ALL)[1]
-    for name in ("order", "flip", "shift"):
-        assert torch.equal(getattr(plain, name), getattr(full, name))
-    assert plain.hole is plain.blend is plain.trivial is None
+def is_channels_last(images: Tensor) -> bool:
+    return images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_sample_is_the_same_in_any_batch(images: Tensor) -> None:
-    fields = {name: value for name, value in ALL.items() if name not in ("mixup", "cutmix")}
-    together = placed(images, torch.arange(COUNT), **fields)
-    assert torch.equal(placed(images, torch.tensor([7]), **fields)[0], together[7])
-    assert not torch.equal(together, images)
+def test_draws_depend_on_seed_and_epoch_alone() -> None:
+    torch.manual_seed(1)
+    first = drawn(draw(EVERYTHING))
+    torch.manual_seed(2)
+    again = drawn(draw(EVERYTHING))
+    others = drawn(draw(EVERYTHING, epoch=8)), drawn(draw(EVERYTHING, seed=4))
+    assert set(first) == {field.name for field in fields(EpochDraws)}
+    for name, values in first.items():
+        assert len(values) == 40
+        assert torch.equal(values, again[name])
+        assert not any(torch.equal(values, other[name]) for other in others), name
 
 
-def test_a_crop_shows_the_reflection_or_the_fill(images: Tensor) -> None:
-    pixels = images.permute(0, 3, 1, 2).float()
-    _, draws = drawn(crop=3)
-    for padding in ("reflect", "zero"):
-        result = placed(images, torch.arange(COUNT), crop=3, padding=padding)
-        padded = F.pad(pixels, (3,) * 4, mode="reflect") if padding == "reflect" else None
-        if padded is None:
-            padded = F.pad(pixels - FILL[:, None, None], (3,) * 4) + FILL[:, None, None]
-        for i, (down, right) in enumerate(draws.shift.tolist()):
-            expected = padded[i, :, 3 + down : 3 + down + SIZE, 3 + right : 3 + right + SIZE]
-            assert torch.equal(result[i].permute(2, 0, 1).float(), expected)
+def test_order_flip_and_shift_are_drawn_as_they_always_were() -> None:
+    generator = torch.Generator().manual_seed(3 * 1_000_003 + 7)
+    order = torch.randperm(40, generator=generator)
+    flip = torch.rand(40, generator=generator) < 0.5
+    shift = torch.randint(-4, 5, (40, 2), generator=generator)
+    old = drawn(draw(AugmentSpec(crop=4, flip=True)))
+    assert set(old) == {"order", "flip", "shift"}
+    for draws in (old, drawn(draw(EVERYTHING))):
+        assert torch.equal(draws["order"], order)
+        assert torch.equal(draws["flip"], flip)
+        assert torch.equal(draws["shift"], shift)
+    assert set(drawn(draw(AugmentSpec()))) == {"order"}
 
 
-def test_alternating_shows_each_image_both_ways_in_two_epochs(images: Tensor) -> None:
-    everything = torch.arange(COUNT)
-    first, second, third = (placed(images, everything, epoch, flip=True, alternating=True) for epoch in (0, 1, 2))
-    assert torch.equal(first, second.flip(2))
-    assert torch.equal(first, third)
-    assert not torch.equal(first, images)
+@pytest.mark.parametrize("padding", ["reflect", "zero"])
+def test_one_read_equals_flipping_padding_and_cropping(padding: Any) -> None:
+    spec = AugmentSpec(crop=4, flip=True, padding=padding)
+    draws = draw(spec)
+    assert draws.flip is not None
+    assert draws.shift is not None
+    expected = []
+    for image, mirrored, (down, right) in zip(IMAGES, draws.flip.tolist(), draws.shift.tolist(), strict=True):
+        source = (image.flip(1) if mirrored else image).permute(2, 0, 1).float()
+        if padding == "reflect":
+            padded = F.pad(source, (4, 4, 4, 4), mode="reflect")
+        else:
+            padded = FILL.float()[:, None, None].expand(3, 24, 24).clone()
+            padded[:, 4:20, 4:20] = source
+        expected.append(padded[:, 4 + down : 20 + down, 4 + right : 20 + right])
+    assert torch.equal(place_all(spec, draws), torch.stack(expected).permute(0, 2, 3, 1).to(torch.uint8))
 
 
-def test_a_cutout_blanks_a_square(images: Tensor) -> None:
-    result = placed(images, torch.arange(COUNT), cutout=4)
-    blank = (result == FILL).all(-1)
-    areas = blank.sum((1, 2))
-    assert areas.max() == 16
-    assert areas.min() >= 4
-    assert torch.equal(result[~blank], images[~blank])
+def test_rows_are_read_and_draws_are_looked_up_by_position_in_the_split() -> None:
+    spec = AugmentSpec(flip=True)
+    draws = draw(spec)
+    assert draws.flip is not None
+    chosen, rows = torch.tensor([5, 0, 9]), torch.tensor([30, 31, 30])
+    found = place(spec, IMAGES, rows, draws, chosen, fill=FILL)
+    for image, row, position in zip(found, rows.tolist(), chosen.tolist(), strict=True):
+        assert torch.equal(image, IMAGES[row].flip(1) if draws.flip[position] else IMAGES[row])
 
 
-@pytest.mark.parametrize("fields", [{"mixup": 0.5}, {"cutmix": 1.0}, {"mixup": 0.5, "cutmix": 1.0}])
-def test_labels_are_mixed_as_the_pixels_are(fields: dict[str, Any]) -> None:
-    spec, draws = drawn(**fields)
-    labels, chosen = torch.arange(COUNT), torch.arange(COUNT)
-    images = labels[:, None, None, None].float().expand(COUNT, 3, SIZE, SIZE).contiguous()
+def test_with_nothing_to_do_rows_are_taken_as_they_are() -> None:
+    chosen = torch.tensor([2, 2, 7])
+    assert torch.equal(place_all(AugmentSpec(), draw(AugmentSpec()), chosen), IMAGES[chosen])
+
+
+def test_a_sample_does_not_depend_on_its_batch() -> None:
+    draws = draw(EVERYTHING)
+    together = place_all(EVERYTHING, draws)
+    assert not torch.equal(together, IMAGES)
+    assert torch.equal(place_all(EVERYTHING, draws, torch.arange(39, -1, -1)).flip(0), together)
+    alone = [place_all(EVERYTHING, draws, torch.tensor([i])) for i in range(40)]
+    assert torch.equal(torch.cat(alone), together)
+
+
+def test_alternating_flips_show_each_image_both_ways_in_any_two_epochs() -> None:
+    spec = AugmentSpec(flip=True, alternating=True)
+    flips = [drawn(draw(spec, epoch=epoch))["flip"] for epoch in range(4)]
+    assert torch.equal(flips[0], ~flips[1])
+    assert torch.equal(flips[1], ~flips[2])
+    assert torch.equal(flips[0], flips[2])
+    assert 5 < int(flips[0].sum()) < 35
+    assert not torch.equal(flips[0], drawn(draw(spec, seed=4, epoch=0))["flip"])
+    assert len({tuple(draw(spec, epoch=epoch).order.tolist()) for epoch in range(4)}) == 4
+
+
+@pytest.mark.parametrize("side", [5, 6])
+def test_cutout_blanks_a_square_that_the_edges_clip(side: int) -> None:
+    spec = AugmentSpec(cutout=side)
+    draws = draw(spec)
+    assert draws.cutout is not None
+    for image, original, (y, x) in zip(place_all(spec, draws), IMAGES, draws.cutout.tolist(), strict=True):
+        top, left = y - side // 2, x - side // 2
+        expected = original.clone()
+        expected[max(0, top) : top + side, max(0, left) : left + side] = FILL
+        assert torch.equal(image, expected)
+    assert draws.cutout.min() == 0
+    assert draws.cutout.max() == 15
+
+
+def test_cutout_comes_after_the_crop_and_the_operation() -> None:
+    spec = AugmentSpec(crop=4, trivial=True, cutout=40)
+    assert torch.equal(place_all(spec, draw(spec)), FILL.expand_as(IMAGES))
+
+
+def test_mixup_blends_each_image_with_the_one_before() -> None:
+    spec = AugmentSpec(mixup=0.4)
+    draws, images, labels = draw(spec), normalised(6), torch.arange(6)
+    chosen = torch.tensor([8, 1, 30, 4, 2, 39])
     mixed = mix(spec, images, labels, draws, chosen)
     assert mixed is not None
-    assert torch.equal(mixed.other_labels, labels.roll(1))
-    assert ((mixed.weight >= 0) & (mixed.weight <= 1)).all()
-    expected = mixed.weight * labels + (1 - mixed.weight) * mixed.other_labels
-    assert torch.allclose(mixed.images.mean((1, 2, 3)), expected, atol=1e-4)
-    if "mixup" not in fields:
-        assert set(mixed.images[5].flatten().tolist()) <= {5.0, 4.0}
+    assert draws.share is not None
+    assert torch.equal(mixed.weight, draws.share[chosen])
+    assert mixed.weight.dtype == torch.float32
+    assert mixed.other_labels.tolist() == [5, 0, 1, 2, 3, 4]
+    for i, weight in enumerate(mixed.weight):
+        torch.testing.assert_close(mixed.images[i], images[i] * weight + images[i - 1] * (1 - weight))
+    assert is_channels_last(mixed.images)
 
 
-def test_nothing_is_mixed_unless_asked_for(images: Tensor) -> None:
-    spec, draws = drawn(crop=2)
-    floats = images.permute(0, 3, 1, 2).float()
-    assert mix(spec, floats, torch.arange(COUNT), draws, torch.arange(COUNT)) is None
+def test_the_share_has_the_beta_distribution_of_its_alpha() -> None:
+    for spec, alpha in ((AugmentSpec(mixup=0.2), 0.2), (AugmentSpec(cutmix=1.0), 1.0)):
+        share = drawn(draw(spec, count=20_000))["share"]
+        assert float(share.mean()) == pytest.approx(0.5, abs=0.02)
+        assert float(share.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
 
 
-def test_a_batch_of_one_is_mixed_with_itself() -> None:
-    spec, draws = drawn(mixup=0.5, cutmix=0.5)
-    image = torch.rand(1, 3, SIZE, SIZE)
-    mixed = mix(spec, image, torch.tensor([3]), draws, torch.tensor([0]))
+def test_cutmix_pastes_a_box_and_weighs_by_its_area() -> None:
+    spec = AugmentSpec(cutmix=1.0)
+    draws, images, chosen = draw(spec), normalised(40), torch.arange(40)
+    mixed = mix(spec, images, torch.arange(40), draws, chosen)
     assert mixed is not None
-    assert torch.allclose(mixed.images, image)
+    assert draws.share is not None
+    own = (mixed.images == images).all(1)
+    other = (mixed.images == images.roll(1, 0)).all(1)
+    assert bool((own ^ other).all())
+    assert torch.equal(mixed.weight, own.flatten(1).sum(1) / 256)
+    for pasted, share in zip(other, draws.share.tolist(), strict=True):
+        height, width = int(pasted.any(1).sum()), int(pasted.any(0).sum())
+        assert int(pasted.sum()) == height * width
+        assert max(height, width) <= 16 * (1 - share) ** 0.5
+    assert 0.3 < float(mixed.weight.mean()) < 0.8
+    assert is_channels_last(mixed.images)
 
 
-def test_resizing_keeps_the_mean_and_the_layout() -> None:
-    images = torch.rand(4, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    small = resize(images, 20)
-    assert small.shape == (4, 3, 20, 20)
-    assert small.is_contiguous(memory_format=torch.channels_last)
-    assert small.mean().item() == pytest.approx(images.mean().item(), abs=5e-3)
-    assert resize(images, 32) is images
+def test_with_both_each_sample_takes_one_of_the_two() -> None:
+    spec = AugmentSpec(mixup=1.0, cutmix=1.0)
+    draws, images, chosen = draw(spec), normalised(40), torch.arange(40)
+    mixed = mix(spec, images, torch.arange(40), draws, chosen)
+    assert mixed is not None
+    assert draws.pasted is not None
+    assert draws.share is not None
+    assert 8 < int(draws.pasted.sum()) < 32
+    partners = images.roll(1, 0)
+    for i, pasted in enumerate(draws.pasted.tolist()):
+        own, other = (mixed.images[i] == images[i]).all(0), (mixed.images[i] == partners[i]).all(0)
+        if pasted:
+            assert bool((own | other).all())
+            assert float(mixed.weight[i]) == float(own.sum()) / 256
+        else:
+            weight = draws.share[i]
+            assert mixed.weight[i] == weight
+            torch.testing.assert_close(mixed.images[i], images[i] * weight + partners[i] * (1 - weight))
 
 
-def test_gathering_without_augmentation_is_a_plain_read(images: Tensor) -> None:
-    rows = torch.tensor([3, 1, 2])
-    assert torch.equal(gather(images, rows, None, None), images[rows])
+@pytest.mark.parametrize("spec", [AugmentSpec(mixup=0.2), AugmentSpec(cutmix=1.0), EVERYTHING])
+def test_a_batch_of_one_is_mixed_with_itself(spec: AugmentSpec) -> None:
+    images = normalised(1)
+    mixed = mix(spec, images, torch.tensor([4]), draw(spec), torch.tensor([11]))
+    assert mixed is not None
+    torch.testing.assert_close(mixed.images, images)
+    assert mixed.other_labels.tolist() == [4]
+    assert place_all(spec, draw(spec), torch.tensor([11])).shape == (1, 16, 16, 3)
+
+
+def test_nothing_is_mixed_if_neither_is_on() -> None:
+    spec = AugmentSpec(crop=2, cutout=4)
+    assert mix(spec, normalised(3), torch.arange(3), draw(spec), torch.arange(3)) is None
+
+
+def test_resizing_keeps_channels_last_and_averages() -> None:
+    images = normalised(3)
+    assert resize(images, 16) is images
+    for size in (8, 12, 24):
+        resized = resize(images, size)
+        assert resized.shape == (3, 3, size, size)
+        assert is_channels_last(resized)
+    assert not is_channels_last(resize(images.contiguous(), 8))
+    levels = torch.full((1, 3, 16, 16), 0.7)
+    torch.testing.assert_close(resize(levels, 10), levels[..., :10, :10])
+    # Without antialiasing a checkerboard would keep its contrast.
+    board = (torch.arange(16)[:, None] + torch.arange(16)).remainder(2).float().expand(1, 3, 16, 16)
+    assert float(resize(board, 8).std()) < 0.05
