@@ -40,9 +40,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], set[str]]] = [
 
 
 @pytest.mark.parametrize(("overrides", "fields"), IMPOSSIBLE)
-def test_an_impossible_combination_names_its_fields(
-    shapes: Path, overrides: dict[str, Any], fields: set[str]
-) -> None:
+def test_an_impossible_combination_names_its_fields(shapes: Path, overrides: dict[str, Any], fields: set[str]) -> None:
     with pytest.raises(SpecError) as caught:
         refuse_impossible(build_spec("shapes100", "baseline-cnn", overrides), read_record(shapes, "shapes100"))
     assert caught.value.fields.keys() == {f"overrides.{name}" for name in fields}

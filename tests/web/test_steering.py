@@ -27,7 +27,7 @@ def test_a_run_is_wound_down_then_extended_with_a_schedule(server: Server) -> No
         rates = server.series(run_id, "lr")["lr"]["value"]
         assert rates[-1] < rates[0] / 20
 
-        asked = {"epochs": 1, "schedule": "cosine", "lr": 5e-4}
+        asked: dict[str, str | float] = {"epochs": 1, "schedule": "cosine", "lr": 5e-4}
         shown = client.get(f"/api/runs/{run_id}/extension", params=asked).json()
         assert shown["total_steps"] == done["step"] + 56
         body = {"extend_epochs": 1, "schedule": {"name": "cosine"}, "lr": 5e-4}
