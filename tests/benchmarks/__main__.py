@@ -6,7 +6,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from tests.benchmarks import ingest, launch, live, predict, training, web
+from tests.benchmarks import ingest, launch, live, long, predict, training, web
 from tests.benchmarks.rows import Row, machine
 
 BENCHMARKS = {
@@ -41,6 +41,10 @@ def page(rows: list[Row]) -> str:
         "| what | mark | measured | reached |",
         "|---|---|---|---|",
         *(f"| {row.what} | {row.mark} | {row.measured} | {WORDS[row.passed]} |" for row in rows),
+        "",
+        "Whole runs on real CIFAR-100, by `make bench-long` (each with its commit in long-runs.jsonl):",
+        "",
+        *long.table(),
         "",
     ]
     return "\n".join(lines)
