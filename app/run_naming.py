@@ -10,7 +10,11 @@ from trainer.spec import TrainSpec
 
 def default_name(spec: TrainSpec, base: TrainSpec, stem: str | None = None) -> str:
     """Made from what differs: `baseline-cnn lr3e-4 epochs3`."""
-    words = [f"{field.rsplit('.', 1)[-1]}{_short(value)}" for field, (_, value) in differences(spec, base).items()]
+    words = [
+        f"{field.rsplit('.', 1)[-1]}{_short(value)}"
+        for field, (_, value) in differences(spec, base).items()
+        if value is not None
+    ]
     return " ".join([stem or spec.preset or spec.model.name, *words])[:120]
 
 

@@ -8,7 +8,7 @@ import { isMoving, page, runId, setBestTime, watchRun } from "./run.js";
 
 const POINTS = 2000;
 const MOST_POINTS = 8000;
-const NAMES = ["train/loss", "train/acc", "val/loss", "val/acc", "lr", "throughput"];
+const NAMES = ["train/loss", "train/acc", "val/loss", "val/acc", "lr", "throughput", "grad/norm", "update/ratio"];
 
 const series = new Map(NAMES.map((name) => [name, new Series()]));
 const waiting = [];
@@ -50,6 +50,8 @@ const KINDS = {
     exact: (value) => `${percent(value)}%`, label: (value) => `${percent(value)}%`,
   },
   lr: { train: "lr", top: largest, show: number, exact: number },
+  gradient: { train: "grad/norm", top: largest, show: number, exact: (value) => number(Number(value.toPrecision(3))) },
+  update: { train: "update/ratio", top: largest, show: number, exact: (value) => number(Number(value.toPrecision(3))) },
   throughput: { train: "throughput", top: largest, show: (value) => count(value), exact: (value) => count(value) },
 };
 const charts = [...document.querySelectorAll("[data-curves] [data-chart]")].map(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from io import BytesIO
 
@@ -89,7 +90,11 @@ def test_the_form_launches_and_explains_without_a_script(web: Server, browser: B
 def test_the_launch_form_shows_what_a_choice_means(web: Server, page: Page) -> None:
     page.goto(f"{web.url}/runs/new")
     rate = page.locator("input[name='optimizer.lr']")
+    expect(rate).to_have_attribute("placeholder", "0.08")
+    expect(page.locator("[data-rate-end]")).to_have_text("10 minutes")
+    page.locator("label:has(input[value=baseline-cnn])").click()
     expect(rate).to_have_attribute("placeholder", "1e-3")
+    page.locator("details.more-cards summary").click()
     page.locator("label:has(input[value=baseline-cnn-lr1e-4])").click()
     expect(rate).to_have_attribute("placeholder", "1e-4")
     rate.press("ArrowUp")
@@ -103,6 +108,28 @@ def test_the_launch_form_shows_what_a_choice_means(web: Server, page: Page) -> N
     assert (page.locator("[data-rate-path]").get_attribute("d") or "").startswith("M0.0")
     page.locator("input[name=epochs]").fill("0")
     expect(page.locator("[data-error-for='epochs']")).to_contain_text("greater than or equal to 1")
+
+
+def test_a_run_is_wound_down_and_shows_how_an_extension_would_go(server: Server, page: Page) -> None:
+    server.start("web", "worker")
+    run_id = server.launch(overrides={"epochs": 400, "log_every": 4})
+    page.goto(f"{server.url}/runs/{run_id}")
+    server.wait_step(run_id, 20)
+    page.locator("[data-menu] summary").click()
+    page.locator("[data-wind-down]").click()
+    expect(page.locator("[data-run-status]")).to_have_text("finished", timeout=90_000)
+    page.locator("[data-menu] summary").click()
+    curve = page.locator("[data-extension] path")
+    expect(curve).to_have_attribute("d", re.compile("^M0.0"))
+    flat = curve.get_attribute("d") or ""
+    page.locator("select[name=schedule]").select_option("cosine")
+    expect(curve).not_to_have_attribute("d", flat)
+    page.locator("input[name=extend_epochs]").fill("1")
+    page.locator("[data-extend]").click()
+    expect(page.locator("[data-run-status]")).to_have_text("finished", timeout=90_000)
+    run = server.run(run_id)
+    assert run["total_steps"] == run["step"] < 400 * 56
+    assert run["attempt"] == 2
 
 
 def test_the_list_follows_without_a_reload(web: Server, page: Page) -> None:
