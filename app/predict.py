@@ -107,10 +107,10 @@ class PredictorClient:
         header["model"]["run"] = run_id
         return Answer.model_validate(header)
 
-    async def describe(self, model: ModelSpec, classes: int, size: int) -> Description:
-        """Of a network that may never be trained. Raises ApiError, 422 where it cannot be built."""
+    async def describe(self, model: ModelSpec, classes: int, size: int, seconds: float = ANSWER_SECONDS) -> Description:
+        """Of a network that may never be trained. Raises ApiError, 422 where it cannot be built, 503 after `seconds`."""
         question = {"ask": "describe", "model": model.model_dump(mode="json"), "classes": classes, "size": size}
-        return Description.model_validate(await self._ask(pack(question), ANSWER_SECONDS))
+        return Description.model_validate(await self._ask(pack(question), seconds))
 
     async def _ask(self, frame: bytes, seconds: float) -> dict[str, Any]:
         try:

@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 import time
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -142,11 +143,14 @@ class Predictor:
 def _describe(header: Header) -> Header:
     """What is known of a network before it is trained; on the meta device, nothing is allocated."""
     try:
-        with torch.device("meta"):
-            spec = ModelSpec.model_validate(header["model"])
-            size = spec.input_size or header["size"]
-            model = build_model(spec, header["classes"], size)
-            flops = count_flops(model, size)
+        return _counts(ModelSpec.model_validate(header["model"]), header["classes"], header["size"])
     except ValueError as error:
         raise Refusal(422, "invalid_model", str(error)) from None
+
+
+@lru_cache(maxsize=256)
+def _counts(spec: ModelSpec, classes: int, size: int) -> Header:
+    with torch.device("meta"):
+        model = build_model(spec, classes, spec.input_size or size)
+        flops = count_flops(model, spec.input_size or size)
     return {"parameters": count_parameters(model), "flops": flops}

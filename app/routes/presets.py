@@ -20,6 +20,7 @@ from trainer.spec import ScheduleName, ScheduleSpec, TrainSpec
 router = APIRouter(prefix="/api", tags=["presets"])
 
 PREVIEW_POINTS = 200
+DESCRIBE_SECONDS = 1.0  # a preview is shown while a person types
 
 
 @router.get("/presets")
@@ -81,7 +82,7 @@ async def _described(predictor: PredictorClient, spec: TrainSpec, record: Datase
         return None  # a preview runs nobody's code
     classes = len(record.superclasses or ()) if spec.target == "coarse" else len(record.classes)
     try:
-        return await predictor.describe(spec.model, classes, record.size)
+        return await predictor.describe(spec.model, classes, record.size, DESCRIBE_SECONDS)
     except ApiError as error:
         if error.status == 503:
             return None
