@@ -108,7 +108,7 @@ class PredictorClient:
         return Answer.model_validate(header)
 
     async def describe(self, model: ModelSpec, classes: int, size: int, seconds: float = ANSWER_SECONDS) -> Description:
-        """Of a network that may never be trained. Raises ApiError, 422 where it cannot be built, 503 after `seconds`."""
+        """Of a network that may never be trained. Raises ApiError: 422 if it cannot be built, 503 after `seconds`."""
         question = {"ask": "describe", "model": model.model_dump(mode="json"), "classes": classes, "size": size}
         return Description.model_validate(await self._ask(pack(question), seconds))
 

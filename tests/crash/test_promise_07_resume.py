@@ -86,22 +86,28 @@ def test_weights_are_equal_bit_for_bit(tmp_path: Path, shapes: Path, optimizer: 
 
 SWIFT = {"model.name": "swift", "model.widths": [8, 16, 16], "model.dropout": 0.1, "optimizer.lr": 0.02}
 VARIANTS: dict[str, dict[str, object]] = {
-    "adamw, clipped": {"optimizer.name": "adamw", "optimizer.clip_norm": 0.5, "optimizer.decay_norms": False},
-    "nesterov": {"optimizer.name": "sgd", "optimizer.nesterov": True},
-    "muon and sgd, averaged": {"optimizer.name": "muon", "optimizer.ema": 0.99},
-    "muon and adamw": {"optimizer.name": "muon", "optimizer.rest": "adamw", "optimizer.rest_lr": 1e-3},
-    "one-cycle": {"schedule.name": "one_cycle"},
-    "linear": {"schedule.name": "linear"},
-    "multi-step": {"schedule.name": "multi_step"},
-    "trapezoid": {"schedule.name": "trapezoid"},
-    "mixup": {"augment.mixup": 0.2, "augment.padding": "zero"},
-    "cutmix and cutout": {"augment.cutmix": 1.0, "augment.cutout": 8},
-    "trivial, alternating": {"augment.trivial": True, "augment.alternating": True},
-    "progressive": {"augment.resolutions": [20, 24], "augment.resolution_until": [0.3, 0.6]},
-    "class weights": {"class_weights": "balanced", "val_fraction": 0.0},
+    "adamw, clipped, one-cycle": {
+        "optimizer.name": "adamw", "optimizer.clip_norm": 0.5, "optimizer.decay_norms": False,
+        "schedule.name": "one_cycle",
+    },
+    "nesterov, linear, mixup": {
+        "optimizer.name": "sgd", "optimizer.nesterov": True, "schedule.name": "linear", "augment.mixup": 0.2,
+        "augment.padding": "zero",
+    },
+    "muon and sgd, averaged, multi-step": {
+        "optimizer.name": "muon", "optimizer.ema": 0.99, "schedule.name": "multi_step", "class_weights": "balanced",
+    },
+    "muon and adamw, trapezoid, cutmix, cutout": {
+        "optimizer.name": "muon", "optimizer.rest": "adamw", "optimizer.rest_lr": 1e-3, "schedule.name": "trapezoid",
+        "augment.cutmix": 1.0, "augment.cutout": 8,
+    },
+    "progressive, trivial, alternating": {
+        "augment.resolutions": [20, 24], "augment.resolution_until": [0.3, 0.6], "augment.trivial": True,
+        "augment.alternating": True, "schedule.name": "constant", "val_fraction": 0.0,
+    },
     "float32": {"precision": "float32"},
     "compiled": {"model.name": "cnn", "model.widths": [], "compile": "on"},
-}
+}  # fmt: skip
 
 
 @pytest.mark.timeout(180)
