@@ -38,7 +38,8 @@ class Pace:
             self.step_seconds[size] = now if before is None else MEMORY * before + (1 - MEMORY) * now
 
     def evaluated(self, images: int, seconds: float) -> None:
-        self.image_seconds = seconds / max(1, images)
+        if images:
+            self.image_seconds = seconds / images
 
     def follow(self, taken: Iterable[Decision]) -> None:
         """Note when the plan was last fitted, also where that is only replayed."""
