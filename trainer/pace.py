@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from statistics import median
 
 from trainer.decisions import Decision
 from trainer.schedule import Plan, resolution
@@ -15,7 +17,7 @@ REPLAN_SHARE = 0.02  # of the steps between two plans
 LAST_SHARE = 0.98  # after which the plan is left alone
 FIRST_STEPS = 8  # before the first plan; the very first steps are slower than the rest
 MARGIN = 0.995  # of the budget is planned for
-MEMORY = 0.7  # of what was measured before, at each measurement
+MEASUREMENTS = 15  # the newest, whose median counts: a machine that stood still for a moment must not end a run
 
 
 @dataclass
@@ -27,15 +29,13 @@ class Pace:
     batch_size: int
     test_images: int  # images of all final tests together
     epoch_images: int  # images evaluated at the end of an epoch
-    step_seconds: dict[int, float] = field(default_factory=dict)
+    measured: dict[int, deque[float]] = field(default_factory=dict)
     image_seconds: float | None = None
     planned_at: int = 0
 
     def stepped(self, size: int, steps: int, seconds: float) -> None:
         if steps:
-            before = self.step_seconds.get(size)
-            now = seconds / steps
-            self.step_seconds[size] = now if before is None else MEMORY * before + (1 - MEMORY) * now
+            self.measured.setdefault(size, deque(maxlen=MEASUREMENTS)).append(seconds / steps)
 
     def evaluated(self, images: int, seconds: float) -> None:
         if images:
@@ -46,9 +46,10 @@ class Pace:
         self.planned_at = max((decision.step for decision in taken if decision.kind == "plan"), default=self.planned_at)
 
     def wants_plan(self, plan: Plan, step: int) -> bool:
-        if self.spec.budget.minutes is None or not self.step_seconds or not plan.segment(step).own:
+        if self.spec.budget.minutes is None or not self.measured or not plan.segment(step).own:
             return False
-        wait = max(FIRST_STEPS, REPLAN_SHARE * plan.total_steps)
+        # Before the first measurement the plan is but a guess, which may be far too long.
+        wait = max(FIRST_STEPS, REPLAN_SHARE * plan.total_steps) if self.planned_at else FIRST_STEPS
         return step - self.planned_at >= wait and plan.share(step) < LAST_SHARE
 
     def total_steps(self, plan: Plan, step: int, elapsed: float) -> int:
@@ -67,9 +68,10 @@ class Pace:
         total = step + max(1, round(left / seconds))
         return total if self.spec.max_steps is None else min(total, max(self.spec.max_steps, step + 1))
 
+    def slowest_step(self) -> float:
+        return max(map(median, self.measured.values()), default=0.0)
+
     def _seconds_at(self, size: int) -> float:
         """Measured, or judged from the nearest measured size by the number of pixels."""
-        if size in self.step_seconds:
-            return self.step_seconds[size]
-        known = min(self.step_seconds, key=lambda other: abs(other - size))
-        return self.step_seconds[known] * (size / known) ** 2
+        known = min(self.measured, key=lambda other: abs(other - size))
+        return median(self.measured[known]) * (size / known) ** 2

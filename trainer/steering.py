@@ -54,5 +54,4 @@ def wants_compiled(spec: TrainSpec, plan: Plan, step: int, compiling: bool, comp
         return False
     if spec.compile == "on":
         return True
-    slowest = max(pace.step_seconds.values(), default=0.0)
-    return slowest * (plan.total_steps - step) > WORTH_COMPILING_SECONDS
+    return pace.slowest_step() * (plan.total_steps - step) > WORTH_COMPILING_SECONDS

@@ -44,3 +44,11 @@ def test_epochs_asked_for_end_the_presets_minutes() -> None:
     assert build_spec("d", "quick").budget.minutes == 10
     assert build_spec("d", "quick", {"epochs": 3}).budget.minutes is None
     assert build_spec("d", "quick", {"epochs": 3, "budget.minutes": 2}).budget.minutes == 2
+
+
+def test_a_machine_that_stood_still_at_the_start_does_not_end_the_run() -> None:
+    plan = make_plan(build_spec("d", "quick"), 49_000)
+    pace = Pace(build_spec("d", "quick"), 32, plan.batch_size, 30_000, 3000)
+    for seconds in (90.0, 0.1, 0.1, 0.1, 0.1, 0.1):
+        pace.stepped(20, 1, seconds)
+    assert pace.total_steps(plan, 8, 91) > 1500

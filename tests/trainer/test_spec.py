@@ -74,8 +74,6 @@ def test_overrides_are_dotted_and_show_as_differences() -> None:
         ({"dataset": "other"}, "overrides.dataset"),
         ({"": 1}, "overrides."),
         ({"model.": 1}, "overrides.model."),
-        ({"loss": "mse", "label_smoothing": 0.1}, "overrides.spec"),
-        ({"optimizer.momentum": 0, "optimizer.nesterov": True}, "overrides.optimizer"),
     ],
 )
 def test_what_is_wrong_is_named(overrides: dict[str, Any], field: str) -> None:
