@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import psutil
+from sqlalchemy.exc import OperationalError
 
 from app import changes
 from app.claims import adopt_next, claim_next, has_work, host_name, lease, worker_id
@@ -73,7 +74,14 @@ class WorkerLoop:
     def run(self) -> None:
         self._forkserver = ForkServer()  # loads torch while we look for work
         while not self.ending.is_set():
-            self.tick(time.monotonic())
+            try:
+                self.tick(time.monotonic())
+            except OperationalError as error:
+                # A process that was stopped in the middle of a write holds the database: ours was rolled back.
+                if "locked" not in str(error):
+                    raise
+                log.warning("the database is held by another process: trying again")
+                self._refresh()
             self.ending.wait(TICK_SECONDS)
         self.end()
 
