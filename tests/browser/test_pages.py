@@ -126,10 +126,10 @@ def test_a_run_is_wound_down_and_shows_how_an_extension_would_go(server: Server,
     expect(curve).not_to_have_attribute("d", flat)
     page.locator("input[name=extend_epochs]").fill("1")
     page.locator("[data-extend]").click()
-    expect(page.locator("[data-run-status]")).to_have_text("finished", timeout=90_000)
-    run = server.run(run_id)
+    wait_for(lambda: server.run(run_id)["attempt"] == 2, what="the second attempt")
+    run = server.wait_status(run_id, "finished")
     assert run["total_steps"] == run["step"] < 400 * 56
-    assert run["attempt"] == 2
+    expect(page.locator("[data-run-status]")).to_have_text("finished")
 
 
 def test_the_list_follows_without_a_reload(web: Server, page: Page) -> None:
