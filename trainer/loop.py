@@ -27,7 +27,7 @@ from trainer.optim import update_ratio
 from trainer.pace import Pace
 from trainer.range_test import RangeTest
 from trainer.rundir import read_spec
-from trainer.schedule import is_logged, learning_rate, log_interval, make_plan, resolution
+from trainer.schedule import gradient_interval, is_logged, learning_rate, log_interval, make_plan, resolution
 from trainer.spec import TrainSpec
 from trainer.steering import extensions_asked_for, replay, wants_compiled, wind_down, wind_down_is_asked_for
 from trainer.trainee import INITIAL_WEIGHTS, Progress, Trainee, make_trainee, start_from_weights
@@ -117,6 +117,7 @@ def train(
     pace.follow(decisions.taken)
     range_test = RangeTest()
     interval = log_interval(spec, plan)
+    gradients_interval = gradient_interval(interval)
     evaluation_interval = max(1, plan.total_steps // ONE_BATCH_EVALUATIONS) if spec.overfit_one_batch else 1
     compilable = gains_by_compiling(spec, device)
     forward = compiled(trainee.stepped, events) if compiling else trainee.stepped
@@ -170,7 +171,8 @@ def train(
             loss = batch_loss(spec, logits, labels, class_weights, mixed)
         trainee.optimizers.zero_grad()
         trainee.backward(loss)
-        ratio = update_ratio(trainee.optimizers) if logs and spec.track_gradients else None
+        measures = spec.track_gradients and logs and is_logged(step + 1, gradients_interval)
+        ratio = update_ratio(trainee.optimizers) if measures else None
         trainee.optimizers.step(trainee.scaler)
         trainee.update_average(step)
         with torch.no_grad():
