@@ -30,7 +30,8 @@ class Segment:
     own: bool = True
 
     def share(self, step: int) -> float:
-        return self.begin + (self.end - self.begin) * (step - self.start) / max(1, self.stop - self.start)
+        # Rounded, so that a segment that was cut passes a milestone at the same step as before.
+        return round(self.begin + (self.end - self.begin) * (step - self.start) / max(1, self.stop - self.start), 12)
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ class TrainSpec(Part):
         False, description="Also test with each image and its mirror image averaged, as a figure of its own."
     )
     track_gradients: bool = Field(
-        True, description="Log the gradient's norm and the ratio of update to weight, every eighth step or where a step is logged."
+        True, description="Log the gradient's norm and the ratio of update to weight, about every eighth step."
     )
     overfit_one_batch: bool = Field(
         False, description="Train on one fixed batch: a network that cannot learn it is broken."
