@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-Z95 = 1.959964
+from app import intervals
 
 SHORT_NAMES = {
     "optimizer.lr": "lr",
@@ -83,9 +83,7 @@ def half_width(fraction: float | None, trials: int | None) -> str:
     """Half of the 95% Wilson interval of a share of `trials`, in per cent."""
     if fraction is None or not trials:
         return ""
-    z2 = Z95 * Z95
-    half = Z95 * math.sqrt(fraction * (1 - fraction) / trials + z2 / (4 * trials * trials)) / (1 + z2 / trials)
-    return f"{100 * half:.1f}"
+    return f"{100 * intervals.half_width(fraction, trials):.1f}"
 
 
 def size(octets: int) -> str:
