@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from app.formatting import duration
 from app.launch_form import FieldGroup
+from app.recipe import ChecksTab, Shown
 from app.run_models import CheckpointPublic, LogLinePublic, RunPublic
 from app.run_views import MOVING, Difference, Lane, Row, arrival, failed_at, took
 from app.tables import Status
@@ -134,13 +135,15 @@ class RunPage:
     tail: tuple[LogLinePublic, ...] = ()
     lines: tuple[LogLinePublic, ...] = ()
     checkpoints: tuple[CheckpointPublic, ...] = ()
+    findings: tuple[Shown, ...] = ()
+    checks: ChecksTab | None = None
     settings: tuple[tuple[str, Any], ...] = ()
     from_preset: tuple[Difference, ...] = ()
     command: str = ""
     section: str = "runs"
     schedules: tuple[str, ...] = field(default=get_args(ScheduleName), init=False)
     tabs: tuple[tuple[str, str], ...] = field(
-        default=(("curves", "Curves"), ("log", "Log"), ("setup", "Setup & files")), init=False
+        default=(("curves", "Curves"), ("checks", "Checks"), ("log", "Log"), ("setup", "Setup & files")), init=False
     )
 
     @property

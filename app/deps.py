@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from app.datasets import Datasets
+from app.findings import Findings
 from app.live import Feed
 from app.metrics import Metrics
 from app.predict import PredictorClient
@@ -24,6 +25,7 @@ def _state(name: str) -> Any:
 
 SettingsDep = Annotated[Settings, _state("settings")]
 RunsDep = Annotated[Runs, _state("runs")]
+FindingsDep = Annotated[Findings, _state("findings")]
 MetricsDep = Annotated[Metrics, _state("metrics")]
 DatasetsDep = Annotated[Datasets, _state("datasets")]
 TasksDep = Annotated[Tasks, _state("tasks")]

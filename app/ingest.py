@@ -125,8 +125,9 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
 
 def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event: Event) -> None:
     step = event["from_step"]
+    # A run that begins anew checks anew.
+    session.exec(delete(Finding).where(col(Finding.run) == run.key, col(Finding.step) > (step or -1)))
     if writer.trim(step):
-        session.exec(delete(Finding).where(col(Finding.run) == run.key, col(Finding.step) > step))
         publish(session, run.id, "rewind", {"run": run.id, "step": step})
     # What the directory no longer holds, or will write again.
     session.exec(delete(Checkpoint).where(col(Checkpoint.run) == run.key, col(Checkpoint.step) > step))

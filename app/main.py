@@ -12,11 +12,12 @@ from fastapi.templating import Jinja2Templates
 from app import errors, formatting
 from app.datasets import Datasets
 from app.db import Database
+from app.findings import Findings
 from app.live import Feed
 from app.metrics import Metrics
 from app.predict import PredictorClient
 from app.ranges import Assets
-from app.routes import datasets, docs, events, health, pages, predict, presets, runs, tasks
+from app.routes import datasets, docs, events, findings, health, pages, predict, presets, runs, tasks
 from app.runs import Runs
 from app.security import Guard
 from app.settings import Settings
@@ -44,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.feed = feed
     app.state.predictor = client
     app.state.runs = Runs(database, settings)
+    app.state.findings = Findings(database, app.state.runs)
     app.state.metrics = Metrics(database)
     app.state.datasets = Datasets(settings.datasets)
     app.state.tasks = Tasks(database, settings)
@@ -51,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     formatting.install(app.state.templates.env)
     errors.install(app)
     app.add_middleware(Guard, settings=settings)
-    for module in (runs, events, datasets, tasks, predict, presets, health, docs, pages):
+    for module in (runs, findings, events, datasets, tasks, predict, presets, health, docs, pages):
         app.include_router(module.router)
     app.mount("/static", Assets(directory=asset_folder("static")), name="static")
     return app

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from app import contexts
+from app import contexts, recipe
 from app.changes import current_seq
 from app.contexts import Sample, dataset_card
 from app.dataset_grid import by_turns, class_counts, rows_of
 from app.datasets import Datasets
-from app.deps import DatasetsDep, RunsDep, TasksDep
+from app.deps import DatasetsDep, FindingsDep, RunsDep, TasksDep
+from app.findings import FindingPublic
+from app.prediction_strip import prediction_strip
 from app.routes import launch
 from app.routes.page_parts import checked, render, texts
 from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery, StopRequest
@@ -75,9 +79,17 @@ def _places(runs: Runs) -> dict[str, int]:
 
 
 @router.get("/runs/{run_id}")
-def run_page(request: Request, run_id: str, runs: RunsDep, datasets: DatasetsDep, tab: str = "curves") -> Response:
+def run_page(
+    request: Request,
+    run_id: str,
+    runs: RunsDep,
+    datasets: DatasetsDep,
+    findings: FindingsDep,
+    tab: str = "curves",
+) -> Response:
     run = runs.get(run_id)
-    tab = tab if tab in ("curves", "log", "setup") else "curves"
+    tab = tab if tab in ("curves", "checks", "log", "setup") else "curves"
+    found = findings.of(run_id)
     shown: dict[str, Any] = {}
     if tab == "log":
         shown["lines"] = tuple(runs.log(run_id))
@@ -88,7 +100,9 @@ def run_page(request: Request, run_id: str, runs: RunsDep, datasets: DatasetsDep
         shown["behind"] = _places(runs).get(run_id, 0)
     if run.status == Status.FAILED:
         shown["tail"] = tuple(runs.log(run_id)[-contexts.TAIL_LINES :])
-    page = contexts.RunPage(run=run, tab=tab, classes=_classes(datasets, run), **shown)
+    if tab == "checks":
+        shown["checks"] = _checks(run, found, runs, datasets)
+    page = contexts.RunPage(run=run, tab=tab, classes=_classes(datasets, run), findings=recipe.troubles(found), **shown)
     return render(request, "runs/show.html", page)
 
 
@@ -201,6 +215,21 @@ def _test_images(record: DatasetRecord, datasets: Datasets) -> tuple[Sample, ...
     labels = datasets.labels(record.name, "test")
     rows = sorted(random.sample(range(len(labels)), min(TEST_IMAGES, len(labels))))
     return tuple(Sample("test", row, record.classes[int(labels[row])]) for row in rows)
+
+
+def _checks(run: RunPublic, found: Sequence[FindingPublic], runs: Runs, datasets: Datasets) -> recipe.ChecksTab:
+    record = _record(datasets, run.dataset)
+    names: tuple[str, ...] = ()
+    strip = None
+    if record is not None:
+        coarse = run.spec.get("target") == "coarse" and record.fine_to_coarse is not None
+        names = tuple(record.superclasses or ()) if coarse else tuple(record.classes)
+        labels = datasets.labels(run.dataset, "train")
+        if coarse:
+            labels = np.asarray(record.fine_to_coarse)[labels]
+        strip = prediction_strip(runs.folder(run.id), labels, names)
+    kept = [item.step for item in runs.checkpoints(run.id)]
+    return recipe.checks_tab(run, found, names, strip, kept[-1] if kept else None)
 
 
 def _classes(datasets: Datasets, run: RunPublic) -> int | None:

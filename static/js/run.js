@@ -1,6 +1,7 @@
 // The head of a run's page: what it says follows the run. The tabs hand in what they want to hear of.
 import { ago, clock, count, duration, halfWidth, percent, tabTitle } from "./lib/format.js";
 import { arrival, isMoving } from "./lib/row.js";
+import { showFindings } from "./findings.js";
 import { follow } from "./live.js";
 import { toast } from "./page.js";
 
@@ -25,6 +26,7 @@ export function watchRun(on = {}) {
         state.heard = Date.now();
         on.metrics?.(event);
       },
+      finding: () => showFindings(runId),
       deleted: () => location.assign("/"),
       resync: () => {
         refetch();
