@@ -109,7 +109,11 @@ STEPS: dict[str, tuple[str, str, bool]] = {
         "With nothing to regularise it, a network that works learns a few images by heart.",
         True,
     ),
-    "check/twins": ("A twin that sees nothing", "Twenty steps with the images, and twenty with them zeroed.", True),
+    "check/twins": (
+        "A twin that sees nothing",
+        "The run's first steps with the images, and again with them zeroed.",
+        True,
+    ),
 }
 
 

@@ -21,8 +21,9 @@ from trainer.spec import TrainSpec
 
 BATCH = 32
 SECONDS = 60.0  # a network that has not overfitted a batch by then is told how far it came
-TWIN_STEPS = 20
-TWIN_LAST = 5  # steps whose mean is compared
+TWIN_STEPS = 40
+TWIN_LAST = 10  # steps whose mean is compared
+TWIN_IMAGES = 64
 
 
 class Copy:
@@ -103,20 +104,20 @@ def twin_runs(
     autocast: torch.autocast,
 ) -> Finding:
     """The run's first steps twice, once with all inputs zeroed: seeing must beat guessing."""
-    steps = max(1, min(TWIN_STEPS, len(data.train_rows) // spec.batch_size))
+    positions = max(1, len(data.train_rows) // spec.batch_size)
     real, blind = Copy(spec, model, autocast), Copy(spec, model, autocast)
     curves: dict[str, list[float]] = {"real": [], "zeroed": []}
-    for position in range(steps):
-        raw, labels, *_ = batches.take(0, position)
-        images = network_input(raw, constants, size)
+    for step in range(TWIN_STEPS):
+        raw, labels, *_ = batches.take(step // positions, step % positions)
+        images, labels = network_input(raw[:TWIN_IMAGES], constants, size), labels[:TWIN_IMAGES]
         curves["real"].append(real.step(images, labels)[0])
         curves["zeroed"].append(blind.step(torch.zeros_like(images), labels)[0])
     seen, unseen = (sum(curve[-TWIN_LAST:]) / len(curve[-TWIN_LAST:]) for curve in curves.values())
     lines = {
-        name: [list(range(steps)), [value if math.isfinite(value) else None for value in curve]]
+        name: [list(range(TWIN_STEPS)), [value if math.isfinite(value) else None for value in curve]]
         for name, curve in curves.items()
     }
-    told = f"After {steps} steps the loss is {seen:.3f} on the images and {unseen:.3f} with them zeroed"
+    told = f"After {TWIN_STEPS} steps the loss is {seen:.3f} on the images and {unseen:.3f} with them zeroed"
     if seen < unseen:
         return Finding("check/twins", "pass", f"{told}: the network learns from what it sees.", {"lines": lines})
-    return Finding("check/twins", "fail", f"{told}: it learns nothing from the images.", {"lines": lines})
+    return Finding("check/twins", "warn", f"{told}: it learns nothing from the images.", {"lines": lines})

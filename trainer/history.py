@@ -49,7 +49,7 @@ class Curve:
 class History:
     def __init__(self) -> None:
         self.curves: dict[str, Curve] = defaultdict(Curve)
-        self.told: dict[str, int] = {}  # kinds of findings, and the step of each
+        self.told: dict[str, int] = {}  # kinds of findings that were no praise, and the step of each
 
     @classmethod
     def of_run(cls, run_dir: Path, step: int) -> History:
@@ -63,10 +63,12 @@ class History:
                     match event["e"]:
                         case "start":
                             history.trim(event["from_step"])
+                            if event["from_step"] == 0:
+                                history.told.clear()  # it begins anew, and checks anew
                         case "metrics":
                             values = {k: NONFINITE[v] if isinstance(v, str) else v for k, v in event["v"].items()}
                             history.add(event["step"], values)
-                        case "finding":
+                        case "finding" if event["level"] not in ("pass", "look"):
                             history.told[event["kind"]] = event["step"]
                 if end == offset:
                     break
@@ -82,7 +84,7 @@ class History:
     def trim(self, step: int) -> None:
         for curve in self.curves.values():
             curve.trim(step)
-        self.told = {kind: told for kind, told in self.told.items() if told <= step and step}
+        self.told = {kind: told for kind, told in self.told.items() if told <= step}
 
     def __getitem__(self, name: str) -> Curve:
         return self.curves[name]

@@ -124,10 +124,10 @@ def train(
     compilable = gains_by_compiling(spec, device)
     forward = compiled(trainee.stepped, events) if compiling else trainee.stepped
     size = resolution(spec, plan.share(progress.step), full_size)
-    watch = Watch(run_dir, spec, data, constants, autocast, events, progress.step)
     if spec.checks != "off" and not progress.step and not spec.caches_features:
         events.emit("phase", phase="checks")
         check(run_dir, spec, trainee.model, data, batches, constants, size, autocast, events, fresh=not branched)
+    watch = Watch(run_dir, spec, data, constants, autocast, events, progress.step)
     saved_at = logged_at = timed_at = time.monotonic()
     logged_step = timed_step = progress.step
     shown = False

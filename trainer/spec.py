@@ -205,7 +205,7 @@ class ThresholdSpec(Part):
     slow_fall: Share = Field(0.1, description="Share by which the loss has to fall in two epochs or more.")
     dead_gradient: FiniteFloat = Field(1e-7, ge=0, le=1, description="Gradient norm of a network that is dead.")
     dead_units: Share = Field(0.5, description="Share of a ReLU layer's units that never answer any image.")
-    by_heart: Share = Field(0.1, description="Training accuracy above guessing, where validation has none.")
+    by_heart: Share = Field(0.3, description="Training accuracy above guessing, where validation has none.")
     overfit_rise: FiniteFloat = Field(
         0.1, gt=0, le=100, description="Share by which the validation loss rises above its lowest: overfitting."
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trainer.activations import dead_units
 from trainer.data.resident import ResidentData
-from trainer.diagnosis import WINDOW, Case, diagnose, diverged
+from trainer.diagnosis import FIRST_LOOK, WINDOW, Case, diagnose, diverged
 from trainer.evaluate import Validation
 from trainer.events import EventWriter
 from trainer.findings import Finding, Remedy, tell
@@ -20,6 +20,7 @@ from trainer.schedule import Plan
 from trainer.spec import TrainSpec
 
 PROBED = 250  # held-out images that are looked at for dead units
+FEWEST = 50  # held-out images from which it is said that all are answered alike
 ONE_CLASS = 0.99
 
 
@@ -37,6 +38,7 @@ class Watch:
         self.history = History.of_run(run_dir, from_step)
         self._spec, self._data, self._constants = spec, data, constants
         self._autocast, self._events = autocast, events
+        self._alike = 0  # evaluations in a row that gave one answer
         held = data.train.labels[data.val_rows]
         counts = torch.bincount(held, minlength=data.num_classes)
         self._guess = (counts.max() / counts.sum().clamp(min=1)).item()
@@ -49,7 +51,7 @@ class Watch:
     def evaluated(self, plan: Plan, step: int, found: Validation, model: nn.Module) -> None:
         self.history.add(step, found.values)
         if found.guesses is not None:
-            self._tell(step, self._looked_at(found.guesses, model))
+            self._tell(step, self._looked_at(step, found.guesses, model))
         self._tell(step, diagnose(self._case(plan, step, epoch_ended=True)))
 
     def diverged(self, step: int) -> None:
@@ -58,16 +60,21 @@ class Watch:
     def _case(self, plan: Plan, step: int, *, epoch_ended: bool = False) -> Case:
         return Case(self._spec, plan, step, self.history, self._guess, len(self._data.val_rows), epoch_ended)
 
-    def _looked_at(self, guesses: Tensor, model: nn.Module) -> Iterable[Finding]:
-        """What shows in the answers and activations themselves."""
+    def _looked_at(self, step: int, guesses: Tensor, model: nn.Module) -> Iterable[Finding]:
+        """What shows in the answers and activations themselves, but where the inputs are known to be blank."""
+        told = self.history.told.keys()
+        if "check/input" in told:
+            return
         rate = float(f"{self._spec.optimizer.lr / 10:.2g}")
         remedy = Remedy(f"learning rate {rate:g}", {"optimizer.lr": rate})
         share = (torch.bincount(guesses).max() / len(guesses)).item()
-        if "same_answer" not in self.history.told and len(guesses) >= PROBED and share > max(ONE_CLASS, self._guess):
+        alike = len(guesses) >= FEWEST and share > max(ONE_CLASS, self._guess)
+        self._alike = self._alike + 1 if alike else 0
+        if "same_answer" not in told and self._alike >= 2 and step >= FIRST_LOOK:  # an untrained one may, for a while
             message = f"The network answers the same class for {100 * share:.0f}% of the held-out images."
             yield Finding("same_answer", "fail", message, {"measured": share, "threshold": ONE_CLASS}, remedy)
         limit = self._spec.thresholds.dead_units
-        if "dead_units" in self.history.told or self._data.train.images.dtype != torch.uint8:
+        if "dead_units" in told or self._data.train.images.dtype != torch.uint8:
             return
         rows = self._data.val_rows[:PROBED].to(self._data.train.images.device)
         size = self._spec.model.input_size or self._data.record.size
