@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 MOST = 64
 COLUMNS = 16
-GAP = 1
+GAP = 3
 SIDE = 32  # pixels that a filter is drawn at, at least; they are enlarged by whole numbers
 
 

@@ -61,7 +61,8 @@ def overfit_one_batch(
     autocast: torch.autocast,
 ) -> Finding:
     """Train on one fixed batch, nothing augmented, until it is known by heart or the budget of steps ends."""
-    rows = data.train_rows[: min(BATCH, spec.batch_size)]
+    count = min(BATCH, spec.batch_size, len(data.train_rows))
+    rows = data.train_rows[torch.arange(count) * len(data.train_rows) // count]  # of all classes, in whatever order
     raw, labels = data.train.images[rows.to(data.train.images.device)].to(rows.device), data.train.labels[rows]
     images = network_input(raw, constants, size)
     trained = Copy(spec, model, autocast)

@@ -184,8 +184,8 @@ def overfitting(case: Case) -> Finding | None:
     if len(smooth) - 1 - lowest < patience or rise < limit or then is None or now is None or now > 0.97 * then:
         return None
     message = (
-        f"Overfitting since about step {turned:,}: the validation loss has risen by {100 * rise:.0f}% from its lowest "
-        f"({smooth[lowest]:.3g}) while the training loss fell from {then:.3g} to {now:.3g}."
+        f"Overfitting since epoch {case.plan.epoch_of(turned)}: the validation loss has risen by {100 * rise:.0f}% "
+        f"from its lowest ({smooth[lowest]:.3g}) while the training loss fell from {then:.3g} to {now:.3g}."
     )
     lines = {"training loss": train.drawn(), "validation loss": val.drawn()}
     evidence = {"measured": rise, "threshold": limit, "lines": lines, "turn": turned}

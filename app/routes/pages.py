@@ -125,8 +125,10 @@ async def resume(request: Request, run_id: str, runs: RunsDep) -> Response:
 
 
 @router.post("/runs/{run_id}/clone")
-def clone(run_id: str, runs: RunsDep) -> Response:
-    return RedirectResponse(f"/runs/{runs.clone(run_id, CloneRequest(from_step=None)).id}", 303)
+async def clone(request: Request, run_id: str, runs: RunsDep) -> Response:
+    body = checked(CloneRequest, {"overrides": texts(await request.form()), "from_step": None})
+    run = await run_in_threadpool(runs.clone, run_id, body)
+    return RedirectResponse(f"/runs/{run.id}", 303)
 
 
 @router.post("/runs/{run_id}/delete")
