@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, get_args
 from urllib.parse import urlencode
 
+from app.errors_tab import ErrorsTab
 from app.formatting import duration
 from app.launch_form import FieldGroup
 from app.recipe import ChecksTab, Shown
@@ -137,13 +138,21 @@ class RunPage:
     checkpoints: tuple[CheckpointPublic, ...] = ()
     findings: tuple[Shown, ...] = ()
     checks: ChecksTab | None = None
+    errors: ErrorsTab | None = None
     settings: tuple[tuple[str, Any], ...] = ()
     from_preset: tuple[Difference, ...] = ()
     command: str = ""
     section: str = "runs"
     schedules: tuple[str, ...] = field(default=get_args(ScheduleName), init=False)
     tabs: tuple[tuple[str, str], ...] = field(
-        default=(("curves", "Curves"), ("checks", "Checks"), ("log", "Log"), ("setup", "Setup & files")), init=False
+        default=(
+            ("curves", "Curves"),
+            ("checks", "Checks"),
+            ("errors", "Errors"),
+            ("log", "Log"),
+            ("setup", "Setup & files"),
+        ),
+        init=False,
     )
 
     @property

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse
 
 from app import contexts, recipe
@@ -21,7 +22,8 @@ from app.findings import FindingPublic
 from app.prediction_strip import prediction_strip
 from app.routes import launch
 from app.routes.page_parts import checked, render, texts
-from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery, StopRequest
+from app.run_mistakes import tab_of
+from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery, StopRequest, none_if_empty
 from app.run_views import Row, lanes_of, setup_of
 from app.runs import Runs
 from app.tables import ACTIVE, Status
@@ -86,9 +88,12 @@ def run_page(
     datasets: DatasetsDep,
     findings: FindingsDep,
     tab: str = "curves",
+    step: Annotated[int | None, Query(ge=0, le=2**40), BeforeValidator(none_if_empty)] = None,
+    cell: Annotated[str | None, Query(pattern=r"^\d{1,6},\d{1,6}$")] = None,
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
 ) -> Response:
     run = runs.get(run_id)
-    tab = tab if tab in ("curves", "checks", "log", "setup") else "curves"
+    tab = tab if tab in ("curves", "checks", "errors", "log", "setup") else "curves"
     found = findings.of(run_id)
     shown: dict[str, Any] = {}
     if tab == "log":
@@ -100,10 +105,16 @@ def run_page(
         shown["behind"] = _places(runs).get(run_id, 0)
     if run.status == Status.FAILED:
         shown["tail"] = tuple(runs.log(run_id)[-contexts.TAIL_LINES :])
+    if tab == "errors":
+        label, _, guess = (cell or "").partition(",")
+        place = (int(label), int(guess)) if cell else None
+        shown["errors"] = tab_of(runs, datasets, run, step, place, page)
     if tab == "checks":
         shown["checks"] = _checks(run, found, runs, datasets)
-    page = contexts.RunPage(run=run, tab=tab, classes=_classes(datasets, run), findings=recipe.troubles(found), **shown)
-    return render(request, "runs/show.html", page)
+    context = contexts.RunPage(
+        run=run, tab=tab, classes=_classes(datasets, run), findings=recipe.troubles(found), **shown
+    )
+    return render(request, "runs/show.html", context)
 
 
 @router.post("/runs/{run_id}/stop")

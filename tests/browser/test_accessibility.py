@@ -16,7 +16,8 @@ def test_nothing_serious_on_any_page(server: Server, browser: Browser) -> None:
     run_id = server.launch(name="looked at", tags=["a"], overrides=BROKEN)
     server.wait_status(run_id, "finished")
     paths = [
-        "/", "/?status=failed", "/runs/new", f"/runs/{run_id}", f"/runs/{run_id}?tab=checks", f"/runs/{run_id}?tab=log",
+        "/", "/?status=failed", "/runs/new", f"/runs/{run_id}", f"/runs/{run_id}?tab=checks",
+        f"/runs/{run_id}?tab=errors&cell=1,2", f"/runs/{run_id}?tab=log",
         f"/runs/{run_id}?tab=setup", "/datasets", "/datasets/shapes100", f"/predict?model={run_id}",
     ]  # fmt: skip
     axe, found = Axe(), []
