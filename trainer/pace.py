@@ -18,7 +18,7 @@ LAST_SHARE = 0.98  # after which the plan is left alone
 FIRST_STEPS = 8  # before the first plan; the very first steps are slower than the rest
 MARGIN = 0.995  # of the budget is planned for
 MEASUREMENTS = 60  # the newest, whose mean counts
-OUTLIERS = 10  # one in so many is left out at either end: a machine that stood still for a moment must not end a run
+OUTLIERS = 2  # the longest, left out: a machine that stood still for a moment must not end a run
 
 
 @dataclass
@@ -79,7 +79,6 @@ class Pace:
 
 
 def typical(measured: Iterable[float]) -> float:
-    """The mean without the longest and the shortest."""
+    """The mean, without the longest few."""
     ordered = sorted(measured)
-    out = -(-len(ordered) // OUTLIERS)
-    return fmean(ordered[out:-out] if len(ordered) > 2 * out else ordered)
+    return fmean(ordered[: max(1, len(ordered) - OUTLIERS)])
