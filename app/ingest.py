@@ -11,7 +11,8 @@ from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from app.changes import publish
-from app.metrics import Points, SeriesWriter, encode
+from app.metrics import SeriesWriter
+from app.points import Points, encode
 from app.run_models import public
 from app.tables import Checkpoint, Finding, Job, LogLine, Run, Status
 from app.transitions import guarded_update, move
