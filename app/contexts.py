@@ -202,35 +202,6 @@ class DatasetsPage:
 
 
 @dataclass(frozen=True)
-class ClassBar:
-    """`width` is the class's share of the largest class, as an SVG attribute."""
-
-    index: int
-    label: str
-    count: int
-    width: str
-
-
-@dataclass(frozen=True)
-class DatasetPage:
-    """`/datasets/{name}`: a page of CELLS images. `chosen` is the class that is shown, if only one is."""
-
-    record: DatasetRecord
-    split: str
-    chosen: int | None
-    cells: tuple[Sample, ...]
-    bars: tuple[ClassBar, ...]
-    page: int
-    pages: int
-    total: int
-    section: str = "datasets"
-
-    def link(self, **changed: Any) -> str:
-        query = {"split": self.split, "class": self.chosen, "page": None} | changed
-        return f"/datasets/{self.record.name}?" + urlencode({k: v for k, v in query.items() if v is not None})
-
-
-@dataclass(frozen=True)
 class PredictPage:
     """`/predict`. `model` is the chosen run; `samples` are test images of its data set."""
 

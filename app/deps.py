@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
 from app.findings import Findings
 from app.live import Feed
@@ -28,6 +29,7 @@ RunsDep = Annotated[Runs, _state("runs")]
 FindingsDep = Annotated[Findings, _state("findings")]
 MetricsDep = Annotated[Metrics, _state("metrics")]
 DatasetsDep = Annotated[Datasets, _state("datasets")]
+StatisticsDep = Annotated[DatasetStatistics, _state("statistics")]
 TasksDep = Annotated[Tasks, _state("tasks")]
 FeedDep = Annotated[Feed, _state("feed")]
 PredictorDep = Annotated[PredictorClient, _state("predictor")]

@@ -15,7 +15,6 @@ from starlette.responses import RedirectResponse
 from app import contexts, recipe
 from app.changes import current_seq
 from app.contexts import Sample, dataset_card
-from app.dataset_grid import by_turns, class_counts, rows_of
 from app.datasets import Datasets
 from app.deps import DatasetsDep, FindingsDep, RunsDep, TasksDep
 from app.findings import FindingPublic
@@ -164,39 +163,6 @@ def datasets_page(request: Request, datasets: DatasetsDep, tasks: TasksDep) -> R
         cards=tuple(dataset_card(record) for record in datasets.list()), tasks=shown, sources=SOURCES
     )
     return render(request, "datasets/index.html", page)
-
-
-@router.get("/datasets/{name}")
-def dataset_page(
-    request: Request,
-    name: str,
-    datasets: DatasetsDep,
-    split: str = "train",
-    chosen: Annotated[int | None, Query(alias="class", ge=0)] = None,
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-) -> Response:
-    record = datasets.get(name)
-    labels = datasets.labels(name, split)
-    counts = class_counts(labels, len(record.classes))
-    rows = by_turns(labels) if chosen is None else rows_of(labels, chosen)
-    first = (page - 1) * contexts.CELLS
-    largest = max(counts) or 1
-    shown = contexts.DatasetPage(
-        record=record,
-        split=split,
-        chosen=chosen,
-        cells=tuple(
-            Sample(split, int(row), record.classes[int(labels[row])]) for row in rows[first : first + contexts.CELLS]
-        ),
-        bars=tuple(
-            contexts.ClassBar(index, label, counts[index], f"{100 * counts[index] / largest:.1f}%")
-            for index, label in enumerate(record.classes)
-        ),
-        page=page,
-        pages=max(1, -(-len(rows) // contexts.CELLS)),
-        total=len(rows),
-    )
-    return render(request, "datasets/show.html", shown)
 
 
 @router.get("/predict")
