@@ -11,6 +11,7 @@ import psutil
 from sqlalchemy import or_
 from sqlmodel import Session, col, select
 
+from app.run_listing import queue_order
 from app.tables import ACTIVE, Job, Run, Status, Task, now
 from app.transitions import guarded_update, move
 
@@ -47,7 +48,7 @@ def has_work(session: Session, kind: type[Run] | type[Task]) -> bool:
 
 def claim_next(session: Session, kind: type[J], worker: str, device: str, seconds: float) -> J | None:
     """Take the job that has waited longest, of the highest priority."""
-    order: list[Any] = [col(Run.priority).desc(), col(Run.key)] if kind is Run else [col(kind.key)]
+    order: list[Any] = queue_order() if kind is Run else [col(kind.key)]
     row = session.exec(select(kind).where(kind.status == Status.QUEUED).order_by(*order).limit(1)).first()
     return None if row is None else _take(session, row, worker, device, seconds)
 

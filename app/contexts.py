@@ -48,7 +48,7 @@ class RunsPage:
 
     @property
     def is_filtered(self) -> bool:
-        return any(name in self.filters for name in ("status", "dataset", "q", "tag", "group", "model"))
+        return any(name in self.filters for name in ("status", "dataset", "q", "tag", "group", "model", "starred"))
 
     @property
     def is_first_page(self) -> bool:

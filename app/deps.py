@@ -12,6 +12,7 @@ from app.findings import Findings
 from app.live import Feed
 from app.metrics import Metrics
 from app.predict import PredictorClient
+from app.queueing import Queue
 from app.runs import Runs
 from app.settings import Settings
 from app.tasks import Tasks
@@ -26,6 +27,7 @@ def _state(name: str) -> Any:
 
 SettingsDep = Annotated[Settings, _state("settings")]
 RunsDep = Annotated[Runs, _state("runs")]
+QueueDep = Annotated[Queue, _state("queue")]
 FindingsDep = Annotated[Findings, _state("findings")]
 MetricsDep = Annotated[Metrics, _state("metrics")]
 DatasetsDep = Annotated[Datasets, _state("datasets")]

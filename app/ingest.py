@@ -42,7 +42,7 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
     path = run_dir / "events" / f"{attempt}.jsonl"
     events, offset = read_from(path, offset) if path.exists() else ([], offset)
     batch = Batch(spark={key: list(run.spark.get(key, [])) for key in ("step", "train", "val")})
-    writer = SeriesWriter(session, run.key or 0)
+    writer, drawn = SeriesWriter(session, run.key or 0), run.spark
     for event in events:
         _apply(session, run, writer, batch, event, attempt)
     _flush_points(session, run, writer, batch)
@@ -53,7 +53,7 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
     else:
         guarded_update(session, run, **batch.fields)
     if events:
-        publish(session, run.id, "status", public(run).live())
+        publish(session, run.id, "status", public(run).live(spark=batch.spark != drawn))
     return batch.end if attempt == run.attempt else None
 
 

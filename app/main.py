@@ -17,6 +17,7 @@ from app.findings import Findings
 from app.live import Feed
 from app.metrics import Metrics
 from app.predict import PredictorClient
+from app.queueing import Queue
 from app.ranges import Assets
 from app.routes import (
     dataset_explorer,
@@ -29,6 +30,7 @@ from app.routes import (
     pages,
     predict,
     presets,
+    queue,
     runs,
     tasks,
 )
@@ -61,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.feed = feed
     app.state.predictor = client
     app.state.runs = Runs(database, settings)
+    app.state.queue = Queue(app.state.runs)
     app.state.findings = Findings(database, app.state.runs)
     app.state.metrics = Metrics(database)
     app.state.datasets = Datasets(settings.datasets)
@@ -80,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         tasks,
         predict,
         presets,
+        queue,
         health,
         docs,
         pages,

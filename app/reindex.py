@@ -150,6 +150,7 @@ def described(folder: Path) -> Run:
         steps_per_epoch=plan.steps_per_epoch,
         **{name: meta[name] for name in GIVEN if name in meta},
         **{name: meta[name] for name in RunPatch.model_fields if name in meta and name != "name"},
+        place=meta.get("place", created_at(folder).timestamp()),
         name=meta.get("name") or folder.name,
     )
 

@@ -32,6 +32,8 @@ def matching(query: RunQuery) -> Select[Run, Any]:
     for name in ("status", "dataset", "model", "group"):
         if (value := getattr(query, name)) is not None:
             statement = statement.where(getattr(Run, name) == value)
+    if query.starred is not None:
+        statement = statement.where(col(Run.starred) == query.starred)
     if query.tag is not None:
         statement = statement.where(_json_text(Run.tags).contains(json.dumps(query.tag), autoescape=True))
     if query.q:
@@ -46,6 +48,11 @@ def matching(query: RunQuery) -> Select[Run, Any]:
         statement = statement.where((rank < value if descending else rank > value) | same)
     order = (rank.desc(), col(Run.key).desc()) if descending else (rank, col(Run.key))
     return statement.order_by(*order)
+
+
+def queue_order() -> list[Any]:
+    """What the queue is sorted by: higher priorities first, then places."""
+    return [col(Run.priority).desc(), col(Run.place), col(Run.key)]
 
 
 def _json_text(column: Any) -> Any:

@@ -134,6 +134,7 @@ class RunQuery(BaseModel):
     model: Line | None = None
     tag: Line | None = None
     group: Line | None = None
+    starred: bool | None = None
     q: Line | None = None
     sort: Literal[
         "created_at", "-created_at", "name", "-name", "status", "-status", "best_acc", "-best_acc",
@@ -261,9 +262,10 @@ class RunPublic(BaseModel):
     finished_at: datetime | None
     seq: int = 0
 
-    def live(self) -> dict[str, Any]:
-        """The body of a `status` event."""
-        return {"run": self.id, **self.model_dump(mode="json", exclude={"id", "spec", "notes", "expectation", "seq"})}
+    def live(self, *, spark: bool = True) -> dict[str, Any]:
+        """The body of a `status` event; without its sparkline, the bulk of it, where that is as it was."""
+        left_out = {"id", "spec", "notes", "expectation", "seq"} | (set() if spark else {"spark"})
+        return {"run": self.id, **self.model_dump(mode="json", exclude=left_out)}
 
 
 class RunPage(BaseModel):

@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 from app.changes import current_seq, publish
 from app.db import Database
 from app.errors import ApiError, not_found
-from app.run_listing import matching
+from app.run_listing import matching, queue_order
 from app.run_models import (
     CheckpointPublic,
     CloneRequest,
@@ -116,10 +116,7 @@ class Runs:
         with self.database.read() as session:
             seq = current_seq(session)
             rows = session.exec(
-                select(Run)
-                .where(Run.status == Status.QUEUED)
-                .order_by(col(Run.priority).desc(), col(Run.key))
-                .limit(200)
+                select(Run).where(Run.status == Status.QUEUED).order_by(*queue_order()).limit(200)
             ).all()
         return [public(row, seq) for row in rows]
 
@@ -137,7 +134,7 @@ class Runs:
             journal(self.folder(run_id), "meta", **fields)
             for name, value in fields.items():
                 setattr(row, name, value)
-            self._tell(session, row)
+            self.tell(session, row)
         return public(row)
 
     def delete(self, run_id: str) -> None:
@@ -164,7 +161,7 @@ class Runs:
                 move(session, row, Status.STOPPED, finished_at=now())
             else:
                 move(session, row, Status.STOPPING)
-            self._tell(session, row)
+            self.tell(session, row)
         return public(row)
 
     def wind_down(self, run_id: str) -> RunPublic:
@@ -188,7 +185,7 @@ class Runs:
             journal(self.folder(run_id), "resume", extend_epochs=request.extend_epochs, extension=extension)
             (self.folder(run_id) / WIND_DOWN_FILE).unlink(missing_ok=True)
             move(session, row, Status.QUEUED, deaths=0, error=None, finished_at=None, phase=None)
-            self._tell(session, row)
+            self.tell(session, row)
         return public(row)
 
     def log(self, run_id: str, after: int = 0, limit: int = LOG_LINES) -> list[LogLinePublic]:
@@ -270,7 +267,7 @@ class Runs:
             if known is None:
                 session.add(row)
                 session.flush()
-                self._tell(session, row, "created")
+                self.tell(session, row, "created")
         if known is not None:
             shutil.rmtree(self.folder(row.id))
             return known
@@ -282,7 +279,7 @@ class Runs:
             raise not_found("run", run_id)
         return row
 
-    def _tell(self, session: Session, row: Run, kind: str = "status") -> None:
+    def tell(self, session: Session, row: Run, kind: str = "status") -> None:
         publish(session, row.id, kind, public(row).live())
 
     def list(self, query: RunQuery) -> RunPage:

@@ -52,6 +52,8 @@ class Job(SQLModel):
 
 
 class Run(Job, table=True):
+    """`place` orders the queue within a priority: UNIX seconds of the queueing, or wherever people have moved it."""
+
     name: str
     dataset: str = Field(index=True)
     preset: str | None = None
@@ -66,6 +68,7 @@ class Run(Job, table=True):
     expectation: str = ""
     starred: bool = False
     priority: int = 0
+    place: float = Field(default_factory=lambda: now().timestamp())
     idempotency_key: str | None = Field(default=None, unique=True)
     idempotency_body: str | None = None
     epoch: int = 0

@@ -17,6 +17,7 @@ from trainer.assignment import Assignment
 from trainer.data.errors import DatasetError
 from trainer.events import EventWriter, attempts
 from trainer.lock import LockHeld, take_lock
+from trainer.rundir import PAUSE_FILE
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,10 @@ class StopRequest:
     def _look_around(self, now: float) -> None:
         run_dir = Path(self.assignment.run_dir)
         self.superseded = max(attempts(run_dir), default=0) > self.assignment.attempt
+        if (run_dir / PAUSE_FILE).exists():
+            # Interrupted, not stopped: the worker queues the run again.
+            (run_dir / PAUSE_FILE).unlink()
+            self._signalled.set()
         if self.assignment.orphan_seconds is None:
             return
         try:

@@ -34,7 +34,7 @@ router = APIRouter(include_in_schema=False)
 router.include_router(launch.router)  # before /runs/{run_id}, which would take /runs/new for an id
 
 SOURCES = ("torchvision:CIFAR100", "torchvision:CIFAR10", "torchvision:FashionMNIST", "torchvision:SVHN", "shapes100")
-FILTERS = ("status", "dataset", "q", "tag", "group", "model", "sort", "cursor")
+FILTERS = ("status", "dataset", "q", "tag", "group", "model", "starred", "sort", "cursor")
 TEST_IMAGES = 12
 
 

@@ -3,7 +3,8 @@ import { arrival, isMoving, timeText } from "./lib/row.js";
 import { clock, halfWidth, percent } from "./lib/format.js";
 import { sparkline } from "./lib/spark.js";
 import { follow } from "./live.js";
-import { localiseTimes } from "./page.js";
+import { localiseTimes, toast } from "./page.js";
+import { restoreSelection } from "./selection.js";
 
 const LANES_PAUSE = 300;
 
@@ -40,7 +41,8 @@ function rowOf(id) {
 }
 
 function note(run) {
-  latest.set(run.run, run);
+  const before = latest.get(run.run);
+  latest.set(run.run, run.spark || !before ? run : { ...run, spark: before.spark });
   frame ||= requestAnimationFrame(show);
 }
 
@@ -68,6 +70,7 @@ function patch(row, run) {
   put("arrival", due ? clock(due) : "");
   put("device", run.device ?? "");
   row.querySelector('[data-field="progress"]').value = run.progress;
+  if (!run.spark) return; // it is told only where it has changed
   const paths = sparkline(run.spark, run.total_steps);
   row.querySelector('[data-field="spark-train"]').setAttribute("d", paths.train);
   row.querySelector('[data-field="spark-val"]').setAttribute("d", paths.val);
@@ -102,6 +105,7 @@ async function replace(row) {
   const fresh = await fetchRow(row.dataset.run);
   if (!fresh) return;
   const focused = row.contains(document.activeElement);
+  restoreSelection(fresh);
   row.replaceWith(fresh);
   if (focused) fresh.querySelector("a.name").focus({ preventScroll: true });
 }
@@ -111,6 +115,27 @@ async function fetchRow(id) {
   if (!response.ok) return null;
   return fragment(await response.text()).querySelector("tr");
 }
+
+addEventListener("runschanged", ({ detail }) => {
+  for (const id of detail) if (rowOf(id)) replace(rowOf(id));
+});
+
+list.addEventListener("click", async (event) => {
+  const row = event.target.closest("tr[data-run]");
+  const star = event.target.closest("[data-star]");
+  const move = event.target.closest("[data-move]");
+  if (!star && !move) return;
+  event.preventDefault();
+  const ask = star
+    ? ["PATCH", `/api/runs/${row.dataset.run}`, { starred: star.getAttribute("aria-pressed") !== "true" }]
+    : ["POST", `/api/runs/${row.dataset.run}/move`, { to: move.dataset.move }];
+  const [method, url, body] = ask;
+  const response = await fetch(url, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  if (!response.ok) return toast((await response.json()).error.message);
+  if (star) return replace(row);
+  for (const waiting of list.querySelectorAll('[data-run-status="queued"]')) replace(waiting);
+  refreshLanes();
+});
 
 function refreshLanes() {
   if (lanesTimer || document.hidden) return;

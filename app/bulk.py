@@ -1,0 +1,61 @@
+"""One action on many runs; each is done or refused on its own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from app.errors import ApiError
+from app.run_models import Line, Request, RunPatch, Tag
+from app.runs import Runs
+
+MOST = 1000
+
+Action = Literal["stop", "delete", "tag", "untag", "star", "unstar"]
+
+
+class BulkRequest(Request):
+    ids: Annotated[list[Line], Field(min_length=1, max_length=MOST)]
+    action: Action
+    tag: Tag | None = None
+
+    @model_validator(mode="after")
+    def a_tag_where_one_is_needed(self) -> BulkRequest:
+        if (self.tag is not None) != (self.action in ("tag", "untag")):
+            raise ValueError("tag and untag, and no other action, need a tag")
+        return self
+
+
+class BulkResult(BaseModel):
+    id: str
+    done: bool
+    reason: str = Field("", description="Why it was refused")
+
+
+class BulkAnswer(BaseModel):
+    results: list[BulkResult]
+
+
+def act_on(runs: Runs, request: BulkRequest) -> BulkAnswer:
+    return BulkAnswer(results=[_one(runs, run_id, request) for run_id in dict.fromkeys(request.ids)])
+
+
+def _one(runs: Runs, run_id: str, request: BulkRequest) -> BulkResult:
+    try:
+        match request.action:
+            case "stop":
+                runs.stop(run_id)
+            case "delete":
+                runs.delete(run_id)
+            case "star" | "unstar":
+                runs.patch(run_id, RunPatch(starred=request.action == "star"))
+            case "tag" | "untag":
+                tags = [tag for tag in runs.get(run_id).tags if tag != request.tag]
+                added = [request.tag] if request.action == "tag" and request.tag else []
+                runs.patch(run_id, RunPatch.model_validate({"tags": [*tags, *added]}))
+    except ApiError as error:
+        return BulkResult(id=run_id, done=False, reason=error.message)
+    except ValueError:
+        return BulkResult(id=run_id, done=False, reason="A run has at most 30 tags.")
+    return BulkResult(id=run_id, done=True)

@@ -1,0 +1,76 @@
+"""The order of the queue: who starts next, and who gives way."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlmodel import Session, col, select
+
+from app.errors import ApiError, not_found
+from app.run_listing import queue_order
+from app.run_models import RunPublic, public
+from app.runs import Runs
+from app.tables import ACTIVE, Run, Status
+from trainer.durable import write_durably
+from trainer.rundir import PAUSE_FILE, journal
+
+Move = Literal["next", "up", "down", "now"]
+
+
+class Queue:
+    def __init__(self, runs: Runs) -> None:
+        self.database = runs.database
+        self.runs = runs
+
+    def move(self, run_id: str, to: Move) -> RunPublic:
+        """Move a queued run: "next" before all others, "up" or "down" by one, "now" with a running one giving way.
+
+        Raises ApiError 404, or 409 where the run is not queued.
+        """
+        with self.database.write() as session:
+            waiting = list(session.exec(select(Run).where(Run.status == Status.QUEUED).order_by(*queue_order())).all())
+            at = next((index for index, row in enumerate(waiting) if row.id == run_id), None)
+            if at is None:
+                raise self._not_waiting(session, run_id)
+            row = waiting[at]
+            match to:
+                case "up" if at > 0:
+                    self._swap(row, waiting[at - 1])
+                case "down" if at + 1 < len(waiting):
+                    self._swap(row, waiting[at + 1])
+                case "next":
+                    self._put_before(row, waiting)
+                case "now":
+                    active = list(session.exec(select(Run).where(col(Run.status).in_(ACTIVE))).all())
+                    self._put_before(row, [*waiting, *active])
+                    self._give_way(session, active)
+            self.runs.tell(session, row)
+        return public(row)
+
+    def _swap(self, row: Run, other: Run) -> None:
+        mine, theirs = (row.priority, row.place), (other.priority, other.place)
+        self._put(row, *theirs)
+        self._put(other, *mine)
+
+    def _put_before(self, row: Run, others: list[Run]) -> None:
+        first = min(others, key=lambda other: (-other.priority, other.place))
+        if first is not row:
+            self._put(row, first.priority, first.place - 1)
+
+    def _put(self, row: Run, priority: int, place: float) -> None:
+        row.priority, row.place = priority, place
+        journal(self.runs.folder(row.id), "meta", priority=priority, place=place)
+
+    def _give_way(self, session: Session, active: list[Run]) -> None:
+        """Ask the running run that stands last to save and queue again; its trainer looks for the file."""
+        running = [row for row in active if row.status == Status.RUNNING]
+        if running:
+            last = max(running, key=lambda other: (-other.priority, other.place))
+            write_durably(self.runs.folder(last.id) / PAUSE_FILE, b"")
+            self.runs.tell(session, last)
+
+    def _not_waiting(self, session: Session, run_id: str) -> ApiError:
+        status = session.exec(select(Run.status).where(Run.id == run_id)).first()
+        if status is None:
+            return not_found("run", run_id)
+        return ApiError(409, "not_queued", f"The run is {status}: only a queued one can be moved.")

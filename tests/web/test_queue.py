@@ -1,0 +1,106 @@
+"""The order of the queue and actions on many runs, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.db import Database
+from app.reindex import reindex
+from app.runs import Runs
+from tests.conftest import Server
+from tests.web.conftest import web_process
+
+
+@pytest.fixture
+def own(tmp_path: Path, shapes: Path) -> Iterator[Server]:
+    """A server of its own: the queue is a whole."""
+    (tmp_path / "home").mkdir()
+    with web_process(tmp_path / "home", shapes) as server:
+        yield server
+
+
+@pytest.fixture
+def api(own: Server) -> Iterator[httpx.Client]:
+    with own.client() as client:
+        yield client
+
+
+def launch(api: httpx.Client, name: str, **body: object) -> str:
+    answer = api.post("/api/runs", json={"dataset": "shapes100", "preset": "baseline-cnn", "name": name, **body})
+    assert answer.status_code == 201, answer.text
+    run_id: str = answer.json()["id"]
+    return run_id
+
+
+def waiting(server: Server) -> list[str]:
+    """Names in the order in which they will start."""
+    database = Database(server.settings.url)
+    names = [run.name for run in Runs(database, server.settings).queue()]
+    database.close()
+    return names
+
+
+def test_runs_are_moved_and_stay_so_when_the_database_is_lost(api: httpx.Client, own: Server) -> None:
+    ids = {name: launch(api, name) for name in "abcd"}
+    ids["e"] = launch(api, "e", priority=5)
+    assert waiting(own) == ["e", "a", "b", "c", "d"]
+
+    def move(name: str, to: str) -> None:
+        assert api.post(f"/api/runs/{ids[name]}/move", json={"to": to}).status_code == 200
+
+    move("d", "next")
+    assert waiting(own) == ["d", "e", "a", "b", "c"]
+    move("c", "up")
+    assert waiting(own) == ["d", "e", "a", "c", "b"]
+    move("d", "down")
+    move("d", "down")
+    assert waiting(own) == ["e", "a", "d", "c", "b"]
+    move("e", "up")
+    move("b", "down")
+    move("b", "now")  # nothing runs: it is the next
+    order = ["b", "e", "a", "d", "c"]
+    assert waiting(own) == order
+
+    own.stop("web")
+    for path in own.settings.home.glob("trackside.db*"):
+        path.unlink()
+    assert all(item.status == "queued" for item in reindex(own.settings))
+    assert waiting(own) == order
+
+
+def test_what_cannot_be_moved(api: httpx.Client) -> None:
+    run_id = launch(api, "a")
+    assert api.post(f"/api/runs/{run_id}/move", json={"to": "left"}).status_code == 422
+    assert api.post("/api/runs/none/move", json={"to": "up"}).status_code == 404
+    api.post(f"/api/runs/{run_id}/stop")
+    assert api.post(f"/api/runs/{run_id}/move", json={"to": "up"}).status_code == 409
+
+
+def test_many_runs_at_once(api: httpx.Client) -> None:
+    ids = [launch(api, name) for name in "abc"]
+
+    def act(action: str, *, on: list[str] = ids, **more: object) -> list[bool]:
+        answer = api.post("/api/runs/bulk", json={"ids": on, "action": action, **more})
+        assert answer.status_code == 200, answer.text
+        results = answer.json()["results"]
+        assert all(item["done"] or item["reason"] for item in results)
+        return [item["done"] for item in results]
+
+    assert act("tag", tag="night") == [True, True, True]
+    assert act("star", on=[*ids[:1], "none"]) == [True, False]
+    assert [run["id"] for run in api.get("/api/runs?starred=true").json()["items"]] == ids[:1]
+    assert len(api.get("/api/runs?tag=night").json()["items"]) == 3
+    assert act("untag", tag="night", on=ids[1:]) == [True, True]
+    assert act("stop", on=ids[:2]) == [True, True]
+    assert act("stop") == [False, False, True]
+    assert act("delete", on=[*ids[1:], ids[1]]) == [True, True]
+    assert [run["id"] for run in api.get("/api/runs").json()["items"]] == ids[:1]
+    for body in (
+        {"ids": [], "action": "stop"}, {"ids": ["x"] * 1001, "action": "stop"}, {"ids": ids, "action": "tag"},
+        {"ids": ids, "action": "stop", "tag": "a"}, {"ids": ids, "action": "burn"},
+    ):  # fmt: skip
+        assert api.post("/api/runs/bulk", json=body).status_code == 422
