@@ -16,7 +16,7 @@ from app.live import Feed
 from app.metrics import Metrics
 from app.predict import PredictorClient
 from app.ranges import Assets
-from app.routes import datasets, docs, events, health, pages, predict, presets, runs, tasks
+from app.routes import compare, datasets, docs, events, health, pages, predict, presets, results, runs, tasks
 from app.runs import Runs
 from app.security import Guard
 from app.settings import Settings
@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     formatting.install(app.state.templates.env)
     errors.install(app)
     app.add_middleware(Guard, settings=settings)
-    for module in (runs, events, datasets, tasks, predict, presets, health, docs, pages):
+    for module in (runs, events, datasets, tasks, predict, presets, health, docs, compare, results, pages):
         app.include_router(module.router)
     app.mount("/static", Assets(directory=asset_folder("static")), name="static")
     return app
