@@ -23,6 +23,7 @@ SERIES: tuple[tuple[SeriesName, str], ...] = (
 AXES: tuple[tuple[XAxis, str], ...] = (("epoch", "by epoch"), ("step", "by step"))
 CHOICES = 40
 OPEN_PAIRS = 6
+MIXING = ("dataset", "target")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,11 @@ class ComparePage:
         return len(self.runs) >= MOST_RUNS
 
     @property
+    def is_mixed(self) -> bool:
+        """Whether accuracies do not compare: other data, or superclasses instead of classes."""
+        return any(row.title in MIXING for row in self.settings)
+
+    @property
     def shown_pairs(self) -> tuple[PairLine, ...]:
         return tuple(pair for pair in self.pairs if pair.cannot_tell) if self.folded_pairs else self.pairs
 
@@ -141,7 +147,7 @@ def compare_page(
         series=series,
         x=x,
         runs=tuple(found.runs),
-        outcomes=_outcomes(found.runs),
+        outcomes=_outcomes(found),
         settings=_settings(found),
         groups=tuple(_group_line(group, by_id) for group in found.groups),
         pairs=tuple(sorted(tested, key=lambda pair: not pair.cannot_tell)),
@@ -155,8 +161,10 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def _outcomes(runs: Sequence[Compared]) -> tuple[TableRow, ...]:
-    best = max((run.best_acc for run in runs if run.best_acc is not None), default=None)
+def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
+    runs = found.runs
+    comparable = len(runs) > 1 and not any(item.field in MIXING for item in found.settings)
+    best = max((run.best_acc for run in runs if run.best_acc is not None), default=None) if comparable else None
     return (
         TableRow(
             "best validation, %",
@@ -164,7 +172,7 @@ def _outcomes(runs: Sequence[Compared]) -> tuple[TableRow, ...]:
                 Cell(
                     percent(run.best_acc) or "–",
                     "" if run.half_width is None else f"± {100 * run.half_width:.1f}",
-                    best=len(runs) > 1 and best is not None and run.best_acc == best,
+                    best=best is not None and run.best_acc == best,
                 )
                 for run in runs
             ),

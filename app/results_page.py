@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from app.comparison import MOST_RUNS
 from app.formatting import count, duration, percent
+from app.reported import ORIGIN
 from app.reported_here import ReportedHere
 from app.results import Member, ResultRow, ResultTable, finished_datasets, results
 from app.results_export import figure, with_half_width
@@ -28,6 +30,11 @@ class ResultLine:
     epochs: str
     members: tuple[MemberLine, ...]
 
+    @property
+    def compare(self) -> str:
+        """Where the seeds lie over each other."""
+        return "/compare?runs=" + ",".join(member.run.id for member in self.members[:MOST_RUNS])
+
 
 @dataclass(frozen=True)
 class MemberLine:
@@ -42,6 +49,7 @@ class MemberLine:
 @dataclass(frozen=True)
 class ReportedLine:
     item: ReportedHere
+    note: str
     reported: str
     obtained: str
 
@@ -92,7 +100,7 @@ def results_page(runs: Runs, dataset: str | None, limit: int) -> ResultsPage:
         table=table,
         lines=tuple(map(_line, table.rows)),
         reported=tuple(
-            ReportedLine(item, figure(item.reported, item.is_share), figure(item.obtained, item.is_share))
+            ReportedLine(item, _note(item), figure(item.reported, item.is_share), figure(item.obtained, item.is_share))
             for item in table.reported
         ),
     )
@@ -112,6 +120,11 @@ def _line(row: ResultRow) -> ResultLine:
         epochs=str(row.epochs) if row.best_epoch is None else f"{row.best_epoch} of {row.epochs}",
         members=tuple(_member(member, row) for member in row.members),
     )
+
+
+def _note(item: ReportedHere) -> str:
+    source = "" if item.source == ORIGIN else f"by {item.source}"
+    return ", ".join(part for part in (item.note, source) if part)
 
 
 def _member(member: Member, row: ResultRow) -> MemberLine:

@@ -80,6 +80,7 @@ export class OverlayChart extends Chart {
     const within = (x, y) => x >= box.left && x <= box.left + box.width && y >= box.top && y <= box.top + box.height;
     const ends = [];
     pen.save();
+    pen.setLineDash([]);
     for (const line of this.view.lines) {
       if (line.best) {
         const [x, y] = [u.valToPos(line.best.x, "x", true), u.valToPos(line.best.value, "y", true)];

@@ -111,7 +111,11 @@ def test_answers_to_the_same_images_are_tested_in_pairs(runs: Runs, datasets: Da
     assert pairs[good, silent].reason == "no answers were kept"
     assert all(pairs[good, run].verdict is None for run in (elsewhere, coarse, silent))
 
+    assert compare_page(runs, datasets, [good, coarse]).is_mixed
+
     page = compare_page(runs, datasets, [good, twin, bad])
+    assert not page.is_mixed
+    assert [cell.best for cell in page.outcomes[0].cells] == [True, True, False]
     assert [(line.first.id, line.verdict, line.second.id) for line in page.pairs] == [
         (good, "cannot tell apart", twin), (good, "is better than", bad), (twin, "is better than", bad),
     ]  # fmt: skip
