@@ -49,7 +49,7 @@ REPORTED = (
     Reported("baseline-cnn", Metric.LAST_TEST_LOSS, 6.23, note="overfitted"),
     Reported("baseline-cnn-lr1e-4", Metric.TRAIN_LOSS, 2.134),
     Reported("baseline-cnn-lr1e-4", Metric.LAST_TEST_LOSS, 3.068),
-    Reported("baseline-cnn-lr2.5e-4", Metric.TRAIN_ACC, 0.95, epoch=60, note="about"),
+    Reported("baseline-cnn-lr2.5e-4", Metric.TRAIN_ACC, 0.95, epoch=60, note="roughly"),
     Reported("baseline-cnn-first", Metric.TRAIN_LOSS, 4.59),
     Reported("resnet18", Metric.TEST_ACC, 0.756, source="weiaicunzai/pytorch-cifar100"),
     Reported("strong", Metric.TEST_ACC, 0.830, source="others", note="with cutout"),

@@ -125,7 +125,14 @@ def _candidates(session: Session, dataset: str) -> tuple[list[Candidate], int]:
     rows = (
         session.connection()
         .execute(
-            select_columns(Run.key, Run.best_acc, Run.parent, Run.parent_step, Run.epochs, cast(Run.spec, String))  # type: ignore[call-overload]
+            select_columns(
+                col(Run.key),
+                col(Run.best_acc),
+                col(Run.parent),
+                col(Run.parent_step),
+                col(Run.epochs),
+                cast(col(Run.spec), String),
+            )
             .where(col(Run.dataset) == dataset, col(Run.status) == Status.FINISHED)
             .order_by(col(Run.key).desc())
             .limit(MOST_RUNS)
@@ -135,7 +142,7 @@ def _candidates(session: Session, dataset: str) -> tuple[list[Candidate], int]:
     found = [
         Candidate(key, best_acc, *recipe(spec, parent, parent_step, epochs))
         for key, best_acc, parent, parent_step, epochs, spec in rows
-        if best_acc is not None
+        if key is not None and best_acc is not None
     ]
     return sorted(found, key=lambda item: (-item.best_acc, item.key)), len(rows) - len(found)
 
@@ -156,23 +163,20 @@ def _selected(session: Session, keys: Sequence[int]) -> dict[int, RunPublic]:
 def _members(session: Session, groups: Sequence[Sequence[Candidate]]) -> dict[int, Member]:
     """The runs of the rows that have several."""
     listed = {item.key: item for group in groups if len(group) > 1 for item in group[:MOST_MEMBERS]}
-    rows = session.exec(select(Run.key, Run.id, Run.name, Run.summary).where(col(Run.key).in_(listed))).all()
-    counts = dict(session.exec(select(Run.key, Run.val_count).where(col(Run.key).in_(listed))).all())
-    found = {}
-    for key, run_id, name, summary in rows:
-        if key is None:
-            continue
-        item, trials = listed[key], counts.get(key)
-        found[key] = Member(
+    columns = col(Run.key), col(Run.id), col(Run.name), col(Run.val_count), col(Run.summary)
+    rows = session.connection().execute(select_columns(*columns).where(col(Run.key).in_(listed)))
+    return {
+        key: Member(
             id=run_id,
             name=name,
-            seed=item.seed,
-            best_acc=item.best_acc,
-            half_width=half_width(item.best_acc, trials) if trials else None,
+            seed=listed[key].seed,
+            best_acc=listed[key].best_acc,
+            half_width=half_width(listed[key].best_acc, trials) if trials else None,
             test_acc=summary.get("test/acc"),
             test_loss=summary.get("test/loss"),
         )
-    return found
+        for key, run_id, name, trials, summary in rows
+    }
 
 
 def _row(

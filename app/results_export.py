@@ -69,7 +69,7 @@ def with_half_width(share: float | None, half: float | None) -> str:
 def figure(value: float | None, is_share: bool) -> str:
     if value is None:
         return "–"
-    return f"{percent(value)}%" if is_share else f"{value:.4g}"
+    return f"{percent(value)}%" if is_share else f"{value:.5g}"
 
 
 def _values(row: ResultRow) -> Sequence[object]:

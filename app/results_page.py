@@ -15,6 +15,7 @@ from app.runs import Runs
 
 ROWS = 50
 MOST_ROWS = 500
+COMPARED = 6
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class ReportedLine:
     reported: str
     obtained: str
 
+    @property
+    def differs(self) -> str:
+        return self.item.differs or ("nothing" if self.item.run else "")
+
 
 @dataclass(frozen=True)
 class ResultsPage:
@@ -72,6 +77,12 @@ class ResultsPage:
     @property
     def chance(self) -> str:
         return "" if self.table is None else percent(self.table.chance)
+
+    @property
+    def compare_best(self) -> str | None:
+        """Where the best rows' runs lie over each other."""
+        best = [line.row.selected for line in self.lines[:COMPARED]]
+        return "/compare?runs=" + ",".join(best) if len(best) > 1 else None
 
     @property
     def more(self) -> str | None:
