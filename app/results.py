@@ -105,7 +105,9 @@ def results(runs: Runs, dataset: str, limit: int) -> ResultTable:
         losses = losses_at_best(session, [run.id for run in selected.values()])
         members = _members(session, shown)
     rows = [
-        _row(rank, group, selected[group[0].key], losses, members, record) for rank, group in enumerate(shown, start=1)
+        _row(rank, group, selected[group[0].key], losses, members, record)
+        for rank, group in enumerate(shown, start=1)
+        if group[0].key in selected  # it may have been deleted between two queries
     ]
     return ResultTable(
         dataset=dataset,
@@ -122,26 +124,18 @@ def _candidates(session: Session, dataset: str) -> tuple[list[Candidate], int]:
 
     The specs stay text, and are sorted here: SQLite would carry each through its sorter.
     """
-    rows = (
-        session.connection()
-        .execute(
-            select_columns(
-                col(Run.key),
-                col(Run.best_acc),
-                col(Run.parent),
-                col(Run.parent_step),
-                col(Run.epochs),
-                cast(col(Run.spec), String),
-            )
-            .where(col(Run.dataset) == dataset, col(Run.status) == Status.FINISHED)
-            .order_by(col(Run.key).desc())
-            .limit(MOST_RUNS)
-        )
-        .all()
+    columns = col(Run.key), col(Run.best_acc), cast(col(Run.spec), String)
+    of_recipe = col(Run.parent), col(Run.parent_step), col(Run.epochs)
+    statement = (
+        select_columns(*columns, *of_recipe)
+        .where(col(Run.dataset) == dataset, col(Run.status) == Status.FINISHED)
+        .order_by(col(Run.key).desc())
+        .limit(MOST_RUNS)
     )
+    rows = session.connection().execute(statement).all()
     found = [
         Candidate(key, best_acc, *recipe(spec, parent, parent_step, epochs))
-        for key, best_acc, parent, parent_step, epochs, spec in rows
+        for key, best_acc, spec, parent, parent_step, epochs in rows
         if key is not None and best_acc is not None
     ]
     return sorted(found, key=lambda item: (-item.best_acc, item.key)), len(rows) - len(found)
