@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any, get_args
 from urllib.parse import urlencode
 
+from app.errors_tab import ErrorsTab
 from app.formatting import duration
 from app.launch_form import FieldGroup
+from app.recipe import ChecksTab, Shown
 from app.run_models import CheckpointPublic, LogLinePublic, RunPublic
 from app.run_views import MOVING, Difference, Lane, Row, arrival, failed_at, took
 from app.tables import Status
@@ -134,13 +136,23 @@ class RunPage:
     tail: tuple[LogLinePublic, ...] = ()
     lines: tuple[LogLinePublic, ...] = ()
     checkpoints: tuple[CheckpointPublic, ...] = ()
+    findings: tuple[Shown, ...] = ()
+    checks: ChecksTab | None = None
+    errors: ErrorsTab | None = None
     settings: tuple[tuple[str, Any], ...] = ()
     from_preset: tuple[Difference, ...] = ()
     command: str = ""
     section: str = "runs"
     schedules: tuple[str, ...] = field(default=get_args(ScheduleName), init=False)
     tabs: tuple[tuple[str, str], ...] = field(
-        default=(("curves", "Curves"), ("log", "Log"), ("setup", "Setup & files")), init=False
+        default=(
+            ("curves", "Curves"),
+            ("checks", "Checks"),
+            ("errors", "Errors"),
+            ("log", "Log"),
+            ("setup", "Setup & files"),
+        ),
+        init=False,
     )
 
     @property
@@ -187,35 +199,6 @@ class DatasetsPage:
     tasks: tuple[TaskPublic, ...]
     sources: tuple[str, ...]
     section: str = "datasets"
-
-
-@dataclass(frozen=True)
-class ClassBar:
-    """`width` is the class's share of the largest class, as an SVG attribute."""
-
-    index: int
-    label: str
-    count: int
-    width: str
-
-
-@dataclass(frozen=True)
-class DatasetPage:
-    """`/datasets/{name}`: a page of CELLS images. `chosen` is the class that is shown, if only one is."""
-
-    record: DatasetRecord
-    split: str
-    chosen: int | None
-    cells: tuple[Sample, ...]
-    bars: tuple[ClassBar, ...]
-    page: int
-    pages: int
-    total: int
-    section: str = "datasets"
-
-    def link(self, **changed: Any) -> str:
-        query = {"split": self.split, "class": self.chosen, "page": None} | changed
-        return f"/datasets/{self.record.name}?" + urlencode({k: v for k, v in query.items() if v is not None})
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,36 @@
-"""In which order the images of a split are shown."""
+"""Which images of a split are shown, and in which order."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.format import Split
+from trainer.data.survey import Measures
+
 Labels = npt.NDArray[np.int64]
+Sort = Literal["turns", "number", "darkest", "brightest", "flattest"]
 
 
-def class_counts(labels: Labels, classes: int) -> list[int]:
-    counts: list[int] = np.bincount(labels, minlength=classes).tolist()
-    return counts
-
-
-def rows_of(labels: Labels, chosen: int) -> Labels:
-    return np.flatnonzero(labels == chosen)
+def chosen_rows(
+    labels: Labels,
+    split: Split,
+    *,
+    classes: Sequence[int] | None,
+    sort: Sort,
+    measures: Measures | None,
+) -> Labels:
+    """Rows of the images of `classes`, of all if None. Where nothing is measured yet, the order is by turns."""
+    order = by_turns(labels)
+    if sort == "number":
+        order = np.arange(len(labels))
+    elif sort != "turns" and measures is not None:
+        key = measures.contrast[split] if sort == "flattest" else measures.brightness[split]
+        order = np.argsort(-key if sort == "brightest" else key, kind="stable")
+    return order if classes is None else order[np.isin(labels[order], list(classes))]
 
 
 def by_turns(labels: Labels) -> Labels:

@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
+from app.findings import Findings
 from app.live import Feed
 from app.metrics import Metrics
 from app.predict import PredictorClient
@@ -24,8 +26,10 @@ def _state(name: str) -> Any:
 
 SettingsDep = Annotated[Settings, _state("settings")]
 RunsDep = Annotated[Runs, _state("runs")]
+FindingsDep = Annotated[Findings, _state("findings")]
 MetricsDep = Annotated[Metrics, _state("metrics")]
 DatasetsDep = Annotated[Datasets, _state("datasets")]
+StatisticsDep = Annotated[DatasetStatistics, _state("statistics")]
 TasksDep = Annotated[Tasks, _state("tasks")]
 FeedDep = Annotated[Feed, _state("feed")]
 PredictorDep = Annotated[PredictorClient, _state("predictor")]

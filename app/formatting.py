@@ -32,6 +32,7 @@ def install(environment: Environment) -> None:
         "duration": duration,
         "number": number,
         "percent": percent,
+        "short": short,
         "size": size,
         "count": count,
         "setting": setting,
@@ -73,6 +74,11 @@ def number(value: Any) -> str:
         mantissa, exponent = f"{value:.5e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     return f"{value:.6g}"
+
+
+def short(value: float) -> str:
+    """Three figures, as a measured value beside its threshold needs them."""
+    return number(float(f"{value:.3g}"))
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:

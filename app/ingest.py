@@ -11,7 +11,8 @@ from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from app.changes import publish
-from app.metrics import Points, SeriesWriter, encode
+from app.metrics import SeriesWriter
+from app.points import Points, encode
 from app.run_models import public
 from app.tables import Checkpoint, Finding, Job, LogLine, Run, Status
 from app.transitions import guarded_update, move
@@ -125,8 +126,9 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
 
 def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event: Event) -> None:
     step = event["from_step"]
+    # A run that begins anew checks anew.
+    session.exec(delete(Finding).where(col(Finding.run) == run.key, col(Finding.step) > (step or -1)))
     if writer.trim(step):
-        session.exec(delete(Finding).where(col(Finding.run) == run.key, col(Finding.step) > step))
         publish(session, run.id, "rewind", {"run": run.id, "step": step})
     # What the directory no longer holds, or will write again.
     session.exec(delete(Checkpoint).where(col(Checkpoint.run) == run.key, col(Checkpoint.step) > step))

@@ -64,6 +64,7 @@ GROUPS: dict[str, tuple[str, ...]] = {  # prefixes of fields
     "Optimiser": ("optimizer.",),
     "Schedule": ("schedule.",),
     "Augmentation": ("augment.",),
+    "Checks and findings": ("checks", "stop_on_failed_checks", "thresholds."),
     "Network and loss": ("model.", "loss", "label_smoothing", "class_weights", "target"),
 }
 LISTS = frozenset({"model.widths", "schedule.milestones", "augment.resolutions", "augment.resolution_until"})

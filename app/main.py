@@ -10,13 +10,30 @@ from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 
 from app import errors, formatting
+from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
 from app.db import Database
+from app.findings import Findings
 from app.live import Feed
 from app.metrics import Metrics
 from app.predict import PredictorClient
 from app.ranges import Assets
-from app.routes import compare, datasets, docs, events, health, pages, predict, presets, results, runs, tasks
+from app.routes import (
+    compare,
+    dataset_explorer,
+    datasets,
+    docs,
+    events,
+    findings,
+    health,
+    mistakes,
+    pages,
+    predict,
+    presets,
+    results,
+    runs,
+    tasks,
+)
 from app.runs import Runs
 from app.security import Guard
 from app.settings import Settings
@@ -32,6 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         await feed.stop()
         await client.close()
+        statistics.close()
         database.close()
 
     answers = errors.described({422: "A field is missing, unknown or out of bounds", "default": "Any other error"})
@@ -39,19 +57,37 @@ def create_app(settings: Settings) -> FastAPI:
     database = Database(settings.url)
     feed = Feed(database, settings.max_streams)
     client = PredictorClient(settings)
+    statistics = DatasetStatistics(settings.datasets, settings.cache)
     app.state.settings = settings
     app.state.database = database
     app.state.feed = feed
     app.state.predictor = client
     app.state.runs = Runs(database, settings)
+    app.state.findings = Findings(database, app.state.runs)
     app.state.metrics = Metrics(database)
     app.state.datasets = Datasets(settings.datasets)
+    app.state.statistics = statistics
     app.state.tasks = Tasks(database, settings)
     app.state.templates = Jinja2Templates(asset_folder("templates"))
     formatting.install(app.state.templates.env)
     errors.install(app)
     app.add_middleware(Guard, settings=settings)
-    for module in (runs, events, datasets, tasks, predict, presets, health, docs, compare, results, pages):
+    for module in (
+        runs,
+        findings,
+        mistakes,
+        events,
+        dataset_explorer,
+        datasets,
+        tasks,
+        predict,
+        presets,
+        health,
+        docs,
+        compare,
+        results,
+        pages,
+    ):
         app.include_router(module.router)
     app.mount("/static", Assets(directory=asset_folder("static")), name="static")
     return app

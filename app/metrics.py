@@ -5,73 +5,20 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
 
 from app.db import Database, upsert_points
+from app.downsample import extremes, width_for
 from app.errors import not_found
+from app.levels import BUCKETS, LevelWriter, coarse_points
+from app.points import Points, encode
 from app.tables import Chunk, Point, Run, Series
-from trainer.events import NONFINITE, nonfinite_name
+from trainer.events import NONFINITE
 
 BLOCK = 1024
-BUCKET = 64
-
-
-@dataclass(frozen=True)
-class Points:
-    """steps int64 (n,) rising, values and times (UNIX seconds) float64 (n,)."""
-
-    steps: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float64]
-    times: npt.NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def take(self, index: Any) -> Points:
-        return Points(self.steps[index], self.values[index], self.times[index])
-
-    def pack(self) -> bytes:
-        return (
-            self.steps.astype("<i8").tobytes()
-            + self.values.astype("<f8").tobytes()
-            + self.times.astype("<f8").tobytes()
-        )
-
-    @classmethod
-    def unpack(cls, data: bytes) -> Points:
-        count = len(data) // 24
-        values = np.frombuffer(data, "<f8", offset=8 * count)
-        return cls(np.frombuffer(data, "<i8", count), values[:count], values[count:])
-
-    @classmethod
-    def of(cls, rows: Sequence[tuple[int, float, float]]) -> Points:
-        """From (step, value, time) in any order; of one step's values the last is kept."""
-        unique = sorted({step: (value, time) for step, value, time in rows}.items())
-        return cls(
-            np.array([step for step, _ in unique], dtype=np.int64),
-            np.array([pair[0] for _, pair in unique], dtype=np.float64),
-            np.array([pair[1] for _, pair in unique], dtype=np.float64),
-        )
-
-    @classmethod
-    def join(cls, parts: Sequence[Points]) -> Points:
-        """Parts in the order of their steps; where two hold a step, the later part's value is kept."""
-        if not parts:
-            return cls.of([])
-        steps = np.concatenate([part.steps for part in parts])
-        values = np.concatenate([part.values for part in parts])
-        times = np.concatenate([part.times for part in parts])
-        if np.all(np.diff(steps) > 0):
-            return cls(steps, values, times)
-        last_of = len(steps) - 1 - np.unique(steps[::-1], return_index=True)[1]
-        return cls(steps[last_of], values[last_of], times[last_of])
 
 
 class SeriesWriter:
@@ -130,6 +77,8 @@ class SeriesWriter:
             row.total -= chunk.count
             row.packed -= chunk.count
             self.session.delete(chunk)
+        if parts:
+            LevelWriter(self.session, row.key or 0).take_from(step)
         parts.append(self._take_tail(row, step if not parts else None))
         points = Points.join(parts)
         row.packed_step = self._packed_end(row)
@@ -145,19 +94,23 @@ class SeriesWriter:
     def _pack_blocks(self, row: Series, points: Points) -> Points:
         number = row.packed // BLOCK
         whole = len(points) - len(points) % BLOCK
+        levels = LevelWriter(self.session, row.key or 0)
         for start in range(0, whole, BLOCK):
             block = points.take(slice(start, start + BLOCK))
-            self.session.add(
-                Chunk(
-                    series=row.key or 0,
-                    number=number + start // BLOCK,
-                    count=BLOCK,
-                    first_step=int(block.steps[0]),
-                    last_step=int(block.steps[-1]),
-                    data=block.pack(),
-                    level=extremes(block, BLOCK // BUCKET).pack(),
-                )
+            first, last = int(block.steps[0]), int(block.steps[-1])
+            width = width_for(first, last, BUCKETS)
+            chunk = Chunk(
+                series=row.key or 0,
+                number=number + start // BLOCK,
+                count=BLOCK,
+                first_step=first,
+                last_step=last,
+                data=block.pack(),
+                width=width,
+                level=extremes(block, width).pack(),
             )
+            self.session.add(chunk)
+            levels.add(chunk)
         if whole:
             row.total += whole
             row.packed += whole
@@ -178,22 +131,6 @@ class SeriesWriter:
 def tail_points(session: Session, where: list[Any]) -> Points:
     rows = session.exec(select(Point.step, Point.value, Point.kind, Point.time).where(*where).order_by(col(Point.step)))
     return Points.of([(s, v if v is not None else NONFINITE[k or "NaN"], t) for s, v, k, t in rows.all()])
-
-
-def extremes(points: Points, buckets: int) -> Points:
-    """Each bucket's least and greatest point, and every non-finite one: no spike is lost."""
-    if len(points) <= 2 * buckets:
-        return points
-    edges = np.linspace(0, len(points), buckets + 1).astype(int)
-    finite = np.isfinite(points.values)
-    low = np.where(finite, points.values, np.inf)
-    high = np.where(finite, points.values, -np.inf)
-    keep = ~finite
-    keep[-1] = True
-    for start, stop in pairwise(edges.tolist()):
-        keep[start + np.argmin(low[start:stop])] = True
-        keep[start + np.argmax(high[start:stop])] = True
-    return points.take(np.flatnonzero(keep))
 
 
 class Metrics:
@@ -219,7 +156,7 @@ class Metrics:
             series = self._series(session, run_id)
             yield "series,step,value,time\r\n"
             for name in sorted(series):
-                points = self._points(session, series[name], None, coarse=False)
+                points = self._points(session, series[name])
                 buffer = io.StringIO()
                 rows = zip(points.steps.tolist(), points.values.tolist(), points.times.tolist(), strict=True)
                 csv.writer(buffer).writerows((name, *row) for row in rows)
@@ -232,33 +169,38 @@ class Metrics:
         return {row.name: row for row in session.exec(select(Series).where(Series.run == key)).all()}
 
     def _read(self, session: Session, row: Series, count: int, after_step: int | None) -> dict[str, Any]:
-        coarse = after_step is None and row.total // (BUCKET // 2) >= 2 * count
-        points = self._points(session, row, after_step, coarse=coarse)
-        total = row.total
-        if len(points) > count:
-            points = extremes(points, max(1, count // 2))
-        return encode(points) | {"total": total}
+        if row.total <= count:
+            return encode(self._points(session, row, after_step)) | {"total": row.total}
+        buckets = max(1, count // 2)
+        if after_step is None:
+            first = self._first_step(session, row)
+            width = width_for(first, row.last_step, buckets)
+            points = Points.join([coarse_points(session, row.key or 0, width), self._tail(session, row)])
+        else:
+            points = self._points(session, row, after_step)
+            if len(points) <= count:
+                return encode(points) | {"total": row.total}
+            width = width_for(int(points.steps[0]), int(points.steps[-1]), buckets)
+        return encode(extremes(points, width)) | {"total": row.total}
 
-    def _points(self, session: Session, row: Series, after_step: int | None, *, coarse: bool) -> Points:
+    def _points(self, session: Session, row: Series, after_step: int | None = None) -> Points:
+        """Every point, or those past a step."""
         where = [Chunk.series == row.key]
         if after_step is not None:
             where.append(col(Chunk.last_step) > after_step)  # type: ignore[arg-type]
-        column = Chunk.level if coarse else Chunk.data
-        blobs = session.exec(select(column).where(*where).order_by(col(Chunk.number))).all()
-        points = Points.join([*map(Points.unpack, blobs), tail_points(session, [Point.series == row.key])])
+        blobs = session.exec(select(Chunk.data).where(*where).order_by(col(Chunk.number))).all()
+        points = Points.join([*map(Points.unpack, blobs), self._tail(session, row)])
         return points if after_step is None else points.take(points.steps > after_step)
 
+    def _tail(self, session: Session, row: Series) -> Points:
+        return tail_points(session, [Point.series == row.key])
 
-def encode(points: Points) -> dict[str, Any]:
-    """As JSON has it: non-finite values are null, and named beside."""
-    finite = np.isfinite(points.values)
-    values: list[float | None] = points.values.tolist()
-    body: dict[str, Any] = {"step": points.steps.tolist(), "value": values, "time": points.times.tolist()}
-    if not finite.all():
-        bad = np.flatnonzero(~finite).tolist()
-        body["nonfinite"] = [
-            {"step": body["step"][index], "kind": nonfinite_name(points.values[index])} for index in bad
-        ]
-        for index in bad:
-            values[index] = None
-    return body
+    def _first_step(self, session: Session, row: Series) -> int:
+        """0 would do as well, but for runs that go on from another's step."""
+        chunk = session.exec(
+            select(Chunk.first_step).where(Chunk.series == row.key).order_by(col(Chunk.number)).limit(1)
+        ).first()
+        if chunk is not None:
+            return chunk
+        tail = session.exec(select(func.min(Point.step)).where(Point.series == row.key)).one()
+        return 0 if tail is None else tail

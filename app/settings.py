@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         return self.home / "datasets"
 
     @property
+    def cache(self) -> Path:
+        """What can be made again."""
+        return self.home / "cache"
+
+    @property
     def weights(self) -> Path:
         """Files of weights that a run may start from."""
         return self.home / "weights"

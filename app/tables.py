@@ -116,7 +116,7 @@ class Point(SQLModel, table=True):
 class Chunk(SQLModel, table=True):
     """A block of `count` points: steps int64, values float64, times float64, little-endian, one after another.
 
-    Non-finite values stand in `values` as they are.
+    Non-finite values stand in `values` as they are. `level` holds the extremes of buckets `width` steps wide.
     """
 
     __table_args__ = (UniqueConstraint("series", "number"),)
@@ -127,7 +127,21 @@ class Chunk(SQLModel, table=True):
     first_step: int
     last_step: int
     data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    width: int | None = None
     level: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class Level(SQLModel, table=True):
+    """Extremes of many chunks, see app/levels.py; packed as a chunk's points are."""
+
+    __table_args__ = {"sqlite_with_rowid": False}
+    series: int = Field(primary_key=True, foreign_key="series.key", ondelete="CASCADE")
+    level: int = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    first_step: int
+    last_step: int
+    width: int
+    data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
 class LogLine(SQLModel, table=True):

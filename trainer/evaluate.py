@@ -34,6 +34,15 @@ class Answers:
     top: Tensor
 
 
+@dataclass(frozen=True)
+class Validation:
+    """An epoch's measures; `guesses` int64 (n,) of the validation split, if there is one; `improved` on the best."""
+
+    values: dict[str, float]
+    guesses: Tensor | None
+    improved: bool
+
+
 @torch.inference_mode()
 def evaluate(
     spec: TrainSpec,
@@ -97,12 +106,16 @@ def validate(
     progress: Progress,
     events: EventWriter,
     epoch: int,
-) -> bool:
+) -> Validation:
     """Log an epoch's validation and say whether it is the best so far; ties go to the earliest, NaN never wins."""
     values: dict[str, float] = {}
+    guesses = None
     if len(data.val_rows):
         result, answers = evaluate(spec, trainee.evaluated, data, data.train, data.val_rows, constants, autocast)
         values |= {f"val/{name}": value for name, value in result.items()}
+        guesses = answers.guess
+        if (before := earlier_guesses(run_dir, progress.step)) is not None and len(before) == len(guesses):
+            values["val/flips"] = (before.to(guesses.device) != guesses).double().mean().item()
         keep_answers(run_dir, progress.step, data.val_rows, answers)
     if needs_clean(spec):
         result, _ = evaluate(spec, trainee.evaluated, data, data.train, clean_rows(data), constants, autocast)
@@ -114,11 +127,17 @@ def validate(
     progress.validation = {name: value for name, value in values.items() if math.isfinite(value)}
     if not len(data.val_rows):
         progress.best_step = progress.step
-        return True
+        return Validation(values, guesses, improved=True)
     if math.isfinite(values["val/loss"]) and values["val/acc"] > progress.best_acc:
         progress.best_acc, progress.best_step = values["val/acc"], progress.step
-        return True
-    return False
+        return Validation(values, guesses, improved=True)
+    return Validation(values, guesses, improved=False)
+
+
+def earlier_guesses(run_dir: Path, step: int) -> Tensor | None:
+    """int16 (n,): what was answered at the evaluation before `step`, read back so that a resumed run says the same."""
+    kept = sorted(path for path in (run_dir / "artifacts" / "val").glob("*.safetensors") if int(path.stem) < step)
+    return safetensors.torch.load_file(kept[-1])["guess"] if kept else None
 
 
 def keep_answers(run_dir: Path, step: int, rows: Tensor, answers: Answers) -> None:

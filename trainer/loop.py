@@ -13,6 +13,7 @@ import torch
 from trainer import checkpoint
 from trainer.augment import mix
 from trainer.batches import Batches
+from trainer.checks import check
 from trainer.compiling import compiled
 from trainer.data.resident import channel_constants, load_resident
 from trainer.decisions import Decisions
@@ -31,6 +32,7 @@ from trainer.schedule import gradient_interval, is_logged, learning_rate, log_in
 from trainer.spec import TrainSpec
 from trainer.steering import extensions_asked_for, replay, wants_compiled, wind_down, wind_down_is_asked_for
 from trainer.trainee import INITIAL_WEIGHTS, Progress, Trainee, make_trainee, start_from_weights
+from trainer.watch import Watch
 
 ONE_BATCH_EVALUATIONS = 20
 
@@ -60,7 +62,7 @@ def train(
 ) -> Outcome:
     """Train the run in `run_dir` from its last good checkpoint, or from the start, until done or told to stop.
 
-    Raises Diverged, torch.OutOfMemoryError, OSError (a full disk), and what the data set's loading raises.
+    Raises Diverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what the data set's loading raises.
     """
     began = time.monotonic()
     spec = read_spec(run_dir)
@@ -122,6 +124,10 @@ def train(
     compilable = gains_by_compiling(spec, device)
     forward = compiled(trainee.stepped, events) if compiling else trainee.stepped
     size = resolution(spec, plan.share(progress.step), full_size)
+    if spec.checks != "off" and not progress.step and not spec.caches_features:
+        events.emit("phase", phase="checks")
+        check(run_dir, spec, trainee.model, data, batches, constants, size, autocast, events, fresh=not branched)
+    watch = Watch(run_dir, spec, data, constants, autocast, events, progress.step)
     saved_at = logged_at = timed_at = time.monotonic()
     logged_step = timed_step = progress.step
     shown = False
@@ -187,9 +193,8 @@ def train(
             now = time.monotonic()
             speed = (step - logged_step) * plan.batch_size / max(1e-9, now - logged_at)
             measured = {} if ratio is None else ratio()
-            events.metrics(
-                step, {"train/loss": mean_loss, "train/acc": mean_acc, "lr": rate, "throughput": speed, **measured}
-            )
+            values = {"train/loss": mean_loss, "train/acc": mean_acc, "lr": rate, "throughput": speed, **measured}
+            events.metrics(step, values)
             if step > 2:
                 pace.stepped(size, step - timed_step, now - timed_at)
             if not shown:
@@ -202,18 +207,19 @@ def train(
             if spec.schedule.name == "range_test" and range_test.broken:
                 break
             if not math.isfinite(mean_loss):
+                watch.diverged(step)
                 raise Diverged(step)
+            watch.logged(plan, step, values)
 
         if plan.ends_epoch(step) and (step % evaluation_interval == 0 or step == plan.total_steps):
             evaluating = time.monotonic()
-            improved = validate(
-                run_dir, spec, trainee, data, constants, autocast, progress, events, plan.epoch_of(step)
-            )
+            found = validate(run_dir, spec, trainee, data, constants, autocast, progress, events, plan.epoch_of(step))
+            watch.evaluated(plan, step, found, trainee.evaluated)
             pace.evaluated(pace.epoch_images, time.monotonic() - evaluating)
             stale = time.monotonic() - saved_at > 60 * spec.checkpoint_minutes
-            if improved or stale or step == plan.total_steps:
+            if found.improved or stale or step == plan.total_steps:
                 progress.elapsed = earlier + time.monotonic() - began
-                save(run_dir, events, progress, trainee, plan.epoch_of(step), best=improved)
+                save(run_dir, events, progress, trainee, plan.epoch_of(step), best=found.improved)
                 saved_at = time.monotonic()
             logged_at, logged_step = timed_at, timed_step = time.monotonic(), step  # evaluation is no training time
         elif time.monotonic() - saved_at > 60 * spec.checkpoint_minutes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import fmean
 
 from trainer.decisions import Decision
 from trainer.schedule import Plan, resolution
@@ -17,7 +17,8 @@ REPLAN_SHARE = 0.02  # of the steps between two plans
 LAST_SHARE = 0.98  # after which the plan is left alone
 FIRST_STEPS = 8  # before the first plan; the very first steps are slower than the rest
 MARGIN = 0.995  # of the budget is planned for
-MEASUREMENTS = 15  # the newest, whose median counts: a machine that stood still for a moment must not end a run
+MEASUREMENTS = 60  # the newest, whose mean counts
+OUTLIERS = 2  # the longest, left out: a machine that stood still for a moment must not end a run
 
 
 @dataclass
@@ -69,9 +70,15 @@ class Pace:
         return total if self.spec.max_steps is None else min(total, max(self.spec.max_steps, step + 1))
 
     def slowest_step(self) -> float:
-        return max(map(median, self.measured.values()), default=0.0)
+        return max(map(typical, self.measured.values()), default=0.0)
 
     def _seconds_at(self, size: int) -> float:
         """Measured, or judged from the nearest measured size by the number of pixels."""
         known = min(self.measured, key=lambda other: abs(other - size))
-        return median(self.measured[known]) * (size / known) ** 2
+        return typical(self.measured[known]) * (size / known) ** 2
+
+
+def typical(measured: Iterable[float]) -> float:
+    """The mean, without the longest few."""
+    ordered = sorted(measured)
+    return fmean(ordered[: max(1, len(ordered) - OUTLIERS)])

@@ -185,6 +185,35 @@ class AugmentSpec(Part):
         return self != AugmentSpec()
 
 
+class ThresholdSpec(Part):
+    """When a check fails and a finding is told. The defaults are ours: the recipe gives few numbers."""
+
+    start_loss: FiniteFloat = Field(
+        0.1, gt=0, le=10, description="Share by which the first loss may be off that of a network that knows nothing."
+    )
+    one_batch_loss: FiniteFloat = Field(1e-3, gt=0, le=10, description="Loss at which one batch counts as learned.")
+    one_batch_steps: int = Field(400, ge=1, le=100_000, description="Steps in which one batch has to be learned.")
+    rise: FiniteFloat = Field(
+        0.5, gt=0, le=1e6, description="Share by which the loss rises above its start where the rate is too high."
+    )
+    update_ratio: FiniteFloat = Field(
+        0.01, gt=0, le=10, description="Step to weight ratio that is too long where the loss does not fall."
+    )
+    slow_ratio: FiniteFloat = Field(
+        3e-4, gt=0, le=10, description="Step to weight ratio that is too short where the loss hardly falls."
+    )
+    slow_fall: Share = Field(0.1, description="Share by which the loss has to fall in two epochs or more.")
+    dead_gradient: FiniteFloat = Field(1e-7, ge=0, le=1, description="Gradient norm of a network that is dead.")
+    dead_units: Share = Field(0.5, description="Share of a ReLU layer's units that never answer any image.")
+    by_heart: Share = Field(0.3, description="Training accuracy above guessing, where validation has none.")
+    overfit_rise: FiniteFloat = Field(
+        0.1, gt=0, le=100, description="Share by which the validation loss rises above its lowest: overfitting."
+    )
+    plateau: Share = Field(0.01, description="Share by which the training loss has to fall while others wait.")
+    patience: int = Field(3, ge=1, le=1000, description="Epochs to wait before overfitting or a plateau is told.")
+    flips: Share = Field(0.3, description="Share of answers that may change from epoch to epoch late in training.")
+
+
 class TrainSpec(Part):
     """Everything that decides a run's numbers. Field descriptions are the form's help texts."""
 
@@ -241,6 +270,13 @@ class TrainSpec(Part):
     log_every: int = Field(
         0, ge=0, le=100_000, description="Steps between logged training points; 0 takes about 200 an epoch."
     )
+    checks: Literal["off", "quick", "full"] = Field(
+        "quick",
+        description="Checks before the first step: quick takes a fraction of a second, full also overfits one batch "
+        "and trains a twin that sees nothing.",
+    )
+    stop_on_failed_checks: bool = Field(False, description="End the run before its first step if a check fails.")
+    thresholds: ThresholdSpec = ThresholdSpec()
     checkpoint_minutes: FiniteFloat = Field(
         5.0, gt=0, le=1440, description="Longest time between checkpoints, in minutes."
     )

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse
 
-from app import contexts
+from app import contexts, recipe
 from app.changes import current_seq
 from app.contexts import Sample, dataset_card
-from app.dataset_grid import by_turns, class_counts, rows_of
 from app.datasets import Datasets
-from app.deps import DatasetsDep, RunsDep, TasksDep
+from app.deps import DatasetsDep, FindingsDep, RunsDep, TasksDep
+from app.findings import FindingPublic
+from app.prediction_strip import prediction_strip
 from app.routes import launch
 from app.routes.page_parts import checked, render, texts
-from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery, StopRequest
+from app.run_mistakes import tab_of
+from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery, StopRequest, none_if_empty
 from app.run_views import Row, lanes_of, setup_of
 from app.runs import Runs
 from app.tables import ACTIVE, Status
@@ -75,9 +80,20 @@ def _places(runs: Runs) -> dict[str, int]:
 
 
 @router.get("/runs/{run_id}")
-def run_page(request: Request, run_id: str, runs: RunsDep, datasets: DatasetsDep, tab: str = "curves") -> Response:
+def run_page(
+    request: Request,
+    run_id: str,
+    runs: RunsDep,
+    datasets: DatasetsDep,
+    findings: FindingsDep,
+    tab: str = "curves",
+    step: Annotated[int | None, Query(ge=0, le=2**40), BeforeValidator(none_if_empty)] = None,
+    cell: Annotated[str | None, Query(pattern=r"^\d{1,6},\d{1,6}$")] = None,
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+) -> Response:
     run = runs.get(run_id)
-    tab = tab if tab in ("curves", "log", "setup") else "curves"
+    tab = tab if tab in ("curves", "checks", "errors", "log", "setup") else "curves"
+    found = findings.of(run_id)
     shown: dict[str, Any] = {}
     if tab == "log":
         shown["lines"] = tuple(runs.log(run_id))
@@ -88,8 +104,16 @@ def run_page(request: Request, run_id: str, runs: RunsDep, datasets: DatasetsDep
         shown["behind"] = _places(runs).get(run_id, 0)
     if run.status == Status.FAILED:
         shown["tail"] = tuple(runs.log(run_id)[-contexts.TAIL_LINES :])
-    page = contexts.RunPage(run=run, tab=tab, classes=_classes(datasets, run), **shown)
-    return render(request, "runs/show.html", page)
+    if tab == "errors":
+        label, _, guess = (cell or "").partition(",")
+        place = (int(label), int(guess)) if cell else None
+        shown["errors"] = tab_of(runs, datasets, run, step, place, page)
+    if tab == "checks":
+        shown["checks"] = _checks(run, found, runs, datasets)
+    context = contexts.RunPage(
+        run=run, tab=tab, classes=_classes(datasets, run), findings=recipe.troubles(found), **shown
+    )
+    return render(request, "runs/show.html", context)
 
 
 @router.post("/runs/{run_id}/stop")
@@ -111,8 +135,10 @@ async def resume(request: Request, run_id: str, runs: RunsDep) -> Response:
 
 
 @router.post("/runs/{run_id}/clone")
-def clone(run_id: str, runs: RunsDep) -> Response:
-    return RedirectResponse(f"/runs/{runs.clone(run_id, CloneRequest(from_step=None)).id}", 303)
+async def clone(request: Request, run_id: str, runs: RunsDep) -> Response:
+    body = checked(CloneRequest, {"overrides": texts(await request.form()), "from_step": None})
+    run = await run_in_threadpool(runs.clone, run_id, body)
+    return RedirectResponse(f"/runs/{run.id}", 303)
 
 
 @router.post("/runs/{run_id}/delete")
@@ -137,39 +163,6 @@ def datasets_page(request: Request, datasets: DatasetsDep, tasks: TasksDep) -> R
         cards=tuple(dataset_card(record) for record in datasets.list()), tasks=shown, sources=SOURCES
     )
     return render(request, "datasets/index.html", page)
-
-
-@router.get("/datasets/{name}")
-def dataset_page(
-    request: Request,
-    name: str,
-    datasets: DatasetsDep,
-    split: str = "train",
-    chosen: Annotated[int | None, Query(alias="class", ge=0)] = None,
-    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
-) -> Response:
-    record = datasets.get(name)
-    labels = datasets.labels(name, split)
-    counts = class_counts(labels, len(record.classes))
-    rows = by_turns(labels) if chosen is None else rows_of(labels, chosen)
-    first = (page - 1) * contexts.CELLS
-    largest = max(counts) or 1
-    shown = contexts.DatasetPage(
-        record=record,
-        split=split,
-        chosen=chosen,
-        cells=tuple(
-            Sample(split, int(row), record.classes[int(labels[row])]) for row in rows[first : first + contexts.CELLS]
-        ),
-        bars=tuple(
-            contexts.ClassBar(index, label, counts[index], f"{100 * counts[index] / largest:.1f}%")
-            for index, label in enumerate(record.classes)
-        ),
-        page=page,
-        pages=max(1, -(-len(rows) // contexts.CELLS)),
-        total=len(rows),
-    )
-    return render(request, "datasets/show.html", shown)
 
 
 @router.get("/predict")
@@ -201,6 +194,21 @@ def _test_images(record: DatasetRecord, datasets: Datasets) -> tuple[Sample, ...
     labels = datasets.labels(record.name, "test")
     rows = sorted(random.sample(range(len(labels)), min(TEST_IMAGES, len(labels))))
     return tuple(Sample("test", row, record.classes[int(labels[row])]) for row in rows)
+
+
+def _checks(run: RunPublic, found: Sequence[FindingPublic], runs: Runs, datasets: Datasets) -> recipe.ChecksTab:
+    record = _record(datasets, run.dataset)
+    names: tuple[str, ...] = ()
+    strip = None
+    if record is not None:
+        coarse = run.spec.get("target") == "coarse" and record.fine_to_coarse is not None
+        names = tuple(record.superclasses or ()) if coarse else tuple(record.classes)
+        labels = datasets.labels(run.dataset, "train")
+        if coarse:
+            labels = np.asarray(record.fine_to_coarse)[labels]
+        strip = prediction_strip(runs.folder(run.id), labels, names)
+    kept = [item.step for item in runs.checkpoints(run.id)]
+    return recipe.checks_tab(run, found, names, strip, kept[-1] if kept else None)
 
 
 def _classes(datasets: Datasets, run: RunPublic) -> int | None:

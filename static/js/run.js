@@ -1,6 +1,8 @@
 // The head of a run's page: what it says follows the run. The tabs hand in what they want to hear of.
 import { ago, clock, count, duration, halfWidth, percent, tabTitle } from "./lib/format.js";
 import { arrival, isMoving } from "./lib/row.js";
+import { bindNotify, showArrival } from "./arrival.js";
+import { showFindings } from "./findings.js";
 import { follow } from "./live.js";
 import { toast } from "./page.js";
 
@@ -25,6 +27,7 @@ export function watchRun(on = {}) {
         state.heard = Date.now();
         on.metrics?.(event);
       },
+      finding: () => showFindings(runId),
       deleted: () => location.assign("/"),
       resync: () => {
         refetch();
@@ -34,6 +37,9 @@ export function watchRun(on = {}) {
   });
   bindActions();
   bindExtension();
+  const notify = page.querySelector("[data-notify]");
+  notify.hidden = !notify.dataset.when.split(" ").includes(page.dataset.status);
+  bindNotify(notify);
   showTailEnd();
   setInterval(tick, 1000);
 }
@@ -74,6 +80,7 @@ function showHead(run) {
   bar.value = run.progress;
   bar.dataset.status = run.status;
   document.title = tabTitle(run);
+  showArrival(run, before);
   for (const node of page.querySelectorAll("[data-when]")) node.hidden = !node.dataset.when.split(" ").includes(run.status);
   if (run.status !== before) showFailure(run);
 }

@@ -6,7 +6,6 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,9 @@ from hypothesis import strategies as st
 from sqlmodel import Session, select
 
 from app.db import Database
-from app.metrics import BLOCK, Metrics, Points, SeriesWriter, extremes
+from app.downsample import extremes, width_for
+from app.metrics import BLOCK, Metrics, SeriesWriter
+from app.points import Points
 from app.tables import Chunk, Point, Run
 
 
@@ -109,18 +110,6 @@ def test_values_that_are_no_numbers_are_named(count: int) -> None:
         assert found["value"][found["step"].index(4)] is None
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400), st.integers(1, 40))
-def test_down_sampling_keeps_each_buckets_extremes_and_the_last(values: list[float], buckets: int) -> None:
-    array = np.array(values)
-    steps = np.arange(len(array))
-    kept = extremes(Points(steps, array, steps.astype(float)), buckets)
-    assert kept.steps[-1] == steps[-1]
-    assert kept.values.max() == array.max()
-    assert kept.values.min() == array.min()
-    assert len(kept) <= max(2 * buckets + 1, 1) or len(array) <= 2 * buckets
-    assert np.all(np.diff(kept.steps) > 0)
-
-
 def test_a_spike_survives_in_a_long_series() -> None:
     batch = points(1, 200_000)
     batch.values[:] = 1.0
@@ -177,17 +166,75 @@ def test_a_block_is_unpacked_as_it_was_packed(values: list[float]) -> None:
     np.testing.assert_array_equal(found.times, steps / 3)
 
 
-@given(st.lists(FLOATS, min_size=1, max_size=300), st.integers(1, 20))
-def test_down_sampling_keeps_what_is_no_number_and_each_buckets_ends(values: list[float], buckets: int) -> None:
-    array = np.array(values)
-    steps = np.arange(len(array))
-    kept = extremes(Points(steps, array, steps.astype(float)), buckets)
-    assert set(steps[~np.isfinite(array)]) <= set(kept.steps)
-    assert kept.steps[-1] == steps[-1]
-    np.testing.assert_array_equal(kept.values, array[kept.steps])
-    edges = np.linspace(0, len(array), buckets + 1).astype(int)
-    for start, stop in pairwise(edges.tolist()):
-        bucket = array[start:stop]
-        inside = kept.values[(kept.steps >= start) & (kept.steps < stop)]
-        finite, left = bucket[np.isfinite(bucket)], inside[np.isfinite(inside)]
-        assert len(finite) == 0 or (left.min(), left.max()) == (finite.min(), finite.max())
+def points_of(values: list[float], gaps: list[int]) -> Points:
+    steps = np.cumsum(np.resize(gaps, len(values)))
+    return Points(steps, np.array(values), steps / 3)
+
+
+SERIES = st.builds(
+    points_of, st.lists(FLOATS, min_size=1, max_size=300), st.lists(st.integers(1, 9), min_size=1, max_size=5)
+)
+WIDTHS = st.integers(0, 9).map(lambda power: 1 << power)
+
+
+@given(SERIES, WIDTHS)
+def test_down_sampling_keeps_what_is_no_number_and_each_buckets_ends(series: Points, width: int) -> None:
+    kept = extremes(series, width)
+    finite = np.isfinite(series.values)
+    assert set(series.steps[~finite]) <= set(kept.steps)
+    assert kept.steps[-1] == series.steps[-1]
+    assert np.all(np.diff(kept.steps) > 0)
+    value_at = dict(zip(series.steps.tolist(), series.values.tolist(), strict=True))
+    np.testing.assert_array_equal(kept.values, [value_at[step] for step in kept.steps.tolist()])
+    for bucket in np.unique(series.steps // width):
+        every = series.values[(series.steps // width == bucket) & finite]
+        left = kept.values[(kept.steps // width == bucket) & np.isfinite(kept.values)]
+        assert len(every) == 0 or (left.min(), left.max()) == (every.min(), every.max())
+        assert len(left) <= 3  # with the very last point
+
+
+@given(SERIES, WIDTHS, st.integers(0, 300))
+def test_points_do_not_move_while_others_arrive(series: Points, width: int, known: int) -> None:
+    before, after = extremes(series.take(slice(known)), width), extremes(series, width)
+    full = before.steps[-1] // width * width if len(before) else 0  # the last bucket may still fill
+    np.testing.assert_array_equal(before.steps[before.steps < full], after.steps[after.steps < full])
+
+
+@given(SERIES, WIDTHS, WIDTHS, st.integers(0, 300))
+def test_extremes_of_extremes_are_the_extremes(series: Points, fine: int, coarse: int, cut: int) -> None:
+    """Whatever was thinned before, at whatever place it was cut: curves do not change as points are packed."""
+    parts = [extremes(series.take(part), min(fine, coarse)) for part in (slice(cut), slice(cut, None))]
+    thinned, whole = extremes(Points.join(parts), coarse), extremes(series, coarse)
+    np.testing.assert_array_equal(thinned.steps, whole.steps)
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**9), st.integers(1, 50_000))
+def test_a_width_parts_a_span_into_about_as_many_buckets_as_asked_for(first: int, span: int, buckets: int) -> None:
+    width = width_for(first, first + span - 1, buckets)
+    assert width.bit_count() == 1
+    assert span / width <= buckets
+    assert width == 1 or span / (width // 2) > buckets
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(1, 3), st.integers(30 * BLOCK, 70 * BLOCK), st.integers(2, 4000), st.data())
+def test_levels_tell_what_all_points_tell(every: int, count: int, asked: int, data: st.DataObject) -> None:
+    """Also after a cut in the middle and new points behind it."""
+    rng = np.random.default_rng(count)
+    steps = every * np.arange(1, count + 1)
+    series = Points(steps, rng.normal(size=count).cumsum(), steps / 3)
+    cut = data.draw(st.integers(0, count))
+    with fresh() as (database, run):
+        for part in (slice(0, count // 3), slice(count // 3, None)):
+            with database.write() as session:
+                write(session, run, series.take(part))
+        for _ in range(2):
+            found = read(database, points=asked)
+            width = width_for(every, int(series.steps[-1]), asked // 2)
+            assert found["step"] == extremes(series, width).steps.tolist()
+            assert found["total"] == count
+            with database.write() as session:
+                SeriesWriter(session, run).trim(int(steps[cut - 1]) if cut else 0)
+                series.values[cut:] += 1.0
+                if cut < count:
+                    write(session, run, series.take(slice(cut, None)))

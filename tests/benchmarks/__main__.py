@@ -6,7 +6,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from tests.benchmarks import ingest, launch, live, long, predict, training, web
+from tests.benchmarks import ingest, launch, live, long, predict, scale, training, web
 from tests.benchmarks.rows import Row, machine
 
 BENCHMARKS = {
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "live": live.measure,
     "ingest": ingest.measure,
     "web": web.measure,
+    "scale": scale.measure,
     "predict": predict.measure,
 }
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"

@@ -77,6 +77,21 @@ def served(*, workers: str = "1") -> Iterator[str]:
             process.wait(60)
 
 
+@contextmanager
+def web_process(home: Path, port: int) -> Iterator[str]:
+    """The web process alone, on a database that has been migrated; gives its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "web", "--port", str(port)],
+        env={**os.environ, "TRACKSIDE_HOME": str(home)},
+    )
+    try:
+        until(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 def answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=5).status_code == 200

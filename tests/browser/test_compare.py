@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from app.db import Database
@@ -155,7 +156,7 @@ def test_results_cover_what_would_be_chosen_on(home: Home, browser: Browser) -> 
 
 
 @pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1440, "light")])
-def test_the_pages_fit_their_window_and_break_no_policy(home: Home, browser: Browser, width: int, theme: str) -> None:
+def test_the_pages_fit_their_window_and_are_open_to_all(home: Home, browser: Browser, width: int, theme: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)  # type: ignore[arg-type]
     page = context.new_page()
     said: list[str] = []
@@ -164,6 +165,7 @@ def test_the_pages_fit_their_window_and_break_no_policy(home: Home, browser: Bro
         if message.type in ("error", "warning"):
             said.append(f"{page.url}: {message.text}")
 
+    axe = Axe()
     page.on("console", note)
     page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
     compared = home.compare("first", "twin", "worse", "live")
@@ -171,6 +173,9 @@ def test_the_pages_fit_their_window_and_break_no_policy(home: Home, browser: Bro
         page.goto(address)
         page.wait_for_load_state("load")
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{address} is too wide"
+        for violation in axe.run(page).response["violations"]:
+            targets = [node["target"] for node in violation["nodes"][:3]]
+            said.append(f"{address}: {violation['id']}: {violation['help']} {targets}")
     context.close()
     assert said == []
 

@@ -115,10 +115,10 @@ def test_a_run_is_wound_down_and_shows_how_an_extension_would_go(server: Server,
     run_id = server.launch(overrides={"epochs": 400, "log_every": 4})
     page.goto(f"{server.url}/runs/{run_id}")
     server.wait_step(run_id, 20)
-    page.locator("[data-menu] summary").click()
+    page.get_by_label("Other ways to stop").click()
     page.locator("[data-wind-down]").click()
     expect(page.locator("[data-run-status]")).to_have_text("finished", timeout=90_000)
-    page.locator("[data-menu] summary").click()
+    page.locator("[data-more] summary").click()
     curve = page.locator("[data-extension] path")
     expect(curve).to_have_attribute("d", re.compile("^M0.0"))
     flat = curve.get_attribute("d") or ""

@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { backoff } from "../../static/js/lib/backoff.js";
 import { fitted } from "../../static/js/lib/fit.js";
+import { place, shade } from "../../static/js/lib/matrix.js";
 import { arrival, timeText } from "../../static/js/lib/row.js";
 import { sparkline } from "../../static/js/lib/spark.js";
 
@@ -38,4 +39,13 @@ test("a sparkline spans as much of its box as the run has done", () => {
   assert.equal(paths.train, "M0.0 2.0L80.0 26.0");
   assert.equal(paths.val, "");
   assert.deepEqual(sparkline({}, 100), { train: "", val: "" });
+});
+
+test("a pointer finds its cell, and what is rare is still seen", () => {
+  const box = { left: 10, top: 20, width: 100, height: 100 };
+  assert.deepEqual(place({ clientX: 10, clientY: 20 }, box, 10), [0, 0]);
+  assert.deepEqual(place({ clientX: 75, clientY: 42 }, box, 10), [2, 6]);
+  assert.deepEqual(place({ clientX: 110, clientY: 500 }, box, 10), [9, 9]);
+  assert.equal(shade(0), 0);
+  assert.ok(shade(0.01) > 0.2 && shade(0.01) < shade(0.5) && shade(1) === 1);
 });

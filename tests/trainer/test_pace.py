@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trainer.decisions import Decision
-from trainer.pace import Pace
+from trainer.pace import Pace, typical
 from trainer.preset import build_spec
 from trainer.schedule import Plan, make_plan, replanned
 
@@ -52,3 +52,9 @@ def test_a_machine_that_stood_still_at_the_start_does_not_end_the_run() -> None:
     for seconds in (90.0, 0.1, 0.1, 0.1, 0.1, 0.1):
         pace.stepped(20, 1, seconds)
     assert pace.total_steps(plan, 8, 91) > 1500
+
+
+def test_slow_steps_count_as_often_as_they_come() -> None:
+    assert typical([0.1, 0.1, 0.1, 0.5] * 15) == pytest.approx(0.2, abs=0.02)
+    assert typical([0.1] * 59 + [90.0]) == pytest.approx(0.1)
+    assert typical([0.3]) == 0.3

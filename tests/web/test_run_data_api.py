@@ -13,7 +13,8 @@ import pytest
 from sqlmodel import select
 
 from app.db import Database
-from app.metrics import Points, SeriesWriter
+from app.metrics import SeriesWriter
+from app.points import Points
 from app.tables import Checkpoint, LogLine, Run, Status
 from tests.conftest import Server
 from tests.web.errors import assert_error

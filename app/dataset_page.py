@@ -1,0 +1,204 @@
+"""What the page of a data set shows: its images, how its classes are balanced, and what in it is doubtful."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from app.contexts import CELLS, Sample
+from app.dataset_grid import Sort, chosen_rows
+from app.datasets import Datasets
+from app.run_models import none_if_empty
+from trainer.data.format import DatasetRecord, Split
+from trainer.data.survey import Duplicates, Measures, RepeatedName, Statistics
+
+GROUPS = 50  # of duplicates on a page
+MEANS_COLUMNS = 10
+
+View = Literal["images", "duplicates", "conflicts", "names"]
+Optional = BeforeValidator(none_if_empty)
+
+
+class ExplorerQuery(BaseModel):
+    """The address of a data set's page."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    split: str = Field("train", max_length=20)
+    chosen: Annotated[int | None, Field(alias="class", ge=0), Optional] = None
+    superclass: Annotated[int | None, Field(ge=0), Optional] = None
+    sort: Sort = "turns"
+    view: View = "images"
+    page: int = Field(1, ge=1, le=1_000_000)
+
+
+@dataclass(frozen=True)
+class ClassBar:
+    """`train_width` and `test_width` are shares of the largest class, as SVG attributes; `mean_box` is the view box
+    that shows the class's mean image in the sheet of all."""
+
+    index: int
+    label: str
+    train: int
+    test: int
+    train_width: str
+    test_width: str
+    mean_box: str
+
+
+@dataclass(frozen=True)
+class TwinCell:
+    split: str
+    index: int
+    label: str
+    file: str
+
+
+@dataclass(frozen=True)
+class GroupCell:
+    cells: tuple[TwinCell, ...]
+    conflict: bool
+
+
+@dataclass(frozen=True)
+class DatasetPage:
+    """`/datasets/{name}`: a page of CELLS images, or of GROUPS groups of equal ones.
+
+    `statistics` are None while they are being measured, `failed` if they cannot be. `sheet` is the size of the picture
+    of all mean images. `uneven` is the largest class as a multiple of the smallest.
+    """
+
+    record: DatasetRecord
+    query: ExplorerQuery
+    cells: tuple[Sample, ...]
+    groups: tuple[GroupCell, ...]
+    bars: tuple[ClassBar, ...]
+    pages: int
+    total: int
+    statistics: Statistics | None
+    failed: bool
+    sheet: tuple[int, int]
+    uneven: float
+    section: str = "datasets"
+    sorts: tuple[tuple[Sort, str], ...] = (
+        ("turns", "a class in turn"),
+        ("number", "as stored"),
+        ("darkest", "darkest first"),
+        ("brightest", "brightest first"),
+        ("flattest", "least contrast first"),
+    )
+
+    @property
+    def count_of(self) -> dict[str, int]:
+        """How many there are of what is doubtful."""
+        found = self.statistics
+        if found is None:
+            return {}
+        return {
+            "duplicates": len(found.duplicates),
+            "train": len(found.groups("train")),
+            "test": len(found.groups("test")),
+            "across": len(found.groups("across")),
+            "conflicts": len(found.groups(conflict=True)),
+            "names": len(found.repeated_names),
+        }
+
+    def link(self, **changed: Any) -> str:
+        usual = ExplorerQuery().model_dump(by_alias=True)
+        query = self.query.model_dump(by_alias=True) | {"page": 1} | changed
+        kept = {name: value for name, value in query.items() if value not in (None, usual.get(name))}
+        return f"/datasets/{self.record.name}" + (f"?{urlencode(kept)}" if kept else "")
+
+
+def dataset_page(
+    datasets: Datasets,
+    record: DatasetRecord,
+    query: ExplorerQuery,
+    measured: tuple[Statistics, Measures] | None,
+    *,
+    failed: bool,
+) -> DatasetPage:
+    """Raises ApiError 404 for an unknown split."""
+    statistics, measures = (None, None) if measured is None else measured
+    labels = datasets.labels(record.name, query.split)
+    first = (query.page - 1) * CELLS
+    split: Split = "test" if query.split == "test" else "train"
+    rows = chosen_rows(labels, split, classes=_classes(record, query), sort=query.sort, measures=measures)
+    cells = tuple(
+        Sample(query.split, int(row), record.classes[int(labels[row])]) for row in rows[first : first + CELLS]
+    )
+    groups: tuple[GroupCell, ...] = ()
+    total, per_page = len(rows), CELLS
+    if query.view != "images" and statistics is not None:
+        found = doubtful(statistics, query.view)
+        total, per_page = len(found), GROUPS
+        start = (query.page - 1) * GROUPS
+        files = {name: datasets.files(record.name, name) for name in ("train", "test")}
+        groups = tuple(_group(record, group, files) for group in found[start : start + GROUPS])
+    bars = _bars(record, datasets, measures)
+    sizes = [bar.train for bar in bars]
+    return DatasetPage(
+        record=record,
+        query=query,
+        cells=cells,
+        groups=groups,
+        bars=bars,
+        pages=max(1, -(-total // per_page)),
+        total=total,
+        statistics=statistics,
+        failed=failed,
+        sheet=(0, 0) if measures is None else sheet_size(measures),
+        uneven=max(sizes) / max(1, min(sizes)),
+    )
+
+
+def doubtful(statistics: Statistics, view: View) -> Sequence[Duplicates | RepeatedName]:
+    if view == "names":
+        return statistics.repeated_names
+    return statistics.groups(conflict=True) if view == "conflicts" else statistics.duplicates
+
+
+def sheet_size(measures: Measures) -> tuple[int, int]:
+    """Width and height of the sheet of all mean images."""
+    count, side = measures.means.shape[:2]
+    return MEANS_COLUMNS * side, -(-count // MEANS_COLUMNS) * side
+
+
+def _classes(record: DatasetRecord, query: ExplorerQuery) -> list[int] | None:
+    if query.chosen is not None:
+        return [query.chosen]
+    if query.superclass is not None and record.fine_to_coarse is not None:
+        return [index for index, coarse in enumerate(record.fine_to_coarse) if coarse == query.superclass]
+    return None
+
+
+def _group(record: DatasetRecord, group: Duplicates | RepeatedName, files: dict[str, tuple[str, ...]]) -> GroupCell:
+    cells = tuple(
+        TwinCell(twin.split, twin.index, record.classes[twin.label], files[twin.split][twin.index])
+        for twin in group.images
+    )
+    return GroupCell(cells, len({cell.label for cell in cells}) > 1)
+
+
+def _bars(record: DatasetRecord, datasets: Datasets, measures: Measures | None) -> tuple[ClassBar, ...]:
+    classes = len(record.classes)
+    train, test = (np.bincount(datasets.labels(record.name, split), minlength=classes) for split in ("train", "test"))
+    largest = max(1, int(train.max()), int(test.max()))
+    side = 1 if measures is None else measures.means.shape[1]
+    return tuple(
+        ClassBar(
+            index,
+            label,
+            int(train[index]),
+            int(test[index]),
+            f"{100 * train[index] / largest:.1f}%",
+            f"{100 * test[index] / largest:.1f}%",
+            f"{index % MEANS_COLUMNS * side} {index // MEANS_COLUMNS * side} {side} {side}",
+        )
+        for index, label in enumerate(record.classes)
+    )

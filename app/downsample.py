@@ -1,0 +1,35 @@
+"""Fewer points that show the same curve. Buckets are `width` steps wide and begin at multiples of it.
+
+Widths are powers of two, so that buckets nest: extremes of extremes are the extremes of the points themselves, and a
+full bucket's points stay what they are while new ones arrive.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.points import Points
+
+
+def width_for(first: int, last: int, buckets: int) -> int:
+    """The power of two that parts the steps `first` to `last` into at most about `buckets` buckets, at least half."""
+    span = last - first + 1
+    return 1 << max(0, (-(-span // max(1, buckets)) - 1).bit_length())
+
+
+def extremes(points: Points, width: int) -> Points:
+    """Each bucket's least and greatest point, the earliest of equals, and every non-finite one; and the last point."""
+    if not len(points):
+        return points
+    finite = np.isfinite(points.values)
+    keep = ~finite
+    keep[-1] = True
+    bucket = points.steps // width
+    starts = np.flatnonzero(np.concatenate([[True], bucket[1:] != bucket[:-1]]))
+    lengths = np.diff(np.append(starts, len(bucket)))
+    for reduce, other in ((np.minimum, np.inf), (np.maximum, -np.inf)):
+        values = np.where(finite, points.values, other)
+        found = np.flatnonzero(finite & (values == np.repeat(reduce.reduceat(values, starts), lengths)))
+        _, earliest = np.unique(bucket[found], return_index=True)
+        keep[found[earliest]] = True
+    return points.take(np.flatnonzero(keep))

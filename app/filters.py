@@ -1,0 +1,49 @@
+"""The first layer's filters of a checkpoint, as a picture."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from safetensors import safe_open
+
+MOST = 64
+COLUMNS = 16
+GAP = 3
+SIDE = 32  # pixels that a filter is drawn at, at least; they are enlarged by whole numbers
+
+
+def first_filters(checkpoint: Path) -> bytes | None:
+    """A PNG of the first layer that sees three channels; each filter is scaled to its own range. None if there is none.
+
+    A layer of a multilayer perceptron counts where its inputs make square images.
+    """
+    with safe_open(str(checkpoint), framework="numpy") as file:
+        names: list[str] = file.keys()
+        for name in names:
+            if name.startswith("model.") and name.endswith("weight"):
+                shape = file.get_slice(name).get_shape()
+                if len(shape) == 4 and shape[1] == 3 and shape[2] > 1:
+                    return _drawn(file.get_tensor(name))
+                side = round((shape[1] / 3) ** 0.5) if len(shape) == 2 else 0
+                if side and 3 * side * side == shape[1] and side >= 16:
+                    return _drawn(file.get_tensor(name).reshape(-1, 3, side, side))
+    return None
+
+
+def _drawn(weights: npt.NDArray[np.float32]) -> bytes:
+    filters = weights[:MOST].transpose(0, 2, 3, 1).astype(np.float64)
+    low, high = (reduce(filters, axis=(1, 2, 3), keepdims=True) for reduce in (np.min, np.max))
+    pixels = (255 * (filters - low) / np.maximum(high - low, 1e-12)).round().astype(np.uint8)
+    scale = max(1, SIDE // pixels.shape[1])
+    pixels = pixels.repeat(scale, 1).repeat(scale, 2)
+    side, columns = pixels.shape[1] + GAP, min(COLUMNS, len(pixels))
+    sheet = Image.new("RGBA", (columns * side - GAP, -(-len(pixels) // columns) * side - GAP))
+    for index, image in enumerate(pixels):
+        sheet.paste(Image.fromarray(image), (index % columns * side, index // columns * side))
+    written = BytesIO()
+    sheet.save(written, "PNG")
+    return written.getvalue()

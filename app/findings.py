@@ -1,0 +1,95 @@
+"""What was found in a run, and the clones that try a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
+from sqlmodel import Session, col, select
+
+from app.db import Database
+from app.errors import ApiError, not_found
+from app.run_models import CloneRequest, RunPublic
+from app.runs import Runs
+from app.tables import Finding, Run
+
+PICTURES = ("input", "one_batch")
+
+
+class Remedy(BaseModel):
+    label: str
+    overrides: dict[str, Any] = Field(description="Settings of a clone that tries it")
+
+
+class FindingPublic(BaseModel):
+    id: int
+    step: int
+    kind: str = Field(description='The rule; "check/…" for those before the first step')
+    level: str = Field(description="pass, look, info, warn or fail")
+    message: str
+    evidence: dict[str, Any] = Field(description='Numbers and thresholds; "lines" are {name: [[x], [y]]}')
+    remedy: Remedy | None
+
+    @property
+    def is_check(self) -> bool:
+        return self.kind.startswith("check/")
+
+    @property
+    def is_trouble(self) -> bool:
+        return self.level in ("warn", "fail")
+
+
+class Findings:
+    def __init__(self, database: Database, runs: Runs) -> None:
+        self.database = database
+        self.runs = runs
+
+    def of(self, run_id: str) -> list[FindingPublic]:
+        """In the order in which they were made."""
+        with self.database.read() as session:
+            rows = session.exec(
+                select(Finding).where(Finding.run == _run_key(session, run_id)).order_by(col(Finding.key))
+            ).all()
+        return [_public(row) for row in rows]
+
+    def get(self, run_id: str, finding_id: int) -> FindingPublic:
+        found = next((item for item in self.of(run_id) if item.id == finding_id), None)
+        if found is None:
+            raise not_found("finding", str(finding_id))
+        return found
+
+    def try_remedy(self, run_id: str, finding_id: int) -> RunPublic:
+        """Queue a clone with the remedy's settings. Raises ApiError 409 where the finding has none."""
+        finding = self.get(run_id, finding_id)
+        if finding.remedy is None:
+            raise ApiError(409, "no_remedy", "This finding comes without a setting to try.")
+        return self.runs.clone(run_id, CloneRequest(overrides=finding.remedy.overrides, from_step=None))
+
+    def picture(self, run_id: str, name: str) -> Path:
+        self.runs.exists(run_id)
+        path = self.runs.folder(run_id) / "artifacts" / "checks" / f"{name}.png"
+        if name not in PICTURES or not path.exists():
+            raise not_found("picture", name)
+        return path
+
+
+def _run_key(session: Session, run_id: str) -> int:
+    key = session.exec(select(Run.key).where(Run.id == run_id)).first()
+    if key is None:
+        raise not_found("run", run_id)
+    return key
+
+
+def _public(row: Finding) -> FindingPublic:
+    evidence = dict(row.evidence)
+    remedy = evidence.pop("remedy", None)
+    return FindingPublic(
+        id=row.key or 0,
+        step=row.step,
+        kind=row.kind,
+        level=row.level,
+        message=row.message,
+        evidence=evidence,
+        remedy=None if remedy is None else Remedy.model_validate(remedy),
+    )

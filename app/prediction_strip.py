@@ -1,0 +1,64 @@
+"""Prediction dynamics: a few held-out images, and what the network said of each after every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from app.answers import Answers, answered_steps, read_answers
+
+IMAGES = 12
+EPOCHS = 40  # columns; a longer run's are thinned evenly, the last kept
+
+
+@dataclass(frozen=True)
+class Moment:
+    """`certainty` is p(own class) in tenths, 0 to 9."""
+
+    step: int
+    right: bool
+    guess: str
+    probability: float
+
+    @property
+    def certainty(self) -> int:
+        return min(9, int(10 * self.probability))
+
+
+@dataclass(frozen=True)
+class StripRow:
+    image: int
+    label: str
+    moments: tuple[Moment, ...]
+
+
+@dataclass(frozen=True)
+class PredictionStrip:
+    rows: tuple[StripRow, ...]
+    steps: tuple[int, ...]
+
+
+def prediction_strip(run_dir: Path, labels: npt.NDArray[np.int64], names: Sequence[str]) -> PredictionStrip | None:
+    """`labels` are those of the training arrays, `names` of the classes. None until an epoch has been answered."""
+    steps = answered_steps(run_dir)
+    if not steps:
+        return None
+    every = -(-len(steps) // EPOCHS)
+    answers = [read_answers(run_dir, step) for step in steps[::-every][::-1]]
+    places = np.linspace(0, len(answers[0].row) - 1, min(IMAGES, len(answers[0].row))).astype(int)
+    rows = tuple(_row(answers, int(place), labels, names) for place in places)
+    return PredictionStrip(rows, tuple(item.step for item in answers))
+
+
+def _row(answers: Sequence[Answers], place: int, labels: npt.NDArray[np.int64], names: Sequence[str]) -> StripRow:
+    image = int(answers[0].row[place])
+    label = int(labels[image])
+    moments = tuple(
+        Moment(item.step, int(item.guess[place]) == label, names[int(item.guess[place])], float(item.own[place]))
+        for item in answers
+    )
+    return StripRow(image, names[label], moments)

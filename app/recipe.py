@@ -1,0 +1,165 @@
+"""The recipe as a page shows it: each step's question, what this run answered, and a picture of it.
+
+Source: A. Karpathy, "A Recipe for Training Neural Networks", 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.findings import FindingPublic
+from app.prediction_strip import PredictionStrip
+from app.run_models import RunPublic
+from app.small_plot import SmallPlot, small_plot
+
+VERDICTS = {"pass": "passed", "look": "look", "info": "note", "warn": "warning", "fail": "failed"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A finding as it is shown, with its picture."""
+
+    finding: FindingPublic
+    plot: SmallPlot | None
+
+    @property
+    def verdict(self) -> str:
+        return VERDICTS.get(self.finding.level, self.finding.level)
+
+    @property
+    def threshold(self) -> Any:
+        return self.finding.evidence.get("threshold")
+
+    @property
+    def measured(self) -> Any:
+        return self.finding.evidence.get("measured")
+
+
+@dataclass(frozen=True)
+class SheetCell:
+    """One image of a sheet: the view box that shows it, its label, and the guess where there was one."""
+
+    box: str
+    label: str
+    guess: str | None
+
+    @property
+    def is_wrong(self) -> bool:
+        return self.guess is not None and self.guess != self.label
+
+
+@dataclass(frozen=True)
+class Sheet:
+    name: str
+    width: int
+    height: int
+    cells: tuple[SheetCell, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the recipe before training. `shown` is None where it was not run."""
+
+    title: str
+    asks: str
+    full: bool
+    shown: Shown | None
+    sheet: Sheet | None
+
+
+@dataclass(frozen=True)
+class ChecksTab:
+    """`/runs/{id}?tab=checks`. `troubles` are what was found while it trained; `filters_step` is the checkpoint whose
+    first layer is drawn."""
+
+    level: str
+    steps: tuple[Step, ...]
+    troubles: tuple[Shown, ...]
+    strip: PredictionStrip | None
+    filters_step: int | None
+
+
+STEPS: dict[str, tuple[str, str, bool]] = {
+    "check/input": (
+        "Just before the net",
+        "Is what enters the network what you think it is? These are the first images, augmented, as the first step "
+        "sees them.",
+        False,
+    ),
+    "check/start_loss": (
+        "Loss at the start",
+        "A network that knows nothing should say that every class is as likely as any other.",
+        False,
+    ),
+    "check/logits": ("Free outputs", "The last layer must be able to speak against a class as well as for it.", False),
+    "check/zeroed": (
+        "Inputs zeroed",
+        "The same step without the images: if nothing is lost by it, the network does not see them.",
+        False,
+    ),
+    "check/apart": (
+        "One example at a time",
+        "The gradient of one image's outputs at the inputs of the batch: it must be zero for all other images.",
+        False,
+    ),
+    "check/one_batch": (
+        "Overfit one batch",
+        "With nothing to regularise it, a network that works learns a few images by heart.",
+        True,
+    ),
+    "check/twins": (
+        "A twin that sees nothing",
+        "The run's first steps with the images, and again with them zeroed.",
+        True,
+    ),
+}
+
+
+def shown(findings: Sequence[FindingPublic]) -> tuple[Shown, ...]:
+    return tuple(Shown(item, small_plot(item.evidence)) for item in findings)
+
+
+def troubles(findings: Sequence[FindingPublic]) -> tuple[Shown, ...]:
+    """What a person should know of while looking at the curves."""
+    return shown([item for item in findings if item.is_trouble or (item.level == "info" and not item.is_check)])
+
+
+def checks_tab(
+    run: RunPublic,
+    findings: Sequence[FindingPublic],
+    names: Sequence[str],
+    strip: PredictionStrip | None,
+    filters_step: int | None,
+) -> ChecksTab:
+    """`names` are those of the classes that the run learns; empty once the data set is gone."""
+    by_kind = {item.finding.kind: item for item in shown(findings)}
+    steps = tuple(
+        Step(title, asks, full, by_kind.get(kind), _sheet(by_kind.get(kind), names))
+        for kind, (title, asks, full) in STEPS.items()
+    )
+    found = tuple(item for item in shown(findings) if not item.finding.is_check)
+    return ChecksTab(str(run.spec.get("checks", "off")), steps, found, strip, filters_step)
+
+
+def _sheet(item: Shown | None, names: Sequence[str]) -> Sheet | None:
+    if item is None or "sheet" not in item.finding.evidence:
+        return None
+    evidence: Mapping[str, Any] = item.finding.evidence
+    placed = evidence["sheet"]
+    across, width, height = placed["columns"], placed["width"], placed["height"]
+    guesses = evidence.get("guesses")
+    cells = tuple(
+        SheetCell(
+            f"{index % across * width} {index // across * height} {width} {height}",
+            _name(names, evidence["labels"][index]),
+            None if guesses is None else _name(names, guesses[index]),
+        )
+        for index in range(placed["count"])
+    )
+    return Sheet(placed["name"], across * width, -(-placed["count"] // across) * height, cells)
+
+
+def _name(names: Sequence[str], label: int) -> str:
+    return names[label] if label < len(names) else f"class {label}"

@@ -1,0 +1,79 @@
+"""The page of one data set, and what was measured of it."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from PIL import Image
+from pydantic import BaseModel
+
+from app.dataset_page import MEANS_COLUMNS, ExplorerQuery, dataset_page
+from app.deps import DatasetsDep, StatisticsDep
+from app.errors import described, not_found
+from app.routes.page_parts import render
+from trainer.data.survey import Statistics
+
+router = APIRouter()
+PNG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+class BeingMeasured(BaseModel):
+    status: Literal["measuring", "failed"]
+
+
+@router.get("/datasets/{name}", include_in_schema=False)
+def page(
+    request: Request,
+    name: str,
+    query: Annotated[ExplorerQuery, Query()],
+    datasets: DatasetsDep,
+    statistics: StatisticsDep,
+) -> Response:
+    record = datasets.get(name)
+    measured = statistics.of(record)
+    shown = dataset_page(datasets, record, query, measured, failed=statistics.failed(record))
+    return render(request, "datasets/show.html", shown)
+
+
+@router.get(
+    "/api/datasets/{name}/statistics",
+    tags=["datasets"],
+    responses={**described({404: "No such data set"}), 202: {"model": BeingMeasured, "description": "Ask again"}},
+    response_model=Statistics,
+)
+def statistics_of(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -> Statistics | Response:
+    """Balance, exact duplicates, label conflicts. Measured upon the first request, which takes seconds."""
+    record = datasets.get(name)
+    found = statistics.of(record)
+    if found is not None:
+        return found[0]
+    status = BeingMeasured(status="failed" if statistics.failed(record) else "measuring")
+    return JSONResponse(status.model_dump(), 202, headers={"Retry-After": "1"})
+
+
+@router.get(
+    "/api/datasets/{name}/means.png",
+    tags=["datasets"],
+    response_class=Response,
+    responses={**PNG, **described({404: "No such data set, or it has not been measured yet"})},
+)
+def means(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -> Response:
+    """The mean training image of each class, ten in a row, in the order of the classes."""
+    found = statistics.of(datasets.get(name))
+    if found is None:
+        raise not_found("statistics of", name)
+    images = found[1].means
+    count, side = images.shape[:2]
+    rows = -(-count // MEANS_COLUMNS)
+    sheet = np.zeros((rows * MEANS_COLUMNS, side, side, 3), np.uint8)
+    sheet[:count] = images
+    joined = sheet.reshape(rows, MEANS_COLUMNS, side, side, 3).swapaxes(1, 2).reshape(rows * side, -1, 3)
+    written = BytesIO()
+    Image.fromarray(joined).save(written, "PNG")
+    return Response(written.getvalue(), media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})

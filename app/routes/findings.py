@@ -1,0 +1,74 @@
+"""Findings of a run: the API, the pictures of the checks, and the strip above the tabs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+from starlette.responses import RedirectResponse
+
+from app import recipe
+from app.deps import FindingsDep, RunsDep
+from app.errors import described, not_found
+from app.filters import first_filters
+from app.findings import FindingPublic
+from app.routes.page_parts import render
+from app.run_models import RunPublic
+
+router = APIRouter()
+PNG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+}
+FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+
+
+@router.get("/api/runs/{run_id}/findings", tags=["runs"], responses=described({404: "No such run"}))
+def findings(run_id: str, store: FindingsDep) -> list[FindingPublic]:
+    return store.of(run_id)
+
+
+@router.post(
+    "/api/runs/{run_id}/findings/{finding_id}/try",
+    status_code=201,
+    tags=["runs"],
+    responses=described({404: "No such run or finding", 409: "The finding names nothing to try"}),
+)
+def try_remedy(run_id: str, finding_id: int, store: FindingsDep, response: Response) -> RunPublic:
+    run = store.try_remedy(run_id, finding_id)
+    response.headers["Location"] = f"/api/runs/{run.id}"
+    return run
+
+
+@router.get(
+    "/api/runs/{run_id}/checks/{name}.png",
+    tags=["runs"],
+    response_class=FileResponse,
+    responses={**PNG, **described({404: "No such run or picture"})},
+)
+def picture(run_id: str, name: str, store: FindingsDep) -> FileResponse:
+    return FileResponse(store.picture(run_id, name), media_type="image/png", headers={"Cache-Control": "no-cache"})
+
+
+@router.get(
+    "/api/runs/{run_id}/checkpoints/{step}/filters.png",
+    tags=["runs"],
+    response_class=Response,
+    responses={**PNG, **described({404: "No such checkpoint, or its first layer has no filters to draw"})},
+)
+def filters(run_id: str, step: int, runs: RunsDep) -> Response:
+    drawn = first_filters(runs.checkpoint_file(run_id, step))
+    if drawn is None:
+        raise not_found("first-layer filters in the checkpoint of step", str(step))
+    return Response(drawn, media_type="image/png", headers=FOR_EVER)
+
+
+@router.get("/runs/{run_id}/findings", include_in_schema=False)
+def findings_fragment(request: Request, run_id: str, store: FindingsDep, runs: RunsDep) -> Response:
+    found = recipe.troubles(store.of(run_id))
+    return render(request, "runs/_findings.html", None, run=runs.get(run_id), findings=found)
+
+
+@router.post("/runs/{run_id}/findings/{finding_id}/try", include_in_schema=False)
+def try_remedy_from_page(run_id: str, finding_id: int, store: FindingsDep) -> Response:
+    return RedirectResponse(f"/runs/{store.try_remedy(run_id, finding_id).id}", 303)

@@ -1,0 +1,65 @@
+"""A run's mistakes: the confusion matrix for programs and the page's canvas, and every mistake as CSV."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, BeforeValidator, Field
+
+from app.datasets import Datasets
+from app.deps import DatasetsDep, RunsDep
+from app.errors import described, not_found
+from app.mistakes import Examination, as_csv
+from app.run_mistakes import examined
+from app.run_models import none_if_empty
+from app.runs import Runs
+
+router = APIRouter(prefix="/api/runs", tags=["runs"])
+CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+NOTHING = described({404: "No such run, or nothing was answered at that step"})
+
+Step = Annotated[
+    int | None,
+    Query(ge=0, le=2**40, description="An evaluation's step; the best one's if left out"),
+    BeforeValidator(none_if_empty),
+]
+
+
+class Confusion(BaseModel):
+    step: int
+    classes: list[str]
+    order: list[int] = Field(description="Classes in the order in which they are drawn")
+    groups: list[int] | None = Field(description="The superclass of each class, where there are any")
+    cells: list[tuple[int, int, int]] = Field(description="[class, answered, images] where there are any")
+
+
+@router.get("/{run_id}/confusion", responses=NOTHING)
+def confusion(run_id: str, runs: RunsDep, datasets: DatasetsDep, step: Step = None) -> Confusion:
+    found = _examined(runs, datasets, run_id, step)
+    counts = found.confusion()
+    cells = [(int(row), int(column), int(counts[row, column])) for row, column in zip(*counts.nonzero(), strict=True)]
+    groups = None if found.group is None else list(found.group)
+    return Confusion(
+        step=found.answers.step, classes=list(found.names), order=list(found.order), groups=groups, cells=cells
+    )
+
+
+@router.get("/{run_id}/mistakes.csv", responses={**NOTHING, **CSV}, response_class=StreamingResponse)
+def mistakes_csv(run_id: str, runs: RunsDep, datasets: DatasetsDep, step: Step = None) -> StreamingResponse:
+    """Every mistake on the validation split, the worst loss first. `row` is its place in the training arrays."""
+    found = _examined(runs, datasets, run_id, step)
+    files = datasets.files(runs.get(run_id).dataset, "train")
+    headers = {"Content-Disposition": f'attachment; filename="{run_id}-mistakes-{found.answers.step}.csv"'}
+    return StreamingResponse(as_csv(found.mistakes(files)), media_type="text/csv", headers=headers)
+
+
+def _examined(runs: Runs, datasets: Datasets, run_id: str, step: int | None) -> Examination:
+    try:
+        found = examined(runs, datasets, runs.get(run_id), step)
+    except FileNotFoundError:
+        found = None
+    if found is None:
+        raise not_found("answers of run", run_id if step is None else f"{run_id} at step {step}")
+    return found

@@ -1,0 +1,104 @@
+// The Errors tab: the confusion matrix on a canvas, by mouse and by keyboard, and the choice of an epoch.
+import { place, shade } from "./lib/matrix.js";
+import { palette } from "./palette.js";
+import { runId, watchRun } from "./run.js";
+import { toast } from "./page.js";
+
+const tab = document.querySelector("[data-errors]");
+const canvas = tab.querySelector("canvas");
+
+watchRun({ checkpoint: offerNewer, status: offerFirst });
+tab.querySelector("[data-step-form] select")?.addEventListener("change", (event) => event.target.form.requestSubmit());
+if (canvas) await showMatrix();
+
+async function showMatrix() {
+  const response = await fetch(`/api/runs/${runId}/confusion?step=${tab.dataset.step}`);
+  if (!response.ok) return;
+  const matrix = await response.json();
+  const side = matrix.order.length;
+  const rank = new Map(matrix.order.map((index, position) => [index, position]));
+  const counts = new Map(matrix.cells.map(([label, guess, count]) => [`${rank.get(label)},${rank.get(guess)}`, count]));
+  const totals = new Array(side).fill(0);
+  for (const [label, , count] of matrix.cells) totals[rank.get(label)] += count;
+  const [chosenLabel, chosenGuess] = (tab.dataset.cell || "-1,-1").split(",").map(Number);
+  let at = rank.has(chosenLabel) ? [rank.get(chosenLabel), rank.get(chosenGuess)] : null;
+
+  function draw() {
+    const colours = palette();
+    const pen = canvas.getContext("2d");
+    const cell = canvas.width / side;
+    pen.fillStyle = colours.surface;
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    for (const [key, count] of counts) {
+      const [row, column] = key.split(",").map(Number);
+      pen.globalAlpha = shade(count / totals[row]);
+      pen.fillStyle = row === column ? colours.train : colours.val;
+      pen.fillRect(column * cell, row * cell, Math.ceil(cell), Math.ceil(cell));
+    }
+    pen.globalAlpha = 1;
+    if (matrix.groups) drawGroups(pen, cell, colours);
+    if (at) {
+      pen.strokeStyle = colours.ink;
+      pen.lineWidth = 2;
+      pen.strokeRect(at[1] * cell - 1, at[0] * cell - 1, cell + 2, cell + 2);
+    }
+    canvas.dataset.drawn = String(counts.size);
+  }
+
+  function drawGroups(pen, cell, colours) {
+    pen.fillStyle = colours["line-strong"];
+    matrix.order.forEach((index, position) => {
+      if (position === 0 || matrix.groups[index] === matrix.groups[matrix.order[position - 1]]) return;
+      pen.fillRect(0, position * cell, canvas.width, 1);
+      pen.fillRect(position * cell, 0, 1, canvas.height);
+    });
+  }
+
+  function move(to) {
+    at = to;
+    draw();
+    const [row, column] = at;
+    const count = counts.get(`${row},${column}`) ?? 0;
+    const [label, guess] = [matrix.classes[matrix.order[row]], matrix.classes[matrix.order[column]]];
+    tab.querySelector("[data-readout]").textContent = `${label} → ${guess}: ${count} of ${totals[row]}`;
+  }
+
+  function open() {
+    if (!at) return;
+    const address = new URL(location.href);
+    address.searchParams.set("tab", "errors");
+    address.searchParams.set("step", tab.dataset.step);
+    address.searchParams.set("cell", `${matrix.order[at[0]]},${matrix.order[at[1]]}`);
+    address.hash = "cell";
+    location.assign(address);
+  }
+
+  canvas.addEventListener("pointermove", (event) => move(place(event, canvas.getBoundingClientRect(), side)));
+  canvas.addEventListener("click", (event) => {
+    move(place(event, canvas.getBoundingClientRect(), side));
+    open();
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (event.key === "Enter") open();
+    if (!step) return;
+    event.preventDefault();
+    const [row, column] = at ?? [0, 0];
+    const within = (value) => Math.min(side - 1, Math.max(0, value));
+    move(at ? [within(row + step[0]), within(column + step[1])] : [0, 0]);
+  });
+  addEventListener("themechange", draw);
+  draw();
+}
+
+/** What is looked at stays; a newer epoch is offered. */
+let offered = 0;
+function offerNewer({ step }) {
+  if (step <= Math.max(offered, Number(tab.dataset.step))) return;
+  offered = step;
+  toast(`Step ${step} has been evaluated: reload to look at it.`);
+}
+
+function offerFirst(run) {
+  if (tab.dataset.step === "0" && run.epoch > 0) location.reload();
+}

@@ -1,0 +1,50 @@
+"""A data set with doubtful images: they are found without a reload, and drawn."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Page, expect
+
+from tests.conftest import Server
+from trainer.data.writer import write_dataset
+
+
+def test_duplicates_are_found_and_drawn(server: Server, page: Page) -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    pictures[:, :, :] = np.linspace(10, 240, 40).astype(np.uint8)[:, None, None, None]
+    pictures += rng.integers(0, 10, pictures.shape, dtype=np.uint8)
+    pictures[7] = pictures[3]
+    labels = np.arange(40) % 3
+    files = [f"{'abc'[label]}/{index}.png" for index, label in enumerate(labels)]
+    arrays: dict[Any, Any] = {
+        "train": (pictures[:30], labels[:30], files[:30]),
+        "test": (pictures[30:], labels[30:], files[30:]),
+    }
+    write_dataset(server.settings.datasets, "photos", arrays=arrays, classes=["a", "b", "c"], source="test")
+    server.start("web")
+    page.goto(f"{server.url}/datasets/photos")
+    expect(page.locator("[data-count=duplicates]")).to_have_text("exact duplicates · 1", timeout=30_000)
+    expect(page.locator("[data-count=conflicts]")).to_have_text("label conflicts · 1")
+    expect(page.locator("svg.mean")).to_have_count(3)
+
+    page.locator("select[name=sort]").select_option("brightest")
+    expect(page).to_have_url(re.compile("sort=brightest"))
+    expect(page.locator(".grid img").first).to_have_attribute("src", re.compile("/train/29.png"))
+    page.locator(".balance a", has_text="b").click()
+    expect(page.locator(".grid figure")).to_have_count(10)
+    expect(page).to_have_url(re.compile("class=1&sort=brightest"))
+
+    page.locator("[data-count=conflicts]").click()
+    group = page.locator("[data-group]")
+    expect(group).to_have_count(1)
+    expect(group.locator("img")).to_have_count(2)
+    expect(group).to_contain_text("different labels")
+    expect(group).to_contain_text("a/3.png")
+    for path in ("?sort=x", "?view=x", "?class=-1", "?page=0"):
+        assert page.request.get(f"{server.url}/datasets/photos{path}").status == 422
+    assert page.request.get(f"{server.url}/datasets/photos?split=x").status == 404
+    assert page.request.get(f"{server.url}/api/datasets/none/statistics").status == 404

@@ -1,0 +1,43 @@
+"""From the evidence to the experiment that tests it: what is found in a live run, its pictures, and the clone."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.conftest import Server
+
+BROKEN = {"optimizer.lr": 0.1, "epochs": 2, "checks": "full", "thresholds.one_batch_steps": 5}
+
+
+def test_a_finding_appears_with_its_evidence_and_its_remedy_is_one_click_away(server: Server, page: Page) -> None:
+    server.start("web", "worker")
+    run_id = server.launch(overrides=BROKEN)
+    page.goto(f"{server.url}/runs/{run_id}")
+    page.evaluate("window.neverReloaded = true")
+    finding = page.locator("[data-finding=lr_too_high]")
+    expect(finding).to_contain_text("is too high", timeout=60_000)
+    assert page.evaluate("window.neverReloaded") is True
+    expect(finding.locator("path.line-1")).to_have_attribute("d", re.compile(r"^M0\.0 "))
+    expect(page.locator("[data-finding='check/one_batch']")).to_contain_text("not learned by heart")
+
+    server.wait_status(run_id, "finished")
+    page.goto(f"{server.url}/runs/{run_id}?tab=checks")
+    expect(page.locator("[data-check='Loss at the start'] [data-level=pass]")).to_have_text("passed")
+    expect(page.locator("[data-check='Overfit one batch'] [data-level=fail]")).to_have_text("failed")
+    expect(page.locator("[data-check='Just before the net'] .sheet figure")).to_have_count(32)
+    expect(page.locator("[data-check='Overfit one batch'] .sheet .wrong").first).to_contain_text("said ")
+    expect(page.locator(".strip tbody tr")).to_have_count(12)
+    expect(page.locator(".strip thead th")).to_have_count(3)
+    filters = page.request.get(server.url + (page.locator("img.filters").get_attribute("src") or ""))
+    with Image.open(BytesIO(filters.body())) as picture:
+        assert len(picture.getcolors(1 << 20) or []) > 100
+
+    page.locator("[data-finding=lr_too_high] [data-try]").click()
+    expect(page.locator("h1")).to_contain_text("lr0.01")
+    clone = server.run(page.url.rsplit("/", 1)[1])
+    assert clone["spec"]["optimizer"]["lr"] == 0.01
+    assert clone["parent"] == run_id

@@ -1,0 +1,209 @@
+"""Runs that are broken on purpose each get the finding that says so, and those that are well get none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import Tensor, nn
+
+from trainer.checks import CheckFailed
+from trainer.data.format import open_split, read_record
+from trainer.data.writer import write_dataset
+from trainer.events import EventWriter, read_from
+from trainer.loop import Diverged, train
+from trainer.preset import build_spec
+from trainer.rundir import create_run_dir
+
+CLASSES = 10
+SMALL = {"batch_size": 32, "val_fraction": 0.25}
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Path:
+    """Three data sets of ten classes: `few` as they are, `shuffled` with labels dealt anew, and `blank` images."""
+    root = tmp_path_factory.mktemp("small")
+    chance = np.random.default_rng(0)
+    arrays = {split: few_of(shapes, split, each) for split, each in (("train", 40), ("test", 10))}
+    dealt = {split: (images, chance.permutation(labels), files) for split, (images, labels, files) in arrays.items()}
+    blank = {split: (np.zeros_like(images), labels, files) for split, (images, labels, files) in arrays.items()}
+    classes = read_record(shapes, "shapes100").classes[:CLASSES]
+    for name, content in (("few", arrays), ("shuffled", dealt), ("blank", blank)):
+        write_dataset(root, name, arrays=content, classes=classes, source="test")  # type: ignore[arg-type]
+    return root
+
+
+def few_of(shapes: Path, split: Any, each: int) -> tuple[Any, Any, list[str]]:
+    images, labels = open_split(shapes, "shapes100", split)
+    rows = np.concatenate([np.flatnonzero(labels == label)[:each] for label in range(CLASSES)])
+    return np.array(images[rows]), labels[rows], [f"{row}.png" for row in rows]
+
+
+def new_run(folder: Path, root: Path, dataset: str, **overrides: Any) -> None:
+    settings = SMALL | {name.replace("__", "."): value for name, value in overrides.items()}
+    create_run_dir(folder, build_spec(dataset, "baseline-cnn", settings), read_record(root, dataset), {})
+
+
+def attempt(folder: Path, root: Path, number: int = 1, stop_at: int | None = None) -> None:
+    events = EventWriter(folder, number)
+    looked = 0
+
+    def should_stop() -> bool:
+        nonlocal looked
+        looked += 1
+        return stop_at is not None and looked > stop_at
+
+    try:
+        train(folder, root, "cpu", number, events, should_stop)
+    finally:
+        events.close()
+
+
+def findings(folder: Path, number: int = 1) -> dict[str, dict[str, Any]]:
+    events = read_from(folder / "events" / f"{number}.jsonl", 0, 1 << 26)[0]
+    found = [event for event in events if event["e"] == "finding"]
+    assert len({event["kind"] for event in found}) == len(found), "each is told once"
+    return {event["kind"]: event for event in found}
+
+
+def trouble(folder: Path, number: int = 1) -> set[str]:
+    return {kind for kind, event in findings(folder, number).items() if event["level"] not in ("pass", "look")}
+
+
+def test_a_healthy_run_passes_its_checks_and_gets_no_findings(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "few", epochs=3)
+    attempt(tmp_path / "r", small)
+    found = findings(tmp_path / "r")
+    assert trouble(tmp_path / "r") == set()
+    assert {kind for kind, event in found.items() if event["level"] == "pass"} == {
+        "check/start_loss", "check/logits", "check/zeroed", "check/apart",
+    }  # fmt: skip
+    assert found["check/start_loss"]["evidence"]["expected"] == pytest.approx(np.log(CLASSES))
+    bars = found["check/apart"]["evidence"]["bars"]
+    assert [index for index, value in enumerate(bars) if value] == [found["check/apart"]["evidence"]["example"]]
+    sheet = found["check/input"]["evidence"]["sheet"]
+    with Image.open(tmp_path / "r" / "artifacts" / "checks" / "input.png") as picture:
+        assert picture.size == (32 * sheet["columns"], 64)
+
+
+def test_checks_leave_the_run_as_it_would_have_been(tmp_path: Path, small: Path) -> None:
+    losses = []
+    for checks in ("off", "quick", "full"):
+        new_run(tmp_path / checks, small, "few", max_steps=5, model__dropout=0.2, checks=checks)
+        attempt(tmp_path / checks, small)
+        events = read_from(tmp_path / checks / "events" / "1.jsonl", 0)[0]
+        losses.append([e["v"]["train/loss"] for e in events if e["e"] == "metrics" and "train/loss" in e["v"]])
+    assert losses[0] == losses[1] == losses[2]
+    assert findings(tmp_path / "off") == {}
+
+
+def test_full_checks_overfit_a_batch_and_train_a_blind_twin(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "few", max_steps=1, checks="full")
+    attempt(tmp_path / "r", small)
+    found = findings(tmp_path / "r")
+    assert found["check/one_batch"]["level"] == found["check/twins"]["level"] == "pass"
+    evidence = found["check/one_batch"]["evidence"]
+    assert evidence["guesses"] == evidence["labels"]
+    assert evidence["lines"]["loss"][1][-1] < 1e-3
+
+
+def test_a_learning_rate_a_hundred_times_too_high(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "few", max_steps=40, optimizer__lr=0.1)
+    attempt(tmp_path / "r", small)
+    found = findings(tmp_path / "r")["lr_too_high"]
+    assert found["level"] == "fail"
+    assert found["evidence"]["remedy"]["overrides"] == {"optimizer.lr": 0.01}
+    assert found["evidence"]["measured"] > found["evidence"]["threshold"]
+
+
+def test_a_loss_that_is_no_number_says_what_to_try(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "few", max_steps=40, optimizer__lr=10.0, optimizer__name="sgd")
+    with pytest.raises(Diverged):
+        attempt(tmp_path / "r", small)
+    assert findings(tmp_path / "r")["diverged"]["evidence"]["remedy"]["overrides"] == {"optimizer.lr": 1.0}
+
+
+def test_a_learning_rate_far_too_low(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "few", epochs=6, optimizer__lr=1e-6)
+    attempt(tmp_path / "r", small)
+    assert trouble(tmp_path / "r") == {"lr_too_low"}
+
+
+def test_a_final_relu(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "few", max_steps=1, model__final_relu=True)
+    attempt(tmp_path / "r", small)
+    found = findings(tmp_path / "r")["check/logits"]
+    assert found["level"] == "fail"
+    assert found["evidence"]["remedy"]["overrides"] == {"model.final_relu": False}
+
+
+def test_blank_images_can_stop_the_run_before_its_first_step(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "blank", epochs=2, stop_on_failed_checks=True)
+    with pytest.raises(CheckFailed, match="blank"):
+        attempt(tmp_path / "r", small)
+    new_run(tmp_path / "on", small, "blank", epochs=4)
+    attempt(tmp_path / "on", small)
+    assert trouble(tmp_path / "on") == {"check/input", "check/zeroed"}
+
+
+def test_labels_that_do_not_belong_are_told_of_once_whether_or_not_the_run_was_interrupted(
+    tmp_path: Path, small: Path
+) -> None:
+    new_run(tmp_path / "whole", small, "shuffled", epochs=8)
+    attempt(tmp_path / "whole", small)
+    told = findings(tmp_path / "whole")["by_heart_only"]
+    assert told["level"] == "fail"
+    assert trouble(tmp_path / "whole") == {"by_heart_only"}
+
+    for name, stop_at in (("before", told["step"] - 20), ("after", told["step"] + 3)):
+        new_run(tmp_path / name, small, "shuffled", epochs=8)
+        attempt(tmp_path / name, small, 1, stop_at)
+        attempt(tmp_path / name, small, 2)
+        both = [findings(tmp_path / name, number).get("by_heart_only") for number in (1, 2)]
+        assert [event["step"] for event in both if event is not None] == [told["step"]], name
+
+
+def test_overfitting(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "few", epochs=16)
+    attempt(tmp_path / "r", small)
+    found = findings(tmp_path / "r")["overfitting"]
+    assert found["evidence"]["remedy"]["overrides"] == {"augment.flip": True, "augment.crop": 4}
+    lines = found["evidence"]["lines"]
+    assert lines["training loss"][1][-1] < lines["training loss"][1][0]
+    assert lines["validation loss"][1][-1] > min(lines["validation loss"][1])
+
+
+def test_a_dead_network(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "few", epochs=8, model__name=f"{__name__}:make_dead")
+    attempt(tmp_path / "r", small)
+    found = findings(tmp_path / "r")
+    assert found["check/zeroed"]["level"] == "fail"
+    assert found["dead_units"]["evidence"]["bars"] == [1.0]
+    assert found["same_answer"]["level"] == "fail"
+
+
+class Dead(nn.Module):
+    """Its ReLU has been pushed below zero for good: the last layer's bias is all that still learns."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(3 * 32 * 32, 64)
+        nn.init.constant_(self.first.bias, -1e3)
+        self.relu = nn.ReLU()
+        self.head = nn.Linear(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.relu(self.first(x.flatten(1))))
+        return logits
+
+
+def make_dead(num_classes: int, image_size: int) -> nn.Module:
+    return Dead(num_classes)

@@ -1,0 +1,96 @@
+"""What a run has measured so far, as the rules for findings read it. A resumed run reads its own events. Torch-free."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from trainer.events import NONFINITE, attempts, read_from
+
+KEPT = ("train/loss", "train/acc", "train_clean/loss", "train_clean/acc", "val/loss", "val/acc", "val/flips")
+KEPT_GRADIENTS = ("grad/norm", "update/ratio")
+
+
+class Curve:
+    """One series: steps, and the values at them."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.values: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def add(self, step: int, value: float) -> None:
+        self.steps.append(step)
+        self.values.append(value)
+
+    def trim(self, step: int) -> None:
+        while self.steps and self.steps[-1] > step:
+            self.steps.pop()
+            self.values.pop()
+
+    def medians(self, width: int) -> list[float]:
+        """The median of each `width` neighbouring values: one bad value moves none of them far."""
+        return [statistics.median(self.values[end - width : end]) for end in range(width, len(self) + 1)]
+
+    def at(self, step: int) -> float | None:
+        """The last value up to `step`."""
+        return next((v for s, v in zip(reversed(self.steps), reversed(self.values), strict=True) if s <= step), None)
+
+    def drawn(self, points: int = 120) -> list[list[float]]:
+        """[[steps], [values]] of at most about `points`, for a small picture."""
+        every = max(1, len(self) // points)
+        return [[float(step) for step in self.steps[::-every][::-1]], self.values[::-every][::-1]]
+
+
+class History:
+    def __init__(self) -> None:
+        self.curves: dict[str, Curve] = defaultdict(Curve)
+        self.told: dict[str, int] = {}  # kinds of findings that were no praise, and the step of each
+
+    @classmethod
+    def of_run(cls, run_dir: Path, step: int) -> History:
+        """What earlier attempts measured and said up to `step`, the checkpoint that is gone on from."""
+        history = cls()
+        for attempt in attempts(run_dir):
+            offset, path = 0, run_dir / "events" / f"{attempt}.jsonl"
+            while True:
+                events, end = read_from(path, offset)
+                for event in events:
+                    match event["e"]:
+                        case "start":
+                            history.trim(event["from_step"])
+                            if event["from_step"] == 0:
+                                history.told.clear()  # it begins anew, and checks anew
+                        case "metrics":
+                            values = {k: NONFINITE[v] if isinstance(v, str) else v for k, v in event["v"].items()}
+                            history.add(event["step"], values)
+                        case "finding" if event["level"] not in ("pass", "look"):
+                            history.told[event["kind"]] = event["step"]
+                if end == offset:
+                    break
+                offset = end
+        history.trim(step)
+        return history
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        for name in (*KEPT, *KEPT_GRADIENTS):
+            if name in values:
+                self.curves[name].add(step, values[name])
+
+    def trim(self, step: int) -> None:
+        for curve in self.curves.values():
+            curve.trim(step)
+        self.told = {kind: told for kind, told in self.told.items() if told <= step}
+
+    def __getitem__(self, name: str) -> Curve:
+        return self.curves[name]
+
+    @property
+    def training(self) -> Curve:
+        """The training loss that compares with the validation loss."""
+        clean = self.curves["train_clean/loss"]
+        return clean if len(clean) else self.curves["train/loss"]

@@ -1,0 +1,26 @@
+"""Several images as one picture, for people to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+COLUMNS = 16
+
+
+def save_sheet(path: Path, images: Tensor) -> dict[str, int | str]:
+    """Save `images` (float B×3×H×W from 0 to 1) as a PNG, without gaps, and say how they lie in it."""
+    count, _, height, width = images.shape
+    columns = min(COLUMNS, count)
+    sheet = Image.new("RGB", (columns * width, -(-count // columns) * height))
+    pixels = (255 * images).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    for index, image in enumerate(pixels):
+        row, column = divmod(index, columns)
+        sheet.paste(Image.fromarray(image), (column * width, row * height))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    sheet.save(temporary, "PNG")
+    temporary.rename(path)
+    return {"name": path.stem, "columns": columns, "width": width, "height": height, "count": count}

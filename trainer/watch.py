@@ -1,0 +1,94 @@
+"""Follows a run while it trains and tells what its rules find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trainer.activations import dead_units
+from trainer.data.resident import ResidentData
+from trainer.diagnosis import FIRST_LOOK, WINDOW, Case, diagnose, diverged
+from trainer.evaluate import Validation
+from trainer.events import EventWriter
+from trainer.findings import Finding, Remedy, tell
+from trainer.history import History
+from trainer.inputs import network_input
+from trainer.schedule import Plan
+from trainer.spec import TrainSpec
+
+PROBED = 250  # held-out images that are looked at for dead units
+FEWEST = 50  # held-out images from which it is said that all are answered alike
+ONE_CLASS = 0.99
+
+
+class Watch:
+    def __init__(
+        self,
+        run_dir: Path,
+        spec: TrainSpec,
+        data: ResidentData,
+        constants: tuple[Tensor, Tensor],
+        autocast: torch.autocast,
+        events: EventWriter,
+        from_step: int,
+    ) -> None:
+        self.history = History.of_run(run_dir, from_step)
+        self._spec, self._data, self._constants = spec, data, constants
+        self._autocast, self._events = autocast, events
+        self._alike = 0  # evaluations in a row that gave one answer
+        held = data.train.labels[data.val_rows]
+        counts = torch.bincount(held, minlength=data.num_classes)
+        self._guess = (counts.max() / counts.sum().clamp(min=1)).item()
+
+    def logged(self, plan: Plan, step: int, values: Mapping[str, float]) -> None:
+        self.history.add(step, values)
+        if step % WINDOW == 0 or len(self.history["train/loss"]) == WINDOW:
+            self._tell(step, diagnose(self._case(plan, step)))
+
+    def evaluated(self, plan: Plan, step: int, found: Validation, model: nn.Module) -> None:
+        self.history.add(step, found.values)
+        if found.guesses is not None:
+            self._tell(step, self._looked_at(step, found.guesses, model))
+        self._tell(step, diagnose(self._case(plan, step, epoch_ended=True)))
+
+    def diverged(self, step: int) -> None:
+        self._tell(step, [diverged(self._spec, self.history, step)])
+
+    def _case(self, plan: Plan, step: int, *, epoch_ended: bool = False) -> Case:
+        return Case(self._spec, plan, step, self.history, self._guess, len(self._data.val_rows), epoch_ended)
+
+    def _looked_at(self, step: int, guesses: Tensor, model: nn.Module) -> Iterable[Finding]:
+        """What shows in the answers and activations themselves, but where the inputs are known to be blank."""
+        told = self.history.told.keys()
+        if "check/input" in told:
+            return
+        rate = float(f"{self._spec.optimizer.lr / 10:.2g}")
+        remedy = Remedy(f"learning rate {rate:g}", {"optimizer.lr": rate})
+        share = (torch.bincount(guesses).max() / len(guesses)).item()
+        alike = len(guesses) >= FEWEST and share > max(ONE_CLASS, self._guess)
+        self._alike = self._alike + 1 if alike else 0
+        if "same_answer" not in told and self._alike >= 2 and step >= FIRST_LOOK:  # an untrained one may, for a while
+            message = f"The network answers the same class for {100 * share:.0f}% of the held-out images."
+            yield Finding("same_answer", "fail", message, {"measured": share, "threshold": ONE_CLASS}, remedy)
+        limit = self._spec.thresholds.dead_units
+        if "dead_units" in told or self._data.train.images.dtype != torch.uint8:
+            return
+        rows = self._data.val_rows[:PROBED].to(self._data.train.images.device)
+        size = self._spec.model.input_size or self._data.record.size
+        images = network_input(self._data.train.images[rows].to(guesses.device), self._constants, size)
+        layers = dead_units(model, images, self._autocast)
+        worst = max(layers, key=layers.__getitem__, default=None)
+        if worst is not None and layers[worst] > limit:
+            message = (
+                f"{100 * layers[worst]:.0f}% of the units after layer {worst} are dead: no image makes them answer."
+            )
+            evidence = {"measured": layers[worst], "threshold": limit, "bars": [*layers.values()]}
+            yield Finding("dead_units", "warn", message, evidence, remedy)
+
+    def _tell(self, step: int, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self.history.told.setdefault(finding.kind, step)
+            tell(self._events, step, finding)
