@@ -2,7 +2,6 @@
 import { Chart } from "./chart.js";
 import { cut, dashOf, fitted, lastOf, spread, valueAt } from "./lib/overlay.js";
 import { align } from "./lib/series.js";
-import { translucent } from "./palette.js";
 
 const NAMES_FROM = 640; // pixels of plot: below, the legend alone names the lines
 const NAME_WIDTH = 150;
@@ -41,6 +40,7 @@ export class OverlayChart extends Chart {
       ...base,
       padding: [10, named ? NAME_WIDTH : 12, 0, 0],
       cursor: { ...base.cursor, sync: undefined },
+      focus: { alpha: 0.2 },
       axes: [x, { ...y, space: 44, values: (_, splits) => splits.map((value) => kind().show(value, splits)) }],
       series: [
         {},
@@ -105,11 +105,8 @@ export class OverlayChart extends Chart {
 
   /** Fades all lines but one, or none. */
   light(slot) {
-    this.view.lines.forEach((line, index) => {
-      const colour = slot === null || line.slot === slot ? line.colour : translucent(line.colour, 0.2);
-      this.uplot.series[index + 1].stroke = () => colour;
-    });
-    this.uplot.redraw(false);
+    const index = this.view.lines.findIndex((line) => line.slot === slot);
+    this.uplot.setSeries(index < 0 ? null : index + 1, { focus: true });
   }
 
   tell() {
@@ -127,6 +124,11 @@ export class OverlayChart extends Chart {
     const x = at === null ? Infinity : this.xs[at];
     tellValues(lines.map((line) => valueAt(line, x)));
     this.keys.x.textContent = at === null ? "" : where(x);
+  }
+
+  /** Names stand at the lines' ends where there is room. */
+  legend() {
+    return this.named ? [] : this.view.lines.map((line) => [`— ${line.name}`, line.colour]);
   }
 
   fillTable() {
