@@ -121,7 +121,7 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
         case "end":
             batch.end = event
             if event.get("summary"):
-                batch.fields["summary"] = {**run.summary, **event["summary"]}
+                batch.fields["summary"] = {**batch.fields.get("summary", run.summary), **event["summary"]}
 
 
 def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event: Event) -> None:
@@ -152,6 +152,8 @@ def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
         "device": event["device"],
         **best,
     }
+    if "parameters" in event:
+        batch.fields["summary"] = {**run.summary, "parameters": event["parameters"]}
 
 
 def _summarise(run: Run, batch: Batch, step: int, values: dict[str, Any]) -> None:

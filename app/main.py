@@ -20,6 +20,7 @@ from app.predict import PredictorClient
 from app.queueing import Queue
 from app.ranges import Assets
 from app.routes import (
+    compare,
     dataset_explorer,
     datasets,
     docs,
@@ -31,6 +32,7 @@ from app.routes import (
     predict,
     presets,
     queue,
+    results,
     runs,
     tasks,
 )
@@ -86,6 +88,8 @@ def create_app(settings: Settings) -> FastAPI:
         queue,
         health,
         docs,
+        compare,
+        results,
         pages,
     ):
         app.include_router(module.router)

@@ -177,23 +177,35 @@ export class Chart {
     this.figure.querySelector("[data-table-box]").replaceChildren(table);
   }
 
+  /** What names the lines above a picture: words and their colours. */
+  legend() {
+    const { colours } = this.view;
+    return this.kind.val ? [["— train", colours.train], ["— validation", colours.val]] : [];
+  }
+
   savePng() {
     const { colours, name } = this.view;
     const scale = this.canvas.width / this.uplot.width;
-    const top = 32 * scale;
-    const sheet = Object.assign(document.createElement("canvas"), { width: this.canvas.width, height: this.canvas.height + top });
+    const sheet = document.createElement("canvas");
     const pen = sheet.getContext("2d");
+    const font = (pen.font = `600 ${13 * scale}px system-ui, sans-serif`);
+    let [left, row] = [12 * scale, 0];
+    const words = [[`${this.figure.querySelector("b").textContent} · ${name}`, colours.ink], ...this.legend()].map(([text, colour]) => {
+      const { width } = pen.measureText(text);
+      if (left > 12 * scale && left + width > this.canvas.width) [left, row] = [12 * scale, row + 1];
+      const place = { text, colour, x: left, y: (20 + 20 * row) * scale };
+      left += width + 16 * scale;
+      return place;
+    });
+    const top = (32 + 20 * row) * scale;
+    Object.assign(sheet, { width: this.canvas.width, height: this.canvas.height + top });
     pen.fillStyle = colours.bg;
     pen.fillRect(0, 0, sheet.width, sheet.height);
     pen.drawImage(this.canvas, 0, top);
-    pen.font = `600 ${13 * scale}px system-ui, sans-serif`;
-    let left = 12 * scale;
-    const words = [[`${this.figure.querySelector("b").textContent} · ${name}`, colours.ink]];
-    if (this.kind.val) words.push(["— train", colours.train], ["— validation", colours.val]);
-    for (const [text, colour] of words) {
+    pen.font = font; // a canvas that gets a size forgets it
+    for (const { text, colour, x, y } of words) {
       pen.fillStyle = colour;
-      pen.fillText(text, left, 20 * scale);
-      left += pen.measureText(text).width + 16 * scale;
+      pen.fillText(text, x, y);
     }
     sheet.toBlob((blob) => {
       const link = document.createElement("a");

@@ -1,12 +1,12 @@
-const ROLES = ["bg", "surface", "ink", "muted", "line", "line-strong", "train", "val", "accent"];
+export const ROLES = ["bg", "surface", "ink", "muted", "line", "line-strong", "train", "val", "accent"];
 
 /** The theme's colours as a canvas takes them: light-dark() is resolved by the browser only where it is used. */
-export function palette() {
+export function palette(roles = ROLES) {
   const probe = document.createElement("span");
   probe.hidden = true;
   document.body.append(probe);
   const colours = Object.fromEntries(
-    ROLES.map((role) => {
+    roles.map((role) => {
       probe.style.color = `var(--${role})`;
       return [role, getComputedStyle(probe).color];
     }),

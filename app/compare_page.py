@@ -1,0 +1,237 @@
+"""What `/compare` shows, worded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlencode
+
+from app.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, SeedGroup, compare
+from app.datasets import Datasets
+from app.formatting import count, duration, field_name, percent, setting
+from app.run_models import RunPublic, RunQuery
+from app.runs import Runs
+
+SeriesName = Literal["val/acc", "val/loss", "train/loss"]
+XAxis = Literal["epoch", "step"]
+SERIES: tuple[tuple[SeriesName, str], ...] = (
+    ("val/acc", "Validation accuracy"),
+    ("val/loss", "Validation loss"),
+    ("train/loss", "Training loss"),
+)
+AXES: tuple[tuple[XAxis, str], ...] = (("epoch", "by epoch"), ("step", "by step"))
+CHOICES = 40
+OPEN_PAIRS = 6
+MIXING = ("dataset", "target")
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    note: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """`cells` are one a run, in their order; `title` is the setting's full name."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class GroupLine:
+    runs: tuple[Compared, ...]
+    mean: str
+    members: str
+
+
+@dataclass(frozen=True)
+class PairLine:
+    first: Compared
+    second: Compared
+    verdict: str
+    cannot_tell: bool
+    p: str
+    only_first: int
+    only_second: int
+    images: int
+
+
+@dataclass(frozen=True)
+class ComparePage:
+    """`slots` are ids by colour, "" where one is free; `choices` are runs that can be added."""
+
+    slots: tuple[str, ...]
+    series: SeriesName
+    x: XAxis
+    runs: tuple[Compared, ...]
+    outcomes: tuple[TableRow, ...]
+    settings: tuple[TableRow, ...]
+    groups: tuple[GroupLine, ...]
+    pairs: tuple[PairLine, ...]
+    untested: tuple[tuple[str, int], ...]
+    choices: tuple[RunPublic, ...]
+    seq: int
+    section: str = "runs"
+
+    @property
+    def joined(self) -> str:
+        return ",".join(self.slots)
+
+    @property
+    def series_options(self) -> tuple[tuple[SeriesName, str], ...]:
+        return SERIES
+
+    @property
+    def axes(self) -> tuple[tuple[XAxis, str], ...]:
+        return AXES
+
+    @property
+    def series_title(self) -> str:
+        return dict(SERIES)[self.series]
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.runs) >= MOST_RUNS
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether accuracies do not compare: other data, or superclasses instead of classes."""
+        return any(row.title in MIXING for row in self.settings)
+
+    @property
+    def shown_pairs(self) -> tuple[PairLine, ...]:
+        return tuple(pair for pair in self.pairs if pair.cannot_tell) if self.folded_pairs else self.pairs
+
+    @property
+    def folded_pairs(self) -> tuple[PairLine, ...]:
+        """Pairs that differ, where they are too many to stand open."""
+        differ = tuple(pair for pair in self.pairs if not pair.cannot_tell)
+        return differ if len(self.pairs) > OPEN_PAIRS else ()
+
+    @property
+    def by_chance(self) -> str:
+        """How many of the tests call a difference where there is none, on average; "" where it is far below one."""
+        expected = len(self.pairs) / 20
+        return f"{expected:.0f}" if expected >= 1 else ""
+
+    def link(self, without: str = "", **changed: str) -> str:
+        """This page's address; the other runs keep their colours when one is taken out."""
+        slots = ["" if item == without else item for item in self.slots]
+        while slots and not slots[-1]:
+            slots.pop()
+        kept = {"series": self.series, "x": self.x} | changed
+        query = {name: value for name, value in kept.items() if value not in ("val/acc", "epoch")}
+        return "/compare?" + urlencode({"runs": ",".join(slots), **query}, safe=",/")
+
+
+def compare_page(
+    runs: Runs,
+    datasets: Datasets,
+    slots: Sequence[str],
+    series: SeriesName = "val/acc",
+    x: XAxis = "epoch",
+    *,
+    choices: bool = True,
+) -> ComparePage:
+    found = compare(runs, datasets, slots)
+    by_id = {run.id: run for run in found.runs}
+    listed = runs.list(RunQuery(limit=CHOICES)).items if choices else []
+    tested = [_pair_line(pair, by_id) for pair in found.pairs if pair.verdict is not None]
+    return ComparePage(
+        slots=tuple(slots),
+        series=series,
+        x=x,
+        runs=tuple(found.runs),
+        outcomes=_outcomes(found),
+        settings=_settings(found),
+        groups=tuple(_group_line(group, by_id) for group in found.groups),
+        pairs=tuple(sorted(tested, key=lambda pair: not pair.cannot_tell)),
+        untested=_untested(found.pairs),
+        choices=tuple(run for run in listed if run.id not in by_id),
+        seq=found.seq,
+    )
+
+
+def p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
+    runs = found.runs
+    comparable = len(runs) > 1 and not any(item.field in MIXING for item in found.settings)
+    best = max((run.best_acc for run in runs if run.best_acc is not None), default=None) if comparable else None
+    return (
+        TableRow(
+            "best validation, %",
+            tuple(
+                Cell(
+                    percent(run.best_acc) or "–",
+                    "" if run.half_width is None else f"± {100 * run.half_width:.1f}",
+                    best=best is not None and run.best_acc == best,
+                )
+                for run in runs
+            ),
+            "Validation accuracy at the best epoch, with its 95% interval",
+        ),
+        TableRow("at epoch", tuple(Cell(_or_dash(run.best_epoch), f"of {run.epochs}") for run in runs)),
+        TableRow(
+            "validation loss there",
+            tuple(Cell("–" if run.best_loss is None else f"{run.best_loss:.3f}") for run in runs),
+        ),
+        TableRow("time taken", tuple(Cell(duration(run.seconds) or "–") for run in runs), "Pauses included"),
+        TableRow("parameters", tuple(Cell(count(run.parameters) or "–") for run in runs)),
+    )
+
+
+def _settings(found: Comparison) -> tuple[TableRow, ...]:
+    return tuple(
+        TableRow(
+            field_name(item.field), tuple(Cell(setting(item.values[run.id])) for run in found.runs), title=item.field
+        )
+        for item in found.settings
+    )
+
+
+def _group_line(group: SeedGroup, by_id: dict[str, Compared]) -> GroupLine:
+    runs = tuple(by_id[run_id] for run_id in group.runs)
+    mean = percent(group.mean) or "–"
+    deviation = "" if group.sd is None else f" ± {100 * group.sd:.1f}"
+    return GroupLine(runs, mean, f"{deviation} (n = {group.count})")
+
+
+def _pair_line(pair: PairedComparison, by_id: dict[str, Compared]) -> PairLine:
+    """The better one first, by the discordant pairs."""
+    assert pair.p is not None
+    assert pair.only_first is not None
+    assert pair.only_second is not None
+    ends = (pair.first, pair.only_first), (pair.second, pair.only_second)
+    (first, more), (second, fewer) = sorted(ends, key=lambda end: end[1], reverse=True)
+    cannot_tell = pair.verdict == "cannot tell apart"
+    return PairLine(
+        first=by_id[first],
+        second=by_id[second],
+        verdict="cannot tell apart" if cannot_tell else "is better than",
+        cannot_tell=cannot_tell,
+        p=p_value(pair.p),
+        only_first=more,
+        only_second=fewer,
+        images=pair.images,
+    )
+
+
+def _untested(pairs: Iterable[PairedComparison]) -> tuple[tuple[str, int], ...]:
+    """Why pairs were not tested, and how many for each reason."""
+    counts: dict[str, int] = {}
+    for pair in pairs:
+        if pair.verdict is None:
+            counts[pair.reason] = counts.get(pair.reason, 0) + 1
+    return tuple(counts.items())
+
+
+def _or_dash(value: int | None) -> str:
+    return "–" if value is None else str(value)

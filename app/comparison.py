@@ -1,0 +1,170 @@
+"""Runs side by side: what was asked of them, what they obtained, and which of them can be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+from sqlmodel import col, select
+
+from app.changes import current_seq
+from app.datasets import Datasets
+from app.errors import invalid, not_found
+from app.paired_answers import Pair, pairs_of
+from app.run_groups import grouped, spread
+from app.run_models import RunPublic, public
+from app.run_outcomes import half_width_of, losses_at_best, parameters_of, seconds_of
+from app.runs import Runs
+from app.tables import Run
+from trainer.preset import flatten
+from trainer.spec import TrainSpec
+
+MOST_RUNS = 12
+
+
+class Compared(BaseModel):
+    """A run of a comparison. `slot` is its place, which decides its colour."""
+
+    slot: int
+    id: str
+    name: str
+    status: str
+    dataset: str
+    preset: str | None
+    model: str
+    epoch: int
+    epochs: int
+    step: int
+    total_steps: int | None
+    steps_per_epoch: int | None
+    best_acc: float | None = Field(description="Best validation accuracy, from 0 to 1.")
+    half_width: float | None = Field(description="Half of its 95% Wilson interval.")
+    best_step: int | None
+    best_epoch: int | None
+    best_loss: float | None = Field(description="Validation loss at the best step.")
+    seconds: float | None = Field(description="From its start to its end; null while it has not ended.")
+    parameters: int | None = Field(description="Null for runs that were trained before the count was kept.")
+
+
+class DifferingSetting(BaseModel):
+    field: str
+    values: dict[str, Any] = Field(description="By run.")
+
+
+class SeedGroup(BaseModel):
+    """Two runs or more that differ in nothing but their seed."""
+
+    runs: list[str]
+    mean: float | None = Field(description="Of the best validation accuracies.")
+    sd: float | None = Field(description="Their sample deviation; null for fewer than two.")
+    count: int
+
+
+class PairedComparison(BaseModel):
+    """McNemar's test of two runs' answers to the same validation images, each at its best step."""
+
+    first: str
+    second: str
+    verdict: Literal["differ", "cannot tell apart"] | None = Field(description="At p = 0.05; null where not tested.")
+    p: float | None
+    only_first: int | None = Field(description="Images that only the first got right.")
+    only_second: int | None = Field(description="Images that only the second got right.")
+    images: int
+    reason: str = Field(description="Why the two were not tested.")
+
+
+class Comparison(BaseModel):
+    runs: list[Compared]
+    settings: list[DifferingSetting]
+    groups: list[SeedGroup]
+    pairs: list[PairedComparison]
+    seq: int = Field(description="The live feed's place: events after it are news.")
+
+
+def slots_of(asked: Sequence[str]) -> list[str]:
+    """The ids by slot. One left empty keeps the colours of those after it; an id that comes again counts once.
+
+    Raises ApiError 422 for more than MOST_RUNS.
+    """
+    ids = [item.strip() for text in asked for item in text.split(",")]
+    slots = ["" if item in ids[:index] else item for index, item in enumerate(ids)]
+    while slots and not slots[-1]:
+        slots.pop()
+    if len(slots) > MOST_RUNS:
+        slots = [item for item in slots if item]
+    if len(slots) > MOST_RUNS:
+        raise invalid([(["runs"], f"at most {MOST_RUNS} runs can be compared")])
+    return slots
+
+
+def compare(runs: Runs, datasets: Datasets, slots: Sequence[str]) -> Comparison:
+    """Raises ApiError 404 for an unknown run."""
+    ids = [item for item in slots if item]
+    with runs.database.read() as session:
+        seq = current_seq(session)
+        rows = session.exec(select(Run).where(col(Run.id).in_(ids))).all()
+        losses = losses_at_best(session, ids)
+    found = {row.id: public(row, seq) for row in rows}
+    for item in ids:
+        if item not in found:
+            raise not_found("run", item)
+    ordered = [found[item] for item in ids]
+    folders = {item: runs.folder(item) for item in ids}
+    return Comparison(
+        runs=[_compared(slots.index(run.id), run, losses.get(run.id)) for run in ordered],
+        settings=differing(ordered),
+        groups=[_seed_group(group) for group in grouped(ordered) if len(group) > 1],
+        pairs=[_paired(pair) for pair in pairs_of(ordered, folders, datasets)],
+        seq=seq,
+    )
+
+
+def differing(runs: Sequence[RunPublic]) -> list[DifferingSetting]:
+    """The settings that are not the same in all of the runs."""
+    flat = {
+        run.id: {"dataset": run.dataset, "preset": run.preset, **flatten(TrainSpec.model_validate(run.spec))}
+        for run in runs
+    }
+    fields = dict.fromkeys(field for values in flat.values() for field in values)
+    found = []
+    for field in fields:
+        values = {run_id: settings.get(field) for run_id, settings in flat.items()}
+        if any(value != values[runs[0].id] for value in values.values()):
+            found.append(DifferingSetting(field=field, values=values))
+    return found
+
+
+def _compared(slot: int, run: RunPublic, best_loss: float | None) -> Compared:
+    return Compared(
+        slot=slot,
+        half_width=half_width_of(run),
+        best_loss=best_loss,
+        seconds=seconds_of(run),
+        parameters=parameters_of(run),
+        **run.model_dump(include=Compared.model_fields.keys() - {"slot", "half_width"}),
+    )
+
+
+def _seed_group(runs: Sequence[RunPublic]) -> SeedGroup:
+    found = spread([run.best_acc for run in runs if run.best_acc is not None])
+    return SeedGroup(
+        runs=[run.id for run in runs],
+        mean=found and found.mean,
+        sd=found and found.sd,
+        count=found.count if found else 0,
+    )
+
+
+def _paired(pair: Pair) -> PairedComparison:
+    test = pair.test
+    return PairedComparison(
+        first=pair.first.id,
+        second=pair.second.id,
+        verdict=None if test is None else "differ" if test.differ else "cannot tell apart",
+        p=test and test.p,
+        only_first=test and test.only_first,
+        only_second=test and test.only_second,
+        images=pair.images,
+        reason=pair.reason,
+    )

@@ -1,0 +1,99 @@
+"""The reported numbers beside what runs of the same presets came to here."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+from sqlmodel import Session, col, select
+
+from app.formatting import field_name, setting
+from app.metrics import Metrics
+from app.reported import REPORTED, Reported
+from app.run_models import RunPublic, public
+from app.run_outcomes import summary_number
+from app.run_views import setup_of
+from app.runs import Runs
+from app.tables import Run, Status
+from trainer.data.cifar100 import known_superclasses
+from trainer.data.format import DatasetRecord
+
+MOST_RUNS = 500
+POINTS = 2000
+
+
+class ReportedHere(BaseModel):
+    """A reported number; what was obtained is null where no run of the preset has finished on CIFAR-100 here."""
+
+    preset: str
+    metric: str
+    is_share: bool
+    reported: float
+    note: str
+    source: str
+    obtained: float | None
+    run: str | None
+    name: str | None
+    differs: str = Field(description="What the run has otherwise than the preset.")
+
+
+def reported_here(runs: Runs, dataset: str, record: DatasetRecord | None) -> list[ReportedHere]:
+    """All that is reported; beside it our numbers, if the data set holds CIFAR-100's classes."""
+    found: dict[str, RunPublic] = {}
+    if record is not None and known_superclasses(record.classes) is not None:
+        with runs.database.read() as session:
+            found = _most_faithful(session, dataset)
+    metrics = Metrics(runs.database)
+    return [_beside(item, found.get(item.preset), metrics) for item in REPORTED]
+
+
+def _most_faithful(session: Session, dataset: str) -> dict[str, RunPublic]:
+    """Of each preset the finished run with the fewest changes, and among those the best."""
+    presets = {item.preset for item in REPORTED}
+    rows = session.exec(
+        select(Run.key, Run.preset, Run.parent, Run.changed)
+        .where(Run.dataset == dataset, Run.status == Status.FINISHED, col(Run.preset).in_(presets))
+        .order_by(col(Run.best_acc).desc(), col(Run.key).desc())
+        .limit(MOST_RUNS)
+    ).all()
+    chosen: dict[str | None, tuple[int, int | None]] = {}
+    for key, preset, parent, changed in rows:
+        # A clone's changes are counted from its parent: it may differ from the preset in more.
+        altered = len([item for item in changed if item["field"] != "seed"]) + (100 if parent else 0)
+        if preset not in chosen or altered < chosen[preset][0]:
+            chosen[preset] = (altered, key)
+    keys = [key for _, key in chosen.values()]
+    return {row.preset: public(row) for row in session.exec(select(Run).where(col(Run.key).in_(keys))) if row.preset}
+
+
+def _beside(item: Reported, run: RunPublic | None, metrics: Metrics) -> ReportedHere:
+    return ReportedHere(
+        preset=item.preset,
+        metric=item.metric if item.epoch is None else f"{item.metric} at epoch {item.epoch}",
+        is_share=item.metric.is_share,
+        reported=item.value,
+        note=item.note,
+        source=item.source,
+        obtained=None if run is None else _obtained(item, run, metrics),
+        run=run and run.id,
+        name=run and run.name,
+        differs="" if run is None else _differences(run),
+    )
+
+
+def _obtained(item: Reported, run: RunPublic, metrics: Metrics) -> float | None:
+    if item.metric.summary is not None:
+        return summary_number(run, item.metric.summary)
+    assert item.metric.series is not None
+    points = metrics.read(run.id, [item.metric.series], POINTS)["series"].get(item.metric.series)
+    if points is None:
+        return None
+    until = run.step if item.epoch is None else item.epoch * (run.steps_per_epoch or 0)
+    if until > run.step:
+        return None  # it never came so far
+    read = [value for step, value in zip(points["step"], points["value"], strict=True) if step <= until]
+    value: float | None = read[-1] if read else None
+    return value
+
+
+def _differences(run: RunPublic) -> str:
+    changed = [item for item in setup_of(run)[1] if item.field != "seed"]
+    return ", ".join(f"{field_name(item.field)} {setting(item.old)} → {setting(item.new)}" for item in changed)

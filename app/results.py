@@ -1,0 +1,216 @@
+"""Finished runs of a data set, the seeds of one recipe together, ranked by their best validation accuracy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pydantic import BaseModel, Field
+from sqlalchemy import String, cast, func
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col, select
+
+from app.errors import not_found
+from app.formatting import changes_text
+from app.intervals import half_width
+from app.reported_here import ReportedHere, reported_here
+from app.run_groups import recipe, spread
+from app.run_models import RunPublic, public
+from app.run_outcomes import half_width_of, losses_at_best, parameters_of, seconds_of, summary_number
+from app.runs import Runs
+from app.tables import Run, Status
+from trainer.data.errors import DatasetError
+from trainer.data.format import DatasetRecord, read_record
+
+MOST_RUNS = 20_000
+MOST_MEMBERS = 20
+
+
+class Member(BaseModel):
+    """A run of a row. The test figures are for who asks: choosing among them makes them worthless."""
+
+    id: str
+    name: str
+    seed: int | None
+    best_acc: float
+    half_width: float | None
+    test_acc: float | None
+    test_loss: float | None
+
+
+class ResultRow(BaseModel):
+    """One recipe. `selected`, on which all figures but mean and sd are, is its run with the best validation."""
+
+    rank: int
+    model: str
+    preset: str | None
+    changed: str = Field(description="What differs from the preset or the parent, in words.")
+    mean: float = Field(description="Best validation accuracy, from 0 to 1: the mean over the seeds.")
+    sd: float | None = Field(description="Sample deviation over the seeds; null for a single run.")
+    count: int = Field(description="How many runs: seeds of the same recipe.")
+    selected: str
+    name: str
+    best_acc: float
+    half_width: float | None = Field(description="Half of the 95% Wilson interval of best_acc.")
+    best_epoch: int | None
+    epochs: int
+    val_loss: float | None = Field(description="At the best epoch.")
+    test_acc: float | None
+    test_half_width: float | None
+    test_loss: float | None
+    parameters: int | None
+    seconds: float | None
+    members: list[Member] = Field(description="At most 20, the best first.")
+
+
+class ResultTable(BaseModel):
+    dataset: str
+    rows: list[ResultRow]
+    total: int = Field(description="How many rows there are.")
+    unranked: int = Field(description="Finished runs without a validation accuracy.")
+    chance: float | None
+    reported: list[ReportedHere]
+
+
+class Candidate(NamedTuple):
+    key: int
+    best_acc: float
+    recipe: str
+    seed: int | None
+
+
+def finished_datasets(runs: Runs) -> dict[str, int]:
+    """How many runs have finished on each data set, the one of the latest first."""
+    with runs.database.read() as session:
+        rows = session.exec(
+            select(Run.dataset, func.count(), func.max(Run.finished_at))
+            .where(Run.status == Status.FINISHED)
+            .group_by(Run.dataset)
+            .order_by(func.max(Run.finished_at).desc())
+        ).all()
+    return {name: number for name, number, _ in rows}
+
+
+def results(runs: Runs, dataset: str, limit: int) -> ResultTable:
+    """Raises ApiError 404 where there is neither such a data set nor a run on it."""
+    record = _record(runs, dataset)
+    with runs.database.read() as session:
+        candidates, unranked = _candidates(session, dataset)
+        if record is None and not candidates and not unranked:
+            raise not_found("data set", dataset)
+        groups = _ranked(candidates)
+        shown = groups[:limit]
+        selected = _selected(session, [group[0].key for group in shown])
+        losses = losses_at_best(session, [run.id for run in selected.values()])
+        members = _members(session, shown)
+    rows = [
+        _row(rank, group, selected[group[0].key], losses, members, record)
+        for rank, group in enumerate(shown, start=1)
+        if group[0].key in selected  # it may have been deleted between two queries
+    ]
+    return ResultTable(
+        dataset=dataset,
+        rows=rows,
+        total=len(groups),
+        unranked=unranked,
+        chance=None if record is None else 1 / len(record.classes),
+        reported=reported_here(runs, dataset, record),
+    )
+
+
+def _candidates(session: Session, dataset: str) -> tuple[list[Candidate], int]:
+    """The finished runs that have a validation accuracy, the best first, and how many have none.
+
+    The specs stay text, and are sorted here: SQLite would carry each through its sorter.
+    """
+    columns = col(Run.key), col(Run.best_acc), cast(col(Run.spec), String)
+    of_recipe = col(Run.parent), col(Run.parent_step), col(Run.epochs)
+    statement = (
+        select_columns(*columns, *of_recipe)
+        .where(col(Run.dataset) == dataset, col(Run.status) == Status.FINISHED)
+        .order_by(col(Run.key).desc())
+        .limit(MOST_RUNS)
+    )
+    rows = session.connection().execute(statement).all()
+    found = [
+        Candidate(key, best_acc, *recipe(spec, parent, parent_step, epochs))
+        for key, best_acc, spec, parent, parent_step, epochs in rows
+        if key is not None and best_acc is not None
+    ]
+    return sorted(found, key=lambda item: (-item.best_acc, item.key)), len(rows) - len(found)
+
+
+def _ranked(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """The recipes by the mean over their seeds: the luckiest of many seeds is no better recipe."""
+    groups: dict[str, list[Candidate]] = defaultdict(list)
+    for item in candidates:
+        groups[item.recipe].append(item)
+    return sorted(groups.values(), key=lambda group: -sum(item.best_acc for item in group) / len(group))
+
+
+def _selected(session: Session, keys: Sequence[int]) -> dict[int, RunPublic]:
+    rows = session.exec(select(Run).where(col(Run.key).in_(keys))).all()
+    return {row.key: public(row) for row in rows if row.key is not None}
+
+
+def _members(session: Session, groups: Sequence[Sequence[Candidate]]) -> dict[int, Member]:
+    """The runs of the rows that have several."""
+    listed = {item.key: item for group in groups if len(group) > 1 for item in group[:MOST_MEMBERS]}
+    columns = col(Run.key), col(Run.id), col(Run.name), col(Run.val_count), col(Run.summary)
+    rows = session.connection().execute(select_columns(*columns).where(col(Run.key).in_(listed)))
+    return {
+        key: Member(
+            id=run_id,
+            name=name,
+            seed=listed[key].seed,
+            best_acc=listed[key].best_acc,
+            half_width=half_width(listed[key].best_acc, trials) if trials else None,
+            test_acc=summary.get("test/acc"),
+            test_loss=summary.get("test/loss"),
+        )
+        for key, run_id, name, trials, summary in rows
+    }
+
+
+def _row(
+    rank: int,
+    group: Sequence[Candidate],
+    run: RunPublic,
+    losses: dict[str, float],
+    members: dict[int, Member],
+    record: DatasetRecord | None,
+) -> ResultRow:
+    found = spread([item.best_acc for item in group])
+    assert found is not None
+    test_acc = summary_number(run, "test/acc")
+    tested = 0 if record is None or record.sha256 != run.spec["dataset"].get("sha256") else record.test_count
+    return ResultRow(
+        rank=rank,
+        model=run.model,
+        preset=run.preset,
+        changed=changes_text(item for item in run.changed if item["field"] != "seed"),
+        mean=found.mean,
+        sd=found.sd,
+        count=found.count,
+        selected=run.id,
+        name=run.name,
+        best_acc=group[0].best_acc,
+        half_width=half_width_of(run),
+        best_epoch=run.best_epoch,
+        epochs=run.epochs,
+        val_loss=losses.get(run.id),
+        test_acc=test_acc,
+        test_half_width=half_width(test_acc, tested) if tested and test_acc is not None else None,
+        test_loss=summary_number(run, "test/loss"),
+        parameters=parameters_of(run),
+        seconds=seconds_of(run),
+        members=[members[item.key] for item in group[:MOST_MEMBERS] if item.key in members],
+    )
+
+
+def _record(runs: Runs, dataset: str) -> DatasetRecord | None:
+    try:
+        return read_record(runs.settings.datasets, dataset)
+    except DatasetError:
+        return None

@@ -1,0 +1,98 @@
+"""The table of results for a spreadsheet, and for a README."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+
+from app.formatting import count, duration, percent
+from app.results import ResultRow, ResultTable
+
+COLUMNS = (
+    "rank", "model", "preset", "changed", "validation_accuracy", "validation_half_width", "seeds", "mean", "sd",
+    "validation_loss", "test_accuracy", "test_half_width", "test_loss", "parameters", "seconds", "best_epoch", "epochs",
+    "run", "name",
+)  # fmt: skip
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_MARKED_UP = re.compile(r"([\\|`*_\[\]<>])")
+
+
+def as_csv(table: ResultTable) -> str:
+    """A row a recipe. Text that a spreadsheet would take for a formula is quoted."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    writer.writerows([_safe(value) for value in _values(row)] for row in table.rows)
+    return buffer.getvalue()
+
+
+def as_markdown(table: ResultTable) -> str:
+    """*Model architecture | metric obtained*, and the reported numbers where there are any of ours beside them."""
+    head = ("Model", "Validation, %", "Test, %", "Test loss", "Parameters", "Time", "Epochs")
+    lines = [f"Results on {_plain(table.dataset)}, ranked by validation accuracy", "", *_header(head)]
+    for row in table.rows:
+        what = " · ".join(part for part in (row.preset if row.preset != row.model else "", row.changed) if part)
+        lines.append(
+            _line(
+                f"**{_plain(row.model)}** {_plain(what)}".strip(),
+                validation_text(row),
+                with_half_width(row.test_acc, row.test_half_width) or "–",
+                "–" if row.test_loss is None else f"{row.test_loss:.3f}",
+                count(row.parameters) or "–",
+                duration(row.seconds) or "–",
+                str(row.epochs),
+            )
+        )
+    beside = [item for item in table.reported if item.obtained is not None]
+    if beside:
+        lines += ["", *_header(("Preset", "Metric", "Reported", "Here", "What differs"))]
+        for item in beside:
+            here = figure(item.obtained, item.is_share)
+            cells = (item.preset, item.metric, figure(item.reported, item.is_share), here, item.differs or "–")
+            lines.append(_line(*map(_plain, cells)))
+    return "\n".join(lines) + "\n"
+
+
+def validation_text(row: ResultRow) -> str:
+    """The interval of one run, or the spread over the seeds."""
+    if row.sd is None:
+        return with_half_width(row.best_acc, row.half_width)
+    return f"{percent(row.mean)} ± {100 * row.sd:.1f} (n = {row.count})"
+
+
+def with_half_width(share: float | None, half: float | None) -> str:
+    return percent(share) + ("" if share is None or half is None else f" ± {100 * half:.1f}")
+
+
+def figure(value: float | None, is_share: bool) -> str:
+    if value is None:
+        return "–"
+    return f"{percent(value)}%" if is_share else f"{value:.5g}"
+
+
+def _values(row: ResultRow) -> Sequence[object]:
+    return (
+        row.rank, row.model, row.preset or "", row.changed, row.best_acc, row.half_width, row.count, row.mean, row.sd,
+        row.val_loss, row.test_acc, row.test_half_width, row.test_loss, row.parameters, row.seconds, row.best_epoch,
+        row.epochs, row.selected, row.name,
+    )  # fmt: skip
+
+
+def _safe(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
+
+
+def _header(names: Sequence[str]) -> list[str]:
+    return [_line(*names), _line(*["---"] * len(names))]
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _plain(text: str) -> str:
+    return _MARKED_UP.sub(r"\\\1", " ".join(text.split()))

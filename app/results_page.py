@@ -1,0 +1,156 @@
+"""What `/results` shows, worded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from app.comparison import MOST_RUNS
+from app.formatting import count, duration, percent
+from app.reported import ORIGIN
+from app.reported_here import ReportedHere
+from app.results import Member, ResultRow, ResultTable, finished_datasets, results
+from app.results_export import figure, with_half_width
+from app.runs import Runs
+
+ROWS = 50
+MOST_ROWS = 500
+COMPARED = 6
+
+
+@dataclass(frozen=True)
+class ResultLine:
+    row: ResultRow
+    validation: str
+    spread: str
+    test: str
+    test_loss: str
+    loss: str
+    parameters: str
+    time: str
+    epochs: str
+    members: tuple[MemberLine, ...]
+
+    @property
+    def compare(self) -> str:
+        """Where the seeds lie over each other."""
+        return "/compare?runs=" + ",".join(member.run.id for member in self.members[:MOST_RUNS])
+
+
+@dataclass(frozen=True)
+class MemberLine:
+    """`selected` is the one whose test figures the row shows; `test` is "" where there is none."""
+
+    run: Member
+    validation: str
+    test: str
+    selected: bool
+
+
+@dataclass(frozen=True)
+class ReportedLine:
+    item: ReportedHere
+    note: str
+    reported: str
+    obtained: str
+
+    @property
+    def differs(self) -> str:
+        return self.item.differs or ("nothing" if self.item.run else "")
+
+
+@dataclass(frozen=True)
+class ResultsPage:
+    """`table` is None where nothing has finished yet; `datasets` counts the finished runs of each."""
+
+    datasets: dict[str, int]
+    dataset: str
+    table: ResultTable | None
+    lines: tuple[ResultLine, ...]
+    reported: tuple[ReportedLine, ...]
+    section: str = "results"
+
+    @property
+    def has_numbers_beside(self) -> bool:
+        return any(line.item.obtained is not None for line in self.reported)
+
+    @property
+    def chance(self) -> str:
+        return "" if self.table is None else percent(self.table.chance)
+
+    @property
+    def compare_best(self) -> str | None:
+        """Where the best rows' runs lie over each other."""
+        best = [line.row.selected for line in self.lines[:COMPARED]]
+        return "/compare?runs=" + ",".join(best) if len(best) > 1 else None
+
+    @property
+    def more(self) -> str | None:
+        """The address that shows more rows, if there are more."""
+        if self.table is None or len(self.lines) >= min(self.table.total, MOST_ROWS):
+            return None
+        return self.link(limit=str(min(MOST_ROWS, 4 * len(self.lines))))
+
+    def link(self, **query: str) -> str:
+        return "/results?" + urlencode({"dataset": self.dataset} | query)
+
+    def export(self, kind: str) -> str:
+        return "/api/results?" + urlencode({"dataset": self.dataset, "format": kind})
+
+
+def results_page(runs: Runs, dataset: str | None, limit: int) -> ResultsPage:
+    """Raises ApiError 404 for a data set that is not there and never was trained on."""
+    datasets = finished_datasets(runs)
+    chosen = dataset or next(iter(datasets), "")
+    if not chosen:
+        return ResultsPage(datasets, "", None, (), ())
+    table = results(runs, chosen, limit)
+    return ResultsPage(
+        datasets=datasets,
+        dataset=chosen,
+        table=table,
+        lines=tuple(map(_line, table.rows)),
+        reported=tuple(
+            ReportedLine(item, _note(item), figure(item.reported, item.is_share), figure(item.obtained, item.is_share))
+            for item in table.reported
+        ),
+    )
+
+
+def _line(row: ResultRow) -> ResultLine:
+    single = row.sd is None
+    return ResultLine(
+        row=row,
+        validation=percent(row.best_acc if single else row.mean),
+        spread=_plus_minus(row.half_width) if single else f"{_plus_minus(row.sd)} (n = {row.count})",
+        test=with_half_width(row.test_acc, row.test_half_width) or "–",
+        test_loss=_loss(row.test_loss),
+        loss=_loss(row.val_loss),
+        parameters=count(row.parameters) or "–",
+        time=duration(row.seconds) or "–",
+        epochs=str(row.epochs) if row.best_epoch is None else f"{row.best_epoch} of {row.epochs}",
+        members=tuple(_member(member, row) for member in row.members),
+    )
+
+
+def _note(item: ReportedHere) -> str:
+    source = "" if item.source == ORIGIN else f"by {item.source}"
+    return ", ".join(part for part in (item.note, source) if part)
+
+
+def _member(member: Member, row: ResultRow) -> MemberLine:
+    test = percent(member.test_acc)
+    return MemberLine(
+        run=member,
+        validation=with_half_width(member.best_acc, member.half_width),
+        test=f"{test}%, loss {_loss(member.test_loss)}" if test else "",
+        selected=member.id == row.selected,
+    )
+
+
+def _plus_minus(value: float | None) -> str:
+    return "" if value is None else f"± {100 * value:.1f}"
+
+
+def _loss(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.compare_page import ComparePage, SeriesName, XAxis, compare_page
+from app.comparison import Comparison, compare, slots_of
+from app.deps import DatasetsDep, RunsDep
+from app.errors import described
+from app.routes.page_parts import render
+
+router = APIRouter()
+
+Ids = Annotated[
+    list[str], Query(alias="runs", description="Ids, separated by commas; at most 12. An empty place is passed over.")
+]
+
+
+@router.get("/api/compare", tags=["compare"], responses=described({404: "No such run"}))
+def compare_runs(runs: RunsDep, datasets: DatasetsDep, ids: Ids) -> Comparison:
+    """Settings that differ, what was obtained, groups over seeds, and paired tests of the validation answers."""
+    return compare(runs, datasets, slots_of(ids))
+
+
+@router.get("/compare", include_in_schema=False)
+def page(
+    request: Request,
+    runs: RunsDep,
+    datasets: DatasetsDep,
+    ids: Ids = [],  # noqa: B006
+    series: SeriesName = "val/acc",
+    x: XAxis = "epoch",
+) -> Response:
+    return render(request, "compare/index.html", compare_page(runs, datasets, slots_of(ids), series, x))
+
+
+@router.get("/compare/tables", include_in_schema=False)
+def tables(request: Request, runs: RunsDep, datasets: DatasetsDep, ids: Ids) -> Response:
+    """What stands below the chart, for a page whose runs go on."""
+    shown: ComparePage = compare_page(runs, datasets, slots_of(ids), choices=False)
+    return render(request, "compare/_tables.html", shown)

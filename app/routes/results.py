@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BeforeValidator
+
+from app.deps import RunsDep
+from app.errors import described
+from app.results import ResultTable, results
+from app.results_export import as_csv, as_markdown
+from app.results_page import MOST_ROWS, ROWS, results_page
+from app.routes.page_parts import render
+from app.run_models import none_if_empty
+
+router = APIRouter()
+
+Dataset = Annotated[str, Query(max_length=80)]
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS)]
+TEXTS: dict[str, Any] = {
+    "content": {"text/csv": {"schema": {"type": "string"}}, "text/markdown": {"schema": {"type": "string"}}}
+}
+
+
+@router.get(
+    "/api/results",
+    tags=["results"],
+    response_model=ResultTable,
+    responses={200: TEXTS, **described({404: "No such data set"})},
+)
+def table(
+    runs: RunsDep,
+    dataset: Dataset,
+    as_: Annotated[Literal["json", "csv", "markdown"], Query(alias="format")] = "json",
+    limit: Limit = MOST_ROWS,
+) -> ResultTable | Response:
+    """Finished runs of a data set, seeds together, ranked by best validation accuracy."""
+    found = results(runs, dataset, limit)
+    if as_ == "json":
+        return found
+    if as_ == "markdown":
+        return Response(as_markdown(found), media_type="text/markdown; charset=utf-8")
+    name = re.sub(r"[^\w.-]+", "_", dataset, flags=re.ASCII)
+    headers = {"Content-Disposition": f'attachment; filename="results-{name}.csv"'}
+    return Response(as_csv(found), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.get("/results", include_in_schema=False)
+def page(
+    request: Request,
+    runs: RunsDep,
+    dataset: Annotated[str | None, Query(max_length=80), BeforeValidator(none_if_empty)] = None,
+    limit: Limit = ROWS,
+) -> Response:
+    return render(request, "results/index.html", results_page(runs, dataset, limit))

@@ -1,0 +1,48 @@
+"""What runs obtained, as comparisons and result tables give it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+from sqlmodel import Session, col, select
+
+from app.intervals import half_width
+from app.run_models import RunPublic
+from app.run_views import took
+from app.tables import Checkpoint, Run
+
+
+def losses_at_best(session: Session, ids: Sequence[str]) -> dict[str, float]:
+    """Each run's validation loss at its best step, where the checkpoint of that step tells it."""
+    rows = session.exec(
+        select(Run.id, Checkpoint.metrics)
+        .join(Checkpoint, (col(Checkpoint.run) == Run.key) & (col(Checkpoint.step) == Run.best_step))
+        .where(col(Run.id).in_(ids))
+    ).all()
+    return {run_id: metrics["val/loss"] for run_id, metrics in rows if _is_number(metrics.get("val/loss"))}
+
+
+def half_width_of(run: RunPublic) -> float | None:
+    """Half of the 95% interval of its best validation accuracy."""
+    return None if run.best_acc is None or not run.val_count else half_width(run.best_acc, run.val_count)
+
+
+def parameters_of(run: RunPublic) -> int | None:
+    """None for runs that were trained before the count was kept."""
+    count = run.summary.get("parameters")
+    return count if isinstance(count, int) else None
+
+
+def summary_number(run: RunPublic, name: str) -> float | None:
+    value = run.summary.get(name)
+    return float(value) if _is_number(value) else None
+
+
+def seconds_of(run: RunPublic) -> float | None:
+    """From its start to its end, pauses included."""
+    return took(run)
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

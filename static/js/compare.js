@@ -1,0 +1,250 @@
+// The comparison: one line a run, kept live; what stands below it comes anew from the server when a run gets further.
+import { follow } from "./live.js";
+import { count, number, percent } from "./lib/format.js";
+import { roleOf } from "./lib/overlay.js";
+import { halfLife } from "./lib/scale.js";
+import { Series } from "./lib/series.js";
+import { smooth } from "./lib/smooth.js";
+import { OverlayChart } from "./overlay_chart.js";
+import { localiseTimes } from "./page.js";
+import { palette, ROLES } from "./palette.js";
+
+const NAMES = ["val/acc", "val/loss", "train/loss"];
+const POINTS = 1000;
+const MOST_POINTS = 4000;
+const TABLES_PAUSE = 1500;
+const FIRST_SHARE = 0.02;
+
+const page = document.querySelector("[data-compare]");
+const tables = document.querySelector("[data-tables]");
+const chosen = new URLSearchParams(location.search);
+const loss = (exact) => ({ dots: true, bounds: { least: 0 }, show: (value) => number(Number(value.toPrecision(4))), exact });
+const KINDS = {
+  "val/acc": {
+    dots: true, bounds: { least: 0, most: 1 },
+    show: (value, splits) => `${percent(value, splits.length > 1 && splits[1] - splits[0] < 0.0099 ? 1 : 0)}%`,
+    exact: (value) => `${percent(value)}%`,
+  },
+  "val/loss": loss((value) => value.toFixed(3)),
+  "train/loss": { ...loss((value) => value.toFixed(3)), dots: false },
+};
+
+const runs = [...page.querySelectorAll("[data-run]")].map((node) => ({
+  node, id: node.dataset.run, slot: Number(node.dataset.slot), output: node.querySelector("[data-value]"),
+  series: new Map(NAMES.map((name) => [name, new Series()])), loading: true, waiting: [],
+  line: { name: node.dataset.name, slot: Number(node.dataset.slot), x: [], value: [], best: null, lastStep: -1 },
+}));
+const view = {
+  name: "runs compared",
+  series: known(chosen.get("series"), NAMES),
+  axis: known(chosen.get("x"), ["epoch", "step"]),
+  lines: runs.map((run) => run.line),
+  kind: () => KINDS[view.series],
+  resumes: [], checkpoints: [], best: null, note: "",
+  zoom: zoomFromAddress(), end: 1, settled: 0,
+  setZoom,
+  range: () => view.zoom ?? [0, view.end],
+  tick: (value) => (view.axis === "epoch" ? String(Number(value.toFixed(2))) : count(value)),
+  exactX: (value) => (view.axis === "epoch" ? value.toFixed(2) : String(value)),
+  where: (value) => (view.axis === "epoch" ? `epoch ${value.toFixed(2)}` : `step ${count(value)}`),
+  axisName: () => view.axis,
+  tellValues: (values) => values.forEach((value, index) => say(runs[index].output, value === null ? "–" : view.kind().exact(value))),
+};
+let frame = 0;
+let tablesTimer = 0;
+
+paint();
+const chart = new OverlayChart(document.querySelector("[data-chart]"), {}, view);
+follow({
+  runs: runs.map((run) => run.id),
+  after: Number(page.dataset.seq),
+  kinds: ["metrics", "status", "rewind", "deleted", "resync"],
+  on: {
+    metrics: (event) => take(event.run, (run) => append(run, event.series)),
+    rewind: (event) => take(event.run, (run) => run.series.forEach((item) => item.rewind(event.step))),
+    status: showStatus,
+    deleted: ({ run }) => location.assign(runs.find((item) => item.id === run).node.querySelector("[data-keeps]").href),
+    resync: () => {
+      runs.forEach(load);
+      refreshTables();
+    },
+  },
+});
+bindView();
+await Promise.all(runs.map(load));
+
+/** Events that come while a run's series are being fetched wait for them, and are then applied in their order. */
+function take(id, change) {
+  const run = runs.find((item) => item.id === id);
+  if (run.loading) run.waiting.push(change);
+  else change(run);
+  frame ||= requestAnimationFrame(draw);
+}
+
+async function load(run) {
+  run.loading = true;
+  const response = await fetch(`/api/runs/${run.id}/metrics?series=${NAMES.join(",")}&points=${POINTS}`);
+  if (response.ok) {
+    for (const name of NAMES) run.series.set(name, new Series());
+    append(run, (await response.json()).series);
+  }
+  run.loading = false;
+  for (const change of run.waiting.splice(0)) change(run);
+  frame ||= requestAnimationFrame(draw);
+}
+
+function append(run, fresh) {
+  for (const [name, points] of Object.entries(fresh)) run.series.get(name)?.append(points);
+  // A page left open for long would hold every point: the server thins them better than we could.
+  if (!run.loading && run.series.get("train/loss").length > MOST_POINTS) load(run);
+}
+
+function draw() {
+  frame = 0;
+  for (const run of runs) measure(run);
+  view.end = Math.max(...view.lines.map((line) => line.x.at(-1) ?? 0)) || 1;
+  view.settled = view.series === "val/acc" ? 0 : FIRST_SHARE * view.end;
+  const without = view.lines.filter((line) => !line.value.length).length;
+  view.note = without === 0 ? "" : `${without} without a value yet`;
+  chart.update();
+}
+
+function measure({ node, series, line }) {
+  const total = Number(node.dataset.totalSteps);
+  const perEpoch = Number(node.dataset.stepsPerEpoch);
+  const { step, value } = series.get(view.series);
+  const scale = view.axis === "epoch" && perEpoch > 0 ? perEpoch : 1;
+  line.x = step.map((item) => item / scale);
+  line.value = view.series === "train/loss" ? smooth(step, value, halfLife(total, perEpoch)) : value;
+  line.lastStep = step.at(-1) ?? -1;
+  const best = node.dataset.bestStep === undefined ? null : Number(node.dataset.bestStep);
+  const at = view.series === "train/loss" || best === null ? null : series.get(view.series).at(best);
+  line.best = at === null || at === undefined ? null : { x: best / scale, value: at };
+}
+
+function showStatus(event) {
+  const { node } = runs.find((item) => item.id === event.run);
+  const further = node.dataset.status !== event.status || node.dataset.bestStep !== String(event.best_step ?? undefined);
+  Object.assign(node.dataset, { status: event.status, totalSteps: event.total_steps ?? 0, stepsPerEpoch: event.steps_per_epoch ?? 0 });
+  if (event.best_step === null) delete node.dataset.bestStep;
+  else node.dataset.bestStep = event.best_step;
+  const field = node.querySelector('[data-field="status"]');
+  say(field, event.status);
+  field.dataset.status = event.status;
+  frame ||= requestAnimationFrame(draw);
+  if (further) refreshTables();
+}
+
+/** At most once in TABLES_PAUSE, and not under the hands of who walks through them by keyboard. */
+function refreshTables() {
+  tablesTimer ||= setTimeout(async () => {
+    tablesTimer = 0;
+    if (tables.contains(document.activeElement) && document.activeElement !== document.body) return refreshTables();
+    const response = await fetch(`/compare/tables?runs=${encodeURIComponent(page.dataset.slots)}`);
+    if (!response.ok) return undefined;
+    const scrolled = [...tables.querySelectorAll(".scroll-x")].map((box) => box.scrollLeft);
+    const template = document.createElement("template");
+    template.innerHTML = await response.text();
+    localiseTimes(template.content);
+    tables.replaceChildren(...template.content.children);
+    [...tables.querySelectorAll(".scroll-x")].forEach((box, index) => (box.scrollLeft = scrolled[index] ?? 0));
+    return undefined;
+  }, TABLES_PAUSE);
+}
+
+function bindView() {
+  showPaused();
+  keepState();
+  for (const link of document.querySelectorAll("[data-series], [data-axis]")) {
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      if (link.dataset.axis) view.zoom = null; // a stretch of epochs is none of steps
+      if (link.dataset.series) view.series = link.dataset.series;
+      else view.axis = link.dataset.axis;
+      for (const other of link.parentElement.children) other.toggleAttribute("aria-current", false);
+      link.setAttribute("aria-current", "true");
+      say(document.querySelector("[data-series-title]"), document.querySelector(`[data-series="${view.series}"]`).textContent);
+      remember();
+      showPaused();
+      chart.build(); // dots and axes belong to the series
+      draw();
+    });
+  }
+  document.querySelector("[data-back-to-live]").addEventListener("click", () => setZoom(null));
+  chart.plotBox.addEventListener("dblclick", () => view.zoom && setZoom(null));
+  for (const { node, slot } of runs) {
+    const light = (on) => {
+      node.toggleAttribute("data-lit", on);
+      chart.light(on ? slot : null);
+    };
+    node.addEventListener("pointerenter", () => light(true));
+    node.addEventListener("pointerleave", () => light(false));
+    node.addEventListener("focusin", () => light(true));
+    node.addEventListener("focusout", () => light(false));
+  }
+  addEventListener("themechange", () => {
+    paint();
+    chart.build();
+    draw();
+  });
+}
+
+function setZoom(range) {
+  view.zoom = range;
+  remember();
+  showPaused();
+  draw();
+}
+
+function showPaused() {
+  document.querySelector("[data-paused]").hidden = !view.zoom;
+}
+
+function zoomFromAddress() {
+  const parts = (chosen.get("zoom") ?? "").split("-").map(Number);
+  return parts.length === 2 && parts.every(Number.isFinite) && parts[0] < parts[1] ? parts : null;
+}
+
+/** Series, axis and zoom stand in the address, and in the links and the form that lead to other runs. */
+function remember() {
+  const address = new URL(location.href);
+  withState(address);
+  history.replaceState(null, "", readable(address));
+  keepState();
+}
+
+function keepState() {
+  for (const link of document.querySelectorAll("[data-keeps]")) link.href = readable(withState(new URL(link.href)));
+  for (const [name, value] of [["series", view.series], ["x", view.axis]]) {
+    const field = document.querySelector(`[data-state="${name}"]`);
+    if (field) field.value = value;
+  }
+}
+
+function withState(address) {
+  const state = { series: view.series === "val/acc" ? "" : view.series, x: view.axis === "epoch" ? "" : view.axis };
+  state.zoom = view.zoom ? view.zoom.map((value) => Number(value.toFixed(3))).join("-") : "";
+  for (const [name, value] of Object.entries(state)) {
+    if (value) address.searchParams.set(name, value);
+    else address.searchParams.delete(name);
+  }
+  return address;
+}
+
+function readable(address) {
+  return address.href.replaceAll("%2C", ",").replaceAll("%2F", "/");
+}
+
+function paint() {
+  view.colours = palette([...ROLES, ...new Set(runs.map((run) => roleOf(run.slot)))]);
+  for (const { line } of runs) line.colour = view.colours[roleOf(line.slot)];
+}
+
+function known(value, allowed) {
+  return allowed.includes(value) ? value : allowed[0];
+}
+
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}

@@ -1,0 +1,164 @@
+// One figure with a line for each of several runs, named at its end.
+import { Chart } from "./chart.js";
+import { cut, dashOf, fitted, lastOf, spread, valueAt } from "./lib/overlay.js";
+import { align } from "./lib/series.js";
+
+const NAMES_FROM = 640; // pixels of plot: below, the legend alone names the lines
+const NAME_WIDTH = 150;
+const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+const TABLE_ROWS = 200;
+const MOST_DOTS = 60;
+const DOTTED_LINES = 4;
+
+/**
+ * `view.lines` are {name, slot, colour, x, value, best: {x, value} | null}; `view.kind` says how values read;
+ * `view.tellValues` is given each line's value under the cursor, or its latest.
+ */
+export class OverlayChart extends Chart {
+  update() {
+    this.uplot.setData(this.columns());
+    this.note.hidden = !this.view.note;
+    this.note.textContent = this.view.note;
+    this.showKeys();
+    if (this.figure.querySelector("[data-table]").open) this.fillTable();
+  }
+
+  columns() {
+    const { lines } = this.view;
+    const [xs, ...values] = align(lines.map(({ x, value }) => ({ step: x, value })));
+    this.xs = xs;
+    return [xs, ...values];
+  }
+
+  options() {
+    const base = super.options();
+    const { lines, kind } = this.view;
+    const named = this.hasRoomForNames();
+    const [x, y] = base.axes;
+    this.named = named;
+    return {
+      ...base,
+      padding: [10, named ? NAME_WIDTH : 12, 0, 0],
+      cursor: { ...base.cursor, sync: undefined },
+      focus: { alpha: 0.2 },
+      axes: [x, { ...y, space: 44, values: (_, splits) => splits.map((value) => kind().show(value, splits)) }],
+      series: [
+        {},
+        ...lines.map((line) => ({
+          stroke: line.colour,
+          width: 2,
+          dash: dashOf(line.slot),
+          points: { show: () => lines.length <= DOTTED_LINES && line.value.length <= MOST_DOTS && kind().dots, size: 5, fill: line.colour, width: 0 },
+        })),
+      ],
+      hooks: { ...base.hooks, draw: [(u) => this.drawMarks(u, named), () => this.tell()] },
+    };
+  }
+
+  hasRoomForNames() {
+    return this.plotBox.clientWidth >= NAMES_FROM && this.view.lines.length > 1;
+  }
+
+  resize() {
+    if (this.named === this.hasRoomForNames()) super.resize();
+    else this.build();
+  }
+
+  /** All that is in view: of the whole, what comes after the first steps, which would flatten the rest. */
+  range() {
+    const { lines, kind, zoom, settled } = this.view;
+    const [from, to] = zoom ?? [settled, Infinity];
+    return fitted(lines, from, to, kind().bounds);
+  }
+
+  /** A ring on each line's best, and its name at its end. */
+  drawMarks(u, named) {
+    const pen = u.ctx;
+    const scale = devicePixelRatio;
+    const { colours } = this.view;
+    const box = u.bbox;
+    const within = (x, y) => x >= box.left && x <= box.left + box.width && y >= box.top && y <= box.top + box.height;
+    const ends = [];
+    pen.save();
+    pen.setLineDash([]);
+    for (const line of this.view.lines) {
+      if (line.best) {
+        const [x, y] = [u.valToPos(line.best.x, "x", true), u.valToPos(line.best.value, "y", true)];
+        if (within(x, y)) ring(pen, x, y, 4 * scale, line.colour, colours.bg, 2 * scale);
+      }
+      const last = lastOf(line);
+      if (last) ends.push({ line, y: Math.min(box.top + box.height, Math.max(box.top, u.valToPos(last.value, "y", true))) });
+    }
+    if (named) {
+      pen.font = FONT.replace("11px", `${11 * scale}px`);
+      pen.textBaseline = "middle";
+      pen.textAlign = "left";
+      const places = spread(ends.map((end) => end.y), 14 * scale, box.top, box.top + box.height);
+      ends.forEach(({ line }, index) => {
+        pen.fillStyle = line.colour;
+        const text = cut(line.name, (NAME_WIDTH - 16) * scale, (words) => pen.measureText(words).width);
+        pen.fillText(text, box.left + box.width + 8 * scale, places[index]);
+      });
+    }
+    pen.restore();
+  }
+
+  /** Fades all lines but one, or none. */
+  light(slot) {
+    const index = this.view.lines.findIndex((line) => line.slot === slot);
+    this.uplot.setSeries(index < 0 ? null : index + 1, { focus: true });
+  }
+
+  tell() {
+    const { lines } = this.view;
+    Object.assign(this.figure.dataset, {
+      lines: lines.filter((line) => line.value.length).length,
+      points: lines.reduce((sum, line) => sum + line.value.length, 0),
+      lastStep: Math.max(-1, ...lines.map((line) => line.lastStep)),
+    });
+  }
+
+  showKeys() {
+    const at = this.uplot?.cursor.idx ?? null;
+    const { lines, where, tellValues } = this.view;
+    const x = at === null ? Infinity : this.xs[at];
+    tellValues(lines.map((line) => valueAt(line, x)));
+    this.keys.x.textContent = at === null ? "" : where(x);
+  }
+
+  /** Names stand at the lines' ends where there is room. */
+  legend() {
+    return this.named ? [] : this.view.lines.map((line) => [`— ${line.name}`, line.colour]);
+  }
+
+  fillTable() {
+    const { lines, kind, axisName, exactX } = this.view;
+    const [xs, ...values] = this.uplot.data;
+    const table = document.createElement("table");
+    const head = table.createTHead().insertRow();
+    for (const name of [axisName(), ...lines.map((line) => line.name)]) {
+      head.append(Object.assign(document.createElement("th"), { textContent: name, scope: "col" }));
+    }
+    const body = table.createTBody();
+    const first = Math.max(0, xs.length - TABLE_ROWS);
+    for (let index = xs.length - 1; index >= first; index -= 1) {
+      const row = body.insertRow();
+      row.insertCell().textContent = exactX(xs[index]);
+      for (const column of values) {
+        const value = column[index];
+        row.insertCell().textContent = value === null || value === undefined ? "" : kind().exact(value);
+      }
+    }
+    this.figure.querySelector("[data-table-box]").replaceChildren(table);
+  }
+}
+
+function ring(pen, x, y, radius, colour, inside, width) {
+  pen.beginPath();
+  pen.arc(x, y, radius, 0, 2 * Math.PI);
+  pen.fillStyle = inside;
+  pen.fill();
+  pen.strokeStyle = colour;
+  pen.lineWidth = width;
+  pen.stroke();
+}

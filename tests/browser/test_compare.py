@@ -1,0 +1,198 @@
+"""Compare and Results in a real browser, on runs whose events the test itself writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+
+from app.db import Database
+from app.runs import Runs
+from app.settings import Settings
+from app.supervisor import free_port
+from tests.conftest import Server
+from tests.finished_runs import PER_EPOCH, drain, finished_run, tell_epoch
+from trainer.events import EventWriter
+
+
+@dataclass
+class Home:
+    """A web process and runs: two seeds that cannot be told apart, a worse one, and one that goes on."""
+
+    server: Server
+    runs: Runs
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def compare(self, *names: str, **query: str) -> str:
+        rest = "".join(f"&{name}={value}" for name, value in query.items())
+        return f"{self.server.url}/compare?runs={','.join(self.ids[name] for name in names)}{rest}"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Home]:
+    folder = tmp_path_factory.mktemp("compared")
+    (folder / "datasets").symlink_to(shapes)
+    settings = Settings(home=folder, port=free_port("127.0.0.1"))
+    database = Database(settings.url)
+    database.migrate()
+    server = Server(folder, settings)
+    found = Home(server, Runs(database, settings))
+    found.ids = {
+        "first": finished_run(found.runs, [0.2, 0.4, 0.5], wrong=range(40), name="first"),
+        "twin": finished_run(
+            found.runs, [0.2, 0.3, 0.48], wrong=range(10, 54), name="twin", overrides={"epochs": 3, "seed": 1}
+        ),
+        "worse": finished_run(
+            found.runs, [0.1, 0.2, 0.3], wrong=range(140), name="worse", overrides={"epochs": 3, "optimizer.lr": 1e-4}
+        ),
+        "live": finished_run(found.runs, [0.1], end=False, name="live", overrides={"epochs": 5}),
+    }
+    server.start("web")
+    yield found
+    server.close()
+    database.close()
+
+
+def test_lines_lie_over_each_other_and_the_address_holds_the_view(home: Home, page: Page) -> None:
+    page.goto(home.compare("first", "twin", "worse"))
+    chart = page.locator("[data-chart=compare]")
+    expect(chart).to_have_attribute("data-lines", "3")
+    expect(chart).to_have_attribute("data-points", "9")
+    for slot in range(3):
+        assert drawn(page, slot) > 50, slot
+    expect(page.locator("[data-run] [data-value]")).to_have_text(["50.0%", "48.0%", "30.0%"])
+    chart.locator("summary").click()
+    expect(chart.locator("tbody tr").first.locator("td")).to_have_text(["3.00", "50.0%", "48.0%", "30.0%"])
+    expect(page.locator("[data-setting='optimizer.lr'] td")).to_have_text(["1e-3", "1e-3", "1e-4"])
+    expect(page.locator("[data-outcome='best validation, %'] td").first).to_contain_text("50.0 ± 6.9")
+    expect(page.locator("[data-groups] li")).to_contain_text("49.0 ± 1.4 (n = 2)")
+    expect(page.locator("[data-cannot-tell] td").nth(1)).to_have_text("cannot tell apart")
+    expect(page.locator("[data-cannot-tell] td").nth(3)).to_have_text("0.54")
+
+    page.get_by_role("link", name="Training loss").click()
+    page.get_by_role("link", name="by step").click()
+    expect(chart).to_have_attribute("data-points", str(3 * 3 * PER_EPOCH))
+    assert page.url.endswith("&series=train/loss&x=step")
+    page.reload()
+    expect(chart).to_have_attribute("data-last-step", "30")
+    expect(page.locator("[data-series='train/loss']")).to_have_attribute("aria-current", "true")
+    box = chart.locator(".u-over").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 100, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 60, steps=4)
+    page.mouse.up()
+    expect(page.locator("[data-back-to-live]")).to_be_visible()
+    assert "zoom=" in page.url
+
+    # Taken out, a run leaves its colour free, and the rest of the view as it was.
+    page.get_by_role("link", name="Take twin out").click()
+    page.wait_for_url(re.compile(r"runs=\w+,,\w+&"))
+    expect(page.locator("[data-run].slot-2")).to_have_attribute("data-name", "worse")
+    expect(page.locator("[data-back-to-live]")).to_be_visible()
+    expect(chart).to_have_attribute("data-lines", "2")
+    assert "series=train/loss&x=step&zoom=" in page.url
+    page.locator("[data-back-to-live]").click()
+    page.get_by_label("Another run").select_option(home.ids["live"])
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("[data-run].slot-3")).to_have_attribute("data-name", "live")
+    expect(chart).to_have_attribute("data-lines", "3")
+
+
+def test_a_run_that_goes_on_is_followed(home: Home, page: Page) -> None:
+    page.goto(home.compare("first", "live"))
+    chart = page.locator("[data-chart=compare]")
+    expect(chart).to_have_attribute("data-points", "4")
+    page.evaluate("window.neverReloaded = true")
+    best = page.locator("[data-outcome='best validation, %'] td").nth(1)
+    expect(best).to_contain_text("10.0")
+    folder = home.runs.folder(home.ids["live"])
+    events = EventWriter(folder, 1)
+    tell_epoch(events, 1, 0.66, best=True)
+    drain(home.runs, home.ids["live"])
+    expect(chart).to_have_attribute("data-points", "5")
+    expect(page.locator("[data-run].slot-1 [data-value]")).to_have_text("66.0%")
+    expect(best).to_contain_text("66.0")
+    events.emit("end", reason="finished", step=20, summary={"test/acc": 0.6}, error=None)
+    events.close()
+    drain(home.runs, home.ids["live"])
+    expect(page.locator("[data-run].slot-1 [data-field=status]")).to_have_text("finished")
+    assert page.evaluate("window.neverReloaded") is True
+
+
+def test_without_a_run_there_is_a_way_to_pick(home: Home, page: Page) -> None:
+    page.goto(f"{home.server.url}/compare")
+    page.get_by_label("first").check()
+    page.get_by_label("worse").check()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("[data-chart=compare]")).to_have_attribute("data-lines", "2")
+
+
+def test_results_cover_what_would_be_chosen_on(home: Home, browser: Browser) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(f"{home.server.url}/results")
+    seeds = page.locator("[data-results] [data-seeds]")
+    row = page.locator(f"[data-results] tr[data-run='{home.ids['first']}']")
+    expect(row).to_contain_text("49.0 ± 1.4 (n = 2)")
+    expect(row.locator("td.test")).to_have_text("49.0 ± 3.1")
+    seeds.locator("summary", has_text="2 seeds").click()
+    hidden = seeds.get_by_text("47.0%, loss 2.500")
+    expect(hidden).to_be_hidden()
+    seeds.locator("summary", has_text="reveal").press("Enter")
+    expect(hidden).to_be_visible()
+    expect(page.locator("[data-reported] tr[data-preset=baseline-cnn]").first).to_contain_text("0.015")
+    page.get_by_role("button", name="Copy as Markdown").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert "| **cnn** baseline-cnn" in page.evaluate("navigator.clipboard.readText()")
+    seeds.get_by_role("link", name="Compare them").click()
+    expect(page.locator("[data-chart=compare]")).to_have_attribute("data-lines", "2")
+    context.close()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(390, "dark"), (1440, "light")])
+def test_the_pages_fit_their_window_and_are_open_to_all(home: Home, browser: Browser, width: int, theme: str) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)  # type: ignore[arg-type]
+    page = context.new_page()
+    said: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            said.append(f"{page.url}: {message.text}")
+
+    axe = Axe()
+    page.on("console", note)
+    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
+    compared = home.compare("first", "twin", "worse", "live")
+    for address in (compared, home.compare("first"), f"{home.server.url}/compare", f"{home.server.url}/results"):
+        page.goto(address)
+        page.wait_for_load_state("load")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{address} is too wide"
+        for violation in axe.run(page).response["violations"]:
+            targets = [node["target"] for node in violation["nodes"][:3]]
+            said.append(f"{address}: {violation['id']}: {violation['help']} {targets}")
+    context.close()
+    assert said == []
+
+
+def drawn(page: Page, slot: int) -> int:
+    """How many pixels of the chart have the slot's colour."""
+    colour = page.locator(f"[data-run].slot-{slot} .swatch path").evaluate("node => getComputedStyle(node).stroke")
+    parts = [int(part) for part in re.findall(r"\d+", colour)[:3]]
+    count: int = page.locator("[data-chart=compare] canvas").evaluate(
+        """(canvas, [r, g, b]) => {
+          const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          let count = 0;
+          for (let i = 0; i < data.length; i += 4) {
+            if (data[i] === r && data[i + 1] === g && data[i + 2] === b && data[i + 3] > 200) count += 1;
+          }
+          return count;
+        }""",
+        parts,
+    )
+    return count
