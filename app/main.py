@@ -34,6 +34,7 @@ from app.routes import (
     queue,
     results,
     runs,
+    system,
     tasks,
 )
 from app.runs import Runs
@@ -90,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs,
         compare,
         results,
+        system,
         pages,
     ):
         app.include_router(module.router)

@@ -10,6 +10,7 @@ from typing import Any
 from app.formatting import changes_text, duration, number
 from app.run_models import RunPublic
 from app.sparkline import Sparkline, sparkline
+from app.system import Trace
 from app.tables import Status, Worker
 from trainer.preset import build_spec, differences, flatten, presets
 from trainer.spec import TrainSpec
@@ -77,6 +78,7 @@ class Lane:
     worker: Worker
     run: RunPublic | None
     waiting: tuple[RunPublic, ...]
+    load: Trace | None = None
 
     @property
     def arrival(self) -> datetime | None:
@@ -89,13 +91,18 @@ class Lane:
 
 
 def lanes_of(
-    workers: Sequence[Worker], active: Mapping[str, RunPublic], queue: Sequence[RunPublic]
+    workers: Sequence[Worker],
+    active: Mapping[str, RunPublic],
+    queue: Sequence[RunPublic],
+    loads: Mapping[str, Trace],
 ) -> tuple[Lane, ...]:
+    """`loads` are by the worker's id."""
     return tuple(
         Lane(
             worker,
             active.get(worker.run or ""),
             tuple(queue[index :: len(workers)][:WAITING_SHOWN]),
+            loads.get(worker.id),
         )
         for index, worker in enumerate(workers)
     )

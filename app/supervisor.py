@@ -9,9 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 
 from app.db import Database
@@ -46,19 +45,19 @@ class Child:
 class Supervisor:
     settings: Settings
     children: list[Child]
-    ending: threading.Event = field(default_factory=threading.Event)
+    ending: bool = False  # a plain value: a signal handler must not take a lock
 
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        while not self.ending.is_set():
+        while not self.ending:
             self.tick(time.monotonic())
-            self.ending.wait(0.1)
+            time.sleep(0.1)
         self.end()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.ending.set()
+        self.ending = True
 
     def tick(self, now: float) -> None:
         """Start what should run and does not; wait longer each time that it dies at once."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Column, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
@@ -200,3 +200,17 @@ class Worker(SQLModel, table=True):
     started_at: datetime = Field(default_factory=now)
     seen_at: datetime = Field(default_factory=now)
     run: str | None = None
+
+
+class DeviceSample(SQLModel, table=True):
+    """What a device did: a single sample where `seconds` is 0, else the mean of that many seconds from `time` on."""
+
+    __table_args__ = {"sqlite_with_rowid": False}
+    host: str = Field(primary_key=True)
+    device: str = Field(primary_key=True)
+    seconds: int = Field(primary_key=True)
+    time: float = Field(primary_key=True)
+    utilisation: float
+    memory: int = Field(sa_type=BigInteger)
+    memory_total: int = Field(sa_type=BigInteger)
+    temperature: float | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from app.ingest import ingest, is_behind
 from app.settings import Settings
 from app.tables import Job, Run, Status, Task, Worker, now
 from app.task_ingest import ingest_task
+from app.telemetry import Recorder, probe_of
 from app.transitions import LostClaim, guarded_update
 from trainer.assignment import Assignment
 from trainer.events import EventWriter
@@ -55,8 +55,9 @@ class WorkerLoop:
         self.database = database
         self.device = device
         self.id = worker_id(device)
-        self.ending = threading.Event()
+        self.ending = False  # not a threading.Event: a signal that comes while its lock is held would never return
         self._hint = ChangeHint(database)
+        self._recorder = Recorder(host_name(), device, probe_of(device))
         self._forkserver: ForkServer | None = None
         self._held: dict[type[Job], Held] = {}  # at most one run and one task
         self._beat_at = 0.0
@@ -69,11 +70,11 @@ class WorkerLoop:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.ending.set()
+        self.ending = True
 
     def run(self) -> None:
         self._forkserver = ForkServer()  # loads torch while we look for work
-        while not self.ending.is_set():
+        while not self.ending:
             try:
                 self.tick(time.monotonic())
             except OperationalError as error:
@@ -82,7 +83,7 @@ class WorkerLoop:
                     raise
                 log.warning("the database is held by another process: trying again")
                 self._refresh()
-            self.ending.wait(TICK_SECONDS)
+            time.sleep(TICK_SECONDS)
         self.end()
 
     def tick(self, now_: float) -> None:
@@ -143,6 +144,7 @@ class WorkerLoop:
             row.seen_at = now()
             row.run = self._held[Run].job.id if Run in self._held else None
             session.add(row)
+            self._recorder.record(session, time.time())
             changes.prune(session)
 
     def _find_work(self, now_: float) -> None:

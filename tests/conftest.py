@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 
 from app.db import Database
+from app.runs import Runs
 from app.settings import Settings
 from app.supervisor import free_port
 from trainer.data.shapes import make_shapes100
@@ -25,6 +26,8 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 T = TypeVar("T")
+
+NARROW = {"model.widths": [6, 8, 8]}  # overrides that make a step of `baseline-cnn` a third as long
 
 TRAIN_PER_CLASS = 40
 TEST_PER_CLASS = 10
@@ -143,6 +146,19 @@ class Server:
         assert answer.status_code == 200, answer.text
         series: dict[str, Any] = answer.json()["series"]
         return series
+
+    def wait_measured(self, dataset: str) -> None:
+        """Until the data set's statistics are there: its page shows itself anew when they come."""
+        with self.client() as client:
+            path = f"/api/datasets/{dataset}/statistics"
+            wait_for(lambda: client.get(path).status_code == 200, what="the statistics")
+
+    def waiting(self) -> list[str]:
+        """The names of the queued runs in the order in which they will start."""
+        database = Database(self.settings.url)
+        names = [run.name for run in Runs(database, self.settings).queue()]
+        database.close()
+        return names
 
     def trainer_pid(self, run_id: str) -> int | None:
         from trainer.lock import lock_holder

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import signal
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -33,7 +32,7 @@ class StopRequest:
         self.assignment = assignment
         self.orphaned = False
         self.superseded = False
-        self._signalled = threading.Event()
+        self._signalled = False  # a plain value: a signal handler must not take a lock
         self._next_check = 0.0
         self._owned_at = time.monotonic()
         self._owner_mtime = 0.0
@@ -44,14 +43,14 @@ class StopRequest:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._signalled.set()
+        self._signalled = True
 
     def __call__(self) -> bool:
         now = time.monotonic()
         if now >= self._next_check:
             self._next_check = now + OWNER_CHECK_SECONDS
             self._look_around(now)
-        return self._signalled.is_set() or self.orphaned or self.superseded
+        return self._signalled or self.orphaned or self.superseded
 
     def _look_around(self, now: float) -> None:
         run_dir = Path(self.assignment.run_dir)
@@ -59,7 +58,7 @@ class StopRequest:
         if (run_dir / PAUSE_FILE).exists():
             # Interrupted, not stopped: the worker queues the run again.
             (run_dir / PAUSE_FILE).unlink()
-            self._signalled.set()
+            self._signalled = True
         if self.assignment.orphan_seconds is None:
             return
         try:

@@ -23,8 +23,9 @@ from app.routes import launch
 from app.routes.page_parts import checked, render, texts
 from app.run_mistakes import tab_of
 from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery, StopRequest, none_if_empty
-from app.run_views import Row, lanes_of, setup_of
+from app.run_views import Lane, Row, lanes_of, setup_of
 from app.runs import Runs
+from app.system import loads
 from app.tables import ACTIVE, Status
 from app.workers import seen_workers
 from trainer.data.errors import DatasetError
@@ -47,7 +48,7 @@ def runs_page(request: Request, runs: RunsDep, datasets: DatasetsDep) -> Respons
     active, queue = _active(runs), runs.queue()
     places = {run.id: index + len(active) for index, run in enumerate(queue)}
     page = contexts.RunsPage(
-        lanes=lanes_of(seen_workers(runs.database), active, queue),
+        lanes=_lanes(runs, active, queue),
         rows=tuple(Row(run, places.get(run.id)) for run in found.items),
         datasets=tuple(record.name for record in datasets.list()),
         filters=filters,
@@ -65,8 +66,12 @@ def row_fragment(request: Request, run_id: str, runs: RunsDep) -> Response:
 
 @router.get("/lanes")
 def lanes_fragment(request: Request, runs: RunsDep) -> Response:
-    lanes = lanes_of(seen_workers(runs.database), _active(runs), runs.queue())
-    return render(request, "runs/_lanes.html", None, lanes=lanes)
+    return render(request, "runs/_lanes.html", None, lanes=_lanes(runs, _active(runs), runs.queue()))
+
+
+def _lanes(runs: Runs, active: dict[str, RunPublic], queue: list[RunPublic]) -> tuple[Lane, ...]:
+    workers = seen_workers(runs.database)
+    return lanes_of(workers, active, queue, loads(runs.database, workers))
 
 
 def _active(runs: Runs) -> dict[str, RunPublic]:

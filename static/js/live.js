@@ -1,7 +1,7 @@
 // One stream a page. A hidden tab lets go of it (browsers allow six a host) and takes up where it left off.
 import { backoff } from "./lib/backoff.js";
 
-const KINDS = ["metrics", "status", "log", "finding", "rewind", "checkpoint", "created", "deleted", "task", "resync"];
+const KINDS = ["metrics", "status", "log", "finding", "rewind", "checkpoint", "created", "deleted", "task", "device", "resync"];
 
 /**
  * @param {{runs?: string[], kinds?: string[], after?: number|null, on: Object<string, function(any): void>}} options

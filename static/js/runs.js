@@ -15,10 +15,15 @@ let frame = 0;
 let lanesTimer = 0;
 
 follow({
-  kinds: ["status", "created", "deleted"],
+  kinds: ["status", "created", "deleted", "device"],
   after: Number(list.dataset.seq),
   on: {
     status: note,
+    device: ({ host, device, utilisation }) => {
+      const lane = [...lanes.querySelectorAll("[data-lane]")].find((node) => node.dataset.device === device && node.dataset.host === host);
+      const node = lane?.querySelector("[data-load]");
+      if (node) node.textContent = `${Math.round(100 * utilisation)}%`;
+    },
     created: (run) => {
       if (list.matches("[data-grows]") && !rowOf(run.run)) insert(run);
       else if (list.matches("[data-none-yet]")) location.reload();

@@ -5,21 +5,23 @@ from __future__ import annotations
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from tests.conftest import Server
+from tests.conftest import NARROW, Server
 
 SERIOUS = ("serious", "critical")
-BROKEN = {"optimizer.lr": 0.1, "epochs": 1}  # so that there is a finding to look at
+BROKEN = {**NARROW, "optimizer.lr": 0.1, "epochs": 1}  # so that there is a finding to look at
 
 
 def test_nothing_serious_on_any_page(server: Server, browser: Browser) -> None:
     server.start("web", "worker")
     run_id = server.launch(name="looked at", tags=["a"], overrides=BROKEN)
     server.wait_status(run_id, "finished")
+    server.wait_measured("shapes100")
     paths = [
         "/", "/?status=failed", "/runs/new", f"/runs/{run_id}", f"/runs/{run_id}?tab=checks",
         f"/runs/{run_id}?tab=errors&cell=1,2", f"/runs/{run_id}?tab=log",
         f"/runs/{run_id}?tab=setup", "/datasets", "/datasets/shapes100",
-        "/datasets/shapes100?view=duplicates", f"/predict?model={run_id}",
+        "/datasets/shapes100?view=duplicates", f"/predict?model={run_id}", f"/compare?runs={run_id}", "/results",
+        "/system",
     ]  # fmt: skip
     axe, found = Axe(), []
     for theme in ("light", "dark"):

@@ -24,7 +24,10 @@ def test_duplicates_are_found_and_drawn(server: Server, page: Page) -> None:
         "train": (pictures[:30], labels[:30], files[:30]),
         "test": (pictures[30:], labels[30:], files[30:]),
     }
-    write_dataset(server.settings.datasets, "photos", arrays=arrays, classes=["a", "b", "c"], source="test")
+    own = server.settings.datasets  # the folder that other tests use as well is not written to
+    own.unlink()
+    own.mkdir()
+    write_dataset(own, "photos", arrays=arrays, classes=["a", "b", "c"], source="test")
     server.start("web")
     page.goto(f"{server.url}/datasets/photos")
     expect(page.locator("[data-count=duplicates]")).to_have_text("exact duplicates · 1", timeout=30_000)

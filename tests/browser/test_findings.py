@@ -8,9 +8,9 @@ from io import BytesIO
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.conftest import Server
+from tests.conftest import NARROW, Server
 
-BROKEN = {"optimizer.lr": 0.1, "epochs": 2, "checks": "full", "thresholds.one_batch_steps": 5}
+BROKEN = {**NARROW, "optimizer.lr": 0.1, "epochs": 2, "checks": "full", "thresholds.one_batch_steps": 5}
 
 
 def test_a_finding_appears_with_its_evidence_and_its_remedy_is_one_click_away(server: Server, page: Page) -> None:

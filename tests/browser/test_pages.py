@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from tests.conftest import Server, wait_for
+from tests.conftest import NARROW, Server, wait_for
 
 HOSTILE = '<script>document.title="owned"</script> \u202eevil ' + "very long " * 12
 
@@ -25,10 +25,12 @@ def web(server: Server) -> Server:
 @pytest.mark.parametrize("width", [390, 1440])
 def test_every_page_fits_its_window_and_breaks_no_policy(web: Server, browser: Browser, width: int, theme: str) -> None:
     run_id = web.launch(name=HOSTILE.strip()[:180], tags=["a", "b"])
+    web.wait_measured("shapes100")
     paths = [
         "/", "/?status=queued", "/?status=failed", "/runs/new", f"/runs/new?from={run_id}", f"/runs/{run_id}",
         f"/runs/{run_id}?tab=log", f"/runs/{run_id}?tab=setup", "/datasets", "/datasets/shapes100?class=3",
         "/datasets/shapes100?split=test&page=2", "/predict", f"/predict?model={run_id}",
+        f"/compare?runs={run_id}", "/results", "/system",
     ]  # fmt: skip
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)  # type: ignore[arg-type]
     page = context.new_page()
@@ -112,7 +114,7 @@ def test_the_launch_form_shows_what_a_choice_means(web: Server, page: Page) -> N
 
 def test_a_run_is_wound_down_and_shows_how_an_extension_would_go(server: Server, page: Page) -> None:
     server.start("web", "worker")
-    run_id = server.launch(overrides={"epochs": 400, "log_every": 4})
+    run_id = server.launch(overrides={**NARROW, "epochs": 400, "log_every": 4})
     page.goto(f"{server.url}/runs/{run_id}")
     server.wait_step(run_id, 20)
     page.get_by_label("Other ways to stop").click()
@@ -277,3 +279,39 @@ def zip_of(broken: str | None = None) -> bytes:
         if broken:
             archive.writestr(broken, b"\x89PNG\r\n\x1a\n not a picture")
     return buffer.getvalue()
+
+
+def test_ticked_rows_are_acted_on_together_and_the_queue_is_moved(web: Server, page: Page) -> None:
+    ids = {name: web.launch(name=name) for name in "abc"}
+    page.goto(web.url)
+    bar = page.locator("[data-bulk]")
+    expect(bar).to_be_hidden()
+    page.get_by_label("select a").check()
+    page.locator("a.name", has_text=re.compile("^b$")).focus()
+    page.keyboard.press("x")
+    expect(bar).to_contain_text("2 selected")
+    ticked = {ids["a"], ids["b"]}
+    compared = bar.locator("[data-bulk-compare]").get_attribute("href") or ""
+    assert set(compared.removeprefix("/compare?runs=").split(",")) == ticked
+    bar.locator("input[name=tag]").fill("pair")
+    bar.locator("input[name=tag]").press("Enter")
+    expect(page.locator(".cell-tags", has_text="pair")).to_have_count(2)
+    assert [web.run(ids[name])["tags"] for name in "abc"] == [["pair"], ["pair"], []]
+
+    page.get_by_label("run next: c").click()
+    wait_for(lambda: web.waiting() == ["c", "a", "b"], what="c before all others")
+    page.get_by_label("one later: c").click()
+    wait_for(lambda: web.waiting() == ["a", "c", "b"], what="c after a")
+
+    page.locator("thead a", has_text="Name").click()
+    expect(page.locator("th", has_text="Name")).to_have_attribute("aria-sort", "ascending")
+    expect(page.locator("a.name")).to_have_text(["a", "b", "c"])
+    page.get_by_label("select all on this page").check()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.locator("[data-bulk-action=stop]").click()
+    expect(page.locator("tr[data-run-status=stopped]")).to_have_count(3)
+    page.get_by_label("select all on this page").check()
+    page.locator("[data-bulk-action=delete]").click()
+    expect(page.locator("tr[data-run]")).to_have_count(0)
+    with web.client() as client:
+        assert client.get("/api/runs").json()["runs"] == []

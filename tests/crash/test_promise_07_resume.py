@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import NARROW
 from trainer import checkpoint
 from trainer.data.format import read_record
 from trainer.decisions import FILE, Decisions
@@ -78,7 +79,9 @@ def run_through(folder: Path, datasets: Path, overrides: dict[str, object], stop
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_weights_are_equal_bit_for_bit(tmp_path: Path, shapes: Path, optimizer: str) -> None:
-    overrides: dict[str, object] = {"optimizer.name": optimizer, "optimizer.lr": 1e-3, "precision": "float32"}
+    overrides: dict[str, object] = {
+        **NARROW, "optimizer.name": optimizer, "optimizer.lr": 1e-3, "precision": "float32"
+    }  # fmt: skip
     whole = run_through(tmp_path / "whole", shapes, overrides, [])
     mid_epoch_and_end = [1, 20, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 31]
     assert run_through(tmp_path / "stopped", shapes, overrides, mid_epoch_and_end) == whole

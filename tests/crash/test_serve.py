@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.conftest import Server, wait_for
+from tests.conftest import NARROW, Server, wait_for
 
 
 def serve_command(server: Server, port: int) -> list[str]:
@@ -48,7 +48,7 @@ def served(server: Server) -> Iterator[subprocess.Popen[bytes]]:
 def test_sigterm_ends_all_of_it_and_the_run_goes_on_at_the_next_start(
     server: Server, served: subprocess.Popen[bytes]
 ) -> None:
-    run_id = server.launch(overrides={"epochs": 2})
+    run_id = server.launch(overrides={**NARROW, "epochs": 4})
     server.wait_step(run_id, 5)
     children = psutil.Process(served.pid).children(recursive=True)
     assert len(children) >= 4

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from tests.conftest import NARROW
 from trainer import checkpoint
 from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
@@ -56,11 +57,11 @@ def model_hash(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_budget_of_minutes_ends_annealed_and_in_time(tmp_path: Path, shapes: Path) -> None:
-    overrides = {**SWIFT, "budget.minutes": 0.2, "batch_size": 32, "epochs": 500}
+    overrides = {**SWIFT, "budget.minutes": 0.1, "batch_size": 32, "epochs": 500}
     run(tmp_path / "r", shapes, overrides, preset="quick")
     start, end = events_of(tmp_path / "r", "start")[0], events_of(tmp_path / "r", "epoch")[-1]
     assert events_of(tmp_path / "r", "plan")
-    assert end["t"] - start["t"] < 2 * 0.2 * 60  # test_pace says how exactly; here other tests want the cores too
+    assert end["t"] - start["t"] < 2 * 0.1 * 60  # test_pace says how exactly; here other tests want the cores too
     rates = series(tmp_path / "r", "lr")
     assert rates[0] == pytest.approx(0.05)
     assert rates[-1] < 0.05 * 0.05
@@ -87,7 +88,7 @@ def test_each_epochs_answers_are_kept(tmp_path: Path, shapes: Path) -> None:
 
 
 def test_early_stopping_tests_the_best_epoch(tmp_path: Path, shapes: Path) -> None:
-    outcome = run(tmp_path / "r", shapes, {"epochs": 50, "optimizer.lr": 3e-3, "early_stopping": 2})
+    outcome = run(tmp_path / "r", shapes, {**NARROW, "epochs": 50, "optimizer.lr": 3e-3, "early_stopping": 2})
     assert outcome.reason == "finished"
     assert outcome.step < 50 * 56
     assert outcome.step == outcome.summary["best/step"] + 2 * 56
@@ -95,10 +96,9 @@ def test_early_stopping_tests_the_best_epoch(tmp_path: Path, shapes: Path) -> No
 
 
 def test_a_range_test_breaks_and_suggests_a_rate(tmp_path: Path, shapes: Path) -> None:
-    overrides = {"optimizer.name": "sgd", "optimizer.lr": 10, "schedule.name": "range_test", "epochs": 4}
+    overrides = {**NARROW, "optimizer.name": "sgd", "optimizer.lr": 10, "schedule.name": "range_test", "epochs": 4}
     outcome = run(tmp_path / "r", shapes, {**overrides, "log_every": 1})
-    finding = events_of(tmp_path / "r", "finding")[0]
-    assert finding["kind"] == "lr_range"
+    assert "lr_range" in [finding["kind"] for finding in events_of(tmp_path / "r", "finding")]
     assert outcome.step < 4 * 56
     assert 1e-4 < outcome.summary["suggested_lr"] < 1
 

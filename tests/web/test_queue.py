@@ -8,9 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.db import Database
 from app.reindex import reindex
-from app.runs import Runs
 from tests.conftest import Server
 from tests.web.conftest import web_process
 
@@ -36,40 +34,32 @@ def launch(api: httpx.Client, name: str, **body: object) -> str:
     return run_id
 
 
-def waiting(server: Server) -> list[str]:
-    """Names in the order in which they will start."""
-    database = Database(server.settings.url)
-    names = [run.name for run in Runs(database, server.settings).queue()]
-    database.close()
-    return names
-
-
 def test_runs_are_moved_and_stay_so_when_the_database_is_lost(api: httpx.Client, own: Server) -> None:
     ids = {name: launch(api, name) for name in "abcd"}
     ids["e"] = launch(api, "e", priority=5)
-    assert waiting(own) == ["e", "a", "b", "c", "d"]
+    assert own.waiting() == ["e", "a", "b", "c", "d"]
 
     def move(name: str, to: str) -> None:
         assert api.post(f"/api/runs/{ids[name]}/move", json={"to": to}).status_code == 200
 
     move("d", "next")
-    assert waiting(own) == ["d", "e", "a", "b", "c"]
+    assert own.waiting() == ["d", "e", "a", "b", "c"]
     move("c", "up")
-    assert waiting(own) == ["d", "e", "a", "c", "b"]
+    assert own.waiting() == ["d", "e", "a", "c", "b"]
     move("d", "down")
     move("d", "down")
-    assert waiting(own) == ["e", "a", "d", "c", "b"]
+    assert own.waiting() == ["e", "a", "d", "c", "b"]
     move("e", "up")
     move("b", "down")
     move("b", "now")  # nothing runs: it is the next
     order = ["b", "e", "a", "d", "c"]
-    assert waiting(own) == order
+    assert own.waiting() == order
 
     own.stop("web")
     for path in own.settings.home.glob("trackside.db*"):
         path.unlink()
     assert all(item.status == "queued" for item in reindex(own.settings))
-    assert waiting(own) == order
+    assert own.waiting() == order
 
 
 def test_what_cannot_be_moved(api: httpx.Client) -> None:

@@ -1,0 +1,55 @@
+"""The page of the machine, and the same for programs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app import system
+from app.changes import current_seq
+from app.deps import RunsDep, SettingsDep
+from app.routes.page_parts import render
+from app.system import Span, SystemPage, SystemPublic
+from app.workers import seen_workers
+
+router = APIRouter()
+
+SpanQuery = Annotated[Span, Query(description="Samples of the last hour, or means of minutes of the last day or week.")]
+
+
+@router.get("/api/system", tags=["workers"])
+def system_state(runs: RunsDep, settings: SettingsDep, span: SpanQuery = "hour") -> SystemPublic:
+    """Devices over time, workers, disk and versions."""
+    views = system.device_views(runs.database, span)
+    with runs.database.read() as session:
+        disk = system.disk(session, settings)
+    return SystemPublic(
+        devices=[view.series for view in views],
+        workers=seen_workers(runs.database),
+        disk=disk,
+        versions=system.versions(),
+    )
+
+
+@router.get("/system", include_in_schema=False)
+def page(request: Request, runs: RunsDep, settings: SettingsDep, span: SpanQuery = "hour") -> Response:
+    with runs.database.read() as session:
+        seq = current_seq(session)
+        disk, hoards = system.disk(session, settings), system.hoards(session)
+    shown = SystemPage(
+        devices=system.device_views(runs.database, span),
+        workers=tuple(seen_workers(runs.database)),
+        disk=disk,
+        hoards=hoards,
+        versions=system.versions(),
+        span=span,
+        seq=seq,
+    )
+    return render(request, "system/index.html", shown)
+
+
+@router.get("/system/devices", include_in_schema=False)
+def devices(request: Request, runs: RunsDep, span: SpanQuery = "hour") -> Response:
+    """The devices alone, for a page that is open."""
+    return render(request, "system/_devices.html", None, devices=system.device_views(runs.database, span), span=span)

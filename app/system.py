@@ -1,0 +1,261 @@
+"""What the machine does and holds: devices over time, workers, disk, versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import BaseModel
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from app.db import Database
+from app.settings import Settings
+from app.tables import Checkpoint, DeviceSample, Run, Worker
+from app.telemetry import HOUR, WEEK, samples
+from app.workers import seen_workers
+
+Span = Literal["hour", "day", "week"]
+SPANS: dict[Span, float] = {"hour": HOUR, "day": 24 * HOUR, "week": WEEK}
+LARGEST = 8
+WIDTH, HEIGHT = 480, 96
+LANE_SECONDS = 600.0
+LANE_SIZE = (120, 24)
+GAP = 5  # a line is broken where samples are this many times as far apart as they should be
+PACKAGES = ("trackside", "torch", "torchvision", "fastapi", "sqlmodel")
+
+
+class Disk(BaseModel):
+    """Bytes. `checkpoints` and `database` are counted one by one; `used` and `total` are of the whole disk."""
+
+    total: int
+    used: int
+    free: int
+    checkpoints: int
+    datasets: int
+    database: int
+
+
+class SampleSeries(BaseModel):
+    """The samples of one device: seconds since the epoch, shares of 1, bytes, °C."""
+
+    host: str
+    device: str
+    time: list[float]
+    utilisation: list[float]
+    memory: list[int]
+    temperature: list[float | None]
+    memory_total: int
+
+
+class SystemPublic(BaseModel):
+    devices: list[SampleSeries]
+    workers: list[Worker]
+    disk: Disk
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One quantity over time, as a path in WIDTH × HEIGHT."""
+
+    name: str
+    now: str
+    highest: str
+    path: str
+
+
+@dataclass(frozen=True)
+class DeviceView:
+    host: str
+    device: str
+    description: str
+    series: SampleSeries
+    seconds: float
+
+    @cached_property
+    def start(self) -> float:
+        """A device that has been watched for less than the whole time is drawn over that."""
+        now = time.time()
+        first = self.series.time[0] if self.series.time else now
+        return max(now - self.seconds, min(first, now - 60))
+
+    @cached_property
+    def traces(self) -> tuple[Trace, ...]:
+        series = self.series
+        if not series.time:
+            return ()
+        shares = [memory / series.memory_total for memory in series.memory]
+        found = [self._trace("utilisation", series.utilisation, 1.0, "{:.0%}")]
+        in_gib = [memory / 2**30 for memory in series.memory]
+        path = self._path(shares, 1.0)
+        of = f" of {series.memory_total / 2**30:.1f} GiB"
+        found.append(Trace("memory", f"{in_gib[-1]:.1f}{of}", f"{max(in_gib):.1f} GiB", path))
+        if any(value is not None for value in series.temperature):
+            found.append(self._trace("temperature", series.temperature, 100.0, "{:.0f} °C"))
+        return tuple(found)
+
+    def _trace(self, name: str, values: Sequence[float | None], top: float, shown: str) -> Trace:
+        known = [value for value in values if value is not None]
+        return Trace(name, shown.format(known[-1]), shown.format(max(known)), self._path(values, top))
+
+    def _path(self, values: Sequence[float | None], top: float) -> str:
+        pace = 2.0 if self.seconds <= HOUR else 60.0
+        return trace_path(self.series.time, values, self.start, time.time() - self.start, top, GAP * pace)
+
+
+def trace_path(
+    times: Sequence[float], values: Sequence[float | None], start: float, span: float, top: float, gap: float,
+    width: int = WIDTH, height: int = HEIGHT,
+) -> str:  # fmt: skip
+    """At most two points a pixel, the lowest and highest of its samples; broken where nothing was sampled."""
+    parts: list[str] = []
+    last = -float("inf")
+    column: list[float] = []
+    at = -1
+
+    def put(pixel: int, value: float) -> None:
+        parts.append(f"{'L' if parts and not broken else 'M'}{pixel} {height * (1 - min(1.0, value / top)):.1f}")
+
+    broken = True
+    for when, value in zip(times, values, strict=True):
+        if value is None:
+            continue
+        pixel = max(0, min(width, int(width * (when - start) / span)))
+        if pixel != at and column:
+            put(at, min(column))
+            broken = False
+            if max(column) > min(column):
+                put(at, max(column))
+            column = []
+        if when - last > gap:
+            broken = True
+        at, last = pixel, when
+        column.append(value)
+    if column:
+        put(at, max(column))
+    return "".join(parts)
+
+
+@dataclass(frozen=True)
+class Hoard:
+    """A run whose checkpoints take much of the disk."""
+
+    id: str
+    name: str
+    count: int
+    size: int
+
+
+@dataclass(frozen=True)
+class SystemPage:
+    """`/system`."""
+
+    devices: tuple[DeviceView, ...]
+    workers: tuple[Worker, ...]
+    disk: Disk
+    hoards: tuple[Hoard, ...]
+    versions: dict[str, str]
+    span: Span
+    seq: int
+    section: str = "system"
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        return get_args(Span)
+
+
+def device_views(database: Database, span: Span) -> tuple[DeviceView, ...]:
+    """Every device that was sampled in that time or has a worker now."""
+    seconds = SPANS[span]
+    described = {(worker.host, worker.device): worker.description for worker in seen_workers(database)}
+    with database.read() as session:
+        statement = select(DeviceSample.host, DeviceSample.device).where(DeviceSample.time > time.time() - seconds)
+        known = sorted({*session.exec(statement.distinct()).all(), *described})
+        return tuple(
+            DeviceView(
+                host, device, described.get((host, device), ""), series_of(session, host, device, seconds), seconds
+            )
+            for host, device in known
+        )
+
+
+def series_of(session: Session, host: str, device: str, seconds: float) -> SampleSeries:
+    rows = samples(session, host, device, seconds, time.time())
+    return SampleSeries(
+        host=host,
+        device=device,
+        time=[round(row.time, 2) for row in rows],
+        utilisation=[round(row.utilisation, 4) for row in rows],
+        memory=[row.memory for row in rows],
+        temperature=[row.temperature for row in rows],
+        memory_total=rows[-1].memory_total if rows else 0,
+    )
+
+
+def loads(database: Database, workers: Sequence[Worker]) -> dict[str, Trace]:
+    """The use of each worker's device in the last minutes, small enough for its lane, by the worker's id."""
+    found = {}
+    with database.read() as session:
+        for worker in workers:
+            rows = samples(session, worker.host, worker.device, LANE_SECONDS, time.time())
+            if rows:
+                times, values = [row.time for row in rows], [row.utilisation for row in rows]
+                path = trace_path(times, values, time.time() - LANE_SECONDS, LANE_SECONDS, 1.0, 10.0, *LANE_SIZE)
+                found[worker.id] = Trace("utilisation", f"{values[-1]:.0%}", f"{max(values):.0%}", path)
+    return found
+
+
+def disk(session: Session, settings: Settings) -> Disk:
+    usage = shutil.disk_usage(settings.home)
+    kept = session.exec(select(func.coalesce(func.sum(Checkpoint.size), 0))).one()
+    return Disk(
+        total=usage.total,
+        used=usage.used,
+        free=usage.free,
+        checkpoints=int(kept),
+        datasets=sum(file.stat().st_size for file in settings.datasets.glob("*/*") if file.is_file()),
+        database=sum(file.stat().st_size for file in Path(settings.home).glob("trackside.db*")),
+    )
+
+
+def hoards(session: Session) -> tuple[Hoard, ...]:
+    size = func.sum(Checkpoint.size)
+    statement = (
+        select(Run.id, Run.name, func.count(), size)
+        .join(Checkpoint, col(Checkpoint.run) == col(Run.key))
+        .group_by(col(Run.key))
+        .order_by(size.desc())
+        .limit(LARGEST)
+    )
+    return tuple(Hoard(*row) for row in session.exec(statement).all())
+
+
+def versions() -> dict[str, str]:
+    return {
+        "python": sys.version.split()[0],
+        **{name: version(name) for name in PACKAGES},
+        "sqlite": sqlite3.sqlite_version,
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,159 @@
+"""How hard a device works: sampled by its worker, kept for an hour by the sample and for a week by the minute."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import psutil
+import pynvml
+from pydantic import BaseModel
+from sqlalchemy import delete
+from sqlmodel import Session, col, select
+
+from app import changes
+from app.tables import DeviceSample
+
+log = logging.getLogger(__name__)
+
+MINUTE = 60
+HOUR = 3600.0
+WEEK = 7 * 24 * HOUR
+
+
+class Reading(BaseModel):
+    """`utilisation` is a share, of a GPU's time or of all cores; memory in bytes; temperature in °C."""
+
+    utilisation: float
+    memory: int
+    memory_total: int
+    temperature: float | None = None
+
+
+class Probe(Protocol):
+    def read(self) -> Reading: ...
+
+
+class CpuProbe:
+    """The whole machine: other programs' work slows a run as well."""
+
+    def __init__(self) -> None:
+        psutil.cpu_percent()  # the first call has nothing to compare with
+
+    def read(self) -> Reading:
+        memory = psutil.virtual_memory()
+        return Reading(
+            utilisation=psutil.cpu_percent() / 100,
+            memory=memory.total - memory.available,
+            memory_total=memory.total,
+            temperature=_cpu_temperature(),
+        )
+
+
+def _cpu_temperature() -> float | None:
+    sensors: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
+    for name in ("coretemp", "k10temp", "cpu_thermal", "zenpower"):
+        if sensors.get(name):
+            return float(sensors[name][0].current)
+    return None
+
+
+class GpuProbe:
+    """One NVIDIA GPU by NVML. Raises pynvml.NVMLError where there is none."""
+
+    def __init__(self, index: int) -> None:
+        pynvml.nvmlInit()
+        self._handle = _gpu_handle(index)
+
+    def read(self) -> Reading:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
+        return Reading(
+            utilisation=pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100,
+            memory=int(memory.used),
+            memory_total=int(memory.total),
+            temperature=float(pynvml.nvmlDeviceGetTemperature(self._handle, pynvml.NVML_TEMPERATURE_GPU)),
+        )
+
+
+def _gpu_handle(index: int) -> Any:
+    """PyTorch counts the GPUs that CUDA_VISIBLE_DEVICES leaves visible, NVML counts all."""
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    name = visible[index] if index < len(visible) else str(index)
+    if name.isdecimal():
+        return pynvml.nvmlDeviceGetHandleByIndex(int(name))
+    return pynvml.nvmlDeviceGetHandleByUUID(name)
+
+
+def probe_of(device: str) -> Probe:
+    """The probe for a device by its PyTorch name; the machine's own numbers where a GPU tells nothing."""
+    kind, _, index = device.partition(":")
+    if kind == "cuda":
+        try:
+            return GpuProbe(int(index or 0))
+        except pynvml.NVMLError as error:
+            log.warning("NVML tells nothing of %s: %s", device, error)
+    return CpuProbe()
+
+
+@dataclass
+class Recorder:
+    """Writes the samples of one device, and their mean of each minute."""
+
+    host: str
+    device: str
+    probe: Probe
+    _minute: int = -1
+    _readings: tuple[Reading, ...] = ()
+
+    def record(self, session: Session, now: float) -> None:
+        """Take a sample at `now`, in seconds since the epoch: the use since the last one."""
+        reading = self.probe.read()
+        self._write(session, 0, now, reading)
+        minute = int(now // MINUTE)
+        if minute != self._minute and self._readings:
+            self._write(session, MINUTE, self._minute * float(MINUTE), mean(self._readings))
+            self._readings = ()
+            self._prune(session, now)
+        self._minute = minute
+        self._readings += (reading,)
+        payload = {"host": self.host, "device": self.device, "time": now, **reading.model_dump()}
+        changes.publish(session, "", "device", payload)
+
+    def _write(self, session: Session, seconds: int, at: float, reading: Reading) -> None:
+        session.merge(
+            DeviceSample(host=self.host, device=self.device, seconds=seconds, time=at, **reading.model_dump())
+        )
+
+    def _prune(self, session: Session, now: float) -> None:
+        for seconds, kept in ((0, HOUR), (MINUTE, WEEK)):
+            old = (col(DeviceSample.seconds) == seconds) & (col(DeviceSample.time) < now - kept)
+            session.exec(
+                delete(DeviceSample).where(
+                    col(DeviceSample.host) == self.host, col(DeviceSample.device) == self.device, old
+                )
+            )
+
+
+def mean(readings: Sequence[Reading]) -> Reading:
+    warm = [reading.temperature for reading in readings if reading.temperature is not None]
+    return Reading(
+        utilisation=sum(reading.utilisation for reading in readings) / len(readings),
+        memory=round(sum(reading.memory for reading in readings) / len(readings)),
+        memory_total=readings[-1].memory_total,
+        temperature=sum(warm) / len(warm) if warm else None,
+    )
+
+
+def samples(session: Session, host: str, device: str, seconds: float, now: float) -> list[DeviceSample]:
+    """The samples of the `seconds` before `now`, in order: each one of an hour, the means of minutes of more."""
+    statement = (
+        select(DeviceSample)
+        .where(DeviceSample.host == host, DeviceSample.device == device)
+        .where(DeviceSample.seconds == (0 if seconds <= HOUR else MINUTE))
+        .where(col(DeviceSample.time) > now - seconds)
+        .order_by(col(DeviceSample.time))
+    )
+    return list(session.exec(statement).all())

@@ -1,0 +1,37 @@
+// The devices' numbers as they are sampled; the curves are drawn anew by the server, which keeps the samples.
+import { follow } from "./live.js";
+import { localiseTimes } from "./page.js";
+
+const REDRAW = { hour: 5000, day: 60000, week: 60000 };
+const devices = document.querySelector("[data-devices]");
+
+follow({
+  kinds: ["device", "resync"],
+  after: Number(devices.dataset.seq),
+  on: {
+    device: show,
+    resync: redraw,
+  },
+});
+setInterval(() => document.hidden || redraw(), REDRAW[devices.dataset.span]);
+
+function show({ host, device, utilisation, memory, memory_total: total, temperature }) {
+  const node = devices.querySelector(`[data-device="${CSS.escape(device)}"][data-host="${CSS.escape(host)}"]`);
+  if (!node) return;
+  const put = (name, text) => {
+    const place = node.querySelector(`[data-now="${name}"]`);
+    if (place) place.textContent = text;
+  };
+  put("utilisation", `${Math.round(100 * utilisation)}%`);
+  put("memory", `${(memory / 2 ** 30).toFixed(1)} of ${(total / 2 ** 30).toFixed(1)} GiB`);
+  if (temperature !== null) put("temperature", `${Math.round(temperature)} °C`);
+}
+
+async function redraw() {
+  const response = await fetch(`/system/devices?span=${devices.dataset.span}`);
+  if (!response.ok) return;
+  const template = document.createElement("template");
+  template.innerHTML = await response.text();
+  localiseTimes(template.content);
+  devices.replaceChildren(...template.content.children);
+}

@@ -1,0 +1,88 @@
+"""Samples of a device: read, kept, pruned, and drawn without bridging the time in which nobody looked."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from sqlmodel import select
+
+from app.db import Database
+from app.system import device_views, trace_path
+from app.tables import DeviceSample
+from app.telemetry import HOUR, WEEK, CpuProbe, Reading, Recorder, mean, probe_of, samples
+
+
+class Steady:
+    def read(self) -> Reading:
+        return Reading(utilisation=0.5, memory=2**30, memory_total=2**32, temperature=50.0)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    database = Database(f"sqlite:///{tmp_path / 'trackside.db'}")
+    database.migrate()
+    return database
+
+
+def test_the_machine_is_read() -> None:
+    reading = CpuProbe().read()
+    assert 0 <= reading.utilisation <= 1
+    assert 0 < reading.memory < reading.memory_total
+
+
+def test_a_gpu_that_tells_nothing_leaves_the_machine() -> None:
+    assert isinstance(probe_of("cuda:63"), CpuProbe)
+    assert isinstance(probe_of("cpu"), CpuProbe)
+
+
+def test_samples_are_kept_an_hour_and_means_of_minutes_a_week(database: Database) -> None:
+    now = 1_800_000_010.0
+    recorder = Recorder("here", "cpu", Steady())
+    for _ in range(200):
+        with database.write() as session:
+            recorder.record(session, now)
+        now += 30
+    with database.read() as session:
+        fine, coarse = samples(session, "here", "cpu", HOUR, now), samples(session, "here", "cpu", 2 * HOUR, now)
+        assert len(fine) == HOUR / 30 - 1
+        assert 98 <= len(coarse) <= 101
+        assert {row.utilisation for row in coarse} == {0.5}
+    now += WEEK + HOUR
+    for _ in range(4):
+        with database.write() as session:
+            recorder.record(session, now)
+        now += 30
+    with database.read() as session:
+        assert len(session.exec(select(DeviceSample)).all()) <= 6
+
+
+def test_a_mean_leaves_out_temperatures_that_are_not_known() -> None:
+    cold = Reading(utilisation=0.0, memory=0, memory_total=4)
+    assert mean([cold, Steady().read()]) == Reading(utilisation=0.25, memory=2**29, memory_total=2**32, temperature=50)
+
+
+def test_a_line_is_broken_where_nothing_was_sampled() -> None:
+    times = [0.0, 2.0, 4.0, 60.0, 62.0]
+    path = trace_path(times, [0.1, 0.9, 0.5, 0.2, 0.4], 0.0, 100.0, 1.0, 10.0, width=100, height=10)
+    assert path.count("M") == 2
+    assert path.startswith("M0 9.0L2 1.0L4 5.0M60")
+
+
+def test_extremes_survive_where_samples_share_a_pixel() -> None:
+    times = [index / 10 for index in range(100)]
+    values: list[float | None] = [0.5] * 100
+    values[43], values[47] = 1.0, 0.0
+    path = trace_path(times, values, 0.0, 10.0, 1.0, 10.0, width=10, height=10)
+    assert "L4 10.0" in path
+    assert "L4 0.0" in path
+
+
+def test_devices_are_those_sampled_lately(database: Database) -> None:
+    recorder = Recorder("here", "cpu", Steady())
+    with database.write() as session:
+        recorder.record(session, time.time())
+    (view,) = device_views(database, "hour")
+    assert [trace.name for trace in view.traces] == ["utilisation", "memory", "temperature"]
+    assert [trace.now for trace in view.traces] == ["50%", "1.0 of 4.0 GiB", "50 °C"]
