@@ -286,7 +286,7 @@ def test_ticked_rows_are_acted_on_together_and_the_queue_is_moved(web: Server, p
     page.goto(web.url)
     bar = page.locator("[data-bulk]")
     expect(bar).to_be_hidden()
-    page.get_by_label("select a").check()
+    page.get_by_label("select a", exact=True).check()
     page.locator("a.name", has_text=re.compile("^b$")).focus()
     page.keyboard.press("x")
     expect(bar).to_contain_text("2 selected")
@@ -314,4 +314,4 @@ def test_ticked_rows_are_acted_on_together_and_the_queue_is_moved(web: Server, p
     page.locator("[data-bulk-action=delete]").click()
     expect(page.locator("tr[data-run]")).to_have_count(0)
     with web.client() as client:
-        assert client.get("/api/runs").json()["runs"] == []
+        assert client.get("/api/runs").json()["items"] == []
