@@ -130,6 +130,27 @@ def parse_overrides(typed: Mapping[str, str]) -> dict[str, Any]:
     return {name: _parse(name, text.strip()) for name, text in typed.items() if text.strip()}
 
 
+def split_variants(typed: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
+    """What is the same for all runs as it was typed, and what varies: `1e-4, 3e-4`, `1e-4..1e-2`, or lists with `;`.
+
+    The second is as `NewVariants.vary` has it.
+    """
+    kinds = {field.name: field.kind for field in _fields(TrainSpec)}
+    same: dict[str, str] = {}
+    vary: dict[str, Any] = {}
+    for name, text in typed.items():
+        separator = {"number": ",", "list": ";"}.get(kinds.get(name, ""))
+        ends = text.split("..")
+        if kinds.get(name) == "number" and len(ends) == 2 and all(_NUMBER.fullmatch(end.strip()) for end in ends):
+            vary[name] = {"low": float(ends[0]), "high": float(ends[1])}
+        elif separator and separator in text:
+            parts = [part.strip() for part in text.split(separator) if part.strip()]
+            vary[name] = [_parse(name, part) for part in parts]
+        else:
+            same[name] = text
+    return same, vary
+
+
 def _as_typed(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else "" if value is None else setting(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field
 from app.errors import ApiError
 from app.predictor_wire import READ_LIMIT, WireError, pack, receive, socket_address
 from app.settings import Settings
-from trainer.spec import ModelSpec
+from trainer.spec import ModelSpec, TrainSpec
 
 # A predictor whose parent was killed needs about three seconds to be back.
 CONNECT_SECONDS = 6.0
@@ -76,10 +77,11 @@ class Answer(BaseModel):
 
 
 class Description(BaseModel):
-    """Of a network: how many parameters, and floating-point operations for one image."""
+    """Of a network: how many parameters; for one image, floating-point operations, and bytes kept for the way back."""
 
     parameters: int
     flops: int
+    saved_bytes: int
 
 
 class PredictorClient:
@@ -111,6 +113,11 @@ class PredictorClient:
         """Of a network that may never be trained. Raises ApiError: 422 if it cannot be built, 503 after `seconds`."""
         question = {"ask": "describe", "model": model.model_dump(mode="json"), "classes": classes, "size": size}
         return Description.model_validate(await self._ask(pack(question), seconds))
+
+    async def augment(self, spec: TrainSpec, seconds: float = ANSWER_SECONDS) -> bytes:
+        """A PNG of some training images as the spec's augmentation changes them. Raises ApiError 503."""
+        header = await self._ask(pack({"ask": "augment", "spec": spec.model_dump(mode="json")}), seconds)
+        return base64.b64decode(header["png"])
 
     async def _ask(self, frame: bytes, seconds: float) -> dict[str, Any]:
         try:

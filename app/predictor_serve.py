@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import logging
 import signal
 import socket
@@ -17,10 +19,12 @@ from app.predictor_batches import Batches, Models, Outcome
 from app.predictor_decoders import BadImage, Decoders
 from app.predictor_wire import BACKLOG, READ_LIMIT, Header, WireError, pack, receive
 from app.settings import Settings
+from trainer.augment_preview import augmented
 from trainer.data.errors import DatasetError
 from trainer.infer import Diverged, NoCheckpoint
 from trainer.models import build_model, count_flops, count_parameters
-from trainer.spec import ModelSpec
+from trainer.models.footprint import saved_bytes
+from trainer.spec import ModelSpec, TrainSpec
 
 DECODERS = 2
 
@@ -43,6 +47,7 @@ def serve(settings: Settings, listener: socket.socket, parent: socket.socket, de
 class Predictor:
     def __init__(self, settings: Settings, decoders: socket.socket) -> None:
         self._decoder_host = decoders
+        self._datasets = settings.datasets
         self._limit = settings.max_queued_predictions
         self._pending = 0
         self._models = Models(settings.runs, settings.datasets, torch.device(settings.predictor_device))
@@ -77,6 +82,8 @@ class Predictor:
         try:
             if header["ask"] == "describe":
                 return _describe(header)
+            if header["ask"] == "augment":
+                return self._augment(header)
             return await self._predict(header, payload)
         except Refusal as refusal:
             return refusal.header
@@ -91,6 +98,11 @@ class Predictor:
         except Exception:  # the edge of a request
             log.exception("a prediction failed")
             return Refusal(503, "predictor_failed", "The predictor failed; its log says why.").header
+
+    def _augment(self, header: Header) -> Header:
+        picture = io.BytesIO()
+        augmented(self._datasets, TrainSpec.model_validate(header["spec"])).save(picture, "PNG")
+        return {"png": base64.b64encode(picture.getvalue()).decode()}
 
     async def _predict(self, header: Header, payload: bytes) -> Header:
         run, lengths = header["run"], header["images"]
@@ -153,4 +165,5 @@ def _counts(spec: ModelSpec, classes: int, size: int) -> Header:
     with torch.device("meta"):
         model = build_model(spec, classes, spec.input_size or size)
         flops = count_flops(model, spec.input_size or size)
-    return {"parameters": count_parameters(model), "flops": flops}
+    saved = saved_bytes(spec, classes, spec.input_size or size)
+    return {"parameters": count_parameters(model), "flops": flops, "saved_bytes": saved}

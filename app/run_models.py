@@ -52,10 +52,10 @@ def _setting(value: Any) -> Any:
         raise ValueError("must be a finite number")
     if isinstance(value, str):
         return _one_line(value)
-    if isinstance(value, list) and not all(isinstance(item, int) for item in value):
-        raise ValueError("must be a list of whole numbers")
+    if isinstance(value, list) and not all(isinstance(item, int | float) and math.isfinite(item) for item in value):
+        raise ValueError("must be a list of finite numbers")
     if not isinstance(value, bool | int | float | list | None):
-        raise ValueError("must be a number, a text, a truth value, a list of whole numbers or null")
+        raise ValueError("must be a number, a text, a truth value, a list of numbers or null")
     return value
 
 
@@ -69,8 +69,8 @@ Text = Annotated[str, Field(max_length=20_000), AfterValidator(_no_control)]
 Tag = Annotated[str, Field(max_length=60), AfterValidator(_one_line), AfterValidator(_not_empty)]
 Tags = Annotated[list[Tag], Field(max_length=30)]
 Setting = Annotated[
-    bool | int | float | str | list[int] | None,
-    PlainValidator(_setting, json_schema_input_type=bool | int | float | str | list[int] | None),
+    bool | int | float | str | list[int | float] | None,
+    PlainValidator(_setting, json_schema_input_type=bool | int | float | str | list[int | float] | None),
 ]
 Overrides = Annotated[dict[Line, Setting], Field(max_length=100)]
 

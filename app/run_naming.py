@@ -20,8 +20,8 @@ def default_name(spec: TrainSpec, base: TrainSpec, stem: str | None = None) -> s
 
 def _short(value: Any) -> str:
     if isinstance(value, float):
-        text = f"{value:.0e}" if 0 < abs(value) < 0.01 else f"{value:g}"
-        return text.replace("e-0", "e-").replace("e+0", "e")
+        text = f"{value:.1e}" if 0 < abs(value) < 0.01 else f"{value:g}"
+        return text.replace(".0e", "e").replace("e-0", "e-").replace("e+0", "e")
     return "-".join(map(str, value)) if isinstance(value, list) else str(value).lower()
 
 

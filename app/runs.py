@@ -54,7 +54,7 @@ class Runs:
         body = hashlib.sha256(json.dumps(request.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
         if idempotency_key is not None and (known := self._by_key(idempotency_key, body)) is not None:
             return known
-        spec = self._pinned(build_spec(request.dataset, request.preset, request.overrides))
+        spec = self.examine(request)
         base = build_spec(request.dataset, request.preset)
         row = Run(
             id=secrets.token_hex(5),
@@ -72,6 +72,10 @@ class Runs:
             idempotency_body=body if idempotency_key else None,
         )
         return self._enqueue(row, spec)
+
+    def examine(self, request: NewRun) -> TrainSpec:
+        """The spec that would be queued. Raises SpecError."""
+        return self._pinned(build_spec(request.dataset, request.preset, request.overrides))
 
     def clone(self, run_id: str, request: CloneRequest) -> RunPublic:
         """Queue a new run with the spec of another, changed, from scratch or from one of its checkpoints' weights."""

@@ -13,14 +13,20 @@ COLUMNS = 16
 def save_sheet(path: Path, images: Tensor) -> dict[str, int | str]:
     """Save `images` (float B×3×H×W from 0 to 1) as a PNG, without gaps, and say how they lie in it."""
     count, _, height, width = images.shape
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    sheet_of(images).save(temporary, "PNG")
+    temporary.rename(path)
+    return {"name": path.stem, "columns": min(COLUMNS, count), "width": width, "height": height, "count": count}
+
+
+def sheet_of(images: Tensor) -> Image.Image:
+    """`images` (float B×3×H×W from 0 to 1) beside each other, COLUMNS a row, without gaps."""
+    count, _, height, width = images.shape
     columns = min(COLUMNS, count)
     sheet = Image.new("RGB", (columns * width, -(-count // columns) * height))
     pixels = (255 * images).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     for index, image in enumerate(pixels):
         row, column = divmod(index, columns)
         sheet.paste(Image.fromarray(image), (column * width, row * height))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    sheet.save(temporary, "PNG")
-    temporary.rename(path)
-    return {"name": path.stem, "columns": columns, "width": width, "height": height, "count": count}
+    return sheet

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -13,17 +14,20 @@ from starlette.responses import RedirectResponse
 from app import contexts
 from app.contexts import dataset_card
 from app.deps import DatasetsDep, RunsDep
-from app.launch_form import parse_overrides, preset_values, setting_groups, typed_from
+from app.launch_form import parse_overrides, preset_values, setting_groups, split_variants, typed_from
 from app.routes.page_parts import render, texts
 from app.run_models import CloneRequest, NewRun, RunPatch, RunPublic
 from app.runs import Runs
+from app.variants import NewVariants, checked_vary, launch_variants
 from trainer.data.format import DatasetRecord
 from trainer.preset import SpecError, build_spec, differences, presets
 from trainer.spec import TrainSpec
 
 router = APIRouter(include_in_schema=False)
 
-NOT_SETTINGS = ("dataset", "preset", "name", "expectation", "tags", "from", "from_step")
+NOT_SETTINGS = ("dataset", "preset", "name", "expectation", "tags", "from", "from_step", "draw", "smoke")
+MISSING = {"dataset": "", "preset": ""}
+SMOKE_STEPS = 20
 
 
 @router.get("/runs/new")
@@ -45,41 +49,56 @@ def launch_page(
 async def launch(request: Request, runs: RunsDep, datasets: DatasetsDep) -> Response:
     typed = texts(await request.form())
     try:
-        run = await run_in_threadpool(_launch, runs, typed)
+        address = await run_in_threadpool(_launch, runs, typed)
     except SpecError as error:
         errors = {name.removeprefix("overrides."): reason for name, reason in error.fields.items()}
         origin = runs.get(typed["from"]) if typed.get("from") else None
         return await run_in_threadpool(_launch_form, request, datasets.list(), typed, errors, origin, 422)
-    return RedirectResponse(f"/runs/{run.id}", 303)
+    return RedirectResponse(address, 303)
 
 
-def _launch(runs: Runs, typed: Mapping[str, str]) -> RunPublic:
-    """A clone where the parent's data set is kept, so that it shows what differs from its parent; else a new run."""
-    overrides = parse_overrides({name: text for name, text in typed.items() if name not in NOT_SETTINGS})
-    dataset, preset, expectation = typed.get("dataset", ""), typed.get("preset", ""), typed.get("expectation", "")
-    name = typed.get("name") or None
+def _launch(runs: Runs, typed: Mapping[str, str]) -> str:
+    """Queue what the form says; the address that shows it."""
+    same, vary = split_variants({name: text for name, text in typed.items() if name not in NOT_SETTINGS})
+    overrides = parse_overrides(same)
+    if typed.get("smoke"):
+        overrides |= {"max_steps": SMOKE_STEPS}
+    fields = {name: typed[name] for name in ("dataset", "preset", "name", "expectation") if typed.get(name)}
     try:
-        if parent := typed.get("from"):
-            origin = runs.get(parent)
-            if (origin.dataset, origin.preset) == (dataset, preset):
-                changed = differences(build_spec(dataset, preset, overrides), TrainSpec.model_validate(origin.spec))
-                clone = CloneRequest.model_validate(
-                    {
-                        "name": name,
-                        "overrides": {field: new for field, (_, new) in changed.items()},
-                        "from_step": typed.get("from_step") or None,
-                    }
-                )
-                run = runs.clone(parent, clone)
-                return runs.patch(run.id, RunPatch(expectation=expectation)) if expectation else run
+        if vary:
             if typed.get("from_step"):
-                reason = "a branch keeps its parent's data set and preset"
-                raise SpecError({"dataset" if origin.dataset != dataset else "preset": reason})
-        return runs.create(
-            NewRun(dataset=dataset, preset=preset, name=name, expectation=expectation, overrides=overrides, priority=0)
-        )
+                raise SpecError(dict.fromkeys(vary, "a branch is one run"))
+            asked = {**fields, "overrides": overrides, "vary": checked_vary(vary), "draw": typed.get("draw") or None}
+            return "/?" + urlencode({"group": launch_variants(runs, NewVariants.model_validate(asked)).group})
+        run = _clone(runs, typed, overrides) if typed.get("from") else None
+        if run is None:
+            tags = ["smoke"] if typed.get("smoke") else []
+            run = runs.create(NewRun.model_validate({**MISSING, **fields, "overrides": overrides, "tags": tags}))
     except ValidationError as error:
         raise SpecError({str(item["loc"][0]): item["msg"] for item in error.errors(include_url=False)}) from None
+    return f"/runs/{run.id}"
+
+
+def _clone(runs: Runs, typed: Mapping[str, str], overrides: dict[str, Any]) -> RunPublic | None:
+    """A clone, which shows what differs from its parent, where the parent's data set and preset are kept."""
+    parent, dataset, preset = typed["from"], typed.get("dataset", ""), typed.get("preset", "")
+    origin = runs.get(parent)
+    if (origin.dataset, origin.preset) != (dataset, preset):
+        if typed.get("from_step"):
+            reason = "a branch keeps its parent's data set and preset"
+            raise SpecError({"dataset" if origin.dataset != dataset else "preset": reason})
+        return None
+    changed = differences(build_spec(dataset, preset, overrides), TrainSpec.model_validate(origin.spec))
+    clone = CloneRequest.model_validate(
+        {
+            "name": typed.get("name") or None,
+            "overrides": {field: new for field, (_, new) in changed.items()},
+            "from_step": typed.get("from_step") or None,
+        }
+    )
+    run = runs.clone(parent, clone)
+    expectation = typed.get("expectation")
+    return runs.patch(run.id, RunPatch(expectation=expectation)) if expectation else run
 
 
 def _launch_form(

@@ -1,25 +1,32 @@
 from __future__ import annotations
 
+import random
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from app.deps import DatasetsDep, PredictorDep, RunsDep
 from app.errors import ApiError, described, invalid
+from app.estimates import Basis, Pace, estimated, measured, memory, paces
+from app.launch_form import parse_overrides, split_variants
 from app.predict import Description, PredictorClient
 from app.run_naming import changes, default_name
+from app.runs import Runs
+from app.variants import MOST_RUNS, checked_vary, combinations
+from app.workers import seen_workers
 from trainer.catalog import is_custom
 from trainer.data.format import DatasetRecord, read_record
 from trainer.feasibility import refuse_impossible
 from trainer.preset import Preset, build_spec, presets
 from trainer.schedule import Plan, Segment, extended, learning_rate, make_plan, split_sizes
-from trainer.spec import ScheduleName, ScheduleSpec, TrainSpec
+from trainer.spec import ModelSpec, ScheduleName, ScheduleSpec, TrainSpec
 
 router = APIRouter(prefix="/api", tags=["presets"])
 
 PREVIEW_POINTS = 200
+IMAGES_SECONDS = 5.0
 DESCRIBE_SECONDS = 1.0  # a preview is shown while a person types
 
 
@@ -29,7 +36,11 @@ def list_presets() -> list[Preset]:
 
 
 class Preview(BaseModel):
-    """What a run would do, before it is launched."""
+    """What a run would do, before it is launched; of `runs` variants, the first.
+
+    `seconds` of one run: set by a budget, measured on runs of the same settings here, or estimated from others.
+    `memory` is about what its trainer would hold, in bytes.
+    """
 
     name: str
     epochs: int
@@ -41,6 +52,13 @@ class Preview(BaseModel):
     minutes: float | None = None
     parameters: int | None = None
     flops: int | None = None
+    runs: int = 1
+    seconds: float | None = None
+    basis: Basis | None = None
+    memory: int | None = None
+
+
+Json = Annotated[str, Query(max_length=8000)]
 
 
 @router.get("/preview", responses=described({404: "No such data set"}))
@@ -49,19 +67,21 @@ async def preview(
     preset: Annotated[str, Query(max_length=200)],
     datasets: DatasetsDep,
     predictor: PredictorDep,
-    overrides: Annotated[str, Query(max_length=8000)] = "{}",
+    runs: RunsDep,
+    overrides: Json = "{}",
+    typed: Annotated[Json, Query(description="Settings as they are typed into the form, in place of overrides.")] = "",
+    draw: Annotated[int | None, Query(ge=1, le=MOST_RUNS)] = None,
 ) -> Preview:
-    try:
-        values = orjson.loads(overrides)
-    except orjson.JSONDecodeError:
-        raise ApiError(400, "malformed_json", "overrides is not valid JSON.") from None
-    if not isinstance(values, dict):
-        raise invalid([(["overrides"], "is not an object")])
-    spec, base = build_spec(dataset, preset, values), build_spec(dataset, preset)
+    values, vary = _asked(overrides, typed)
+    chosen = combinations(vary, draw, random.Random(0)) if vary else [{}]
+    spec, base = build_spec(dataset, preset, values | chosen[0]), build_spec(dataset, preset)
     record = read_record(datasets.root, dataset)
     refuse_impossible(spec, record)
     plan = make_plan(spec, split_sizes(spec, record.train_count)[0])
-    known = await _described(predictor, spec, record)
+    known = await _described(predictor, spec.model, _classes(spec, record), record.size)
+    with runs.database.read() as session:
+        past = paces(session, _device(runs))
+    seconds, basis = await _duration(spec, plan, past, known, predictor, record)
     return Preview(
         name=default_name(spec, base),
         epochs=plan.epochs,
@@ -73,16 +93,92 @@ async def preview(
         minutes=spec.budget.minutes,
         parameters=known and known.parameters,
         flops=known and known.flops,
+        runs=len(chosen),
+        seconds=seconds,
+        basis=basis,
+        memory=known and memory(spec, known, record, plan),
     )
 
 
-async def _described(predictor: PredictorClient, spec: TrainSpec, record: DatasetRecord) -> Description | None:
-    """What only torch knows of the network. The preview does without where no predictor runs."""
-    if is_custom(spec.model.name):
-        return None  # a preview runs nobody's code
-    classes = len(record.superclasses or ()) if spec.target == "coarse" else len(record.classes)
+@router.get(
+    "/preview/images.png",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+        **described({404: "No such data set", 503: "No predictor runs"}),
+    },
+)
+async def augmented_images(
+    dataset: Annotated[str, Query(max_length=200)],
+    preset: Annotated[str, Query(max_length=200)],
+    datasets: DatasetsDep,
+    predictor: PredictorDep,
+    overrides: Json = "{}",
+    typed: Json = "",
+) -> Response:
+    """Eight training images, in a row, as the network will see them in its first epoch."""
+    values, vary = _asked(overrides, typed)
+    chosen = combinations(vary, 1, random.Random(0))[0] if vary else {}
+    spec = build_spec(dataset, preset, values | chosen)
+    refuse_impossible(spec, read_record(datasets.root, dataset))
+    picture = await predictor.augment(spec, IMAGES_SECONDS)
+    return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
+
+
+def _asked(overrides: str, typed: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings that are the same for all variants, and those that vary."""
+    name, text = ("typed", typed) if typed else ("overrides", overrides)
     try:
-        return await predictor.describe(spec.model, classes, record.size, DESCRIBE_SECONDS)
+        values = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise ApiError(400, "malformed_json", f"{name} is not valid JSON.") from None
+    if not isinstance(values, dict) or (typed and not all(isinstance(value, str) for value in values.values())):
+        raise invalid([([name], "is not an object" if not typed else "is not an object of texts")])
+    if not typed:
+        return values, {}
+    same, vary = split_variants(values)
+    return parse_overrides(same), checked_vary(vary)
+
+
+def _device(runs: Runs) -> str | None:
+    """The kind of device that the workers have, where they all have one kind."""
+    kinds = {worker.device.split(":")[0] for worker in seen_workers(runs.database)}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+async def _duration(
+    spec: TrainSpec,
+    plan: Plan,
+    past: list[Pace],
+    known: Description | None,
+    predictor: PredictorClient,
+    record: DatasetRecord,
+) -> tuple[float | None, Basis | None]:
+    if spec.budget.minutes is not None:
+        return 60 * spec.budget.minutes, "set"
+    steps = min(plan.total_steps, spec.max_steps or plan.total_steps)
+    if (pace := measured(spec, past)) is not None:
+        return pace * steps, "measured"
+    if known is None:
+        return None, None
+
+    async def describe(model: ModelSpec, classes: int, size: int) -> Description | None:
+        return await _described(predictor, model, classes, size)
+
+    pace = await estimated(spec, known.flops, past, describe, record)
+    return (None, None) if pace is None else (pace * steps, "estimated")
+
+
+def _classes(spec: TrainSpec, record: DatasetRecord) -> int:
+    return len(record.superclasses or ()) if spec.target == "coarse" else len(record.classes)
+
+
+async def _described(predictor: PredictorClient, model: ModelSpec, classes: int, size: int) -> Description | None:
+    """What only torch knows of the network. The preview does without where no predictor runs."""
+    if is_custom(model.name):
+        return None  # a preview runs nobody's code
+    try:
+        return await predictor.describe(model, classes, size, DESCRIBE_SECONDS)
     except ApiError as error:
         if error.status == 503:
             return None

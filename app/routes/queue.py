@@ -1,4 +1,4 @@
-"""The order of the queue, and actions on many runs at once."""
+"""The order of the queue, and what is asked of many runs at once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from app.deps import QueueDep, RunsDep
 from app.errors import described
 from app.queueing import Move
 from app.run_models import Request, RunPublic
+from app.variants import NewVariants, Variants, launch_variants
 
 router = APIRouter()
 
 
 class MoveRequest(Request):
     to: Literal["next", "up", "down", "now"]
+
+
+@router.post("/api/runs/variants", tags=["runs"], status_code=201)
+def variants(body: NewVariants, runs: RunsDep) -> Variants:
+    """Queue every combination of the values given, or so many drawn at random, as one group; all of them or none."""
+    return launch_variants(runs, body)
 
 
 @router.post("/api/runs/bulk", tags=["runs"])

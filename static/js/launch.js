@@ -1,5 +1,5 @@
 // The launch form: what the choice means is shown while it is made. Without this script it is a plain form.
-import { count, fieldName, number, setting } from "./lib/format.js";
+import { clock, count, duration, fieldName, number, setting } from "./lib/format.js";
 import { nudge } from "./lib/steps125.js";
 
 const PAUSE = 150;
@@ -61,30 +61,26 @@ function showPreset() {
   if (title) title.textContent = chosen.closest("label").querySelector("b").textContent;
 }
 
+/** Texts by setting; the server reads them as it reads the form. */
 function typed() {
-  const overrides = {};
+  const texts = {};
   for (const row of rows) {
-    const field = row.querySelector("[name]");
-    const { name, value } = field;
+    const { name, value } = row.querySelector("[name]");
     row.classList.toggle("changed", value.trim() !== "");
-    if (value.trim() !== "") overrides[name] = parse(value.trim(), "list" in field.dataset);
+    if (value.trim() !== "") texts[name] = value.trim();
   }
-  return overrides;
-}
-
-function parse(text, isList) {
-  if (text === "true" || text === "false") return text === "true";
-  if (isList && /^[\d\s.,]+$/.test(text)) return text.split(",").map(Number);
-  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?$/i.test(text) ? Number(text) : text;
+  return texts;
 }
 
 async function refresh() {
-  const overrides = typed();
+  const texts = typed();
   const data = new FormData(form);
   if (!data.get("dataset") || !data.get("preset")) return;
-  const query = new URLSearchParams({
-    dataset: data.get("dataset"), preset: data.get("preset"), overrides: JSON.stringify(overrides),
-  });
+  const varies = Object.entries(texts).some(([name, text]) => text.includes("..") || text.includes("list" in fieldOf(name).dataset ? ";" : ","));
+  form.querySelector("[data-draw]").hidden = !varies;
+  const query = new URLSearchParams({ dataset: data.get("dataset"), preset: data.get("preset"), typed: JSON.stringify(texts) });
+  const images = `/api/preview/images.png?${query}`;
+  if (varies && /^\d+$/.test(data.get("draw").trim())) query.set("draw", data.get("draw").trim());
   asked += 1;
   const mine = asked;
   const response = await fetch(`/api/preview?${query}`);
@@ -92,6 +88,11 @@ async function refresh() {
   if (mine !== asked || body === null) return;
   showErrors(response.ok ? null : body.error);
   if (response.ok) show(body);
+  if (response.ok) showImages(images);
+}
+
+function fieldOf(name) {
+  return form.querySelector(`[data-setting="${CSS.escape(name)}"] [name]`);
 }
 
 function show(preview) {
@@ -101,8 +102,34 @@ function show(preview) {
     node.textContent = value == null ? "–" : count(value);
   }
   form.querySelector("[data-name]").placeholder = preview.name ?? "made from what differs";
+  showCost(preview);
   showChanges(preview.changed);
   showRate(preview);
+}
+
+const BASES = { set: "as set", measured: "measured here", estimated: "estimated" };
+
+function showCost({ runs, seconds, basis, memory }) {
+  form.querySelector("[data-launch-button]").textContent = runs > 1 ? `Launch ${runs} runs` : "Launch";
+  if (memory != null) form.querySelector("[data-memory]").textContent = `about ${(memory / 1e9).toFixed(1)} GB`;
+  const when = form.querySelector("[data-when]");
+  if (seconds == null) {
+    when.textContent = runs > 1 ? `${runs} runs are queued as one group.` : "It is queued at once and starts when a device is free.";
+    return;
+  }
+  form.querySelector("[data-time]").textContent = `${duration(seconds)}, ${BASES[basis]}`;
+  const done = clock(new Date(Date.now() + 1000 * seconds * runs));
+  const all = runs > 1 ? `${duration(seconds * runs)} in all, done` : "Done";
+  when.textContent = `${all} by ${done} if a device is free now.`;
+}
+
+function showImages(address) {
+  const image = form.querySelector("[data-augmented]");
+  if (image.dataset.address === address) return;
+  image.dataset.address = address;
+  image.onload = () => { form.querySelector("[data-augmented-box]").hidden = false; };
+  image.onerror = () => { form.querySelector("[data-augmented-box]").hidden = true; };
+  image.src = address;
 }
 
 function showChanges(changed) {

@@ -315,3 +315,29 @@ def test_ticked_rows_are_acted_on_together_and_the_queue_is_moved(web: Server, p
     expect(page.locator("tr[data-run]")).to_have_count(0)
     with web.client() as client:
         assert client.get("/api/runs").json()["items"] == []
+
+
+def test_several_values_launch_a_group(web: Server, page: Page) -> None:
+    page.goto(f"{web.url}/runs/new")
+    page.locator("label:has(input[value=baseline-cnn])").click()
+    page.locator("input[name=epochs]").fill("1")
+    draw = page.locator("input[name=draw]")
+    expect(draw).to_be_hidden()
+    page.locator("input[name=seed]").fill("0, 1")
+    page.locator("input[name='optimizer.lr']").fill("1e-4..1e-2")
+    expect(page.locator("[data-error-for='optimizer.lr']")).to_contain_text("say how many")
+    draw.fill("3")
+    expect(page.locator("[data-launch-button]")).to_have_text("Launch 3 runs")
+    page.locator("[data-launch-button]").click()
+    expect(page).to_have_url(re.compile("group=baseline-cnn"))
+    expect(page.locator("tr[data-run]")).to_have_count(3)
+    with web.client() as client:
+        runs = client.get("/api/runs").json()["items"]
+    assert len({run["group"] for run in runs}) == 1
+    assert all(1e-4 <= run["spec"]["optimizer"]["lr"] <= 1e-2 and run["spec"]["seed"] in (0, 1) for run in runs)
+
+    page.goto(f"{web.url}/runs/new")
+    page.locator("button[name=smoke]").click()
+    page.wait_for_url("**/runs/*")
+    smoke = web.run(page.url.rsplit("/", 1)[-1])
+    assert (smoke["tags"], smoke["spec"]["max_steps"]) == (["smoke"], 20)

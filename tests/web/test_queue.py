@@ -94,3 +94,25 @@ def test_many_runs_at_once(api: httpx.Client) -> None:
         {"ids": ids, "action": "stop", "tag": "a"}, {"ids": ids, "action": "burn"},
     ):  # fmt: skip
         assert api.post("/api/runs/bulk", json=body).status_code == 422
+
+
+def test_variants_are_queued_as_a_group_or_not_at_all(api: httpx.Client) -> None:
+    body = {"dataset": "shapes100", "preset": "baseline-cnn", "vary": {"optimizer.lr": [1e-4, 3e-4], "seed": [0, 1]}}
+    answer = api.post("/api/runs/variants", json=body)
+    assert answer.status_code == 201
+    made = answer.json()
+    assert len(made["runs"]) == 4
+    assert {run["group"] for run in made["runs"]} == {made["group"]}
+    assert {(run["spec"]["optimizer"]["lr"], run["spec"]["seed"]) for run in made["runs"]} == {
+        (1e-4, 0), (1e-4, 1), (3e-4, 0), (3e-4, 1)
+    }  # fmt: skip
+    for vary, field in (
+        ({"optimizer.lr": [1e-4, -1]}, "optimizer.lr"),
+        ({"optimizer.lr": {"low": 1e-4, "high": 1e-2}}, "optimizer.lr"),
+        ({"nothing": [1, 2]}, "nothing"),
+        ({"seed": []}, "seed"),
+    ):
+        answer = api.post("/api/runs/variants", json={**body, "vary": vary})
+        assert answer.status_code == 422
+        assert field in str(answer.json()["error"]["detail"])
+    assert len(api.get("/api/runs").json()["items"]) == 4

@@ -1,0 +1,58 @@
+"""Many runs from one form: every combination, or so many drawn."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from pydantic import ValidationError
+
+from app.launch_form import split_variants
+from app.variants import Between, combinations
+from trainer.preset import SpecError
+
+
+def test_every_combination_once() -> None:
+    found = combinations({"optimizer.lr": [1e-4, 3e-4, 1e-4], "seed": [0, 1]}, None, random.Random(0))
+    assert found == [{"optimizer.lr": lr, "seed": seed} for lr in (1e-4, 3e-4) for seed in (0, 1)]
+
+
+def test_rates_are_drawn_evenly_in_their_logarithm() -> None:
+    found = combinations({"optimizer.lr": Between(low=1e-5, high=1e-1)}, 100, random.Random(1))
+    logs = [math.log10(one["optimizer.lr"]) for one in found]
+    assert all(-5 <= value <= -1 for value in logs)
+    assert 30 < sum(value < -3 for value in logs) < 70
+    shares = [one["dropout"] for one in combinations({"dropout": Between(low=0.1, high=0.5)}, 30, random.Random(1))]
+    assert 0.25 < sum(shares) / len(shares) < 0.35
+    whole = [one["epochs"] for one in combinations({"epochs": Between(low=2, high=8)}, 5, random.Random(1))]
+    assert all(isinstance(value, int) and 2 <= value <= 8 for value in whole)
+
+
+def test_draws_differ_and_there_are_no_more_than_there_can_be() -> None:
+    found = combinations({"seed": [0, 1, 2], "batch_size": [32, 64]}, 50, random.Random(2))
+    assert len(found) == len({tuple(one.items()) for one in found}) == 6
+
+
+def test_what_cannot_be_is_named() -> None:
+    with pytest.raises(SpecError, match="say how many"):
+        combinations({"optimizer.lr": Between(low=1e-4, high=1e-2)}, None, random.Random(0))
+    with pytest.raises(SpecError, match="more than 100 runs"):
+        combinations({"seed": list(range(11)), "batch_size": list(range(1, 11))}, None, random.Random(0))
+    with pytest.raises(ValidationError, match="low must be less"):
+        Between(low=1, high=1)
+
+
+def test_texts_of_the_form_vary_where_they_hold_several_values() -> None:
+    typed = {
+        "optimizer.lr": "1e-4..1e-2", "seed": "0, 1,2", "model.widths": "8,16,16; 16,32,32", "epochs": "3",
+        "augment.resolutions": "20, 24", "model.name": "cnn", "batch_size": "32,",
+    }  # fmt: skip
+    same, vary = split_variants(typed)
+    assert same == {"epochs": "3", "augment.resolutions": "20, 24", "model.name": "cnn"}
+    assert vary == {
+        "optimizer.lr": {"low": 1e-4, "high": 1e-2},
+        "seed": [0, 1, 2],
+        "model.widths": [[8, 16, 16], [16, 32, 32]],
+        "batch_size": [32],
+    }

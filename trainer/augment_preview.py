@@ -1,0 +1,35 @@
+"""What a run's augmentation makes of a few training images, for the launch form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from trainer.augment import draw_epoch, mix, place, resize
+from trainer.data.format import read_record
+from trainer.sheet import sheet_of
+from trainer.spec import TrainSpec
+
+IMAGES = 8
+SIZE = 96  # images of more pixels are drawn at this size
+
+
+def augmented(datasets: Path, spec: TrainSpec) -> Image.Image:
+    """IMAGES training images, spread over the split, as the network will see them in its first epoch, in a row.
+
+    Raises DatasetError where the data set is not there.
+    """
+    record = read_record(datasets, spec.dataset.name)
+    stored = np.load(datasets / record.name / "train.images.npy", mmap_mode="r")
+    rows = np.linspace(0, len(stored) - 1, IMAGES + 2).astype(int)[1:-1]
+    images = torch.from_numpy(np.ascontiguousarray(stored[rows]))
+    device, every = torch.device("cpu"), torch.arange(IMAGES)
+    draws = draw_epoch(spec.augment, IMAGES, spec.seed, 0, device, record.size)
+    fill = (255 * torch.tensor(record.mean)).round().to(torch.uint8)
+    placed = place(spec.augment, images, every, draws, every, fill=fill).permute(0, 3, 1, 2).float() / 255
+    mixed = mix(spec.augment, placed, torch.zeros(IMAGES, dtype=torch.int64), draws, every)
+    shown = placed if mixed is None else mixed.images
+    return sheet_of(resize(shown, min(SIZE, record.size)).clamp(0, 1))
