@@ -75,6 +75,7 @@ def test_the_form_launches_and_explains_without_a_script(web: Server, browser: B
     assert (run["spec"]["epochs"], run["spec"]["optimizer"]["lr"]) == (7, 3e-4)
     assert {item["field"] for item in run["changed"]} == {"epochs", "optimizer.lr"}
     assert run["expectation"] == "about a third"
+    expect(page.locator("[data-expected]")).to_contain_text("about a third")
 
     page.locator("[data-stop]").click()
     expect(page.locator("[data-run-status]")).to_have_text("stopped")
