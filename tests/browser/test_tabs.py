@@ -1,0 +1,94 @@
+"""Each tab of a run that was really trained: what is drawn, against what the server knows.
+
+TRACKSIDE_TEST_DATASETS names a folder that holds `cifar100`; without it the run is of the small shapes100.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from app.formatting import percent
+from tests.conftest import Server
+
+REAL = os.environ.get("TRACKSIDE_TEST_DATASETS")
+DATASET = "cifar100" if REAL else "shapes100"
+
+PAINTED = """canvas => {
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  const seen = new Set();
+  for (let at = 0; at < data.length; at += 4) if (data[at + 3]) seen.add((data[at] << 16) | (data[at + 1] << 8) | data[at + 2]);
+  return seen.size;
+}"""
+
+
+@pytest.mark.timeout(900)
+def test_each_tab_draws_what_was_trained(make_server: Callable[..., Server], page: Page) -> None:
+    server = make_server()
+    if REAL:
+        (server.home / "datasets").unlink()
+        (server.home / "datasets").symlink_to(Path(REAL).resolve())
+    server.start("web", "worker")
+    overrides = {"epochs": 2} if REAL else {"epochs": 2, "model.widths": [8, 16, 16]}
+    run_id = server.launch(preset="quick", dataset=DATASET, overrides=overrides, expectation="better than chance")
+    run = server.wait_status(run_id, "finished", seconds=800)
+    address = f"{server.url}/runs/{run_id}"
+
+    page.goto(address)
+    expect(page.locator("[data-fact=best]")).to_have_text(percent(run["best_acc"]))
+    expect(page.locator("[data-expected]")).to_contain_text(f"came to {percent(run['best_acc'])}%")
+    stored = server.series(run_id)
+    drawn = {"loss": ("train/loss", "val/loss"), "accuracy": ("train/acc", "val/acc"), "lr": ("lr", None)}
+    for name, (train, val) in drawn.items():
+        chart = page.locator(f"[data-chart={name}]")
+        expect(chart).to_have_attribute("data-points-train", str(stored[train]["total"]))
+        if val:
+            expect(chart).to_have_attribute("data-points-val", "2")
+        assert chart.locator("canvas").first.evaluate(PAINTED) > 3
+    loss = page.locator("[data-chart=loss]")
+    loss.locator("summary").click()
+    first = loss.locator("tbody tr").last
+    expect(first.locator("td").first).to_have_text(str(stored["train/loss"]["step"][0]))
+    expect(first).to_contain_text(f"{stored['train/loss']['value'][0]:.3f}"[:5])
+
+    page.goto(f"{address}?tab=checks")
+    with server.client() as client:
+        found = [
+            item for item in client.get(f"/api/runs/{run_id}/findings").json() if item["kind"].startswith("check/")
+        ]
+    assert len(found) >= 4
+    expect(page.locator("[data-check] h3 .verdict")).to_have_count(len(found))
+    expect(page.locator("[data-check='Just before the net'] .sheet figure")).to_have_count(32)
+    sheet = page.request.get(f"{server.url}/api/runs/{run_id}/checks/input.png")
+    with Image.open(BytesIO(sheet.body())) as picture:
+        assert len(picture.getcolors(1 << 20) or []) > 1000
+    expect(page.locator(".strip tbody tr")).to_have_count(12)
+    expect(page.locator(".strip thead th")).to_have_count(3)
+    assert page.locator("img.filters").evaluate("image => image.complete && image.naturalWidth") > 8
+
+    page.goto(f"{address}?tab=errors")
+    canvas = page.locator("[data-matrix] canvas")
+    expect(canvas).to_have_attribute("data-drawn", "100")
+    assert canvas.evaluate(PAINTED) > 5
+    matrix = page.request.get(f"{server.url}/api/runs/{run_id}/confusion").json()
+    expect(page.locator(".class-list tbody tr")).to_have_count(len(matrix["order"]))
+    expect(page.locator(".pixel").first).to_be_visible()
+
+    page.goto(f"{address}?tab=log")
+    lines = page.locator("[data-log-lines] > *")
+    with server.client() as client:
+        expect(lines).to_have_count(len(client.get(f"/api/runs/{run_id}/log").json()))
+    page.locator("[data-log-search]").fill("epoch 2")
+    expect(page.locator("[data-log-lines]")).to_contain_text("val/acc")
+
+    page.goto(f"{address}?tab=setup")
+    expect(page.locator("[data-copyable] pre").first).to_contain_text("--preset quick")
+    expect(page.locator("[data-checkpoint-file]")).to_have_count(2)
+    listed = page.request.get(f"{server.url}/api/runs/{run_id}/checkpoints").json()
+    assert {item["step"] for item in listed} == {run["steps_per_epoch"], run["total_steps"]}
