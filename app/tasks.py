@@ -13,7 +13,7 @@ from sqlmodel import col, select
 
 from app.changes import publish
 from app.db import Database
-from app.errors import not_found
+from app.errors import ApiError, not_found
 from app.run_models import ErrorPublic
 from app.settings import Settings
 from app.tables import Status, Task
@@ -59,6 +59,21 @@ class Tasks:
             session.flush()
             publish(session, row.id, "task", task_public(row).model_dump(mode="json"))
         return task_public(row)
+
+    def retry(self, task_id: str, changed: dict[str, Any]) -> TaskPublic:
+        """Queue a failed task anew with other settings; its upload goes over. Raises ApiError 404, 409."""
+        old = self.get(task_id)
+        if old.status != Status.FAILED:
+            raise ApiError(409, "not_failed", f"The task is {old.status}: there is nothing to do again.")
+        request, folder = {**old.request, **changed}, self.new_folder()
+        if old.request.get("label"):
+            kept = Path(old.request["source"])
+            try:
+                request["source"] = str(kept.rename(folder.resolve() / kept.name))
+            except FileNotFoundError:
+                folder.rmdir()
+                raise ApiError(409, "upload_gone", "The upload has been used already: send it again.") from None
+        return self.create(folder, old.kind, request)
 
     def get(self, task_id: str) -> TaskPublic:
         with self.database.read() as session:

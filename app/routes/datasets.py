@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path as FilePath
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -17,6 +18,7 @@ from app.tasks import TaskPublic, Tasks
 from trainer.data.archive import check_archive
 from trainer.data.errors import UnknownSource
 from trainer.data.format import SIZES, DatasetRecord, check_name
+from trainer.data.layout import plan_layout
 from trainer.data.source import BUILT_IN, TORCHVISION
 from trainer.data.torchvision_source import downloadable
 
@@ -25,6 +27,7 @@ router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 ARCHIVE = "upload.zip"
 NO_DATASET = described({404: "No such data set"})
 PNG: dict[str, Any] = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+LISTED_FILES = 20_000
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -63,6 +66,46 @@ def get(name: str, datasets: DatasetsDep) -> DatasetRecord:
 def image(name: str, split: str, index: Annotated[int, Path(ge=0, le=2**40)], datasets: DatasetsDep) -> Response:
     headers = {"Cache-Control": "private, max-age=3600"}
     return Response(datasets.image_png(name, split, index), media_type="image/png", headers=headers)
+
+
+class FileList(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    files: list[Annotated[str, Field(max_length=1024)]] = Field(min_length=1, max_length=LISTED_FILES)
+
+
+class PlannedClass(BaseModel):
+    name: str
+    superclass: str | None
+    train: int
+    test: int
+
+
+class PlannedLayout(BaseModel):
+    """The classes that an import would make, and how many images of each."""
+
+    classes: list[PlannedClass]
+    train: int
+    test: int
+
+
+@router.post("/layout")
+def layout(body: FileList) -> PlannedLayout:
+    """What files of these relative paths would become, before any of them is sent."""
+    planned = plan_layout(body.files)
+    counts = {split: Counter(member.label for member in members) for split, members in planned.members.items()}
+    classes = [
+        PlannedClass(
+            name=name,
+            superclass=planned.superclasses[planned.fine_to_coarse[label]]
+            if planned.superclasses and planned.fine_to_coarse
+            else None,
+            train=counts["train"][label],
+            test=counts["test"][label],
+        )
+        for label, name in enumerate(planned.classes)
+    ]
+    return PlannedLayout(classes=classes, train=counts["train"].total(), test=counts["test"].total())
 
 
 @router.post(

@@ -1,20 +1,32 @@
 // Adding a data set: the upload's progress, then the task's, live.
 import { bytes, count, percent } from "./lib/format.js";
+import { packZip } from "./lib/zip.js";
 import { bindDrop } from "./drop.js";
 import { follow } from "./live.js";
+import { Stage, described, droppedFiles } from "./stage.js";
 
 const box = document.querySelector("[data-tasks]");
 const upload = document.querySelector("[data-upload]");
 const source = document.querySelector("[data-source-form]");
 const zip = upload.querySelector("[data-zip]");
+const folder = upload.querySelector("[data-folder]");
+const stage = new Stage(upload);
+let files = null; // of a folder; null where a zip is chosen
 const mine = new Set([...box.querySelectorAll("[data-task]")].map((node) => node.dataset.task));
 
 follow({ kinds: ["task"], on: { task: show, resync: refetch, connected: refetch } });
-bindDrop(upload.querySelector("[data-drop]"), (files) => {
-  zip.files = files;
-  named();
+folder.closest("label").hidden = false;
+bindDrop(upload.querySelector("[data-drop]"), async (dropped, transfer) => {
+  if (dropped.length === 1 && /\.zip$/i.test(dropped[0].name)) {
+    zip.files = dropped;
+    return chosenZip();
+  }
+  chosenFolder(await droppedFiles(transfer));
 });
-zip.addEventListener("change", named);
+zip.addEventListener("change", chosenZip);
+folder.addEventListener("change", () => {
+  chosenFolder([...folder.files].map((file) => ({ path: file.webkitRelativePath, file })));
+});
 upload.addEventListener("submit", (event) => {
   event.preventDefault();
   sendZip();
@@ -27,20 +39,47 @@ source.addEventListener("change", (event) => {
   if (event.target.name === "source") source.elements.name.value = event.target.value.replace("torchvision:", "").toLowerCase();
 });
 
-function named() {
+function chosenZip() {
   const file = zip.files[0];
   if (!file) return;
-  upload.querySelector("[data-drop-name]").textContent = `${file.name} · ${bytes(file.size)}`;
-  const name = upload.elements.name;
-  if (!name.value) name.value = file.name.replace(/\.zip$/i, "").replaceAll(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 64);
+  files = null;
+  zip.required = true;
+  named(file.name, `${file.name} · ${bytes(file.size)}`);
+  stage.showZip(file);
+}
+
+function chosenFolder(chosen) {
+  if (!chosen.length) return;
+  files = chosen;
+  zip.value = "";
+  zip.required = false;
+  named(chosen[0].path.split("/")[0], described(chosen));
+  if (!upload.elements.size.value) upload.elements.size.value = "64"; // photos are seldom squares of one size
+  stage.showFiles(chosen);
+}
+
+function named(name, shown) {
+  upload.querySelector("[data-drop-name]").textContent = shown;
+  const field = upload.elements.name;
+  if (!field.value) field.value = name.replace(/\.zip$/i, "").replaceAll(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 64);
 }
 
 /** XMLHttpRequest, since fetch does not tell how much has been sent. */
-function sendZip() {
+async function sendZip() {
   const data = new FormData(upload);
   if (!data.get("size")) data.delete("size");
   const bar = upload.querySelector("[data-upload-progress]");
   const button = upload.querySelector("[data-add]");
+  if (files) {
+    button.disabled = true;
+    try {
+      const packed = await packZip(files, (done) => note(upload, `${count(done)} of ${count(files.length)} files read`));
+      data.set("file", packed, `${data.get("name")}.zip`);
+    } catch (error) {
+      button.disabled = false;
+      return note(upload, `This folder cannot be sent: ${error.message}.`);
+    }
+  }
   const request = new XMLHttpRequest();
   request.open("POST", "/api/datasets");
   request.setRequestHeader("Accept", "application/json");
@@ -84,7 +123,10 @@ function answer(form, status, text) {
   if (status === 202 || status === 201 || status === 200) {
     note(form, "");
     form.reset();
-    upload.querySelector("[data-drop-name]").textContent = "Drop a zip here, or choose one";
+    upload.querySelector("[data-drop-name]").textContent = "Drop a folder or a zip here, or choose a zip";
+    files = null;
+    zip.required = true;
+    stage.clear();
     const task = body.task ?? body;
     mine.add(task.id);
     show(task);
@@ -102,7 +144,7 @@ async function refetch() {
 
 function show(task) {
   const name = task.request?.name ?? task.kind;
-  const node = task.status === "failed" ? failure(name, task.error) : working(name, task);
+  const node = task.status === "failed" ? failure(name, task.error, task.id) : working(name, task);
   node.dataset.task = task.id;
   node.dataset.taskStatus = task.status;
   const known = box.querySelector(`[data-task="${CSS.escape(task.id)}"]`);
@@ -140,7 +182,7 @@ function working(name, task) {
   return node;
 }
 
-function failure(name, error) {
+function failure(name, error, task = null) {
   const node = element("div", "notice bad task");
   const line = element("div", "task-line");
   line.append(element("strong", "", `${name} was not added.`), element("span", "", error?.message ?? ""));
@@ -152,7 +194,28 @@ function failure(name, error) {
     list.append(...files.map((text) => element("li", "", text)));
     node.append(list);
   }
+  const { files: unread, total } = error?.detail ?? {};
+  if (task && error.code === "unreadable_images" && total > unread.length) {
+    const button = element("button", "button", `Import ${count(total - unread.length)}, leave out ${count(unread.length)}`);
+    Object.assign(button, { type: "button", onclick: () => retry(task, node, name) });
+    const row = element("div", "row-of");
+    row.append(button);
+    node.append(row);
+  }
   return node;
+}
+
+/** Once more with what was uploaded, without what cannot be read. */
+async function retry(task, node, name) {
+  const response = await fetch(`/api/tasks/${task}/retry`, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ on_unreadable: "skip" }),
+  });
+  const body = await response.json().catch(() => null);
+  if (response.ok) {
+    mine.add(body.id);
+    node.remove();
+    show(body);
+  } else node.replaceWith(failure(name, body?.error));
 }
 
 /** Whatever shape the detail has, one line a problem. */

@@ -13,6 +13,6 @@ export function bindDrop(label, take) {
     });
   }
   label.addEventListener("drop", (event) => {
-    if (event.dataTransfer.files.length) take(event.dataTransfer.files);
+    if (event.dataTransfer.files.length) take(event.dataTransfer.files, event.dataTransfer);
   });
 }

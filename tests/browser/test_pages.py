@@ -249,6 +249,9 @@ def test_a_failed_run_says_why_above_its_curves(server: Server, page: Page) -> N
 
 
 def test_a_zip_is_added_live_and_its_bad_files_are_named(server: Server, page: Page) -> None:
+    own = server.settings.datasets  # the folder that other tests use as well is not written to
+    own.unlink()
+    own.mkdir()
     server.start("web", "worker")
     page.goto(f"{server.url}/datasets")
     name = f"dots-{server.settings.port}"

@@ -1,0 +1,100 @@
+// As much of the zip format as staging takes: what lies in one, single entries, and a folder's files packed as they are.
+const END = 0x06054b50;
+const CENTRAL = 0x02014b50;
+const LOCAL = 0x04034b50;
+const UTF8 = 0x0800;
+const MOST_BYTES = 0xffffffff;
+
+const table = Uint32Array.from({ length: 256 }, (_, n) => {
+  let c = n;
+  for (let bit = 0; bit < 8; bit += 1) c = c & 1 ? 0xedb88320 ^ (c >>> 1) : c >>> 1;
+  return c;
+});
+
+/** The entries of a zip, folders left out; null where it is no zip that can be listed here (zip64, cut short). */
+export async function listZip(blob) {
+  const tail = new DataView(await blob.slice(-65557).arrayBuffer());
+  let at = tail.byteLength - 22;
+  while (at >= 0 && tail.getUint32(at, true) !== END) at -= 1;
+  if (at < 0) return null;
+  const size = tail.getUint32(at + 12, true);
+  const start = tail.getUint32(at + 16, true);
+  if (start === MOST_BYTES || start + size > blob.size) return null;
+  const view = new DataView(await blob.slice(start, start + size).arrayBuffer());
+  const entries = [];
+  for (let here = 0; here + 46 <= view.byteLength && view.getUint32(here, true) === CENTRAL; ) {
+    const name = view.getUint16(here + 28, true);
+    const bytes = new Uint8Array(view.buffer, here + 46, name);
+    const entry = {
+      path: new TextDecoder().decode(bytes), method: view.getUint16(here + 10, true), packed: view.getUint32(here + 20, true),
+      size: view.getUint32(here + 24, true), start: view.getUint32(here + 42, true),
+    };
+    if (!entry.path.endsWith("/")) entries.push(entry);
+    here += 46 + name + view.getUint16(here + 30, true) + view.getUint16(here + 32, true);
+  }
+  return entries;
+}
+
+/** The content of one entry, as a Blob. */
+export async function readEntry(blob, { start, packed, method }) {
+  const head = new DataView(await blob.slice(start, start + 30).arrayBuffer());
+  if (head.getUint32(0, true) !== LOCAL) throw new Error("not an entry");
+  const from = start + 30 + head.getUint16(26, true) + head.getUint16(28, true);
+  const content = blob.slice(from, from + packed);
+  if (method === 0) return content;
+  return new Response(content.stream().pipeThrough(new DecompressionStream("deflate-raw"))).blob();
+}
+
+/**
+ * A zip of `files` ({path, file}), uncompressed: images are already. The result refers to the files and copies none.
+ * @param {function(number): void} told is called with the number of files read.
+ */
+export async function packZip(files, told = () => {}) {
+  const parts = [];
+  const central = [];
+  let offset = 0;
+  for (const [index, { path, file }] of files.entries()) {
+    const name = new TextEncoder().encode(path);
+    const crc = await crc32(file);
+    const common = [20, UTF8, 0, 0, 0x21, crc, file.size, file.size, name.length, 0];
+    const head = record(LOCAL, common);
+    central.push(record(CENTRAL, [20, ...common, 0, 0, 0, 0, offset]), name);
+    parts.push(head, name, file);
+    offset += head.byteLength + name.length + file.size;
+    if (offset > MOST_BYTES) throw new Error("more than 4 GB: zip the folder, or name its path on the server's disk");
+    told(index + 1);
+  }
+  const size = central.reduce((sum, part) => sum + part.byteLength, 0);
+  const end = new DataView(new ArrayBuffer(22));
+  end.setUint32(0, END, true);
+  end.setUint16(8, files.length, true);
+  end.setUint16(10, files.length, true);
+  end.setUint32(12, size, true);
+  end.setUint32(16, offset, true);
+  if (files.length > 0xffff) throw new Error("more than 65,535 files: zip the folder, or name its path on the server's disk");
+  return new Blob([...parts, ...central, end], { type: "application/zip" });
+}
+
+/** A header of 16-bit fields, but for those whose place in the format is 32 bits wide. */
+function record(signature, fields) {
+  const wide = signature === LOCAL ? [5, 6, 7] : [6, 7, 8, 14, 15];
+  const bytes = 4 + fields.reduce((sum, _, index) => sum + (wide.includes(index) ? 4 : 2), 0);
+  const view = new DataView(new ArrayBuffer(bytes));
+  view.setUint32(0, signature, true);
+  let at = 4;
+  for (const [index, value] of fields.entries()) {
+    if (wide.includes(index)) view.setUint32(at, value, true);
+    else view.setUint16(at, value, true);
+    at += wide.includes(index) ? 4 : 2;
+  }
+  return new Uint8Array(view.buffer);
+}
+
+async function crc32(file) {
+  let crc = ~0;
+  const reader = file.stream().getReader();
+  for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) {
+    for (const byte of value) crc = table[(crc ^ byte) & 255] ^ (crc >>> 8);
+  }
+  return ~crc >>> 0;
+}

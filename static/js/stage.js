@@ -1,0 +1,168 @@
+// What is to be imported, shown before any of it is sent: its classes, nine images at the chosen size and fit, and what
+// cannot be read here.
+import { bytes, count } from "./lib/format.js";
+import { listZip, readEntry } from "./lib/zip.js";
+
+const SHOWN = 9;
+const LISTED = 20000;
+const TYPES = { jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", webp: "image/webp", gif: "image/gif", bmp: "image/bmp" };
+const FOREIGN = ["heic", "heif", "avif", "tif", "tiff", "jxl", "jp2", "raw", "cr2", "nef", "dng"];
+
+export class Stage {
+  /** @param {HTMLFormElement} form with a `[data-stage]` and fields `size` and `fit` */
+  constructor(form) {
+    this.form = form;
+    this.node = form.querySelector("[data-stage]");
+    this.turn = 0;
+    form.addEventListener("change", (event) => {
+      if (["size", "fit"].includes(event.target.name)) this.draw();
+    });
+  }
+
+  clear() {
+    this.turn += 1;
+    this.pictures = [];
+    this.node.hidden = true;
+  }
+
+  /** A zip; one that cannot be listed here is left to the server. */
+  async showZip(file) {
+    this.clear();
+    const entries = await listZip(file).catch(() => null);
+    if (entries) await this.show(entries.map((entry) => ({ path: entry.path, content: () => readEntry(file, entry) })));
+  }
+
+  /** A folder's files, [{path, file}]. */
+  async showFiles(files) {
+    this.clear();
+    await this.show(files.map(({ path, file }) => ({ path, content: async () => file })));
+  }
+
+  async show(entries) {
+    this.turn += 1;
+    const turn = this.turn;
+    this.node.hidden = false;
+    this.say("layout", "");
+    this.warn(entries);
+    const images = entries.filter(({ path }) => extension(path) in TYPES && !/(^|\/)(__MACOSX|\._)/.test(path));
+    const step = Math.max(1, images.length / SHOWN);
+    const picked = Array.from({ length: Math.min(SHOWN, images.length) }, (_, index) => images[Math.floor(index * step)]);
+    const [planned, pictures] = await Promise.all([plan(entries.map(({ path }) => path)), Promise.all(picked.map(load))]);
+    if (turn !== this.turn) return;
+    this.pictures = pictures;
+    this.explain(planned, entries.length);
+    this.draw();
+  }
+
+  explain(planned, files) {
+    const list = this.part("classes");
+    list.replaceChildren();
+    if (planned === null) return this.say("layout", `${count(files)} files; their layout is looked at once they are sent.`);
+    if (planned.error) {
+      const detail = planned.error.detail?.problems ?? [];
+      return this.say("layout", [planned.error.message, ...detail.slice(0, 3)].join(" · "), true);
+    }
+    const { classes, train, test } = planned;
+    this.say("layout", `${count(classes.length)} classes: ${count(train)} images to train on, ${count(test)} to test with.`);
+    list.replaceChildren(...classes.slice(0, 200).map(({ name, train: some, test: others }) => {
+      const item = Object.assign(document.createElement("li"), { textContent: `${name} ` });
+      item.append(Object.assign(document.createElement("span"), { className: "muted", textContent: `${count(some)} + ${count(others)}` }));
+      return item;
+    }));
+  }
+
+  warn(entries) {
+    const foreign = entries.filter(({ path }) => FOREIGN.includes(extension(path)));
+    const kinds = [...new Set(foreign.map(({ path }) => extension(path).toUpperCase()))].join(", ");
+    const heic = foreign.some(({ path }) => ["heic", "heif"].includes(extension(path)));
+    const how = heic
+      ? " An iPhone takes JPEG under Settings, Camera, Formats, Most Compatible; those you have become JPEG with “sips -s format jpeg *.heic --out jpeg” on a Mac, or “heif-convert” on Linux."
+      : " Export them as JPEG or PNG first.";
+    this.say("foreign", foreign.length ? `${count(foreign.length)} files are ${kinds}, which is not read here.${how}` : "");
+  }
+
+  /** Nine images as the import will make them, by the same rules as trainer/data/fit.py. */
+  draw() {
+    const size = Number(this.form.elements.size.value);
+    const fit = this.form.elements.fit.value;
+    this.part("images").replaceChildren(...(this.pictures ?? []).map(({ path, bitmap }) => {
+      const figure = document.createElement("figure");
+      if (bitmap === null) {
+        figure.append(Object.assign(document.createElement("div"), { className: "unreadable", textContent: "cannot be read" }));
+      } else {
+        figure.append(canvasOf(bitmap, size || Math.min(bitmap.width, bitmap.height, 224), fit));
+      }
+      figure.append(Object.assign(document.createElement("figcaption"), { textContent: path.split("/").at(-1), title: path }));
+      return figure;
+    }));
+    this.say("size", size ? `drawn at ${size}×${size}` : "as they are: all must be squares of one size; choose a size for photos");
+  }
+
+  part(name) {
+    return this.node.querySelector(`[data-stage-${name}]`);
+  }
+
+  say(name, text, isBad = false) {
+    const node = this.part(name);
+    node.textContent = text;
+    node.hidden = text === "";
+    node.classList.toggle("field-error", isBad);
+  }
+}
+
+/** The files of what was dropped: folders are walked, their names kept. */
+export async function droppedFiles(transfer) {
+  const roots = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const found = [];
+  const walk = async (entry, prefix) => {
+    if (entry.isFile) {
+      found.push({ path: prefix + entry.name, file: await new Promise((resolve, reject) => entry.file(resolve, reject)) });
+      return;
+    }
+    const reader = entry.createReader();
+    for (;;) {
+      const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (!batch.length) return;
+      for (const child of batch) await walk(child, `${prefix}${entry.name}/`);
+    }
+  };
+  for (const root of roots) await walk(root, "");
+  return found;
+}
+
+export const described = (files) => `${count(files.length)} files · ${bytes(files.reduce((sum, { file }) => sum + file.size, 0))}`;
+
+async function plan(files) {
+  if (!files.length || files.length > LISTED) return null;
+  const response = await fetch("/api/datasets/layout", {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ files }),
+  }).catch(() => null);
+  const body = await response?.json().catch(() => null);
+  return response?.ok || response?.status === 422 ? body : null;
+}
+
+async function load({ path, content }) {
+  try {
+    const blob = await content();
+    return { path, bitmap: await createImageBitmap(new Blob([blob], { type: TYPES[extension(path)] })) };
+  } catch {
+    return { path, bitmap: null };
+  }
+}
+
+function canvasOf(bitmap, size, fit) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: size, height: size, className: "px" });
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.fillStyle = "rgb(128 128 128)";
+  context.fillRect(0, 0, size, size);
+  const scale = fit === "squash" ? null : fit === "pad" ? size / Math.max(bitmap.width, bitmap.height) : size / Math.min(bitmap.width, bitmap.height);
+  const width = scale === null ? size : bitmap.width * scale;
+  const height = scale === null ? size : bitmap.height * scale;
+  context.drawImage(bitmap, (size - width) / 2, (size - height) / 2, width, height);
+  return canvas;
+}
+
+function extension(path) {
+  return path.split(".").at(-1).toLowerCase();
+}

@@ -1,0 +1,84 @@
+"""One's own photos: staged on the page until they are right, then imported without those that cannot be read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.conftest import Server
+
+TREES = ("ash", "beech", "birch", "elm", "lime", "oak", "yew")
+BROKEN = 3
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Seven classes of twelve photos, of various sizes and kinds; in three files there is no image."""
+    folder = tmp_path / "trees"
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(TREES):
+        (folder / name).mkdir(parents=True)
+        for index in range(12):
+            height, width = rng.integers(60, 200, 2)
+            pixels = rng.integers(0, 60, (height, width, 3), dtype=np.uint8) + np.uint8(20 * label)
+            suffix = ("jpg", "png", "webp")[index % 3]
+            Image.fromarray(pixels).save(folder / name / f"photo {index}.{suffix}")
+    for index in range(BROKEN):
+        (folder / TREES[index] / "photo 0.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much more")
+    (folder / "oak" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    return folder
+
+
+def test_a_folder_is_looked_at_then_imported_without_what_cannot_be_read(
+    server: Server, page: Page, photos: Path
+) -> None:
+    own = server.settings.datasets
+    own.unlink()
+    own.mkdir()
+    server.start("web", "worker")
+    page.goto(f"{server.url}/datasets")
+    page.locator("[data-folder]").set_input_files(photos)
+    stage = page.locator("[data-stage]")
+    expect(stage.locator("[data-stage-layout]")).to_contain_text("7 classes")
+    expect(stage.locator("[data-stage-classes] li")).to_have_count(7)
+    expect(stage.locator("[data-stage-foreign]")).to_contain_text("1 files are HEIC")
+    expect(stage.locator("[data-stage-foreign]")).to_contain_text("Most Compatible")
+    expect(stage.locator("figure")).to_have_count(9)
+    assert stage.locator("canvas").first.evaluate("canvas => [canvas.width, canvas.height]") == [64, 64]
+    corner = "canvas => canvas.getContext('2d').getImageData(0, 0, 1, 1).data[0]"
+    cropped = stage.locator("canvas").first.evaluate(corner)
+    page.locator("[data-upload] select[name=fit]").select_option("pad")
+    expect(page.locator("[data-upload] input[name=name]")).to_have_value("trees")
+    assert stage.locator("canvas").first.evaluate(corner) == 128 != cropped
+
+    page.locator("[data-upload] [data-add]").click()
+    failed = page.locator("[data-task-status=failed]")
+    expect(failed.locator("li")).to_have_count(BROKEN + 1, timeout=60_000)
+    failed.get_by_role("button", name=f"Import {7 * 12 - BROKEN}, leave out {BROKEN + 1}").click()
+    expect(page.locator("[data-task-status=finished] a")).to_have_attribute("href", "/datasets/trees", timeout=60_000)
+    expect(failed).to_have_count(0)
+    with server.client() as client:
+        record = client.get("/api/datasets/trees").json()
+        assert (record["size"], record["fit"], record["classes"]) == (64, "pad", list(TREES))
+        assert record["train_count"] + record["test_count"] == 7 * 12 - BROKEN
+        again = client.post(f"/api/tasks/{client.get('/api/tasks').json()[-1]['id']}/retry", json={})
+        assert again.status_code == 409
+
+
+def test_a_layout_that_cannot_be_is_explained_before_anything_is_sent(
+    server: Server, page: Page, tmp_path: Path
+) -> None:
+    server.start("web")
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for index in range(3):
+        Image.new("RGB", (8, 8)).save(folder / f"{index}.png")
+    page.goto(f"{server.url}/datasets")
+    page.locator("[data-folder]").set_input_files(folder)
+    expect(page.locator("[data-stage-layout]")).to_have_class(re.compile("field-error"))
+    expect(page.locator("[data-stage-layout]")).to_contain_text(re.compile("class|folder"))
