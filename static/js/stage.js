@@ -78,7 +78,7 @@ export class Stage {
     const how = heic
       ? " An iPhone takes JPEG under Settings, Camera, Formats, Most Compatible; those you have become JPEG with “sips -s format jpeg *.heic --out jpeg” on a Mac, or “heif-convert” on Linux."
       : " Export them as JPEG or PNG first.";
-    this.say("foreign", foreign.length ? `${count(foreign.length)} files are ${kinds}, which is not read here.${how}` : "");
+    this.say("foreign", foreign.length ? `${count(foreign.length)} of the files: ${kinds}, which is not read here.${how}` : "");
   }
 
   /** Nine images as the import will make them, by the same rules as trainer/data/fit.py. */

@@ -6,7 +6,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from tests.benchmarks import ingest, launch, live, long, predict, scale, training, web
+from tests.benchmarks import ingest, launch, live, long, predict, scale, training, viewers, web
 from tests.benchmarks.rows import Row, machine
 
 BENCHMARKS = {
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "ingest": ingest.measure,
     "web": web.measure,
     "scale": scale.measure,
+    "viewers": viewers.measure,
     "predict": predict.measure,
 }
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"

@@ -46,7 +46,7 @@ def test_a_folder_is_looked_at_then_imported_without_what_cannot_be_read(
     stage = page.locator("[data-stage]")
     expect(stage.locator("[data-stage-layout]")).to_contain_text("7 classes")
     expect(stage.locator("[data-stage-classes] li")).to_have_count(7)
-    expect(stage.locator("[data-stage-foreign]")).to_contain_text("1 files are HEIC")
+    expect(stage.locator("[data-stage-foreign]")).to_contain_text("1 of the files: HEIC")
     expect(stage.locator("[data-stage-foreign]")).to_contain_text("Most Compatible")
     expect(stage.locator("figure")).to_have_count(9)
     assert stage.locator("canvas").first.evaluate("canvas => [canvas.width, canvas.height]") == [64, 64]

@@ -1,0 +1,125 @@
+"""Many people on many live runs: what the web process spends on them, and what a browser keeps in the long run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+from playwright.sync_api import sync_playwright
+
+from app.db import Database
+from app.settings import Settings
+from app.supervisor import free_port
+from tests.benchmarks.rows import Row, data_root, web_process
+from tests.browser.conftest import ARGUMENTS
+from tests.browser.find_browser import installed
+
+VIEWERS, RUNS = 100, 10
+RATE = 4.0  # events a second of each run, each of six values
+SECONDS = 30.0
+BROWSER_MINUTES, BROWSER_FACTOR = 10, 10
+MOST_GROWTH = 0.1
+
+
+def measure() -> list[Row]:
+    return [of_the_server(), of_a_browser()]
+
+
+@contextmanager
+def live_runs(runs: int, rate: float) -> Iterator[str]:
+    """The address of a web process whose runs are told values by another process."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        (home / "datasets").symlink_to(data_root().resolve())
+        database = Database(Settings(home=home).url)
+        database.migrate()
+        database.close()
+        with web_process(home, free_port("127.0.0.1")) as address:
+            feeder = subprocess.Popen(
+                [sys.executable, "-m", "tests.benchmarks.feeder", folder, str(runs), str(rate)],
+                stdout=subprocess.PIPE,
+                env={**os.environ, "TRACKSIDE_HOME": folder},
+            )
+            try:
+                assert feeder.stdout is not None
+                assert feeder.stdout.readline() == b"fed\n"
+                yield address
+            finally:
+                feeder.kill()
+                feeder.wait()
+
+
+def of_the_server() -> Row:
+    with live_runs(RUNS, RATE) as address:
+        share, frames = asyncio.run(watched(address))
+    return Row(
+        f"{VIEWERS} viewers on {RUNS} live runs of {RATE:g} events a second each: web process",
+        "≤ 25% of a core",
+        f"{share:.0%} of a core ({frames / SECONDS:,.0f} frames a second sent)",
+        share <= 0.25,
+    )
+
+
+async def watched(address: str) -> tuple[float, int]:
+    """The web process's share of a core, and the frames that all viewers received."""
+    port = int(address.rsplit(":", 1)[1])
+    listening = [
+        c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.status == "LISTEN"
+    ]
+    web = psutil.Process(listening[0])
+    limits = httpx.Limits(max_connections=VIEWERS)
+    async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
+        frames = [0]
+        viewers = [asyncio.create_task(view(client, f"live{index % RUNS}", frames)) for index in range(VIEWERS)]
+        while frames[0] < VIEWERS:
+            await asyncio.sleep(0.1)
+        before, first = sum(web.cpu_times()[:2]), frames[0]
+        await asyncio.sleep(SECONDS)
+        spent, seen = sum(web.cpu_times()[:2]) - before, frames[0] - first
+        for viewer in viewers:
+            viewer.cancel()
+        await asyncio.gather(*viewers, return_exceptions=True)
+    return spent / SECONDS, seen
+
+
+async def view(client: httpx.AsyncClient, run_id: str, frames: list[int]) -> None:
+    async with client.stream("GET", "/api/events", params={"runs": run_id}) as answer:
+        async for line in answer.aiter_lines():
+            frames[0] += line.startswith("data: ")
+
+
+def of_a_browser() -> Row:
+    """The page's heap after garbage collection, minute by minute, of an open run page."""
+    with live_runs(1, RATE * BROWSER_FACTOR) as address, sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=installed(), args=ARGUMENTS)
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(f"{address}/runs/live0")
+        page.wait_for_function("() => Number(document.querySelector('[data-chart=loss]').dataset.pointsTrain) > 0")
+        session = page.context.new_cdp_session(page)
+        session.send("HeapProfiler.enable")
+        heaps = []
+        for _ in range(BROWSER_MINUTES):
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                page.wait_for_timeout(1000)
+            session.send("HeapProfiler.collectGarbage")
+            heaps.append(int(page.evaluate("performance.memory.usedJSHeapSize")) / 2**20)
+        points = int(page.locator("[data-chart=loss]").get_attribute("data-points-train") or 0)
+        chromium.close()
+    half = len(heaps) // 2
+    growth = max(heaps[half:]) / max(heaps[:half]) - 1
+    return Row(
+        f"a run page open for {BROWSER_MINUTES} minutes at {BROWSER_FACTOR} times the rate: JavaScript heap",
+        "flat",
+        f"{heaps[0]:.1f} MB after one minute, {heaps[-1]:.1f} MB after {BROWSER_MINUTES} ({points:,} points kept)",
+        growth <= MOST_GROWTH,
+    )
