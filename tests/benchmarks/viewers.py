@@ -71,11 +71,7 @@ def of_the_server() -> Row:
 
 async def watched(address: str) -> tuple[float, int]:
     """The web process's share of a core, and the frames that all viewers received."""
-    port = int(address.rsplit(":", 1)[1])
-    listening = [
-        c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.status == "LISTEN"
-    ]
-    web = psutil.Process(listening[0])
+    web = next(child for child in psutil.Process().children() if "web" in child.cmdline())
     limits = httpx.Limits(max_connections=VIEWERS)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
         frames = [0]
