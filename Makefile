@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
 
-.PHONY: run test check install bench bench-long clean
+.PHONY: run test check install bench bench-long screenshots clean
 
 run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
@@ -24,6 +24,9 @@ bench: $(VENV)/.dev
 
 bench-long: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.long
+
+screenshots: $(VENV)/.dev $(VENV)/.browser
+	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m tests.screenshots
 
 install: $(VENV)/.run
 

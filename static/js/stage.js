@@ -1,5 +1,6 @@
 // What is to be imported, shown before any of it is sent: its classes, nine images at the chosen size and fit, and what
 // cannot be read here.
+import { fitted } from "./lib/fit.js";
 import { bytes, count } from "./lib/format.js";
 import { listZip, readEntry } from "./lib/zip.js";
 
@@ -156,10 +157,8 @@ function canvasOf(bitmap, size, fit) {
   context.imageSmoothingQuality = "high";
   context.fillStyle = "rgb(128 128 128)";
   context.fillRect(0, 0, size, size);
-  const scale = fit === "squash" ? null : fit === "pad" ? size / Math.max(bitmap.width, bitmap.height) : size / Math.min(bitmap.width, bitmap.height);
-  const width = scale === null ? size : bitmap.width * scale;
-  const height = scale === null ? size : bitmap.height * scale;
-  context.drawImage(bitmap, (size - width) / 2, (size - height) / 2, width, height);
+  const box = fitted(bitmap.width, bitmap.height, size, fit);
+  context.drawImage(bitmap, box.x, box.y, box.width, box.height);
   return canvas;
 }
 

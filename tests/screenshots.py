@@ -1,0 +1,116 @@
+"""`python -m tests.screenshots`: pictures of every page on shapes100 into docs/screenshots, by both widths and themes.
+
+Trains for them, some ten minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from tests.benchmarks.rows import served, until
+from tests.browser.conftest import ARGUMENTS
+from tests.browser.find_browser import installed
+
+FOLDER = Path(__file__).parents[1] / "docs" / "screenshots"
+WIDTHS = {"wide": 1440, "narrow": 390}
+HEIGHT = 900
+COLOURS = 160
+SETTLE_MS = 1200
+
+
+def main() -> None:
+    with served() as address, httpx.Client(base_url=address, timeout=60) as client:
+        runs = train(client)
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=installed(), args=ARGUMENTS)
+            for width_name, width in WIDTHS.items():
+                for theme in ("light", "dark"):
+                    context = chromium.new_context(
+                        viewport={"width": width, "height": HEIGHT},
+                        color_scheme=theme,
+                    )
+                    for name, path in pages(runs).items():
+                        page = context.new_page()
+                        page.goto(address + path)
+                        page.wait_for_timeout(SETTLE_MS)
+                        if name == "predict":
+                            classify(page)
+                        save(page, FOLDER / f"{name}-{width_name}-{theme}.png")
+                        page.close()
+                    context.close()
+            chromium.close()
+        for run_id in (runs["now"], *runs["waiting"]):
+            client.post(f"/api/runs/{run_id}/stop")
+
+
+def train(client: httpx.Client) -> dict[str, Any]:
+    """Runs that are worth looking at: one good, a group over rates and seeds, one broken, one at work, some waiting."""
+    good = launch(client, "quick", {"epochs": 5}, expectation="above 60%, and no overfitting", starred=True)
+    vary = {"optimizer.lr": [1e-3, 3e-4], "seed": [0, 1]}
+    body = {"dataset": "shapes100", "preset": "baseline-cnn", "overrides": {"epochs": 3}, "vary": vary}
+    group = [run["id"] for run in client.post("/api/runs/variants", json=body).raise_for_status().json()["runs"]]
+    broken = launch(client, "baseline-cnn", {"optimizer.lr": 0.1, "epochs": 2})
+    for run_id in (good, *group, broken):
+        until(lambda run_id=run_id: status(client, run_id) == "finished", 1800, 0.5)  # type: ignore[misc]
+    client.get("/api/datasets/shapes100/statistics")
+    until(lambda: client.get("/api/datasets/shapes100/statistics").status_code == 200, 120, 0.5)
+    now = launch(client, "quick", {"budget.minutes": 10, "seed": 1})
+    waiting = [launch(client, "baseline-cnn", {"epochs": 40, "model.dropout": rate}) for rate in (0.1, 0.3)]
+    until(lambda: client.get(f"/api/runs/{now}").json()["epoch"] >= 2, 600, 0.5)
+    return {"good": good, "group": group, "broken": broken, "now": now, "waiting": waiting}
+
+
+def launch(client: httpx.Client, preset: str, overrides: dict[str, Any], *, starred: bool = False, **more: str) -> str:
+    body = {"dataset": "shapes100", "preset": preset, "overrides": overrides, **more}
+    run_id = str(client.post("/api/runs", json=body).raise_for_status().json()["id"])
+    if starred:
+        client.patch(f"/api/runs/{run_id}", json={"starred": True, "tags": ["keep"]}).raise_for_status()
+    return run_id
+
+
+def status(client: httpx.Client, run_id: str) -> str:
+    found = str(client.get(f"/api/runs/{run_id}").json()["status"])
+    assert found != "failed"
+    return found
+
+
+def pages(runs: dict[str, Any]) -> dict[str, str]:
+    good, compared = f"/runs/{runs['good']}", ",".join([runs["good"], *runs["group"]])
+    return {
+        "runs": "/",
+        "launch": "/runs/new?dataset=shapes100&preset=baseline-cnn&optimizer.lr=1e-4..1e-2&epochs=10",
+        "run": f"/runs/{runs['now']}",
+        "run-finished": good,
+        "findings": f"/runs/{runs['broken']}",
+        "checks": f"{good}?tab=checks",
+        "errors": f"{good}?tab=errors",
+        "log": f"{good}?tab=log",
+        "setup": f"{good}?tab=setup",
+        "compare": f"/compare?runs={compared}",
+        "results": "/results",
+        "data": "/datasets",
+        "explorer": "/datasets/shapes100",
+        "predict": f"/predict?model={runs['good']}",
+        "system": "/system",
+    }
+
+
+def classify(page: Page) -> None:
+    page.locator("[data-test-image]").first.click()
+    page.wait_for_timeout(SETTLE_MS)
+
+
+def save(page: Page, path: Path) -> None:
+    """As a PNG of a palette, a third of the bytes."""
+    with Image.open(io.BytesIO(page.screenshot())) as picture:
+        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
+
+
+if __name__ == "__main__":
+    main()
