@@ -11,6 +11,7 @@ from app.datasets import Datasets
 from app.findings import Findings
 from app.live import Feed
 from app.metrics import Metrics
+from app.model_registry import ModelRegistry
 from app.predict import PredictorClient
 from app.queueing import Queue
 from app.runs import Runs
@@ -28,6 +29,7 @@ def _state(name: str) -> Any:
 SettingsDep = Annotated[Settings, _state("settings")]
 RunsDep = Annotated[Runs, _state("runs")]
 QueueDep = Annotated[Queue, _state("queue")]
+ModelsDep = Annotated[ModelRegistry, _state("models")]
 FindingsDep = Annotated[Findings, _state("findings")]
 MetricsDep = Annotated[Metrics, _state("metrics")]
 DatasetsDep = Annotated[Datasets, _state("datasets")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from app.db import Database
 from app.findings import Findings
 from app.live import Feed
 from app.metrics import Metrics
+from app.model_registry import ModelRegistry
 from app.predict import PredictorClient
 from app.queueing import Queue
 from app.ranges import Assets
@@ -28,6 +30,7 @@ from app.routes import (
     findings,
     health,
     mistakes,
+    models,
     pages,
     predict,
     presets,
@@ -41,6 +44,7 @@ from app.runs import Runs
 from app.security import Guard
 from app.settings import Settings
 from app.tasks import Tasks
+from app.warming import warm_all
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -49,7 +53,9 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await feed.start()
+        warming = asyncio.create_task(warm_all(app.state.models, client))
         yield
+        warming.cancel()
         await feed.stop()
         await client.close()
         statistics.close()
@@ -66,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.feed = feed
     app.state.predictor = client
     app.state.runs = Runs(database, settings)
+    app.state.models = ModelRegistry(app.state.runs)
     app.state.queue = Queue(app.state.runs)
     app.state.findings = Findings(database, app.state.runs)
     app.state.metrics = Metrics(database)
@@ -85,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         datasets,
         tasks,
         predict,
+        models,
         presets,
         queue,
         health,

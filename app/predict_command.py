@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import TextIO
 
+from app.aliases import Aliases
 from app.db import Database
 from app.runs import Runs
 from app.settings import Settings
@@ -13,7 +14,7 @@ from app.settings import Settings
 
 def predict_here(settings: Settings, model: str, paths: list[Path], top_k: int, out: TextIO) -> None:
     """Write CSV of file, rank, label, probability, error. Raises LookupError when there is no such model."""
-    run_id = model
+    run_id = Aliases(settings.home).run_of(model) or model
     if model == "latest":
         database = Database(settings.url)
         database.migrate()

@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
+from app.aliases import Aliases
 from app.changes import current_seq, publish
 from app.db import Database
 from app.errors import ApiError, not_found
@@ -48,6 +49,7 @@ class Runs:
     def __init__(self, database: Database, settings: Settings) -> None:
         self.database = database
         self.settings = settings
+        self.aliases = Aliases(settings.home)
 
     def create(self, request: NewRun, idempotency_key: str | None = None) -> RunPublic:
         """Queue a run. Raises SpecError; ApiError 409 when the key was used for another request."""
@@ -142,8 +144,8 @@ class Runs:
         return public(row)
 
     def delete(self, run_id: str) -> None:
-        """Take a run away for good. Raises ApiError 409 while it runs."""
-        with self.database.write() as session:
+        """Take a run away for good. Raises ApiError 409 while it runs, or is a model by name."""
+        with self.aliases.kept_unnamed(run_id), self.database.write() as session:
             row = self._row(session, run_id)
             if row.status in ACTIVE:
                 raise ApiError(409, "run_active", f"The run is {row.status}: stop it first.")

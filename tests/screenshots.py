@@ -60,6 +60,8 @@ def train(client: httpx.Client) -> dict[str, Any]:
         until(lambda run_id=run_id: status(client, run_id) == "finished", 1800, 0.5)  # type: ignore[misc]
     client.get("/api/datasets/shapes100/statistics")
     until(lambda: client.get("/api/datasets/shapes100/statistics").status_code == 200, 120, 0.5)
+    for run_id in (group[0], good):
+        client.put("/api/models/production", json={"run": run_id}).raise_for_status()
     now = launch(client, "quick", {"budget.minutes": 10, "seed": 1})
     waiting = [launch(client, "baseline-cnn", {"epochs": 40, "model.dropout": rate}) for rate in (0.1, 0.3)]
     until(lambda: client.get(f"/api/runs/{now}").json()["epoch"] >= 2, 600, 0.5)
@@ -97,6 +99,8 @@ def pages(runs: dict[str, Any]) -> dict[str, str]:
         "data": "/datasets",
         "explorer": "/datasets/shapes100",
         "predict": f"/predict?model={runs['good']}",
+        "models": "/models",
+        "model": "/models/production",
         "system": "/system",
     }
 

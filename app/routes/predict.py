@@ -9,11 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from app.deps import PredictorDep, RunsDep, SettingsDep
+from app.deps import ModelsDep, PredictorDep, SettingsDep
 from app.errors import ApiError, described
 from app.predict import IMAGE_STATUS, Answer, ImageFault, ImageResult, ModelPublic, PredictionPublic, TimingPublic
 from app.predict_upload import Upload, images
-from app.runs import Runs
 
 router = APIRouter(tags=["predict"])
 
@@ -84,13 +83,15 @@ class ManyPredictions(BaseModel):
 async def predict(
     request: Request,
     settings: SettingsDep,
-    runs: RunsDep,
+    models: ModelsDep,
     predictor: PredictorDep,
-    model: Annotated[str, Query(description="A run's id, or `latest`: the latest finished run.")] = "latest",
+    model: Annotated[
+        str, Query(description="A run's id, a model's name, or `latest`: the latest finished run.")
+    ] = "latest",
     top_k: Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many classes to name; all of them at most.")] = 5,
 ) -> Response:
     async with images(request, settings, predictor.memory) as uploads:
-        run_id = await run_in_threadpool(_run_id, runs, model)
+        run_id = await run_in_threadpool(models.resolve, model)
         answer = await predictor.predict(run_id, [bytes(upload.data) for upload in uploads], top_k)
     return Response(_render(uploads, answer).model_dump_json(exclude_none=True), media_type="application/json")
 
@@ -105,16 +106,6 @@ def _render(uploads: list[Upload], answer: Answer) -> OnePrediction | ManyPredic
         for index, (upload, result) in enumerate(zip(uploads, answer.results, strict=True))
     ]
     return ManyPredictions(model=answer.model, results=results, timing_ms=answer.timing_ms)
-
-
-def _run_id(runs: Runs, model: str) -> str:
-    if model != "latest":
-        runs.exists(model)
-        return model
-    latest = runs.latest_finished()
-    if latest is None:
-        raise ApiError(409, "no_model", "There is no finished run to predict with yet.")
-    return latest.id
 
 
 def _predictions(result: ImageResult) -> list[PredictionPublic]:

@@ -30,7 +30,7 @@ def test_every_page_fits_its_window_and_breaks_no_policy(web: Server, browser: B
         "/", "/?status=queued", "/?status=failed", "/runs/new", f"/runs/new?from={run_id}", f"/runs/{run_id}",
         f"/runs/{run_id}?tab=log", f"/runs/{run_id}?tab=setup", "/datasets", "/datasets/shapes100?class=3",
         "/datasets/shapes100?split=test&page=2", "/predict", f"/predict?model={run_id}",
-        f"/compare?runs={run_id}", "/results", "/system",
+        f"/compare?runs={run_id}", "/results", "/system", "/models",
     ]  # fmt: skip
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)  # type: ignore[arg-type]
     page = context.new_page()

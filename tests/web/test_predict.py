@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import sqlmodel
 import uvicorn
 from PIL import Image
 
@@ -21,7 +22,7 @@ from app.db import Database
 from app.main import create_app
 from app.predict import IMAGES_IN_MEMORY
 from app.settings import Settings
-from app.tables import Run, Status
+from app.tables import Checkpoint, Run, Status
 from tests.app.predict_home import (
     CLASSES,
     SUPERCLASSES,
@@ -361,3 +362,33 @@ def test_it_is_documented(client: httpx.Client) -> None:
     assert {"200", "404", "409", "413", "415", "422", "503"} <= set(operation["responses"])
     assert {parameter["name"] for parameter in operation["parameters"]} == {"model", "top_k"}
     assert json.dumps(operation).count("OnePrediction") == 1
+
+
+def test_a_name_answers_with_the_run_that_it_stands_for(client: httpx.Client, database: Database) -> None:
+    with database.write() as session:
+        for row in session.exec(sqlmodel.select(Run).where(sqlmodel.col(Run.id).in_([FINE, COARSE]))).all():
+            session.add(Checkpoint(run=row.key or 0, step=10, epoch=1, sha256="0" * 64, size=1, best=True))
+    assert_error(client.put("/api/models/production", json={"run": "none"}), 404)
+    assert_error(client.put("/api/models/production", json={"run": EMPTY}), 409)
+    assert_error(client.put("/api/models/latest", json={"run": FINE}), 422)
+    assert_error(post(client, PNG, model="production"), 404)
+    for run in (FINE, COARSE):
+        moved = client.put("/api/models/production", json={"run": run})
+        assert (moved.status_code, moved.json()["run"]) == (200, run)
+        assert post(client, PNG, model="production").json()["model"]["run"] == run
+    assert [move["run"] for move in client.get("/api/models/production").json()["history"]] == [COARSE, FINE]
+    assert [model["name"] for model in client.get("/api/models").json()] == ["production"]
+    assert_error(client.delete(f"/api/runs/{COARSE}"), 409)
+
+    card = client.get("/models/production")
+    assert card.status_code == 200
+    assert "/api/predict?model=production" in card.text
+    assert "answers with one of them, whatever it is shown" in card.text
+    assert client.get(f"/models/{FINE}").status_code == client.get("/models").status_code == 200
+    assert client.get("/models/none").status_code == 404
+    named = client.post("/models", data={"name": "night", "run": FINE})
+    assert (named.status_code, named.headers["location"]) == (303, "/models/night")
+    for name in ("production", "night"):
+        assert client.delete(f"/api/models/{name}").status_code == 204
+    assert_error(client.get("/api/models/production"), 404)
+    assert_error(post(client, PNG, model="production"), 404)

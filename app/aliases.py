@@ -1,0 +1,117 @@
+"""Names for models: `production` is one run today and another tomorrow.
+
+They are kept in a journal in the home, a line a move, fsynced: its last line of a name says which run it is. Nothing of
+this is in the database, so that nothing of it is lost with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from app.errors import ApiError, invalid, not_found
+
+JOURNAL = "models.jsonl"
+LATEST = "latest"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+
+
+@dataclass(frozen=True)
+class Move:
+    """`run` is None where the name was given up; `time` in seconds since the epoch."""
+
+    name: str
+    run: str | None
+    time: float
+
+
+class Aliases:
+    def __init__(self, home: Path) -> None:
+        self._path = home / JOURNAL
+
+    def moves(self) -> list[Move]:
+        """Every move ever made, in order. A torn last line, which nobody was told of, is passed over."""
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in lines:
+            try:
+                entry = orjson.loads(line)
+                found.append(Move(entry["name"], entry["run"], entry["time"]))
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                continue
+        return found
+
+    def current(self) -> dict[str, Move]:
+        """The last move of each name that stands for a run, by name."""
+        last = {move.name: move for move in self.moves()}
+        return {name: last[name] for name in sorted(last) if last[name].run is not None}
+
+    def run_of(self, name: str) -> str | None:
+        move = self.current().get(name)
+        return None if move is None else move.run
+
+    def of_run(self, run: str) -> list[str]:
+        return [name for name, move in self.current().items() if move.run == run]
+
+    def put(self, name: str, run: str, check: Callable[[], object]) -> Move:
+        """Have `name` stand for `run` from the next request on. Raises ApiError 422, and whatever `check` raises.
+
+        `check` looks whether the run can be named, while nobody can delete it.
+        """
+        if name == LATEST or not _NAME.fullmatch(name):
+            reason = "at most 40 small letters, digits, dots, dashes and underscores, a letter or digit first"
+            raise invalid([(["name"], f"{reason}; {LATEST!r} is taken" if name == LATEST else reason)])
+        with self._locked():
+            check()
+            if self.run_of(name) == run:
+                return self.current()[name]
+            return self._write(Move(name, run, time.time()))
+
+    def remove(self, name: str) -> None:
+        """Raises ApiError 404."""
+        with self._locked():
+            if self.run_of(name) is None:
+                raise not_found("model", name)
+            self._write(Move(name, None, time.time()))
+
+    @contextmanager
+    def kept_unnamed(self, run: str) -> Iterator[None]:
+        """The time in which a run is deleted. Raises ApiError 409 where a name stands for it: its callers need it."""
+        with self._locked():
+            if names := self.of_run(run):
+                message = f"This run is the model {', '.join(names)}: give that name to another run first."
+                raise ApiError(409, "run_is_named", message)
+            yield
+
+    def _write(self, move: Move) -> Move:
+        line = orjson.dumps(move, option=orjson.OPT_APPEND_NEWLINE)
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            size = os.fstat(file).st_size
+            if size and os.pread(file, 1, size - 1) != b"\n":
+                line = b"\n" + line  # after a torn line
+            os.write(file, line)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        return move
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)

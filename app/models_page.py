@@ -1,0 +1,19 @@
+"""What `/models` is given to render."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.model_registry import ModelAlias
+from app.run_models import RunPublic
+
+
+@dataclass(frozen=True)
+class ModelsPage:
+    """`models` are the names with the run each stands for; `runs` can be named; `names` are runs' names by id."""
+
+    models: tuple[tuple[ModelAlias, RunPublic], ...]
+    runs: tuple[RunPublic, ...]
+    names: Mapping[str, str]
+    section: str = "models"
