@@ -96,7 +96,7 @@ def test_early_stopping_tests_the_best_epoch(tmp_path: Path, shapes: Path) -> No
 
 
 def test_a_range_test_breaks_and_suggests_a_rate(tmp_path: Path, shapes: Path) -> None:
-    overrides = {**NARROW, "optimizer.name": "sgd", "optimizer.lr": 10, "schedule.name": "range_test", "epochs": 4}
+    overrides = {"optimizer.name": "sgd", "optimizer.lr": 10, "schedule.name": "range_test", "epochs": 4}
     outcome = run(tmp_path / "r", shapes, {**overrides, "log_every": 1})
     assert "lr_range" in [finding["kind"] for finding in events_of(tmp_path / "r", "finding")]
     assert outcome.step < 4 * 56
