@@ -16,7 +16,7 @@ from app import contexts, recipe
 from app.changes import current_seq
 from app.contexts import Sample, dataset_card
 from app.datasets import Datasets
-from app.deps import DatasetsDep, FindingsDep, RunsDep, TasksDep
+from app.deps import DatasetsDep, FindingsDep, ModelsDep, RunsDep, TasksDep
 from app.findings import FindingPublic
 from app.prediction_strip import prediction_strip
 from app.routes import launch
@@ -175,10 +175,11 @@ def predict_page(
     request: Request,
     runs: RunsDep,
     datasets: DatasetsDep,
+    models: ModelsDep,
     model: Annotated[str | None, Query(max_length=40)] = None,
 ) -> Response:
     listed = [run for run in runs.list(RunQuery(limit=200)).items if run.best_step is not None]
-    chosen = runs.get(model) if model and model != "latest" else None
+    chosen = runs.get(models.resolve(model)) if model and model != "latest" else None
     if chosen is None:
         chosen = next((run for run in listed if run.status == Status.FINISHED), listed[0] if listed else None)
     elif chosen.id not in {run.id for run in listed}:
@@ -187,7 +188,9 @@ def predict_page(
     samples = () if record is None else _test_images(record, datasets)
     page = contexts.PredictPage(
         models=tuple(listed),
+        named=tuple(models.named()),
         model=chosen,
+        called=model if chosen is not None and model and model in models.aliases.of_run(chosen.id) else "",
         record=record,
         samples=samples,
         origin=str(request.base_url).rstrip("/"),

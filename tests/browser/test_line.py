@@ -73,6 +73,18 @@ def test_launch_watch_stop_resume_finish_and_classify(server: Server, page: Page
     shown = [items.nth(index).locator("[data-label]").inner_text() for index in range(5)]
     assert record.classes[int(labels[row])] in shown
 
+    page.goto(f"{server.url}/runs/{run_id}")
+    page.locator("[data-more] summary").click()
+    page.get_by_label("a name for the model").fill("production")
+    page.get_by_role("button", name="Set the name").click()
+    expect(page.locator("h1")).to_have_text("production")
+    expect(page.locator("[data-history] tr")).to_have_count(1)
+    expect(page.get_by_label("curl")).to_contain_text(f"{server.url}/api/predict?model=production")
+    page.goto(f"{server.url}/predict?model=production")
+    page.locator("[data-test-image]").first.click()
+    expect(items).to_have_count(5, timeout=30_000)
+    expect(page.locator("[data-copyable]")).to_contain_text("model=production")
+
 
 def confident_row(server: Server, run_id: str) -> int:
     """An image whose class a network trained for a few seconds has in its top five."""
