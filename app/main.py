@@ -39,6 +39,7 @@ from app.routes import (
     runs,
     system,
     tasks,
+    v2,
 )
 from app.runs import Runs
 from app.security import Guard
@@ -93,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
         tasks,
         predict,
         models,
+        v2,
         presets,
         queue,
         health,

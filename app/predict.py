@@ -84,6 +84,13 @@ class Description(BaseModel):
     saved_bytes: int
 
 
+class Target(BaseModel):
+    """What a run's network takes, images of `size` × `size`, and the names of what it answers with, in order."""
+
+    size: int
+    labels: list[str]
+
+
 class PredictorClient:
     def __init__(self, settings: Settings, connect_seconds: float = CONNECT_SECONDS) -> None:
         self._path = settings.predictor_socket
@@ -94,13 +101,16 @@ class PredictorClient:
         self._waiting_limit = settings.max_queued_predictions
         self.memory = MemoryBudget(IMAGES_IN_MEMORY * settings.max_image_bytes)
 
-    async def predict(self, run_id: str, images: Sequence[bytes], top_k: int) -> Answer:
-        """The classes of each image, or what is wrong with it, in order. Raises ApiError."""
+    async def predict(self, run_id: str, images: Sequence[bytes], top_k: int, *, pixels: bool = False) -> Answer:
+        """The classes of each image, or what is wrong with it, in order. Raises ApiError.
+
+        Images are files, or, as `pixels`, uint8 size × size × 3 as the run's network takes them.
+        """
         if self._waiting >= self._waiting_limit:
             raise unavailable("queue_full", "Too many predictions are waiting; try again shortly.")
-        frame = pack(
-            {"ask": "predict", "run": run_id, "top_k": top_k, "images": [len(image) for image in images]}, *images
-        )
+        lengths = [len(image) for image in images]
+        question = {"ask": "predict", "run": run_id, "top_k": top_k, "images": lengths, "pixels": pixels}
+        frame = pack(question, *images)
         self._waiting += 1
         try:
             header = await self._ask(frame, ANSWER_SECONDS + ANSWER_SECONDS_PER_IMAGE * len(images))
@@ -108,6 +118,14 @@ class PredictorClient:
             self._waiting -= 1
         header["model"]["run"] = run_id
         return Answer.model_validate(header)
+
+    async def ping(self) -> None:
+        """Raises ApiError 503 where no predictor answers."""
+        await self._ask(pack({"ask": "ping"}), ANSWER_SECONDS)
+
+    async def target(self, run_id: str) -> Target:
+        """Of a run's network. Raises ApiError."""
+        return Target.model_validate(await self._ask(pack({"ask": "target", "run": run_id}), ANSWER_SECONDS))
 
     async def describe(self, model: ModelSpec, classes: int, size: int, seconds: float = ANSWER_SECONDS) -> Description:
         """Of a network that may never be trained. Raises ApiError: 422 if it cannot be built, 503 after `seconds`."""

@@ -21,7 +21,7 @@ from app.predictor_wire import BACKLOG, READ_LIMIT, Header, WireError, pack, rec
 from app.settings import Settings
 from trainer.augment_preview import augmented
 from trainer.data.errors import DatasetError
-from trainer.infer import Diverged, NoCheckpoint
+from trainer.infer import Diverged, Labels, NoCheckpoint
 from trainer.models import build_model, count_flops, count_parameters
 from trainer.models.footprint import saved_bytes
 from trainer.spec import ModelSpec, TrainSpec
@@ -82,8 +82,12 @@ class Predictor:
         try:
             if header["ask"] == "describe":
                 return _describe(header)
+            if header["ask"] == "ping":
+                return {}
             if header["ask"] == "augment":
                 return self._augment(header)
+            if header["ask"] == "target":
+                return self._target(header["run"])
             return await self._predict(header, payload)
         except Refusal as refusal:
             return refusal.header
@@ -98,6 +102,11 @@ class Predictor:
         except Exception:  # the edge of a request
             log.exception("a prediction failed")
             return Refusal(503, "predictor_failed", "The predictor failed; its log says why.").header
+
+    def _target(self, run: str) -> Header:
+        """What goes into the run's network and what comes out, without loading it."""
+        spec, record = self._models.target(run)
+        return {"size": record.size, "labels": list(Labels.of(spec, record).names)}
 
     def _augment(self, header: Header) -> Header:
         picture = io.BytesIO()
@@ -115,7 +124,10 @@ class Predictor:
             starts = [sum(lengths[:i]) for i in range(len(lengths))]
             images = [bytes(view[at : at + length]) for at, length in zip(starts, lengths, strict=True)]
             results = await asyncio.gather(
-                *(self._one(run, image, record.size, record.fit, header["top_k"]) for image in images)
+                *(
+                    self._one(run, image, record.size, None if header.get("pixels") else record.fit, header["top_k"])
+                    for image in images
+                )
             )
         finally:
             self._pending -= len(lengths)
@@ -137,11 +149,12 @@ class Predictor:
         }
 
     async def _one(
-        self, run: str, image: bytes, size: int, fit: str, top_k: int
+        self, run: str, image: bytes, size: int, fit: str | None, top_k: int
     ) -> tuple[Header, dict[str, float], Outcome | None]:
+        """`image` is a file, or, without a fit, the pixels themselves: size × size × 3 bytes."""
         begun = time.perf_counter()
         try:
-            data = await self._decoders.decode(image, size, fit)
+            data = image if fit is None else await self._decoders.decode(image, size, fit)
         except BadImage as error:
             timing = {"queue": 0.0, "load": 0.0, "decode": 1e3 * (time.perf_counter() - begun), "run": 0.0}
             return {"error": {"code": error.code, "message": error.message}}, timing, None

@@ -1,10 +1,13 @@
-"""`python -m tests.benchmarks [NAME…]`: without names all are measured and docs/benchmarks.md is written."""
+"""`python -m tests.benchmarks [NAME…]`: all, or those named. docs/benchmarks.md shows the newest figures of each."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks import ingest, launch, live, long, predict, scale, training, viewers, web
 from tests.benchmarks.rows import Row, machine
@@ -19,37 +22,45 @@ BENCHMARKS = {
     "viewers": viewers.measure,
     "predict": predict.measure,
 }
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+DOCS = Path(__file__).parents[2] / "docs"
+RECORD, PAGE = DOCS / "benchmarks.json", DOCS / "benchmarks.md"
 WORDS = {True: "yes", False: "**no**", None: ""}
+
+Record = dict[str, dict[str, Any]]
 
 
 def main(names: list[str]) -> None:
-    rows = []
     for name in names or BENCHMARKS:
+        rows = []
         for row in BENCHMARKS[name]():
             rows.append(row)
             print(f"{row.what}: {row.measured} (mark: {row.mark or 'none'})", flush=True)
-    if not names:
-        PAGE.write_text(page(rows))
+        record: Record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+        record[name] = entry(rows)
+        RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        PAGE.write_text(page(record))
 
 
-def page(rows: list[Row]) -> str:
+def entry(rows: list[Row]) -> dict[str, Any]:
+    return {"date": f"{date.today()}", "machine": machine(), "rows": [dataclasses.asdict(row) for row in rows]}
+
+
+def page(record: Record) -> str:
     lines = [
         "# Benchmarks",
         "",
-        f"Measured by `make bench` on {date.today():%Y-%m-%d}: {machine()}.",
-        "Ratios and distributions come from one run each. The machine is shared: ratios tell more than single figures.",
-        "",
-        "| what | mark | measured | reached |",
-        "|---|---|---|---|",
-        *(f"| {row.what} | {row.mark} | {row.measured} | {WORDS[row.passed]} |" for row in rows),
-        "",
-        "Whole runs on real CIFAR-100, by `make bench-long` (each with its commit in long-runs.jsonl):",
-        "",
-        *long.table(),
-        "",
+        "Measured by `make bench`, each line's ratios and distributions in one run. The machine is shared: ratios tell more",
+        "than single figures.",
     ]
-    return "\n".join(lines)
+    known = [name for name in BENCHMARKS if name in record]
+    for where in dict.fromkeys((record[name]["machine"], record[name]["date"]) for name in known):
+        lines += ["", f"{where[1]}: {where[0]}.", "", "| what | mark | measured | reached |", "|---|---|---|---|"]
+        for name in known:
+            if (record[name]["machine"], record[name]["date"]) == where:
+                rows = [Row(**row) for row in record[name]["rows"]]
+                lines += [f"| {row.what} | {row.mark} | {row.measured} | {WORDS[row.passed]} |" for row in rows]
+    lines += ["", "Whole runs on real CIFAR-100, by `make bench-long` (each with its commit in long-runs.jsonl):", ""]
+    return "\n".join([*lines, *long.table(), ""])
 
 
 if __name__ == "__main__":

@@ -392,3 +392,61 @@ def test_a_name_answers_with_the_run_that_it_stands_for(client: httpx.Client, da
         assert client.delete(f"/api/models/{name}").status_code == 204
     assert_error(client.get("/api/models/production"), 404)
     assert_error(post(client, PNG, model="production"), 404)
+
+
+def test_the_open_inference_protocol_answers_as_predict_does(client: httpx.Client) -> None:
+    assert client.get("/v2").json()["name"] == "trackside"
+    assert client.get("/v2/health/live").json() == {"live": True}
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+    assert client.get(f"/v2/models/{FINE}/ready").json() == {"ready": True}
+    described = client.get(f"/v2/models/{FINE}").json()
+    assert described["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 32, 32, 3]}]
+    assert described["outputs"][0] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, len(CLASSES)]}
+
+    images = [random_image(index) for index in range(3)]
+    flat = {"name": "image", "shape": [3, 32, 32, 3], "datatype": "UINT8", "data": np.stack(images).ravel().tolist()}
+    answer = client.post(f"/v2/models/{FINE}/infer", json={"id": "mine", "inputs": [flat]}).json()
+    assert (answer["id"], answer["model_name"], answer["model_version"]) == ("mine", FINE, FINE)
+    outputs = {tensor["name"]: tensor for tensor in answer["outputs"]}
+    probabilities = np.reshape(outputs["probabilities"]["data"], outputs["probabilities"]["shape"])
+    for image, row, label in zip(images, probabilities, outputs["label"]["data"], strict=True):
+        expected = post(client, encode(image), top_k=12).json()["predictions"]
+        assert label == expected[0]["label"]
+        assert [row[item["index"]] for item in expected] == pytest.approx(
+            [item["probability"] for item in expected], abs=1e-6
+        )
+    nested = {**flat, "shape": [1, 32, 32, 3], "data": [images[0].tolist()]}
+    wanted = {"inputs": [nested], "outputs": [{"name": "label"}]}
+    again = client.post(f"/v2/models/{FINE}/infer", json=wanted).json()
+    assert [tensor["name"] for tensor in again["outputs"]] == ["label"]
+    assert again["outputs"][0]["data"] == outputs["label"]["data"][:1]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"shape": [1, 32, 32, 1]},
+        {"shape": [0, 32, 32, 3]},
+        {"shape": [9, 32, 32, 3]},
+        {"datatype": "FP32"},
+        {"name": "picture"},
+        {"data": [1, 2, 3]},
+        {"data": [256] * 3072},
+        {"data": [-1] * 3072},
+        {"data": [0.5] * 3072},
+        {"data": ["a"] * 3072},
+        {"data": [[1, 2], [3]]},
+        {"data": [None] * 3072},
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(client: httpx.Client, changed: dict[str, Any]) -> None:
+    tensor = {"name": "image", "shape": [1, 32, 32, 3], "datatype": "UINT8", "data": [0] * 3072, **changed}
+    assert_error(client.post(f"/v2/models/{FINE}/infer", json={"inputs": [tensor]}), 422)
+
+
+def test_a_tensor_for_nobody(client: httpx.Client) -> None:
+    tensor = {"name": "image", "shape": [1, 32, 32, 3], "datatype": "UINT8", "data": [0] * 3072}
+    assert_error(client.post("/v2/models/none/infer", json={"inputs": [tensor]}), 404)
+    assert_error(client.post(f"/v2/models/{EMPTY}/infer", json={"inputs": [tensor]}), 409)
+    assert_error(client.get("/v2/models/none"), 404)
+    assert_error(client.get(f"/v2/models/{EMPTY}/ready"), 409)
