@@ -49,8 +49,8 @@ def page(record: Record) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Measured by `make bench`, each line's ratios and distributions in one run. The machine is shared: ratios tell more",
-        "than single figures.",
+        "Measured by `make bench`, each line's ratios and distributions in one run. The machine is shared: ratios tell",
+        "more than single figures.",
     ]
     known = [name for name in BENCHMARKS if name in record]
     for where in dict.fromkeys((record[name]["machine"], record[name]["date"]) for name in known):
