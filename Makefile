@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
 
-.PHONY: run test check install bench bench-long screenshots clean
+.PHONY: run test check install bench bench-long torture screenshots clean
 
 run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
@@ -20,10 +20,14 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m tests.benchmarks
 
 bench-long: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.long
+
+torture: $(VENV)/.dev
+	$(BIN)/python -m tests.crash.torture
 
 screenshots: $(VENV)/.dev $(VENV)/.browser
 	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m tests.screenshots

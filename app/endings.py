@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 from sqlmodel import Session
@@ -12,8 +13,11 @@ from app.run_models import public
 from app.tables import Job, Run, Status, Task, now
 from app.tasks import task_public
 from app.transitions import move
+from trainer.durable import DISK_FULL
 from trainer.events import Event
 from trainer.rundir import journal
+
+ROOM_BYTES = 1 << 20  # with less, a trainer that died without a word died of it
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,9 @@ def requeue_or_fail(session: Session, job: Job, folder: Path, max_attempts: int)
     deaths = job.deaths + (job.pid is not None)
     if job.status == Status.STOPPING:
         move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
+    elif shutil.disk_usage(folder).free < ROOM_BYTES:
+        error = {"code": "disk_full", "message": DISK_FULL, "detail": last_output(folder)}
+        move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, deaths=deaths, error=error)
     elif deaths >= max_attempts:
         error = {
             "code": "trainer_died",

@@ -158,9 +158,9 @@ def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
 
 def _summarise(run: Run, batch: Batch, step: int, values: dict[str, Any]) -> None:
     """Keep what the list of runs shows: speed, best validation, and a sparkline of at most a few dozen points."""
-    if "throughput" in values:
+    now = values.get("throughput")
+    if isinstance(now, float | int):
         before = batch.fields.get("throughput", run.throughput)
-        now = values["throughput"]
         batch.fields["throughput"] = now if before is None else 0.8 * before + 0.2 * now
     acc = values.get("val/acc")
     best = batch.fields.get("best_acc", run.best_acc)

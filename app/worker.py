@@ -78,10 +78,11 @@ class WorkerLoop:
             try:
                 self.tick(time.monotonic())
             except OperationalError as error:
-                # A process that was stopped in the middle of a write holds the database: ours was rolled back.
-                if "locked" not in str(error):
+                # A process that was stopped in the middle of a write holds the database, or the disk is full: ours
+                # was rolled back.
+                if "locked" not in str(error) and "is full" not in str(error):
                     raise
-                log.warning("the database is held by another process: trying again")
+                log.warning("the database cannot be written: trying again (%s)", error.orig)
                 self._refresh()
             time.sleep(TICK_SECONDS)
         self.end()

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+DISK_FULL = "The disk is full: the last good checkpoint is kept. Make room, then resume."
+
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Write a temporary file, fsync, rename it into place, fsync the folder."""
+    """Write a temporary file, fsync, rename it into place, fsync the folder. What fails takes no room."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     temporary.rename(path)
     sync_folder(path.parent)
 

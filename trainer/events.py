@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -11,9 +12,13 @@ from typing import Any
 
 import orjson
 
+from trainer.event_shapes import NONFINITE, is_well_formed
+
+__all__ = ["NONFINITE", "Event", "EventWriter", "attempts", "nonfinite_name", "read_from"]
+
 Event = dict[str, Any]
 
-NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+log = logging.getLogger(__name__)
 
 
 class EventWriter:
@@ -24,6 +29,7 @@ class EventWriter:
         folder.mkdir(exist_ok=True)
         self.path = folder / f"{attempt}.jsonl"
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._torn = False  # the disk was full in the middle of a line
 
     def emit(self, kind: str, /, **fields: Any) -> None:
         self._write({"e": kind, "t": time.time(), **fields})
@@ -35,9 +41,13 @@ class EventWriter:
 
     def _write(self, event: Event) -> None:
         line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+        if self._torn:
+            line = b"\n" + line
         written = os.write(self._fd, line)
         while written < len(line):
+            self._torn = True
             written += os.write(self._fd, line[written:])
+        self._torn = False
 
     def sync(self) -> None:
         """Make everything written so far durable: called before a checkpoint vouches for it."""
@@ -60,7 +70,7 @@ def read_from(path: Path, offset: int, limit: int = 4 << 20) -> tuple[list[Event
     """The whole lines after byte `offset`, at most about `limit` bytes, and the offset behind them.
 
     A last line without its newline is left for later: it may still be being written, or torn for ever. A whole line
-    that is not JSON (a disk's corruption) is passed over.
+    that is no event (a disk's corruption) is passed over.
     """
     with path.open("rb") as file:
         file.seek(offset)
@@ -75,5 +85,8 @@ def read_from(path: Path, offset: int, limit: int = 4 << 20) -> tuple[list[Event
         except orjson.JSONDecodeError:
             continue
         if isinstance(event, dict) and "e" in event:
-            events.append(event)
+            if is_well_formed(event):
+                events.append(event)
+            else:
+                log.warning("%s: passed over: %.200s", path, event)
     return events, offset + end

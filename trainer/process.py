@@ -8,12 +8,14 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from trainer.assignment import Assignment
 from trainer.data.errors import DatasetError
+from trainer.durable import DISK_FULL
 from trainer.events import EventWriter, attempts
 from trainer.lock import LockHeld, take_lock
 from trainer.rundir import PAUSE_FILE
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 OWNER_CHECK_SECONDS = 1.0
 SUPERSEDED_SECONDS = 20.0
 FAILURE_LINES = 20
+CPU_OUT_OF_MEMORY = "can't allocate memory"  # a RuntimeError of torch's allocator
 
 
 class StopRequest:
@@ -91,10 +94,11 @@ def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], Event
         outcome = train(run_dir, Path(assignment.datasets), assignment.device, assignment.attempt, events, stop)
     except Exception as error:
         log.exception("the run failed")
-        for line in "".join(traceback.format_exception(error)).splitlines()[-FAILURE_LINES:]:
-            events.emit("log", line=line[:1000])
-        events.emit("end", reason="failed", step=getattr(error, "step", None), summary={}, error=explain(error))
         status = 1
+        with suppress(OSError):  # on a full disk nothing can be said: the worker sees the disk
+            for line in "".join(traceback.format_exception(error)).splitlines()[-FAILURE_LINES:]:
+                events.emit("log", line=line[:1000])
+            events.emit("end", reason="failed", step=getattr(error, "step", None), summary={}, error=explain(error))
     else:
         reason = outcome.reason
         if reason == "interrupted" and stop.orphaned:
@@ -115,7 +119,7 @@ def explain(error: Exception) -> dict[str, Any]:
         return {"code": "check_failed", "message": f"A check before the first step failed. {error}", "detail": None}
     if kind == "Diverged":
         return {"code": "diverged", "message": str(error), "detail": None}
-    if kind == "OutOfMemoryError" or isinstance(error, MemoryError):
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or CPU_OUT_OF_MEMORY in str(error):
         return {
             "code": "out_of_memory",
             "message": "The device ran out of memory: lower batch_size, or choose a smaller model.",
@@ -124,7 +128,7 @@ def explain(error: Exception) -> dict[str, Any]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return {
             "code": "disk_full",
-            "message": "The disk is full: the last good checkpoint is kept.",
+            "message": DISK_FULL,
             "detail": None,
         }
     return {

@@ -27,7 +27,7 @@ def run_task(task_dir: Path, attempt: int) -> int:
         log.error("%s", error)
         return 3
     events = EventWriter(task_dir, attempt)
-    events.emit("start", attempt=attempt, from_step=0)
+    events.emit("begin", attempt=attempt)
     request = orjson.loads((task_dir / "task.json").read_bytes())
     try:
         result = _add(request, events)

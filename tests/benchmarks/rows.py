@@ -58,15 +58,15 @@ def data_root() -> Path:
 
 
 @contextmanager
-def served(*, workers: str = "1") -> Iterator[str]:
-    """A whole Trackside on a fresh home; gives its address."""
+def served(*, workers: str = "1", home: Path | None = None) -> Iterator[str]:
+    """A whole Trackside, on a fresh home or in an empty folder; gives its address."""
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
+        home = home or Path(folder)
         (home / "datasets").symlink_to(data_root().resolve())
         port = free_port("127.0.0.1")
         process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--workers", workers],
-            env={**os.environ, "TRACKSIDE_HOME": folder},
+            env={**os.environ, "TRACKSIDE_HOME": str(home)},
             start_new_session=True,
         )
         try:

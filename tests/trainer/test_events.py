@@ -47,13 +47,13 @@ def test_a_file_is_read_once_whatever_the_blocks(
 
 def test_a_torn_line_waits_for_its_end(tmp_path: Path) -> None:
     path = tmp_path / "1.jsonl"
-    whole, torn = b'{"e":"log","line":"a"}\n', b'{"e":"log","line":"b"}\n'
+    whole, torn = b'{"e":"log","t":1,"line":"a"}\n', b'{"e":"log","t":1,"line":"b"}\n'
     for cut in range(len(torn)):
         path.write_bytes(whole + torn[:cut])
-        assert read_from(path, 0) == ([{"e": "log", "line": "a"}], len(whole))
+        assert read_from(path, 0) == ([{"e": "log", "t": 1, "line": "a"}], len(whole))
         assert read_from(path, len(whole)) == ([], len(whole))
     path.write_bytes(whole + torn)
-    assert read_from(path, len(whole)) == ([{"e": "log", "line": "b"}], len(whole + torn))
+    assert read_from(path, len(whole)) == ([{"e": "log", "t": 1, "line": "b"}], len(whole + torn))
 
 
 @pytest.mark.parametrize("broken", [b"\0" * 40, b"{", b"[1]", b'{"no": "kind"}', b"", b"\xff"])

@@ -1,0 +1,190 @@
+"""`python -m tests.crash.torture`: seeded random kills of everything while ten short runs train.
+
+Each run has a twin that nobody disturbs. At the end every run's series and summary equal its twin's, every listed
+checkpoint loads, and nothing is left running. Says how many were killed, and what was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from app.db import Database
+from app.settings import Settings
+from app.supervisor import free_port
+from tests.app.predict_home import encode, random_image
+from tests.conftest import NARROW, TEST_PER_CLASS, TRAIN_PER_CLASS, Server, wait_for
+from tests.crash.series import assert_whole, values
+from trainer import checkpoint
+from trainer.data.shapes import make_shapes100
+
+RUNS = 10
+PAUSE = (0.5, 6.0)
+OVERRIDES = {**NARROW, "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3}
+VICTIMS = {"web": 2, "worker": 3, "trainer": 5, "predictor": 1}  # with what weight each is drawn
+
+
+@contextmanager
+def served(server: Server) -> Iterator[psutil.Process]:
+    command = [sys.executable, "-m", "app.cli", "serve", "--port", str(server.settings.port), "--workers", "1"]
+    with (server.home / "serve.log").open("ab") as log:
+        environment = {**os.environ, **server.environment()}
+        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: answer(server, "/readyz") is not None, 120, "readyz")
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(90)
+
+
+def answer(server: Server, path: str) -> Any:
+    """What the server says, or None while it does not."""
+    try:
+        response = httpx.get(server.url + path, timeout=20)
+    except httpx.TransportError:
+        return None
+    assert response.status_code in (200, 503), f"{path}: {response.status_code} {response.text}"
+    return response.json() if response.status_code == 200 else None
+
+
+def launch(server: Server, epochs: int) -> list[str]:
+    overrides = [{**OVERRIDES, "epochs": epochs, "seed": seed} for seed in range(RUNS)]
+    return [server.launch(overrides=one, name=f"seed {seed}") for seed, one in enumerate(overrides)]
+
+
+def unfinished(server: Server, ids: list[str]) -> list[str] | None:
+    """Those that go on; None while nobody answers. A run that failed is a loss, and ends the torture."""
+    left = []
+    for run_id in ids:
+        run = answer(server, f"/api/runs/{run_id}")
+        if run is None:
+            return None
+        assert run["status"] != "failed", run["error"]
+        if run["status"] != "finished":
+            left.append(run_id)
+    return left
+
+
+def victim(kind: str, serve: psutil.Process, server: Server, ids: list[str]) -> psutil.Process | None:
+    if kind == "trainer":
+        pids = (server.trainer_pid(run_id) for run_id in ids)
+        pid = next((pid for pid in pids if pid is not None), None)
+        return psutil.Process(pid) if pid is not None else None
+    for child in serve.children():
+        words = child.cmdline()
+        if kind == "predictor" and "app.predictor" in words:
+            return child
+        if kind in words:
+            return child
+    return None
+
+
+def torment(serve: psutil.Process, server: Server, ids: list[str], draw: random.Random, until: float) -> Counter[str]:
+    """Kill one after another until all have finished or the time is up."""
+    killed = Counter[str]()
+    kinds, weights = list(VICTIMS), list(VICTIMS.values())
+    while time.monotonic() < until:
+        time.sleep(draw.uniform(*PAUSE))
+        kind = draw.choices(kinds, weights)[0]
+        with suppress(psutil.NoSuchProcess):
+            found = victim(kind, serve, server, ids)
+            if found is not None:
+                found.send_signal(signal.SIGKILL)
+                killed[kind] += 1
+        left = unfinished(server, ids)
+        if left is not None:
+            print(f"{sum(killed.values())} killed, {len(ids) - len(left)} of {len(ids)} finished", flush=True)
+            if not left:
+                break
+    return killed
+
+
+def predict_meanwhile(server: Server, model: str, ended: threading.Event, seen: Counter[str]) -> None:
+    files = {"file": ("a.png", encode(random_image(1)), "image/png")}
+    while not ended.wait(0.2):
+        try:
+            response = httpx.post(f"{server.url}/api/predict", params={"model": model}, files=files, timeout=60)
+        except httpx.TransportError:
+            seen["nobody there"] += 1
+        else:
+            seen[str(response.status_code)] += 1
+
+
+def compare(server: Server, ids: list[str], twins: list[str]) -> int:
+    """How many of the runs differ from their twins in anything. Raises where a checkpoint does not load."""
+    lost = 0
+    for run_id, twin_id in zip(ids, twins, strict=True):
+        run, twin = server.run(run_id), server.run(twin_id)
+        assert_whole(server.series(run_id), run["total_steps"])
+        same = values(server.series(run_id)) == values(server.series(twin_id)) and run["summary"] == twin["summary"]
+        lost += not same
+        folder = server.settings.runs / run_id
+        for info in checkpoint.list_checkpoints(folder):
+            checkpoint.load(folder, info)
+        print(f"{run['name']}: {run['attempt']} attempts, {'as' if same else 'NOT as'} its twin", flush=True)
+    return lost
+
+
+def belonging_to(home: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("TRACKSIDE_HOME") == str(home):
+                found.append(process)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20, help="of the whole")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=12, help="of each run")
+    arguments = parser.parse_args()
+    until = time.monotonic() + 60 * arguments.minutes
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        make_shapes100(home / "datasets", train_per_class=TRAIN_PER_CLASS, test_per_class=TEST_PER_CLASS)
+        settings = Settings(home=home, port=free_port("127.0.0.1"), max_attempts=10_000, lease_seconds=5)
+        database = Database(settings.url)
+        database.migrate()
+        database.close()
+        server = Server(home, settings)
+        with served(server) as serve:
+            twins = launch(server, arguments.epochs)
+            wait_for(lambda: unfinished(server, twins) == [], 60 * arguments.minutes, "the end of the twins")
+            ids, ended, seen = launch(server, arguments.epochs), threading.Event(), Counter[str]()
+            asker = threading.Thread(target=predict_meanwhile, args=(server, twins[0], ended, seen))
+            asker.start()
+            try:
+                killed = torment(serve, server, ids, random.Random(arguments.seed), until)
+                wait_for(lambda: unfinished(server, ids) == [], 600, "the end of the runs")
+            finally:
+                ended.set()
+                asker.join()
+            lost = compare(server, ids, twins)
+        left = belonging_to(home)
+        text = ", ".join(f"{count} × {kind}" for kind, count in sorted(killed.items()))
+        print(f"{sum(killed.values())} killed ({text}); {lost} of {RUNS} runs lost anything; {len(left)} left running")
+        print(f"predictions meanwhile: {dict(seen)}")
+        if lost or left or set(seen) - {"200", "503", "nobody there"}:
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
