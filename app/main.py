@@ -11,10 +11,12 @@ from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 
 from app import errors, formatting
+from app.access import Access
 from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
 from app.db import Database
 from app.findings import Findings
+from app.gate import Gate
 from app.live import Feed
 from app.metrics import Metrics
 from app.model_registry import ModelRegistry
@@ -22,6 +24,7 @@ from app.predict import PredictorClient
 from app.queueing import Queue
 from app.ranges import Assets
 from app.routes import (
+    access,
     compare,
     dataset_explorer,
     datasets,
@@ -55,8 +58,11 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await feed.start()
         warming = asyncio.create_task(warm_all(app.state.models, client))
+        noting = asyncio.create_task(entry.note_uses())
         yield
         warming.cancel()
+        noting.cancel()
+        entry.tokens.write_uses()
         await feed.stop()
         await client.close()
         statistics.close()
@@ -64,11 +70,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     answers = errors.described({422: "A field is missing, unknown or out of bounds", "default": "Any other error"})
     app = FastAPI(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None, responses=answers)
+    entry = Access(settings)
     database = Database(settings.url)
-    feed = Feed(database, settings.max_streams)
+    feed = Feed(database, settings.max_streams, settings.recheck_seconds)
     client = PredictorClient(settings)
     statistics = DatasetStatistics(settings.datasets, settings.cache)
     app.state.settings = settings
+    app.state.access = entry
     app.state.database = database
     app.state.feed = feed
     app.state.predictor = client
@@ -83,7 +91,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.templates = Jinja2Templates(asset_folder("templates"))
     formatting.install(app.state.templates.env)
     errors.install(app)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Gate, access=entry)
+    app.add_middleware(Guard, settings=settings)  # the outermost
     for module in (
         runs,
         findings,
@@ -102,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
         compare,
         results,
         system,
+        access,
         pages,
     ):
         app.include_router(module.router)
