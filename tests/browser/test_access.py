@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,15 +13,16 @@ from playwright.sync_api import Browser, Page, expect
 
 from app.password import PasswordFile
 from tests.conftest import Server
+from tests.web.conftest import web_process
 
 PASSWORD = "correct horse battery"
 
 
-@pytest.fixture
-def locked(server: Server) -> Server:
-    PasswordFile(server.settings.access).set(PASSWORD, n=2**4)
-    server.start("web", TRACKSIDE_RECHECK_SECONDS="0.1")
-    return server
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Server]:
+    with web_process(tmp_path_factory.mktemp("locked"), shapes, TRACKSIDE_RECHECK_SECONDS="0.1") as server:
+        PasswordFile(server.settings.access).set(PASSWORD, n=2**4)
+        yield server
 
 
 def sign_in(page: Page) -> None:
@@ -48,7 +51,7 @@ def test_on_a_phone_in_both_themes(locked: Server, browser: Browser) -> None:
         check(page)
         sign_in(page)
         page.wait_for_url("**/tokens")
-        page.get_by_label("Name").fill(f"nightly-{theme}")
+        page.get_by_role("textbox", name="Name").fill(f"nightly-{theme}")
         page.get_by_role("button", name="Make a token").click()
         expect(page.locator("[data-made]")).to_have_text(re.compile("^trackside_"))
         check(page)
@@ -64,13 +67,13 @@ def test_without_a_script(locked: Server, browser: Browser) -> None:
     page.wait_for_url("**/runs/new?preset=baseline-cnn")
     page.goto(f"{locked.url}/system")
     page.get_by_role("link", name="Tokens and sign-out").click()
-    page.get_by_label("Name").fill("nightly")
+    page.get_by_role("textbox", name="Name").fill("weekly")
     page.get_by_role("button", name="Make a token").click()
     token = page.locator("[data-made]").inner_text()
     headers = {"Authorization": f"Bearer {token}"}
     assert httpx.get(f"{locked.url}/api/runs", headers=headers).status_code == 200
-    page.get_by_role("button", name="Revoke nightly").click()
-    expect(page.locator("[data-token]")).to_have_count(0)
+    page.get_by_role("button", name="Revoke weekly").click()
+    expect(page.locator("[data-token=weekly]")).to_have_count(0)
     assert httpx.get(f"{locked.url}/api/runs", headers=headers).status_code == 401
     page.get_by_role("button", name="Sign out", exact=True).click()
     page.wait_for_url("**/login")
