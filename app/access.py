@@ -92,10 +92,13 @@ class Access:
         """Write the tokens' last uses down, until it is cancelled."""
         while True:
             await asyncio.sleep(USES_SECONDS)
-            try:
-                await asyncio.to_thread(self.tokens.write_uses)
-            except (OSError, ApiError):
-                log.exception("the tokens' last uses could not be written")
+            await asyncio.to_thread(self.write_uses)
+
+    def write_uses(self) -> None:
+        try:
+            self.tokens.write_uses()
+        except (OSError, ApiError):  # nobody is kept out for it
+            log.exception("the tokens' last uses could not be written")
 
 
 def unauthorized(message: str) -> ApiError:

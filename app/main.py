@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
@@ -51,6 +52,15 @@ from app.tasks import Tasks
 from app.warming import warm_all
 
 
+class Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Says besides how a token is sent, and that one is not always needed."""
+        document = super().openapi()
+        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}, {}]
+        return document
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The application on a database that has been migrated already."""
 
@@ -62,14 +72,14 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         warming.cancel()
         noting.cancel()
-        entry.tokens.write_uses()
+        entry.write_uses()
         await feed.stop()
         await client.close()
         statistics.close()
         database.close()
 
     answers = errors.described({422: "A field is missing, unknown or out of bounds", "default": "Any other error"})
-    app = FastAPI(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None, responses=answers)
+    app = Application(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None, responses=answers)
     entry = Access(settings)
     database = Database(settings.url)
     feed = Feed(database, settings.max_streams, settings.recheck_seconds)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
@@ -164,6 +166,27 @@ def test_every_route_has_a_rule_or_is_known_to_be_for_admins(app: FastAPI) -> No
         if not is_open(path) and not suffices(method, filled(path, "x"))
     }
     assert unruled == ADMIN_ONLY
+
+
+def test_the_document_says_how_a_token_is_sent(app: FastAPI) -> None:
+    document = app.openapi()
+    assert document["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
+    assert {"token": []} in document["security"]
+
+
+def test_a_websocket_is_closed(app: FastAPI) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "websocket", "path": "/api/events", "headers": [], "query_string": b""}
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(app(scope, receive, send))).result()
+    assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
 READS = (
