@@ -24,7 +24,6 @@ main = typer.Typer(
 datasets_app = typer.Typer(no_args_is_help=True, help="List and add data sets.")
 main.add_typer(datasets_app, name="datasets")
 main.add_typer(tokens_app, name="tokens")
-main.command()(password)
 console = Console(soft_wrap=True)  # a pipe gets whole lines
 errors = Console(stderr=True, soft_wrap=True)
 
@@ -241,6 +240,8 @@ def detail_lines(detail: Any) -> list[Any]:
         return [f"  {item.get('file')}: {item.get('reason')}" for item in detail["files"]]
     return [f"  {item}" for item in detail] if isinstance(detail, list) else []
 
+
+main.command()(password)  # the last that the help names
 
 if __name__ == "__main__":
     main()
