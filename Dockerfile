@@ -30,4 +30,5 @@ EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 ENTRYPOINT ["tini", "--"]
+# It wants a password first, or TRACKSIDE_INSECURE=1: see docs/operations.md.
 CMD ["trackside", "serve", "--host", "0.0.0.0", "--demo"]

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from app.access_commands import password, tokens_app
 from app.settings import Settings
 from trainer.data.errors import DatasetError
 from trainer.preset import SpecError
@@ -22,6 +23,7 @@ main = typer.Typer(
 )
 datasets_app = typer.Typer(no_args_is_help=True, help="List and add data sets.")
 main.add_typer(datasets_app, name="datasets")
+main.add_typer(tokens_app, name="tokens")
 console = Console(soft_wrap=True)  # a pipe gets whole lines
 errors = Console(stderr=True, soft_wrap=True)
 
@@ -37,8 +39,12 @@ def serve(
     port: int = 8000,
     workers: Annotated[str, typer.Option(help="auto, or how many")] = "auto",
     demo: Annotated[bool, typer.Option(help="Queue one short example run on a new home.")] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", envvar="TRACKSIDE_INSECURE", help="Serve other machines without a password.")
+    ] = False,
 ) -> None:
     """Serve the dashboard, with a worker for each device and the predictor."""
+    from app.access import Exposed, cautions, check_exposure
     from app.db import SchemaTooNew
     from app.demo import prepare_demo
     from app.supervisor import AlreadyServed, PortTaken, find_devices
@@ -46,15 +52,19 @@ def serve(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s serve %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    settings = Settings(host=host, port=port, expect_workers=workers != "0")
+    settings = Settings(host=host, port=port, expect_workers=workers != "0", insecure=insecure)
     try:
+        check_exposure(settings)
         if demo:
             prepare_demo(settings, console)
+        shown = f"[{host}]" if ":" in host else host
         console.print(
-            f"Trackside on [bold]http://{host}:{port}[/bold], kept in {settings.home.resolve()}. Ctrl-C ends it."
+            f"Trackside on [bold]http://{shown}:{port}[/bold], kept in {settings.home.resolve()}. Ctrl-C ends it."
         )
+        for line in cautions(settings):
+            errors.print(line, style="yellow", markup=False)
         run_server(settings, find_devices(workers))
-    except (AlreadyServed, PortTaken, SchemaTooNew) as error:
+    except (AlreadyServed, Exposed, PortTaken, SchemaTooNew) as error:
         raise fail(str(error)) from None
 
 
@@ -66,7 +76,8 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
     from app.main import create_app
     from app.patience import ImpatientProtocol
 
-    app = create_app(Settings(host=host, port=port))
+    settings = Settings(host=host, port=port)
+    app = create_app(settings)
     uvicorn.run(
         app,
         host=host,
@@ -77,6 +88,8 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
         server_header=False,
         limit_concurrency=None,
         http=ImpatientProtocol,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
     )
 
 
@@ -227,6 +240,8 @@ def detail_lines(detail: Any) -> list[Any]:
         return [f"  {item.get('file')}: {item.get('reason')}" for item in detail["files"]]
     return [f"  {item}" for item in detail] if isinstance(detail, list) else []
 
+
+main.command()(password)  # the last that the help names
 
 if __name__ == "__main__":
     main()

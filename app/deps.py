@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from app.access import Access, Caller
 from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
 from app.findings import Findings
@@ -26,6 +27,11 @@ def _state(name: str) -> Any:
     return Depends(get)
 
 
+async def _caller(request: Request) -> Caller | None:
+    caller: Caller | None = request.state.caller
+    return caller
+
+
 SettingsDep = Annotated[Settings, _state("settings")]
 RunsDep = Annotated[Runs, _state("runs")]
 QueueDep = Annotated[Queue, _state("queue")]
@@ -37,3 +43,5 @@ StatisticsDep = Annotated[DatasetStatistics, _state("statistics")]
 TasksDep = Annotated[Tasks, _state("tasks")]
 FeedDep = Annotated[Feed, _state("feed")]
 PredictorDep = Annotated[PredictorClient, _state("predictor")]
+AccessDep = Annotated[Access, _state("access")]
+CallerDep = Annotated[Caller | None, Depends(_caller)]  # None: nobody needs to say who asks

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from sqlmodel import col, select
@@ -34,11 +35,13 @@ class Message:
 
 @dataclass(eq=False)
 class Viewer:
-    """Wants events of `runs` (all if empty) of `kinds` (all if empty), past `after`."""
+    """Wants events of `runs` (all if empty) of `kinds` (all if empty), past `after`, while it is `admitted`."""
 
     runs: frozenset[str]
     kinds: frozenset[str]
     after: int
+    admitted: Callable[[], bool] = lambda: True
+    ended: bool = False
     missed: list[bytes] = field(default_factory=list)
     queue: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(QUEUE_EVENTS))
 
@@ -57,11 +60,19 @@ class Viewer:
             self.queue.put_nowait(b"id: %d\n" % message.seq + RESYNC)
         self.queue.put_nowait(message.data)
 
+    def end(self) -> None:
+        self.ended = True
+        if self.queue.full():
+            self.queue.get_nowait()
+        self.queue.put_nowait(b"")
+
 
 class Feed:
-    def __init__(self, database: Database, max_streams: int) -> None:
+    def __init__(self, database: Database, max_streams: int, recheck_seconds: float = 15.0) -> None:
         self.database = database
         self.max_streams = max_streams
+        self.recheck_seconds = recheck_seconds
+        self._rechecked = time.monotonic()
         self._viewers: set[Viewer] = set()
         self._cursor = 0
         self._task: asyncio.Task[None] | None = None
@@ -75,9 +86,7 @@ class Feed:
     async def stop(self) -> None:
         self.closing.set()
         for viewer in self._viewers:
-            if viewer.queue.full():
-                viewer.queue.get_nowait()
-            viewer.queue.put_nowait(b"")
+            viewer.end()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -86,11 +95,17 @@ class Feed:
     def streams(self) -> int:
         return len(self._viewers)
 
-    def subscribe(self, runs: frozenset[str], kinds: frozenset[str], after: int | None) -> Viewer:
+    def subscribe(
+        self,
+        runs: frozenset[str],
+        kinds: frozenset[str],
+        after: int | None,
+        admitted: Callable[[], bool] = lambda: True,
+    ) -> Viewer:
         """A new viewer, told of all that comes after `after`, until it leaves. Raises ApiError 503."""
         if len(self._viewers) >= self.max_streams:
             raise ApiError(503, "too_many_streams", "Too many live streams are open.", headers={"Retry-After": "5"})
-        viewer = Viewer(runs, kinds, self._cursor if after is None else after)
+        viewer = Viewer(runs, kinds, self._cursor if after is None else after, admitted)
         # What lies between `after` and the cursor is replayed here; what comes later is pushed. Nothing falls between,
         # since both happen on the event loop without a pause.
         viewer.missed = self._replay(viewer)
@@ -122,7 +137,7 @@ class Feed:
         """SSE frames: first what was missed, then what comes."""
         yield b"retry: 500\n\n" + b"".join(viewer.missed)
         viewer.missed.clear()
-        while not self.closing.is_set():
+        while not self.closing.is_set() and not viewer.ended:
             try:
                 frame = await asyncio.wait_for(viewer.queue.get(), HEARTBEAT_SECONDS)
             except TimeoutError:
@@ -143,12 +158,22 @@ class Feed:
                     behind = hint.changed() or behind
                     if behind:
                         behind = self._publish()
+                    self._end_those_no_longer_admitted(time.monotonic())
                 except Exception:  # a locked or vanished database must not end the feed
                     log.exception("the live feed could not read")
                     await asyncio.sleep(1)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             hint.close()
+
+    def _end_those_no_longer_admitted(self, now: float) -> None:
+        """Signed out, or a token revoked: 10 µs a viewer, every `recheck_seconds`."""
+        if now - self._rechecked < self.recheck_seconds:
+            return
+        self._rechecked = now
+        for viewer in self._viewers:
+            if not viewer.ended and not viewer.admitted():
+                viewer.end()
 
     def _publish(self) -> bool:
         """Push what is new to all who want it; says whether there may be more."""

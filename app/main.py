@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 
 from app import errors, formatting
+from app.access import Access
 from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
 from app.db import Database
 from app.findings import Findings
+from app.gate import Gate
 from app.live import Feed
 from app.metrics import Metrics
 from app.model_registry import ModelRegistry
@@ -22,6 +25,7 @@ from app.predict import PredictorClient
 from app.queueing import Queue
 from app.ranges import Assets
 from app.routes import (
+    access,
     compare,
     dataset_explorer,
     datasets,
@@ -48,6 +52,15 @@ from app.tasks import Tasks
 from app.warming import warm_all
 
 
+class Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Says besides how a token is sent, and that one is not always needed."""
+        document = super().openapi()
+        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}, {}]
+        return document
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The application on a database that has been migrated already."""
 
@@ -55,20 +68,25 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await feed.start()
         warming = asyncio.create_task(warm_all(app.state.models, client))
+        noting = asyncio.create_task(entry.note_uses())
         yield
         warming.cancel()
+        noting.cancel()
+        entry.write_uses()
         await feed.stop()
         await client.close()
         statistics.close()
         database.close()
 
     answers = errors.described({422: "A field is missing, unknown or out of bounds", "default": "Any other error"})
-    app = FastAPI(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None, responses=answers)
+    app = Application(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None, responses=answers)
+    entry = Access(settings)
     database = Database(settings.url)
-    feed = Feed(database, settings.max_streams)
+    feed = Feed(database, settings.max_streams, settings.recheck_seconds)
     client = PredictorClient(settings)
     statistics = DatasetStatistics(settings.datasets, settings.cache)
     app.state.settings = settings
+    app.state.access = entry
     app.state.database = database
     app.state.feed = feed
     app.state.predictor = client
@@ -83,7 +101,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.templates = Jinja2Templates(asset_folder("templates"))
     formatting.install(app.state.templates.env)
     errors.install(app)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Gate, access=entry)
+    app.add_middleware(Guard, settings=settings)  # the outermost
     for module in (
         runs,
         findings,
@@ -102,6 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
         compare,
         results,
         system,
+        access,
         pages,
     ):
         app.include_router(module.router)

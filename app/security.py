@@ -31,8 +31,12 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
+        self.hosts = settings.hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # there are none: nothing of this would guard them
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -54,7 +58,7 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> ApiError | None:
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or host_name(hosts[0]) not in self.settings.allowed_hosts:
+        if len(hosts) != 1 or host_name(hosts[0]) not in self.hosts:
             return ApiError(400, "bad_host", "The Host header does not name this server.")
         if scope["method"] not in SAFE_METHODS and is_cross_site(headers, hosts[0]):
             return ApiError(403, "cross_site", "Requests from other sites are refused.")

@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TRACKSIDE_", frozen=True)
@@ -16,7 +18,15 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that the server listens on.")
     port: int = Field(8000, ge=0, le=65535)
     allowed_hosts: tuple[str, ...] = Field(
-        ("127.0.0.1", "localhost", "[::1]"), description="Names accepted in the Host header."
+        OWN_NAMES, description="Names accepted in the Host header, besides `host` itself."
+    )
+    insecure: bool = Field(False, description="Serve others than this machine without a password.")
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Addresses whose X-Forwarded-For and X-Forwarded-Proto are believed."
+    )
+    session_days: float = Field(30.0, gt=0, le=365, description="Time after which one signs in again.")
+    recheck_seconds: float = Field(
+        15.0, gt=0, description="A live stream whose reader may no longer read ends by then."
     )
 
     lease_seconds: float = Field(15.0, gt=0, description="A claim not renewed for so long may be taken over.")
@@ -42,6 +52,17 @@ class Settings(BaseSettings):
     @property
     def url(self) -> str:
         return self.database_url or f"sqlite:///{self.home.resolve() / 'trackside.db'}"
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Names accepted in the Host header: what is listened on is one, since nobody can rebind an address."""
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return frozenset({*self.allowed_hosts} | ({own.lower()} if own not in ("0.0.0.0", "[::]") else set()))
+
+    @property
+    def access(self) -> Path:
+        """The password and the tokens, as hashes, for their owner's eyes alone."""
+        return self.home / "access"
 
     @property
     def runs(self) -> Path:

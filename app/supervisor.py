@@ -91,7 +91,11 @@ class Supervisor:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    values = {"TRACKSIDE_HOME": str(settings.home.resolve()), "TRACKSIDE_EXPECT_WORKERS": str(settings.expect_workers)}
+    values = {
+        "TRACKSIDE_HOME": str(settings.home.resolve()),
+        "TRACKSIDE_EXPECT_WORKERS": str(settings.expect_workers),
+        "TRACKSIDE_INSECURE": str(settings.insecure),
+    }
     if settings.database_url:
         values["TRACKSIDE_DATABASE_URL"] = settings.database_url
     return values

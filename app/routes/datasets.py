@@ -11,8 +11,9 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from starlette.datastructures import UploadFile
 
-from app.deps import DatasetsDep, SettingsDep, TasksDep
+from app.deps import CallerDep, DatasetsDep, SettingsDep, TasksDep
 from app.errors import ApiError, described, invalid
+from app.scopes import Scope
 from app.settings import Settings
 from app.tasks import TaskPublic, Tasks
 from trainer.data.archive import check_archive
@@ -131,7 +132,7 @@ def layout(body: FileList) -> PlannedLayout:
         }
     },
 )
-async def add(request: Request, tasks: TasksDep, settings: SettingsDep) -> TaskPublic:
+async def add(request: Request, tasks: TasksDep, settings: SettingsDep, caller: CallerDep) -> TaskPublic:
     """Start adding a data set; the task tells how it goes."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await _add_upload(request, tasks)
@@ -150,6 +151,8 @@ async def add(request: Request, tasks: TasksDep, settings: SettingsDep) -> TaskP
     if wanted.source.startswith(TORCHVISION):
         downloadable(wanted.source.removeprefix(TORCHVISION))
     elif wanted.source != BUILT_IN:
+        if caller is not None and Scope.ADMIN not in caller.may:
+            raise ApiError(403, "scope_missing", f"The token {caller.token!r} may not name paths of the server's disk.")
         await run_in_threadpool(check_path, wanted.source, settings)
     return await run_in_threadpool(lambda: tasks.create(tasks.new_folder(), "dataset", wanted.model_dump()))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -38,12 +38,18 @@ class EventStream(StreamingResponse):
 
 @router.get("/events", response_class=StreamingResponse, responses={200: STREAM, **TOO_MANY})
 async def events(
-    feed: FeedDep, runs: Names = "", kinds: Names = "", after: After = None, last_event_id: LastEventId = None
+    request: Request,
+    feed: FeedDep,
+    runs: Names = "",
+    kinds: Names = "",
+    after: After = None,
+    last_event_id: LastEventId = None,
 ) -> StreamingResponse:
     """Server-sent events of runs (all if none is named); `after` or Last-Event-ID resumes without gap or repeat."""
     if last_event_id is not None and last_event_id.isdecimal():
         after = int(last_event_id)
-    viewer = feed.subscribe(frozenset(filter(None, runs.split(","))), frozenset(filter(None, kinds.split(","))), after)
+    wanted = frozenset(filter(None, runs.split(",")))
+    viewer = feed.subscribe(wanted, frozenset(filter(None, kinds.split(","))), after, request.state.admitted)
     return EventStream(feed, viewer)
 
 
@@ -53,7 +59,13 @@ async def events(
     responses={200: STREAM, **TOO_MANY, **described({404: "No such run"})},
 )
 async def run_events(
-    run_id: str, feed: FeedDep, runs: RunsDep, kinds: Names = "", after: After = None, last_event_id: LastEventId = None
+    request: Request,
+    run_id: str,
+    feed: FeedDep,
+    runs: RunsDep,
+    kinds: Names = "",
+    after: After = None,
+    last_event_id: LastEventId = None,
 ) -> StreamingResponse:
     runs.exists(run_id)
-    return await events(feed, run_id, kinds, after, last_event_id)
+    return await events(request, feed, run_id, kinds, after, last_event_id)

@@ -40,6 +40,7 @@ export function follow({ runs = [], kinds = KINDS, after = null, on }) {
       if (document.hidden) return;
       // The first failure may be a page that is being left, or a server that restarts: say it only once it lasts.
       if (attempt > 0) showLost(true);
+      if (attempt === 1) tellIfSignedOut();
       timer = setTimeout(open, backoff(attempt));
       attempt += 1;
     });
@@ -60,7 +61,19 @@ export function follow({ runs = [], kinds = KINDS, after = null, on }) {
   if (!document.hidden) open();
 }
 
+// A stream does not say why it was refused.
+async function tellIfSignedOut() {
+  const status = await fetch("/api/presets").then((answer) => answer.status, () => 0);
+  if (status !== 401) return;
+  const link = document.createElement("a");
+  link.href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+  link.textContent = "signed out";
+  document.querySelector("[data-connection]").replaceChildren(link);
+}
+
 function showLost(lost) {
-  document.querySelector("[data-connection]").hidden = !lost;
+  const node = document.querySelector("[data-connection]");
+  if (!lost) node.textContent = "connection lost";
+  node.hidden = !lost;
   document.documentElement.toggleAttribute("data-stale", lost);
 }

@@ -21,7 +21,7 @@ def test_nothing_serious_on_any_page(server: Server, browser: Browser) -> None:
         f"/runs/{run_id}?tab=errors&cell=1,2", f"/runs/{run_id}?tab=log",
         f"/runs/{run_id}?tab=setup", "/datasets", "/datasets/shapes100",
         "/datasets/shapes100?view=duplicates", f"/predict?model={run_id}", f"/compare?runs={run_id}", "/results",
-        "/system", "/models", f"/models/{run_id}",
+        "/system", "/tokens", "/models", f"/models/{run_id}",
     ]  # fmt: skip
     axe, found = Axe(), []
     for theme in ("light", "dark"):

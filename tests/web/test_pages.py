@@ -41,20 +41,20 @@ class Visitor:
     def __init__(self, settings: Settings) -> None:
         self.app = create_app(settings)
 
-    def get(self, path: str) -> httpx.Response:
-        return self._wait("GET", path, None)
+    def get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
+        return self._wait("GET", path, None, headers or {})
 
     def post(self, path: str, data: dict[str, str] | None = None) -> httpx.Response:
-        return self._wait("POST", path, data)
+        return self._wait("POST", path, data, {})
 
-    def _wait(self, method: str, path: str, data: dict[str, str] | None) -> httpx.Response:
+    def _wait(self, method: str, path: str, data: dict[str, str] | None, extra: dict[str, str]) -> httpx.Response:
         """In a thread of its own: a browser test in this process leaves its event loop running in the main one."""
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(lambda: asyncio.run(self._send(method, path, data))).result()
+            return thread.submit(lambda: asyncio.run(self._send(method, path, data, extra))).result()
 
-    async def _send(self, method: str, path: str, data: dict[str, str] | None) -> httpx.Response:
+    async def _send(self, method: str, path: str, data: dict[str, str] | None, extra: dict[str, str]) -> httpx.Response:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        headers = {"accept": "text/html"}
+        headers = {"accept": "text/html"} | extra
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
             return await client.request(method, path, data=data)
 

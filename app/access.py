@@ -1,0 +1,140 @@
+"""Who may come in: on the loopback nobody is asked until a password is set; then, and elsewhere, everybody is."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+
+from app.errors import ApiError
+from app.login_attempts import LoginAttempts
+from app.password import FILE, PasswordFile
+from app.scopes import Scope, granted, is_open, suffices
+from app.sessions import Sessions
+from app.settings import OWN_NAMES, Settings
+from app.tokens import Tokens
+
+log = logging.getLogger(__name__)
+
+USES_SECONDS = 60.0
+
+
+class Exposed(RuntimeError):
+    """Others could reach an address without a password."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`token` is its name; None for a person with a session, who may do everything."""
+
+    token: str | None
+    may: frozenset[Scope]
+
+
+PERSON = Caller(None, frozenset(Scope))
+
+
+class Access:
+    def __init__(self, settings: Settings) -> None:
+        self.password = PasswordFile(settings.access)
+        self.tokens = Tokens(settings.access)
+        self.sessions = Sessions(settings.access, settings.session_days * 86_400)
+        self.attempts = LoginAttempts()
+        self.guessing = asyncio.Lock()
+        self.cookie = (
+            f"trackside-{settings.port}"  # cookies know no ports: servers beside each other must not mix theirs
+        )
+        self._always = not is_loopback(settings.host) and not settings.insecure
+
+    def locked(self) -> bool:
+        """Whether credentials are needed. Raises DamagedFile."""
+        return self._always or self.password.current() is not None
+
+    def admit(self, method: str, path: str, headers: Headers) -> Caller | None:
+        """Who asks, None where nobody needs to say. Raises ApiError 401, 403, and DamagedFile."""
+        if is_open(path):
+            return None
+        caller = self.caller(headers)
+        if caller is None:
+            if self.locked():
+                raise unauthorized("Sign in, or send a token: Authorization: Bearer …")
+            return None
+        enough = suffices(method, path)
+        if Scope.ADMIN not in caller.may and not enough & caller.may:
+            needed = " or ".join(sorted(enough)) or Scope.ADMIN
+            message = f"The token {caller.token!r} may not do this: the scope {needed} is needed."
+            raise ApiError(403, "scope_missing", message)
+        return caller
+
+    def caller(self, headers: Headers) -> Caller | None:
+        """A token that is sent decides, whatever the cookie. Raises ApiError 401, and DamagedFile."""
+        scheme, _, text = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and (self.locked() or self.tokens.any()):
+            token = self.tokens.find(text.strip())
+            if token is None:
+                raise unauthorized("There is no such token, or it was revoked.")
+            return Caller(token.name, granted(token.scopes))
+        return None if self.session(headers) is None else PERSON
+
+    def session(self, headers: Headers) -> str | None:
+        """The cookie's value, if it holds. Raises DamagedFile."""
+        cookie = cookie_parser("; ".join(headers.getlist("cookie"))).get(self.cookie)
+        password = None if cookie is None else self.password.current()
+        if cookie is None or password is None or not self.sessions.holds(password.secret, cookie):
+            return None
+        return cookie
+
+    async def note_uses(self) -> None:
+        """Write the tokens' last uses down, until it is cancelled."""
+        while True:
+            await asyncio.sleep(USES_SECONDS)
+            await asyncio.to_thread(self.write_uses)
+
+    def write_uses(self) -> None:
+        try:
+            self.tokens.write_uses()
+        except (OSError, ApiError):  # nobody is kept out for it
+            log.exception("the tokens' last uses could not be written")
+
+
+def unauthorized(message: str) -> ApiError:
+    return ApiError(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
+
+
+def is_loopback(host: str) -> bool:
+    """A name other than localhost may stand for any address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_exposure(settings: Settings) -> None:
+    """Raises Exposed: off the loopback, a password is set or `--insecure` said."""
+    if is_loopback(settings.host) or settings.insecure or (settings.access / FILE).exists():
+        return
+    raise Exposed(
+        f"Whoever reaches {settings.host} could launch, delete and download. Set a password first:\n"
+        "    trackside password\n"
+        f"(kept in {settings.home.resolve()}), or say --insecure if something else keeps others out. "
+        "From a single other machine neither is needed:\n"
+        f"    ssh -L {settings.port}:127.0.0.1:{settings.port} this-machine"
+    )
+
+
+def cautions(settings: Settings) -> list[str]:
+    """What whoever starts the server should know."""
+    lines = []
+    strangers = settings.hosts - {f"[{settings.host}]", settings.host} - set(OWN_NAMES)
+    if not (settings.access / FILE).exists() and (settings.insecure or strangers):
+        names = ", ".join(sorted(strangers)) or settings.host
+        lines.append(f"No password is set: whoever comes by way of {names} may launch, delete and download.")
+    if settings.host in ("0.0.0.0", "::") and not strangers:
+        lines.append(
+            'Name this machine in TRACKSIDE_ALLOWED_HOSTS, as in \'["127.0.0.1", "machine.lan"]\', to be answered.'
+        )
+    return lines

@@ -1,0 +1,65 @@
+"""What a token may do, and what each request needs. What is not listed here needs `admin`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    READ = "read"
+    PREDICT = "predict"
+    LAUNCH = "launch"
+    ADMIN = "admin"
+
+
+MEANING = {
+    Scope.READ: "look at everything but this page, and download it",
+    Scope.PREDICT: "have images classified",
+    Scope.LAUNCH: "read and predict; launch, steer, edit and delete runs, add data sets, name models",
+    Scope.ADMIN: "everything, tokens too",
+}
+_INCLUDED = {
+    Scope.READ: {Scope.READ},
+    Scope.PREDICT: {Scope.PREDICT},
+    Scope.LAUNCH: {Scope.READ, Scope.PREDICT, Scope.LAUNCH},
+    Scope.ADMIN: set(Scope),
+}
+_READ = (
+    "/compare", "/datasets", "/docs", "/lanes", "/metrics", "/models", "/openapi.json", "/predict", "/results", "/runs",
+    "/system", "/v2", "/api/compare", "/api/datasets", "/api/events", "/api/models", "/api/presets", "/api/preview",
+    "/api/results", "/api/runs", "/api/system", "/api/tasks", "/api/workers",
+)  # fmt: skip
+_LAUNCH = ("/api/datasets", "/api/models", "/api/runs", "/api/tasks", "/models", "/runs")
+_OPEN = ("/login", "/healthz", "/readyz")
+_NOBODY: frozenset[Scope] = frozenset()
+
+
+def granted(scopes: Iterable[Scope]) -> frozenset[Scope]:
+    return frozenset[Scope]().union(*(_INCLUDED[scope] for scope in scopes))
+
+
+def is_open(path: str) -> bool:
+    """What the login page and probes need; the files under /static are the same for everybody."""
+    return path in _OPEN or path.startswith("/static/")
+
+
+def suffices(method: str, path: str) -> frozenset[Scope]:
+    """The scopes of which any one will do; `admin` always does, and is not listed."""
+    if method in ("GET", "HEAD"):
+        if _within(path, ("/v2",)):
+            return frozenset({Scope.READ, Scope.PREDICT})  # a client of that protocol asks what a model takes
+        return frozenset({Scope.READ}) if path == "/" or _within(path, _READ) else _NOBODY
+    if method == "POST" and (_within(path, ("/api/predict",)) or is_infer(path)):
+        return frozenset({Scope.PREDICT})
+    if method in ("POST", "PUT", "PATCH", "DELETE") and _within(path, _LAUNCH):
+        return frozenset({Scope.LAUNCH})
+    return _NOBODY
+
+
+def is_infer(path: str) -> bool:
+    return path.startswith("/v2/models/") and path.endswith("/infer")
+
+
+def _within(path: str, roots: tuple[str, ...]) -> bool:
+    return any(path == root or path.startswith(root + "/") for root in roots)
