@@ -33,6 +33,7 @@ from app.routes import (
     models,
     pages,
     predict,
+    predict_page,
     presets,
     queue,
     results,
@@ -102,6 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
         compare,
         results,
         system,
+        predict_page,
         pages,
     ):
         app.include_router(module.router)

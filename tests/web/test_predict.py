@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import select
 import socket
 import threading
@@ -453,6 +454,19 @@ def test_it_is_said_whether_the_model_had_to_be_loaded(client: httpx.Client, set
     assert (one["threshold"], one["answers"]) == (float(kept[0]), 150)
     assert one["score"] == pytest.approx(float(scores.min()), abs=1e-4)
     assert post(client, encode(low), model=MINE).json()["familiarity"] == pytest.approx(one, abs=1e-4)
+
+
+def test_the_page_shows_one_model_or_two(client: httpx.Client) -> None:
+    alone = client.get(f"/predict?model={FINE}")
+    assert alone.text.count("data-panel ") == 1
+    both = client.get(f"/predict?model={FINE}&beside={COARSE}")
+    assert both.text.count("data-panel ") == 2
+    chosen = re.findall(r'<option value="(\w*)" selected>', both.text)
+    assert chosen == [FINE, COARSE]
+    assert f"curl -F file=@photo.jpg '{str(client.base_url).rstrip('/')}/api/predict?model={COARSE}" in both.text
+    assert client.get(f"/predict?model={FINE}&beside=").text.count("data-panel ") == 1
+    for path in (f"/predict?model={FINE}&beside=none", "/predict?model=none"):
+        assert client.get(path).status_code == 404
 
 
 def test_a_name_answers_with_the_run_that_it_stands_for(client: httpx.Client, database: Database) -> None:
