@@ -20,7 +20,10 @@ class FamiliarityPublic(BaseModel):
     score: float = Field(description="The largest probability.")
     threshold: float = Field(description="All but 1% of the right validation answers reach it.")
     answers: int = Field(description="How many right validation answers the threshold was taken from.")
-    familiar: bool = Field(description="False where the score is below the threshold.")
+    familiar: bool = Field(
+        description="False where the score is below the threshold. True is no promise: a network can be sure of an "
+        "image that is like nothing it has seen."
+    )
 
 
 class ModelPublic(BaseModel):

@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from trainer.data.format import RECORD_FILE, DatasetRecord, Images, read_record
 from trainer.data.resident import channel_constants
 from trainer.familiarity import UsualScores, usual_scores
 from trainer.inputs import network_input
-from trainer.models import build_model
+from trainer.models import build_model, count_flops
 from trainer.rundir import read_spec
 from trainer.spec import TrainSpec
 
@@ -74,6 +75,11 @@ class Classifier:
     size: int
     device: torch.device
     usual: UsualScores | None = None
+
+    @cached_property
+    def flops(self) -> int:
+        """Of one image's forward pass."""
+        return count_flops(self.model, self.size)
 
     @torch.inference_mode()
     def probabilities(self, images: Images) -> Tensor:

@@ -55,7 +55,7 @@ export class AnswerPanel {
     this.#part("answer-empty").hidden = true;
     this.#part("answer-top").hidden = false;
     this.#part("top-label").textContent = top.label;
-    this.#part("top-share").textContent = share(top.probability, 0);
+    this.#part("top-share").textContent = share(top.probability);
     this.#part("predictions").replaceChildren(...predictions.map((item) => this.#bar(item)));
     this.#warn(familiarity);
     const moved = model.run !== this.#node.dataset.run;
@@ -86,7 +86,7 @@ export class AnswerPanel {
     node.hidden = !familiarity || familiarity.familiar;
     if (node.hidden) return;
     const { score, threshold, answers } = familiarity;
-    const title = Object.assign(document.createElement("strong"), { textContent: "Not like anything in training, it seems. " });
+    const title = Object.assign(document.createElement("strong"), { textContent: "Perhaps not like anything in training. " });
     node.replaceChildren(
       title,
       `The likeliest class has only ${share(score, 1)}. Of the ${answers.toLocaleString("en-US")} validation images that ` +

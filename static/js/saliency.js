@@ -72,7 +72,7 @@ export class SaliencyFigure {
     pen.fillRect(0, 0, canvas.width, canvas.height);
     pen.globalCompositeOperation = "source-over";
 
-    const colours = palette(["speaks-for", "speaks-against", "saliency-outline"]);
+    const colours = palette(["speaks-for", "speaks-against"]);
     const most = peak(fall, LEAST);
     const heat = small.getContext("2d");
     heat.clearRect(0, 0, size, size);
@@ -86,10 +86,7 @@ export class SaliencyFigure {
     pen.imageSmoothingEnabled = true;
     pen.drawImage(small, 0, 0, canvas.width, canvas.height);
     if (prediction.probability - strongest.probability >= LEAST) {
-      const scale = canvas.width / size;
-      pen.lineWidth = 2;
-      pen.strokeStyle = colours["saliency-outline"];
-      pen.strokeRect(strongest.x * scale + 1, strongest.y * scale + 1, strongest.side * scale - 2, strongest.side * scale - 2);
+      outline(pen, strongest, canvas.width / size);
     }
     canvas.dataset.drawn = prediction.index;
     canvas.setAttribute("aria-label", `where covering the image changes the probability of ${prediction.label}`);
@@ -97,5 +94,14 @@ export class SaliencyFigure {
 
   #part(name) {
     return this.#node.querySelector(`[data-saliency-${name}]`);
+  }
+}
+
+/** White within black: seen on any image. */
+function outline(pen, { x, y, side }, scale) {
+  for (const [width, colour] of [[6, "#000"], [2, "#fff"]]) {
+    pen.lineWidth = width;
+    pen.strokeStyle = colour;
+    pen.strokeRect(x * scale + 3, y * scale + 3, side * scale - 6, side * scale - 6);
   }
 }
