@@ -201,21 +201,6 @@ class DatasetsPage:
     section: str = "datasets"
 
 
-@dataclass(frozen=True)
-class PredictPage:
-    """`/predict`. `model` is the chosen run, `called` the name by which it was chosen, or empty; `named` are names and
-    their runs; `samples` are test images of its data set."""
-
-    models: tuple[RunPublic, ...]
-    named: tuple[tuple[str, RunPublic], ...]
-    model: RunPublic | None
-    called: str
-    record: DatasetRecord | None
-    samples: tuple[Sample, ...]
-    origin: str
-    section: str = "predict"
-
-
 def dataset_card(record: DatasetRecord) -> DatasetCard:
     rows = [index * record.train_count // SAMPLES for index in range(SAMPLES)]
     return DatasetCard(record, tuple(Sample("train", row, "") for row in rows if row < record.train_count))

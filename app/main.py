@@ -37,6 +37,7 @@ from app.routes import (
     models,
     pages,
     predict,
+    predict_page,
     presets,
     queue,
     results,
@@ -122,6 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
         results,
         system,
         access,
+        predict_page,
         pages,
     ):
         app.include_router(module.router)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from app.errors import ApiError
+from app.predict_answers import Answer, SaliencyPublic
 from app.predictor_wire import READ_LIMIT, WireError, pack, receive, socket_address
 from app.settings import Settings
 from trainer.spec import ModelSpec, TrainSpec
@@ -28,52 +29,7 @@ IDLE_CONNECTIONS = 8
 # How many images of the largest size may be held in memory at once, over all requests.
 IMAGES_IN_MEMORY = 16
 
-IMAGE_STATUS = {"unsupported_image": 415, "image_too_large": 413}
-
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-class PredictionPublic(BaseModel):
-    label: str
-    index: int = Field(description="The class's number in the data set.")
-    probability: float = Field(ge=0, le=1)
-    superclass: str | None = None
-
-
-class ModelPublic(BaseModel):
-    run: str
-    dataset: str
-    target: str = Field(description="fine or coarse")
-    size: int = Field(description="Images are fitted to size × size pixels.")
-    step: int | None = Field(None, description="The checkpoint's step; null when no image could be read.")
-    epoch: int | None = None
-    sha256: str | None = Field(None, description="Hash of the checkpoint's file.")
-
-
-class TimingPublic(BaseModel):
-    """Milliseconds; of several images, the slowest one's."""
-
-    queue: float
-    load: float
-    decode: float
-    run: float
-
-
-class ImageFault(BaseModel):
-    code: str
-    message: str
-    detail: Any = None
-
-
-class ImageResult(BaseModel):
-    predictions: list[PredictionPublic] | None = None
-    error: ImageFault | None = None
-
-
-class Answer(BaseModel):
-    model: ModelPublic
-    results: list[ImageResult]
-    timing_ms: TimingPublic
 
 
 class Description(BaseModel):
@@ -106,18 +62,22 @@ class PredictorClient:
 
         Images are files, or, as `pixels`, uint8 size × size × 3 as the run's network takes them.
         """
-        if self._waiting >= self._waiting_limit:
-            raise unavailable("queue_full", "Too many predictions are waiting; try again shortly.")
         lengths = [len(image) for image in images]
         question = {"ask": "predict", "run": run_id, "top_k": top_k, "images": lengths, "pixels": pixels}
-        frame = pack(question, *images)
-        self._waiting += 1
-        try:
-            header = await self._ask(frame, ANSWER_SECONDS + ANSWER_SECONDS_PER_IMAGE * len(images))
-        finally:
-            self._waiting -= 1
+        with self._counted():
+            header = await self._ask(pack(question, *images), ANSWER_SECONDS + ANSWER_SECONDS_PER_IMAGE * len(images))
         header["model"]["run"] = run_id
         return Answer.model_validate(header)
+
+    async def saliency(self, run_id: str, image: bytes, index: int | None) -> SaliencyPublic:
+        """Where covering the image, a file, changes the probability of class `index`, or of the likeliest.
+
+        Raises ApiError.
+        """
+        with self._counted():
+            header = await self._ask(pack({"ask": "saliency", "run": run_id, "class": index}, image), ANSWER_SECONDS)
+        header["model"]["run"] = run_id
+        return SaliencyPublic.model_validate(header)
 
     async def ping(self) -> None:
         """Raises ApiError 503 where no predictor answers."""
@@ -136,6 +96,16 @@ class PredictorClient:
         """A PNG of some training images as the spec's augmentation changes them. Raises ApiError 503."""
         header = await self._ask(pack({"ask": "augment", "spec": spec.model_dump(mode="json")}), seconds)
         return base64.b64decode(header["png"])
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        if self._waiting >= self._waiting_limit:
+            raise unavailable("queue_full", "Too many predictions are waiting; try again shortly.")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     async def _ask(self, frame: bytes, seconds: float) -> dict[str, Any]:
         try:

@@ -1,4 +1,7 @@
-"""The inference thread: takes all that waits for one model, up to a batch, and keeps the last few models warm."""
+"""The inference thread: takes all that waits for one model, up to a batch, and keeps the last few models warm.
+
+Between two batches it goes on with one explanation, by a few images.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from app.predictor_explanations import MOST_EXPLANATIONS, Explained, Explanation, TooMany
 from trainer.checkpoint import CheckpointDamaged
 from trainer.data.format import DatasetRecord, Images
+from trainer.familiarity import Familiarity
 from trainer.infer import (
     BATCH,
     Classifier,
@@ -38,12 +43,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """One image's predictions and where its milliseconds went."""
+    """One image's predictions and where its milliseconds went; `cold` where the model was loaded for it."""
 
     step: int
     epoch: int
     sha256: str
     predictions: list[Prediction]
+    familiarity: Familiarity | None
+    cold: bool
     queue: float
     load: float
     run: float
@@ -70,16 +77,15 @@ class Models:
             lambda run: _target(runs, datasets, run)
         )
 
-    def get(self, run: str) -> Classifier:
-        """The run's best checkpoint. Raises NoCheckpoint."""
+    def get(self, run: str) -> tuple[Classifier, bool]:
+        """The run's best checkpoint, and whether it had to be loaded. Raises NoCheckpoint."""
         changed = _changed_at(self._runs / run / "checkpoints")
-        warm = self._warm.pop(run, None)
-        if warm is None or warm[0] != changed:
-            warm = (changed, self._load(run, warm[1] if warm else None))
-        self._warm[run] = warm
+        stamp, before = self._warm.pop(run, (None, None))
+        classifier = before if before is not None and stamp == changed else self._load(run, before)
+        self._warm[run] = (changed, classifier)
         while len(self._warm) > WARM_MODELS:
             self._warm.popitem(last=False)
-        return warm[1]
+        return classifier, classifier is not before
 
     def _load(self, run: str, before: Classifier | None) -> Classifier:
         folder, (spec, record) = self._runs / run, self.target(run)
@@ -110,6 +116,7 @@ class Batches:
     def __init__(self, models: Models) -> None:
         self._models = models
         self._waiting: deque[_Waiting] = deque()
+        self._explanations: deque[Explanation] = deque()
         self._arrived = threading.Condition()
         threading.Thread(target=self._work, name="inference", daemon=True).start()
 
@@ -121,26 +128,44 @@ class Batches:
             self._arrived.notify()
         return waiting.future
 
+    def explain(self, run: str, image: Images, index: int | None) -> asyncio.Future[Explained]:
+        """Raises TooMany."""
+        explanation = Explanation(run, image, index, asyncio.get_running_loop())
+        with self._arrived:
+            if len(self._explanations) >= MOST_EXPLANATIONS:
+                raise TooMany
+            self._explanations.append(explanation)
+            self._arrived.notify()
+        return explanation.future
+
     def _work(self) -> None:
         # Half the cores: training goes on meanwhile, and threads that wait would spin in its way. OpenMP keeps
         # this number for each thread, so it is this one that must say it.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
         while True:
-            batch = self._take()
-            try:
-                outcomes = self._run(batch)
-            except Exception as error:  # the edge of the thread: those who asked get to know
-                if not isinstance(error, NoCheckpoint):
-                    log.exception("a prediction failed")
-                batch[0].loop.call_soon_threadsafe(_refuse, batch, error)
-            else:
-                batch[0].loop.call_soon_threadsafe(_deliver, batch, outcomes)
+            if batch := self._take():
+                self._answer(batch)
+            if self._explanations and self._explanations[0].go_on(self._models.get):
+                with self._arrived:
+                    self._explanations.popleft()
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        try:
+            outcomes = self._run(batch)
+        except Exception as error:  # the edge of the thread: those who asked get to know
+            if not isinstance(error, NoCheckpoint):
+                log.exception("a prediction failed")
+            batch[0].loop.call_soon_threadsafe(_refuse, batch, error)
+        else:
+            batch[0].loop.call_soon_threadsafe(_deliver, batch, outcomes)
 
     def _take(self) -> list[_Waiting]:
-        """Waits for one; then all that wait for the same run, in their order, up to a batch."""
+        """All that wait for the same run, in their order, up to a batch; waits while there is nothing to do at all."""
         with self._arrived:
-            while not self._waiting:
+            while not self._waiting and not self._explanations:
                 self._arrived.wait()
+            if not self._waiting:
+                return []
             run = self._waiting[0].run
             batch = [w for w in self._waiting if w.run == run][:BATCH]
             taken = {id(w) for w in batch}
@@ -149,9 +174,10 @@ class Batches:
 
     def _run(self, batch: list[_Waiting]) -> list[Outcome]:
         begun = time.perf_counter()
-        classifier = self._models.get(batch[0].run)
+        classifier, cold = self._models.get(batch[0].run)
         loaded = time.perf_counter()
         images = np.stack([waiting.image for waiting in batch])
+        usual = classifier.usual
         rows = classifier.predict(images, max(waiting.top_k for waiting in batch))
         load, run = 1e3 * (loaded - begun), 1e3 * (time.perf_counter() - loaded)
         return [
@@ -160,6 +186,8 @@ class Batches:
                 classifier.epoch,
                 classifier.sha256,
                 row[: waiting.top_k],
+                usual.compare(row[0].probability) if usual else None,
+                cold,
                 1e3 * (begun - waiting.since),
                 load,
                 run,

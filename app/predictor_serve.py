@@ -9,6 +9,8 @@ import logging
 import signal
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -17,10 +19,12 @@ import uvloop
 
 from app.predictor_batches import Batches, Models, Outcome
 from app.predictor_decoders import BadImage, Decoders
-from app.predictor_wire import BACKLOG, READ_LIMIT, Header, WireError, pack, receive
+from app.predictor_explanations import Explained, TooMany
+from app.predictor_wire import BACKLOG, IMAGE_STATUS, READ_LIMIT, Header, WireError, pack, receive
 from app.settings import Settings
 from trainer.augment_preview import augmented
 from trainer.data.errors import DatasetError
+from trainer.data.format import DatasetRecord
 from trainer.infer import Diverged, Labels, NoCheckpoint
 from trainer.models import build_model, count_flops, count_parameters
 from trainer.models.footprint import saved_bytes
@@ -88,6 +92,8 @@ class Predictor:
                 return self._augment(header)
             if header["ask"] == "target":
                 return self._target(header["run"])
+            if header["ask"] == "saliency":
+                return await self._saliency(header, payload)
             return await self._predict(header, payload)
         except Refusal as refusal:
             return refusal.header
@@ -115,10 +121,7 @@ class Predictor:
 
     async def _predict(self, header: Header, payload: bytes) -> Header:
         run, lengths = header["run"], header["images"]
-        if self._pending and self._pending + len(lengths) > self._limit:
-            raise Refusal(503, "queue_full", "Too many predictions are waiting; try again shortly.")
-        self._pending += len(lengths)
-        try:
+        with self._counted(len(lengths)):
             spec, record = self._models.target(run)
             view = memoryview(payload)
             starts = [sum(lengths[:i]) for i in range(len(lengths))]
@@ -129,20 +132,12 @@ class Predictor:
                     for image in images
                 )
             )
-        finally:
-            self._pending -= len(lengths)
         timings = [timing for _, timing, _ in results]
         outcome = next((outcome for _, _, outcome in results if outcome), None)
         return {
-            "model": {
-                "dataset": record.name,
-                "target": spec.target,
-                "size": record.size,
-                "step": outcome.step if outcome else None,
-                "epoch": outcome.epoch if outcome else None,
-                "sha256": outcome.sha256 if outcome else None,
-            },
+            "model": _model(spec, record, outcome),
             "results": [result for result, _, _ in results],
+            "cold": any(outcome.cold for _, _, outcome in results if outcome),
             "timing_ms": {
                 name: round(max(timing[name] for timing in timings), 3) for name in ("queue", "load", "decode", "run")
             },
@@ -162,7 +157,56 @@ class Predictor:
         pixels = np.frombuffer(data, np.uint8).reshape(size, size, 3)
         outcome = await self._batches.submit(run, pixels, top_k)
         timing = {"queue": outcome.queue, "load": outcome.load, "decode": decode, "run": outcome.run}
-        return {"predictions": outcome.predictions}, timing, outcome  # orjson writes dataclasses
+        # orjson writes dataclasses
+        return {"predictions": outcome.predictions, "familiarity": outcome.familiarity}, timing, outcome
+
+    async def _saliency(self, header: Header, payload: bytes) -> Header:
+        run, index = header["run"], header["class"]
+        with self._counted(1):
+            spec, record = self._models.target(run)
+            if index is not None and index >= (count := len(Labels.of(spec, record).names)):
+                raise Refusal(422, "unknown_class", f"This model's classes are numbered from 0 to {count - 1}.")
+            begun = time.perf_counter()
+            try:
+                data = await self._decoders.decode(payload, record.size, record.fit)
+            except BadImage as error:
+                raise Refusal(IMAGE_STATUS.get(error.code, 422), error.code, error.message) from None
+            decode = 1e3 * (time.perf_counter() - begun)
+            pixels = np.frombuffer(data, np.uint8).reshape(record.size, record.size, 3)
+            try:
+                found = await self._batches.explain(run, pixels, index)
+            except TooMany:
+                raise Refusal(503, "queue_full", "Too many explanations are waiting; try again shortly.") from None
+        timing = {"queue": found.queue, "load": found.load, "decode": decode, "run": found.run}
+        return {
+            "model": _model(spec, record, found),
+            "prediction": found.saliency.prediction,
+            "fall": found.saliency.fall.round(5).astype(float).tolist(),
+            "strongest": found.saliency.strongest,
+            "cold": found.cold,
+            "timing_ms": {name: round(value, 3) for name, value in timing.items()},
+        }
+
+    @contextmanager
+    def _counted(self, images: int) -> Iterator[None]:
+        if self._pending and self._pending + images > self._limit:
+            raise Refusal(503, "queue_full", "Too many predictions are waiting; try again shortly.")
+        self._pending += images
+        try:
+            yield
+        finally:
+            self._pending -= images
+
+
+def _model(spec: TrainSpec, record: DatasetRecord, answered: Outcome | Explained | None) -> Header:
+    return {
+        "dataset": record.name,
+        "target": spec.target,
+        "size": record.size,
+        "step": answered.step if answered else None,
+        "epoch": answered.epoch if answered else None,
+        "sha256": answered.sha256 if answered else None,
+    }
 
 
 def _describe(header: Header) -> Header:

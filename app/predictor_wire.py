@@ -19,6 +19,8 @@ _LENGTHS = struct.Struct(">II")
 _PATH_BYTES = 100
 READ_LIMIT = 1 << 20
 BACKLOG = 512
+# What is wrong with an image, as an HTTP status, where that is not 422.
+IMAGE_STATUS = {"unsupported_image": 415, "image_too_large": 413}
 
 Header = dict[str, Any]
 

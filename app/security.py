@@ -73,7 +73,7 @@ class Guard:
 
     def _limit(self, scope: Scope) -> int | None:
         match scope["path"]:
-            case "/api/predict":
+            case "/api/predict" | "/api/predict/saliency":
                 return None  # counts image by image, against the memory that all requests share
             case "/api/datasets":
                 return self.settings.max_dataset_bytes

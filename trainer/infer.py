@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from trainer.data.errors import DatasetDamaged, ImageError
 from trainer.data.fit import read_image
 from trainer.data.format import RECORD_FILE, DatasetRecord, Images, read_record
 from trainer.data.resident import channel_constants
+from trainer.familiarity import UsualScores, usual_scores
 from trainer.inputs import network_input
-from trainer.models import build_model
+from trainer.models import build_model, count_flops
 from trainer.rundir import read_spec
 from trainer.spec import TrainSpec
 
@@ -72,6 +74,12 @@ class Classifier:
     constants: tuple[Tensor, Tensor]
     size: int
     device: torch.device
+    usual: UsualScores | None = None
+
+    @cached_property
+    def flops(self) -> int:
+        """Of one image's forward pass."""
+        return count_flops(self.model, self.size)
 
     @torch.inference_mode()
     def probabilities(self, images: Images) -> Tensor:
@@ -86,9 +94,9 @@ class Classifier:
         rows = list(zip(top.values.tolist(), top.indices.tolist(), strict=True))
         if any(not math.isfinite(values[0]) for values, _ in rows):
             raise Diverged("The model's outputs are not finite: its training has diverged.")
-        return [[self._named(i, p) for p, i in zip(*row, strict=True)] for row in rows]
+        return [[self.named(i, p) for p, i in zip(*row, strict=True)] for row in rows]
 
-    def _named(self, index: int, probability: float) -> Prediction:
+    def named(self, index: int, probability: float) -> Prediction:
         above = self.labels.superclasses
         return Prediction(self.labels.names[index], index, probability, above[index] if above else None)
 
@@ -128,7 +136,8 @@ def load_classifier(
     model.to(device).to(memory_format=torch.channels_last)
     constants = channel_constants(record, device)
     size = spec.model.input_size or record.size
-    return Classifier(info.step, info.epoch, info.sha256, labels, model.eval(), constants, size, device)
+    usual = usual_scores(run_dir, info.step)
+    return Classifier(info.step, info.epoch, info.sha256, labels, model.eval(), constants, size, device, usual)
 
 
 def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: torch.device) -> Classifier:

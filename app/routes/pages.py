@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -14,9 +13,9 @@ from starlette.responses import RedirectResponse
 
 from app import contexts, recipe
 from app.changes import current_seq
-from app.contexts import Sample, dataset_card
+from app.contexts import dataset_card
 from app.datasets import Datasets
-from app.deps import DatasetsDep, FindingsDep, ModelsDep, RunsDep, TasksDep
+from app.deps import DatasetsDep, FindingsDep, RunsDep, TasksDep
 from app.findings import FindingPublic
 from app.prediction_strip import prediction_strip
 from app.routes import launch
@@ -36,7 +35,6 @@ router.include_router(launch.router)  # before /runs/{run_id}, which would take 
 
 SOURCES = ("torchvision:CIFAR100", "torchvision:CIFAR10", "torchvision:FashionMNIST", "torchvision:SVHN", "shapes100")
 FILTERS = ("status", "dataset", "q", "tag", "group", "model", "starred", "sort", "cursor")
-TEST_IMAGES = 12
 
 
 @router.get("/")
@@ -168,40 +166,6 @@ def datasets_page(request: Request, datasets: DatasetsDep, tasks: TasksDep) -> R
         cards=tuple(dataset_card(record) for record in datasets.list()), tasks=shown, sources=SOURCES
     )
     return render(request, "datasets/index.html", page)
-
-
-@router.get("/predict")
-def predict_page(
-    request: Request,
-    runs: RunsDep,
-    datasets: DatasetsDep,
-    models: ModelsDep,
-    model: Annotated[str | None, Query(max_length=40)] = None,
-) -> Response:
-    listed = [run for run in runs.list(RunQuery(limit=200)).items if run.best_step is not None]
-    chosen = runs.get(models.resolve(model)) if model and model != "latest" else None
-    if chosen is None:
-        chosen = next((run for run in listed if run.status == Status.FINISHED), listed[0] if listed else None)
-    elif chosen.id not in {run.id for run in listed}:
-        listed.insert(0, chosen)
-    record = None if chosen is None else _record(datasets, chosen.dataset)
-    samples = () if record is None else _test_images(record, datasets)
-    page = contexts.PredictPage(
-        models=tuple(listed),
-        named=tuple(models.named()),
-        model=chosen,
-        called=model if chosen is not None and model and model in models.aliases.of_run(chosen.id) else "",
-        record=record,
-        samples=samples,
-        origin=str(request.base_url).rstrip("/"),
-    )
-    return render(request, "predict/index.html", page)
-
-
-def _test_images(record: DatasetRecord, datasets: Datasets) -> tuple[Sample, ...]:
-    labels = datasets.labels(record.name, "test")
-    rows = sorted(random.sample(range(len(labels)), min(TEST_IMAGES, len(labels))))
-    return tuple(Sample("test", row, record.classes[int(labels[row])]) for row in rows)
 
 
 def _checks(run: RunPublic, found: Sequence[FindingPublic], runs: Runs, datasets: Datasets) -> recipe.ChecksTab:

@@ -1,4 +1,4 @@
-"""POST /api/predict: what a trained run says of an image."""
+"""POST /api/predict: what a trained run says of an image; and where in the image it sees that."""
 
 from __future__ import annotations
 
@@ -11,32 +11,44 @@ from pydantic import BaseModel, Field
 
 from app.deps import ModelsDep, PredictorDep, SettingsDep
 from app.errors import ApiError, described
-from app.predict import IMAGE_STATUS, Answer, ImageFault, ImageResult, ModelPublic, PredictionPublic, TimingPublic
+from app.predict_answers import (
+    Answer,
+    FamiliarityPublic,
+    ImageFault,
+    ImageResult,
+    ModelPublic,
+    PredictionPublic,
+    SaliencyPublic,
+    TimingPublic,
+)
 from app.predict_upload import Upload, images
+from app.predictor_wire import IMAGE_STATUS
 
 router = APIRouter(tags=["predict"])
 
 MAX_TOP_K = 1000
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp")
-_REQUEST: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "description": "One image or many in the multipart field `file`, or one image as the body. "
-        "JPEG, PNG, WebP, GIF (its first frame) or BMP, of any size and mode up to the limits.",
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
-                    },
-                }
-            },
-            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGE_TYPES},
-        },
+_ALONE = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGE_TYPES}
+
+
+def _request(file: dict[str, Any], how_many: str) -> dict[str, Any]:
+    form = {"type": "object", "required": ["file"], "properties": {"file": file}}
+    return {
+        "requestBody": {
+            "required": True,
+            "description": f"{how_many} JPEG, PNG, WebP, GIF (its first frame) or BMP, of any size and mode up to the "
+            "limits.",
+            "content": {"multipart/form-data": {"schema": form}, **_ALONE},
+        }
     }
-}
+
+
+_FILE: dict[str, Any] = {"type": "string", "format": "binary"}
+_REQUEST = _request(
+    {"type": "array", "items": _FILE, "minItems": 1},
+    "One image or many in the multipart field `file`, or one image as the body.",
+)
+_REQUEST_ONE = _request(_FILE, "One image, in the multipart field `file` or as the body.")
 _ERRORS = described(
     {
         404: "No such run",
@@ -49,12 +61,18 @@ _ERRORS = described(
     }
 )
 
+Model = Annotated[str, Query(description="A run's id, a model's name, or `latest`: the latest finished run.")]
+
 
 class OnePrediction(BaseModel):
     """The answer for one image."""
 
     model: ModelPublic
     predictions: list[PredictionPublic] = Field(description="The likeliest first.")
+    familiarity: FamiliarityPublic | None = Field(
+        None, description="Left out where too few right validation answers were kept to tell."
+    )
+    cold: bool = Field(description="Whether this request had to load the model.")
     timing_ms: TimingPublic
 
 
@@ -62,6 +80,7 @@ class FileResult(BaseModel):
     index: int = Field(description="The file's place in the request, from 0.")
     filename: str | None
     predictions: list[PredictionPublic] | None = None
+    familiarity: FamiliarityPublic | None = None
     error: ImageFault | None = None
 
 
@@ -70,6 +89,7 @@ class ManyPredictions(BaseModel):
 
     model: ModelPublic
     results: list[FileResult]
+    cold: bool
     timing_ms: TimingPublic
 
 
@@ -85,27 +105,68 @@ async def predict(
     settings: SettingsDep,
     models: ModelsDep,
     predictor: PredictorDep,
-    model: Annotated[
-        str, Query(description="A run's id, a model's name, or `latest`: the latest finished run.")
-    ] = "latest",
+    model: Model = "latest",
     top_k: Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many classes to name; all of them at most.")] = 5,
 ) -> Response:
     async with images(request, settings, predictor.memory) as uploads:
         run_id = await run_in_threadpool(models.resolve, model)
         answer = await predictor.predict(run_id, [bytes(upload.data) for upload in uploads], top_k)
-    return Response(_render(uploads, answer).model_dump_json(exclude_none=True), media_type="application/json")
+    return _json(_render(uploads, answer))
+
+
+@router.post(
+    "/api/predict/saliency",
+    summary="Show where in an image a model sees a class",
+    response_model=SaliencyPublic,
+    responses=_ERRORS,
+    openapi_extra=_REQUEST_ONE,
+)
+async def saliency(
+    request: Request,
+    settings: SettingsDep,
+    models: ModelsDep,
+    predictor: PredictorDep,
+    model: Model = "latest",
+    index: Annotated[
+        int | None,
+        Query(alias="class", ge=0, le=10**6, description="A prediction's `index`; the likeliest class without it."),
+    ] = None,
+) -> Response:
+    """Covers each part of the image in turn and says how the class's probability changes: slower than a prediction, by
+    some fifty times the network's own time. Predictions go first."""
+    async with images(request, settings, predictor.memory) as uploads:
+        if len(uploads) > 1:
+            raise ApiError(422, "one_image", "Send one image at a time.")
+        run_id = await run_in_threadpool(models.resolve, model)
+        answer = await predictor.saliency(run_id, bytes(uploads[0].data), index)
+    return _json(answer)
+
+
+def _json(answer: BaseModel) -> Response:
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
 
 
 def _render(uploads: list[Upload], answer: Answer) -> OnePrediction | ManyPredictions:
     if len(uploads) == 1:
+        only = answer.results[0]
         return OnePrediction(
-            model=answer.model, predictions=_predictions(answer.results[0]), timing_ms=answer.timing_ms
+            model=answer.model,
+            predictions=_predictions(only),
+            familiarity=only.familiarity,
+            cold=answer.cold,
+            timing_ms=answer.timing_ms,
         )
     results = [
-        FileResult(index=index, filename=upload.filename, predictions=result.predictions, error=result.error)
+        FileResult(
+            index=index,
+            filename=upload.filename,
+            predictions=result.predictions,
+            familiarity=result.familiarity,
+            error=result.error,
+        )
         for index, (upload, result) in enumerate(zip(uploads, answer.results, strict=True))
     ]
-    return ManyPredictions(model=answer.model, results=results, timing_ms=answer.timing_ms)
+    return ManyPredictions(model=answer.model, results=results, cold=answer.cold, timing_ms=answer.timing_ms)
 
 
 def _predictions(result: ImageResult) -> list[PredictionPublic]:

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from app.errors import ApiError
-from app.predict import Answer, PredictorClient
+from app.predict import PredictorClient
+from app.predict_answers import Answer
 from app.settings import Settings
 from tests.app.predict_home import (
     CLASSES,

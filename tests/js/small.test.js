@@ -4,7 +4,9 @@ import { test } from "node:test";
 import { backoff } from "../../static/js/lib/backoff.js";
 import { fitted } from "../../static/js/lib/fit.js";
 import { place, shade } from "../../static/js/lib/matrix.js";
+import { parsed, withNewest } from "../../static/js/lib/recent.js";
 import { arrival, timeText } from "../../static/js/lib/row.js";
+import { peak, strength } from "../../static/js/lib/saliency.js";
 import { sparkline } from "../../static/js/lib/spark.js";
 
 test("waiting doubles, and ends at 15 s", () => {
@@ -48,4 +50,18 @@ test("a pointer finds its cell, and what is rare is still seen", () => {
   assert.deepEqual(place({ clientX: 110, clientY: 500 }, box, 10), [9, 9]);
   assert.equal(shade(0), 0);
   assert.ok(shade(0.01) > 0.2 && shade(0.01) < shade(0.5) && shade(1) === 1);
+});
+
+test("a map is painted by its own largest change, and no noise is blown up", () => {
+  assert.equal(peak([[0.1, -0.4], [0, 0.2]], 0.01), 0.4);
+  assert.equal(peak([[0.001, 0]], 0.01), 0.01);
+  assert.equal(strength(-0.4, 0.4), 0.8);
+  assert.equal(strength(0, 0.4), 0);
+});
+
+test("recent predictions: the newest first, so many, and nothing from a broken store", () => {
+  assert.deepEqual(withNewest([2, 1], 3, 2), [3, 2]);
+  const entry = { time: 1, answers: [{ label: "a" }] };
+  assert.deepEqual(parsed(JSON.stringify([entry, null, {}, { time: 2, answers: [] }])), [entry]);
+  for (const text of [null, "", "{", "{}", "7"]) assert.deepEqual(parsed(text), []);
 });

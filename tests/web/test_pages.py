@@ -76,6 +76,7 @@ PAGES = [
     "/", "/?q=zzz", "/?status=queued&sort=-best_acc", "/runs/new", "/runs/new?from={id}", "/runs/{id}",
     "/runs/{id}?tab=log", "/runs/{id}?tab=setup", "/runs/{id}?tab=nonsense", "/runs/{id}/row", "/lanes", "/datasets",
     "/datasets/shapes100", "/datasets/shapes100?split=test&class=99&page=3", "/predict", "/predict?model={id}",
+    "/predict?model={id}&beside={id}",
 ]  # fmt: skip
 
 

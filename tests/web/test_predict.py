@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import select
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +16,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import safetensors.numpy
 import sqlmodel
+import torch
 import uvicorn
 from PIL import Image
 
@@ -26,6 +30,7 @@ from app.tables import Checkpoint, Run, Status
 from tests.app.predict_home import (
     CLASSES,
     SUPERCLASSES,
+    add_checkpoint,
     encode,
     make_dataset,
     make_run,
@@ -36,11 +41,12 @@ from tests.app.predict_home import (
     until,
 )
 from tests.app.test_predictor_decoders import long_gif, png, text_bomb
-from trainer.infer import predict_paths
+from trainer.infer import load_best, predict_paths, run_record
 from trainer.rundir import read_spec
+from trainer.saliency import saliency
 
-FINE, COARSE, EMPTY = "f13e000000", "c0a45e0000", "e3b7000000"
-LIMIT = 300_000
+FINE, COARSE, EMPTY, MINE = "f13e000000", "c0a45e0000", "e3b7000000", "313e000000"
+LIMIT, BODY_LIMIT = 300_000, 100_000
 PNG = encode(random_image(0))
 
 
@@ -51,15 +57,17 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     make_run(home, FINE)
     make_run(home, COARSE, target="coarse")
     make_run(home, EMPTY, steps=())
-    return settings_for(home, max_image_bytes=LIMIT, max_images=8)
+    make_run(home, MINE)
+    return settings_for(home, max_image_bytes=LIMIT, max_body_bytes=BODY_LIMIT, max_images=8)
 
 
 @pytest.fixture(scope="module")
 def database(settings: Settings) -> Iterator[Database]:
     database = Database(settings.url)
     database.migrate()
+    done = Status.FINISHED
     with database.write() as session:
-        for run_id, status in ((COARSE, Status.FINISHED), (FINE, Status.FINISHED), (EMPTY, Status.RUNNING)):
+        for run_id, status in ((COARSE, done), (FINE, done), (EMPTY, Status.RUNNING), (MINE, Status.RUNNING)):
             spec = read_spec(settings.runs / run_id)
             session.add(
                 Run(
@@ -70,7 +78,7 @@ def database(settings: Settings) -> Iterator[Database]:
                     spec=spec.model_dump(mode="json"),
                     status=status,
                     created_at=datetime.now(UTC),
-                    finished_at=datetime.now(UTC) if status == Status.FINISHED else None,
+                    finished_at=datetime.now(UTC) if status == done else None,
                 )
             )
     yield database
@@ -111,7 +119,7 @@ def assert_error(response: httpx.Response, status: int) -> None:
 
 def test_one_image(client: httpx.Client) -> None:
     answer = post(client, PNG).json()
-    assert set(answer) == {"model", "predictions", "timing_ms"}
+    assert set(answer) == {"model", "predictions", "cold", "timing_ms"}
     assert answer["model"]["run"] == FINE
     assert (answer["model"]["step"], answer["model"]["dataset"]) == (10, "tiny")
     assert set(answer["timing_ms"]) == {"queue", "load", "decode", "run"}
@@ -250,7 +258,8 @@ def test_every_mode_gets_the_right_answer(client: httpx.Client, odd: bytes, plai
 )
 def test_bad_images(client: httpx.Client, name: str, data: bytes, statuses: set[int]) -> None:
     raw = client.post(f"/api/predict?model={FINE}", content=data, headers={"content-type": "image/svg+xml"})
-    for response in (post(client, data, name=name), raw):
+    explained = client.post("/api/predict/saliency", params={"model": FINE}, files={"file": (name, data)})
+    for response in (post(client, data, name=name), raw, explained):
         assert response.status_code in statuses
         assert_error(response, response.status_code)
     assert post(client, PNG).status_code == 200
@@ -362,6 +371,102 @@ def test_it_is_documented(client: httpx.Client) -> None:
     assert {"200", "404", "409", "413", "415", "422", "503"} <= set(operation["responses"])
     assert {parameter["name"] for parameter in operation["parameters"]} == {"model", "top_k"}
     assert json.dumps(operation).count("OnePrediction") == 1
+
+
+def explain(client: httpx.Client, data: bytes, **query: Any) -> httpx.Response:
+    return client.post("/api/predict/saliency", params={"model": FINE, **query}, files={"file": data})
+
+
+def test_saliency_of_the_likeliest_class_and_of_another(client: httpx.Client, settings: Settings) -> None:
+    top, second, *_ = post(client, PNG, top_k=12).json()["predictions"]
+    answer = explain(client, PNG).json()
+    assert set(answer) == {"model", "prediction", "fall", "strongest", "cold", "timing_ms"}
+    assert answer["prediction"] == pytest.approx(top, abs=1e-4)
+    assert (answer["model"]["run"], answer["model"]["step"]) == (FINE, 10)
+    spec = read_spec(settings.runs / FINE)
+    record = run_record(settings.datasets, settings.runs / FINE, spec)
+    here = load_best(settings.runs / FINE, spec, record, torch.device("cpu"))
+    for data in (answer, explain(client, PNG, **{"class": second["index"]}).json()):
+        *_, local = saliency(here, random_image(0), data["prediction"]["index"])
+        assert local is not None
+        assert np.asarray(data["fall"]) == pytest.approx(local.fall, abs=1e-4)
+        assert data["strongest"] == pytest.approx(vars(local.strongest), abs=1e-4)
+        assert np.abs(local.fall).max() > 1e-3
+    assert data["prediction"]["label"] == second["label"]
+
+
+def test_saliency_is_refused_as_predictions_are(client: httpx.Client) -> None:
+    for name, status in (("none", 404), (EMPTY, 409)):
+        assert_error(explain(client, PNG, model=name), status)
+    for index in ("-1", "12", "x", "1e9"):
+        assert_error(explain(client, PNG, **{"class": index}), 422)
+    two = client.post(f"/api/predict/saliency?model={FINE}", files=[("file", PNG)] * 2)
+    assert_error(two, 422)
+    large = encode(random_image(3, 250))
+    assert BODY_LIMIT < len(large) < LIMIT
+    assert explain(client, large).status_code == 200  # images have a limit of their own
+    assert_error(explain(client, bytes(LIMIT + 1)), 413)
+    headers = {"content-type": "image/png"}
+    assert client.post(f"/api/predict/saliency?model={FINE}", content=PNG, headers=headers).status_code == 200
+    operation = client.get("/openapi.json").json()["paths"]["/api/predict/saliency"]["post"]
+    assert {"multipart/form-data", "image/png"} <= set(operation["requestBody"]["content"])
+    assert {parameter["name"] for parameter in operation["parameters"]} == {"model", "class"}
+
+
+def test_predictions_and_explanations_at_once_each_get_their_own(client: httpx.Client) -> None:
+    def ask(number: int) -> Any:
+        image = encode(random_image(number % 5))
+        return explain(client, image).json()["fall"] if number < 10 else post(client, image).json()["predictions"]
+
+    with ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(ask, range(30)))
+    for number, answer in enumerate(answers):
+        same = answers[number % 5 + (0 if number < 10 else 10)]
+        if number < 10:
+            assert np.asarray(answer) == pytest.approx(np.asarray(same), abs=1e-4)
+        else:
+            assert [item["label"] for item in answer] == [item["label"] for item in same]
+
+
+def test_it_is_said_whether_the_model_had_to_be_loaded(client: httpx.Client, settings: Settings) -> None:
+    """And whether the image is like those that it got right, from the checkpoint on for which answers were kept."""
+    first = post(client, PNG, model=MINE).json()
+    again = post(client, PNG, model=MINE).json()
+    assert (first["cold"], again["cold"]) == (True, False)
+    assert "familiarity" not in again
+    assert explain(client, PNG, model=MINE).json()["cold"] is False
+
+    run_dir = settings.runs / MINE
+    spec = read_spec(run_dir)
+    add_checkpoint(run_dir, spec, 20)
+    here = load_best(run_dir, spec, run_record(settings.datasets, run_dir, spec), torch.device("cpu"))
+    images = [random_image(seed) for seed in range(9)]
+    scores = here.probabilities(np.stack(images)).amax(1)
+    low, high = images[int(scores.argmin())], images[int(scores.argmax())]
+    kept = np.full(150, float(scores.min() + scores.max()) / 2, np.float16)
+    (run_dir / "artifacts" / "val").mkdir()
+    tensors = {"own": kept, "top": kept}
+    (run_dir / "artifacts" / "val" / "00000020.safetensors").write_bytes(safetensors.numpy.save(tensors))
+    files = [("file", encode(image)) for image in (low, high)]
+    answer = client.post(f"/api/predict?model={MINE}", files=files).json()
+    one, other = (result["familiarity"] for result in answer["results"])
+    assert (answer["cold"], one["familiar"], other["familiar"]) == (True, False, True)
+    assert (one["threshold"], one["answers"]) == (float(kept[0]), 150)
+    assert one["score"] == pytest.approx(float(scores.min()), abs=1e-4)
+    assert post(client, encode(low), model=MINE).json()["familiarity"] == pytest.approx(one, abs=1e-4)
+
+
+def test_the_page_shows_one_model_or_two(client: httpx.Client) -> None:
+    alone = client.get(f"/predict?model={FINE}")
+    assert alone.text.count("data-panel ") == 1
+    both = client.get(f"/predict?model={FINE}&beside={COARSE}")
+    assert both.text.count("data-panel ") == 2
+    chosen = re.findall(r'<option value="(\w*)" selected>', both.text)
+    assert chosen == [FINE, COARSE]
+    assert f"curl -F file=@photo.jpg '{str(client.base_url).rstrip('/')}/api/predict?model={COARSE}" in both.text
+    assert client.get(f"/predict?model={FINE}&beside=").text.count("data-panel ") == 1
+    for path in (f"/predict?model={FINE}&beside=none", "/predict?model=none"):
+        assert client.get(path).status_code == 404
 
 
 def test_a_name_answers_with_the_run_that_it_stands_for(client: httpx.Client, database: Database) -> None:

@@ -54,6 +54,12 @@ export function percent(fraction, digits = 1) {
   return fraction === null || fraction === undefined ? "" : (100 * fraction).toFixed(digits);
 }
 
+/** 93% · 4.2% · <0.1% */
+export function share(probability, digits = probability >= 0.1 ? 0 : 1) {
+  if (probability > 0 && probability < 0.0005) return "<0.1%";
+  return `${percent(probability, digits)}%`;
+}
+
 /** Half of the 95% Wilson interval of a share of `trials`, in per cent. */
 export function halfWidth(fraction, trials) {
   if (fraction === null || fraction === undefined || !trials) return "";

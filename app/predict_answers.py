@@ -1,0 +1,85 @@
+"""What the predictor answers, as programs get it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class PredictionPublic(BaseModel):
+    label: str
+    index: int = Field(description="The class's number in the data set.")
+    probability: float = Field(ge=0, le=1)
+    superclass: str | None = None
+
+
+class FamiliarityPublic(BaseModel):
+    """Whether the model is as sure of the image as of those that it got right on its validation split."""
+
+    score: float = Field(description="The largest probability.")
+    threshold: float = Field(description="All but 1% of the right validation answers reach it.")
+    answers: int = Field(description="How many right validation answers the threshold was taken from.")
+    familiar: bool = Field(
+        description="False where the score is below the threshold. True is no promise: a network can be sure of an "
+        "image that is like nothing it has seen."
+    )
+
+
+class ModelPublic(BaseModel):
+    run: str
+    dataset: str
+    target: str = Field(description="fine or coarse")
+    size: int = Field(description="Images are fitted to size × size pixels.")
+    step: int | None = Field(None, description="The checkpoint's step; null when no image could be read.")
+    epoch: int | None = None
+    sha256: str | None = Field(None, description="Hash of the checkpoint's file.")
+
+
+class TimingPublic(BaseModel):
+    """Milliseconds; of several images, the slowest one's."""
+
+    queue: float
+    load: float
+    decode: float
+    run: float
+
+
+class ImageFault(BaseModel):
+    code: str
+    message: str
+    detail: Any = None
+
+
+class ImageResult(BaseModel):
+    predictions: list[PredictionPublic] | None = None
+    familiarity: FamiliarityPublic | None = None
+    error: ImageFault | None = None
+
+
+class Answer(BaseModel):
+    model: ModelPublic
+    results: list[ImageResult]
+    cold: bool
+    timing_ms: TimingPublic
+
+
+class SquarePublic(BaseModel):
+    x: int = Field(description="Column of the square's upper left corner, in pixels of the fitted image.")
+    y: int
+    side: int
+    probability: float = Field(description="The class's, with this square covered.")
+
+
+class SaliencyPublic(BaseModel):
+    """How a class's probability changes as the image is covered, square by square, with the data set's mean colour."""
+
+    model: ModelPublic
+    prediction: PredictionPublic = Field(description="The class that was asked about, with nothing covered.")
+    fall: list[list[float]] = Field(
+        description="size × size, by rows: how much probability the class loses, on the mean, when a square over the "
+        "pixel is covered; negative where it gains."
+    )
+    strongest: SquarePublic = Field(description="The square that, covered, costs the class the most probability.")
+    cold: bool = Field(description="Whether this request had to load the model.")
+    timing_ms: TimingPublic

@@ -1,0 +1,120 @@
+"""What `/predict` is given to render: one model, or two of them side by side."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from app.aliases import LATEST
+from app.datasets import Datasets
+from app.model_registry import ModelRegistry
+from app.run_models import RunPublic, RunQuery
+from app.tables import Status
+from trainer.data.errors import DatasetError
+from trainer.data.format import RECORD_FILE, DatasetRecord
+
+TEST_IMAGES = 12
+SIZE, FIT = 32, "crop"  # of a run that says nothing of its images
+
+
+@dataclass(frozen=True)
+class TestImage:
+    """One of the data set's test images, by its place there, and what it is labelled as."""
+
+    index: int
+    label: str
+    superclass: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A model that answers on the page: its run, the name by which it was chosen or empty, and the record of the data
+    that it learnt."""
+
+    run: RunPublic
+    called: str
+    record: DatasetRecord | None
+
+    @property
+    def model(self) -> str:
+        return self.called or self.run.id
+
+    @property
+    def title(self) -> str:
+        return self.called or self.run.name
+
+    @property
+    def size(self) -> int:
+        return self.record.size if self.record else SIZE
+
+    @property
+    def fit(self) -> str:
+        return self.record.fit if self.record else FIT
+
+
+@dataclass(frozen=True)
+class PredictPage:
+    """`models` can be chosen, `named` are names and their runs; `panels` are those that were, none, one or two;
+    `samples` are test images of the first one's data set."""
+
+    models: tuple[RunPublic, ...]
+    named: tuple[tuple[str, RunPublic], ...]
+    panels: tuple[Panel, ...]
+    samples: tuple[TestImage, ...]
+    origin: str
+    section: str = "predict"
+
+    @property
+    def beside(self) -> Panel | None:
+        return self.panels[1] if len(self.panels) > 1 else None
+
+
+def predict_page(models: ModelRegistry, datasets: Datasets, model: str, beside: str, origin: str) -> PredictPage:
+    """`model` and `beside` are ids or names; empty, the latest finished run and none. Raises ApiError 404."""
+    listed = [run for run in models.runs.list(RunQuery(limit=200)).items if run.best_step is not None]
+    first = next((run for run in listed if run.status == Status.FINISHED), listed[0] if listed else None)
+    panels: list[Panel] = []
+    if model and model != LATEST:
+        panels.append(_chosen(models, model))
+    elif first is not None:
+        panels.append(Panel(first, "", _record(models, first)))
+    if panels and beside:
+        panels.append(_chosen(models, beside))
+    known = {run.id for run in listed}
+    older = {panel.run.id: panel.run for panel in panels if panel.run.id not in known}
+    return PredictPage(
+        models=(*older.values(), *listed),
+        named=tuple(models.named()),
+        panels=tuple(panels),
+        samples=_test_images(datasets, panels[0].run.dataset) if panels else (),
+        origin=origin,
+    )
+
+
+def _chosen(models: ModelRegistry, model: str) -> Panel:
+    run = models.runs.get(models.resolve(model))
+    return Panel(run, model if model in models.aliases.of_run(run.id) else "", _record(models, run))
+
+
+def _record(models: ModelRegistry, run: RunPublic) -> DatasetRecord | None:
+    """The run's own copy: the data set may be gone, or another of its name."""
+    try:
+        return DatasetRecord.model_validate_json((models.runs.folder(run.id) / RECORD_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _test_images(datasets: Datasets, name: str) -> tuple[TestImage, ...]:
+    try:
+        record, labels = datasets.get(name), datasets.labels(name, "test")
+    except DatasetError:
+        return ()
+    rows = sorted(random.sample(range(len(labels)), min(TEST_IMAGES, len(labels))))
+    return tuple(_test_image(record, row, int(labels[row])) for row in rows)
+
+
+def _test_image(record: DatasetRecord, row: int, label: int) -> TestImage:
+    above, names = record.fine_to_coarse, record.superclasses
+    return TestImage(row, record.classes[label], names[above[label]] if above and names else "")

@@ -1,0 +1,25 @@
+"""The page on which images are classified."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.deps import DatasetsDep, ModelsDep
+from app.predict_page import predict_page
+from app.routes.page_parts import render
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/predict")
+def show(
+    request: Request,
+    models: ModelsDep,
+    datasets: DatasetsDep,
+    model: Annotated[str, Query(max_length=40)] = "",
+    beside: Annotated[str, Query(max_length=40)] = "",
+) -> Response:
+    origin = str(request.base_url).rstrip("/")
+    return render(request, "predict/index.html", predict_page(models, datasets, model, beside, origin))
