@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from app.errors import ApiError
-from app.predictor_wire import READ_LIMIT, WireError, pack, receive, socket_address
+from app.predictor_wire import JOINT, READ_LIMIT, WireError, members_of, pack, receive, socket_address
 from app.settings import Settings
 from trainer.spec import ModelSpec, TrainSpec
 
@@ -41,7 +41,8 @@ class PredictionPublic(BaseModel):
 
 
 class ModelPublic(BaseModel):
-    run: str
+    run: str = Field(description="Of an ensemble, its members' ids joined by +.")
+    members: list[str] | None = Field(None, description="An ensemble's runs: the answer is their mean.")
     dataset: str
     target: str = Field(description="fine or coarse")
     size: int = Field(description="Images are fitted to size × size pixels.")
@@ -117,6 +118,8 @@ class PredictorClient:
         finally:
             self._waiting -= 1
         header["model"]["run"] = run_id
+        if JOINT in run_id:
+            header["model"]["members"] = members_of(run_id)
         return Answer.model_validate(header)
 
     async def ping(self) -> None:

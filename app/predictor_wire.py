@@ -20,11 +20,18 @@ _PATH_BYTES = 100
 READ_LIMIT = 1 << 20
 BACKLOG = 512
 
+JOINT = "+"
+
 Header = dict[str, Any]
 
 
 class WireError(Exception):
     """The other side went away, in or before a frame."""
+
+
+def members_of(model: str) -> list[str]:
+    """The runs that answer: a model is named by a run's id, an ensemble by its members' ids, joined."""
+    return model.split(JOINT)
 
 
 def pack(header: Header, *payload: bytes) -> bytes:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from trainer import checkpoint
-from trainer.data.errors import DatasetDamaged, ImageError
+from trainer.catalog import is_custom
+from trainer.data.errors import ImageError
 from trainer.data.fit import read_image
-from trainer.data.format import RECORD_FILE, DatasetRecord, Images, read_record
-from trainer.data.resident import channel_constants
+from trainer.data.format import DatasetRecord, Fit, Images
+from trainer.data.resident import channel_constants, constants_of
 from trainer.inputs import network_input
 from trainer.models import build_model
+from trainer.portable import PortableDamaged, read_portable
 from trainer.rundir import read_spec
-from trainer.spec import TrainSpec
+from trainer.spec import ModelSpec, TrainSpec
+from trainer.trained_on import Labels as Labels
+from trainer.trained_on import run_record as run_record
 
 BATCH = 64
 FOLDER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
@@ -47,25 +52,11 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Labels:
-    """The names of a model's outputs, in order, and each one's superclass where there are any."""
-
-    names: Sequence[str]
-    superclasses: Sequence[str] | None
-
-    @classmethod
-    def of(cls, spec: TrainSpec, record: DatasetRecord) -> Labels:
-        if record.superclasses is None or record.fine_to_coarse is None:
-            return cls(record.classes, None)
-        if spec.target == "coarse":
-            return cls(record.superclasses, None)
-        return cls(record.classes, [record.superclasses[coarse] for coarse in record.fine_to_coarse])
-
-
-@dataclass(frozen=True)
 class Classifier:
-    step: int
-    epoch: int
+    """`step` and `epoch` are None for an ensemble (trainer/ensemble.py)."""
+
+    step: int | None
+    epoch: int | None
     sha256: str
     labels: Labels
     model: nn.Module
@@ -93,16 +84,6 @@ class Classifier:
         return Prediction(self.labels.names[index], index, probability, above[index] if above else None)
 
 
-def run_record(datasets: Path, run_dir: Path, spec: TrainSpec) -> DatasetRecord:
-    """The record that the run was trained with: its own copy, else the data set's. Raises DatasetError."""
-    if (own := run_dir / RECORD_FILE).is_file():
-        return DatasetRecord.model_validate_json(own.read_bytes())
-    record = read_record(datasets, spec.dataset.name)
-    if spec.dataset.sha256 and spec.dataset.sha256 != record.sha256:
-        raise DatasetDamaged(f"The data set {record.name} is not the one that this run was trained on.")
-    return record
-
-
 def candidates(run_dir: Path) -> list[checkpoint.CheckpointInfo]:
     """The run's checkpoints in the order in which they are tried: the best, then the latest."""
     best = checkpoint.best_checkpoint(run_dir)
@@ -118,17 +99,13 @@ def load_classifier(
     device: torch.device,
 ) -> Classifier:
     """Raises checkpoint.CheckpointDamaged where the file is gone or not what its sidecar vouches for."""
-    labels = Labels.of(spec, record)
+    labels, size = Labels.of(spec, record), spec.model.input_size or record.size
     try:
-        weights = checkpoint.load(run_dir, info).part("model")
-        model = build_model(spec.model, len(labels.names), spec.model.input_size or record.size)
-        model.load_state_dict(weights)
+        model = _build(spec.model, labels, size, checkpoint.load(run_dir, info).part("model"))
     except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise checkpoint.CheckpointDamaged(f"step {info.step}: {error}") from error
-    model.to(device).to(memory_format=torch.channels_last)
     constants = channel_constants(record, device)
-    size = spec.model.input_size or record.size
-    return Classifier(info.step, info.epoch, info.sha256, labels, model.eval(), constants, size, device)
+    return Classifier(info.step, info.epoch, info.sha256, labels, _on(device, model), constants, size, device)
 
 
 def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: torch.device) -> Classifier:
@@ -139,6 +116,34 @@ def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: tor
         except checkpoint.CheckpointDamaged as error:
             log.warning("%s: %s; trying the next", run_dir.name, error)
     raise NoCheckpoint("This run has no checkpoint to predict with.")
+
+
+def load_portable(path: Path, device: torch.device, custom_models: Collection[str] = ()) -> Classifier:
+    """The classifier that a file alone describes (trainer/portable.py). Raises PortableDamaged, OSError.
+
+    A network of one's own is a function that would be imported: it must be one of `custom_models`.
+    """
+    about = read_portable(path)
+    if is_custom(about.model.name) and about.model.name not in custom_models:
+        raise PortableDamaged(f"{path.name} needs {about.model.name}, which is not among the allowed custom_models")
+    labels = Labels(about.classes, about.superclasses)
+    try:
+        model = _build(about.model, labels, about.input_size, safetensors.torch.load_file(path))
+    except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        raise PortableDamaged(f"{path.name}: {error}") from error
+    constants = constants_of(about.mean, about.std, device)
+    sha256 = about.checkpoint_sha256
+    return Classifier(about.step, about.epoch, sha256, labels, _on(device, model), constants, about.input_size, device)
+
+
+def _build(spec: ModelSpec, labels: Labels, size: int, weights: dict[str, Tensor]) -> nn.Module:
+    model = build_model(spec, len(labels.names), size)
+    model.load_state_dict(weights)
+    return model
+
+
+def _on(device: torch.device, model: nn.Module) -> nn.Module:
+    return model.to(device).to(memory_format=torch.channels_last).eval()
 
 
 @dataclass(frozen=True)
@@ -155,9 +160,24 @@ def predict_paths(
     spec = read_spec(run_dir)
     record = run_record(datasets, run_dir, spec)
     classifier = load_best(run_dir, spec, record, torch.device(device))
+    return classify_paths(classifier, record.size, record.fit, paths, top_k)
+
+
+def predict_with_file(
+    file: Path, paths: Iterable[Path], top_k: int, custom_models: Collection[str] = (), device: str = "cpu"
+) -> Iterator[PathResult]:
+    """As `predict_paths`, with a model that was taken away. Raises PortableDamaged, Diverged, OSError."""
+    about = read_portable(file)
+    classifier = load_portable(file, torch.device(device), custom_models)
+    return classify_paths(classifier, about.size, about.fit, paths, top_k)
+
+
+def classify_paths(
+    classifier: Classifier, size: int, fit: Fit, paths: Iterable[Path], top_k: int
+) -> Iterator[PathResult]:
     files = (file for path in paths for file in _files(path))
     while batch := list(islice(files, BATCH)):
-        read = [_read(file, record) for file in batch]
+        read = [_read(file, size, fit) for file in batch]
         images = [image for image in read if not isinstance(image, str)]
         found = iter(classifier.predict(np.stack(images), top_k) if images else ())
         for file, image in zip(batch, read, strict=True):
@@ -170,10 +190,10 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.suffix.lower() in FOLDER_SUFFIXES and file.is_file())
 
 
-def _read(path: Path, record: DatasetRecord) -> Images | str:
+def _read(path: Path, size: int, fit: Fit) -> Images | str:
     """The image as the network takes it, or what is wrong with it."""
     try:
-        return read_image(path.read_bytes(), record.size, record.fit)
+        return read_image(path.read_bytes(), size, fit)
     except OSError as error:
         return error.strerror or str(error)
     except ImageError as error:

@@ -19,6 +19,7 @@ from app.datasets import Datasets
 from app.deps import DatasetsDep, FindingsDep, ModelsDep, RunsDep, TasksDep
 from app.findings import FindingPublic
 from app.prediction_strip import prediction_strip
+from app.predictor_wire import members_of
 from app.routes import launch
 from app.routes.page_parts import checked, render, texts
 from app.run_mistakes import tab_of
@@ -163,7 +164,7 @@ async def edit(request: Request, run_id: str, runs: RunsDep) -> Response:
 
 @router.get("/datasets")
 def datasets_page(request: Request, datasets: DatasetsDep, tasks: TasksDep) -> Response:
-    shown = tuple(task for task in tasks.list() if task.status != Status.FINISHED)
+    shown = tuple(task for task in tasks.list() if task.kind == "dataset" and task.status != Status.FINISHED)
     page = contexts.DatasetsPage(
         cards=tuple(dataset_card(record) for record in datasets.list()), tasks=shown, sources=SOURCES
     )
@@ -179,7 +180,8 @@ def predict_page(
     model: Annotated[str | None, Query(max_length=40)] = None,
 ) -> Response:
     listed = [run for run in runs.list(RunQuery(limit=200)).items if run.best_step is not None]
-    chosen = runs.get(models.resolve(model)) if model and model != "latest" else None
+    members = members_of(models.resolve(model)) if model and model != "latest" else []
+    chosen = runs.get(members[0]) if members else None
     if chosen is None:
         chosen = next((run for run in listed if run.status == Status.FINISHED), listed[0] if listed else None)
     elif chosen.id not in {run.id for run in listed}:
@@ -189,6 +191,7 @@ def predict_page(
     page = contexts.PredictPage(
         models=tuple(listed),
         named=tuple(models.named()),
+        ensembles=tuple(name for name, runs in models.members() if len(runs) > 1),
         model=chosen,
         called=model if chosen is not None and model and model in models.aliases.of_run(chosen.id) else "",
         record=record,
