@@ -37,7 +37,7 @@ class Ensembles:
         if task is not None and task.status == Status.FAILED and task.error is not None:
             return f"Measuring it failed: {task.error.message}"
         if task is not None and task.status not in ENDED:
-            return "Being measured."
+            return "Being measured: look again in a moment."
         if not seen_workers(self._tasks.database):
             return "It is measured once a worker is there."
         request = {
@@ -47,7 +47,7 @@ class Ensembles:
             "custom_models": list(self._tasks.settings.custom_models),
         }
         self._tasks.create(self._tasks.new_folder(), KIND, request)
-        return "Being measured."
+        return "Being measured: look again in a moment."
 
 
 def split_apart(runs: Sequence[RunPublic]) -> str:

@@ -117,7 +117,7 @@ def card(
     page = ModelCard(
         name=name,
         run=run,
-        names=tuple(runs.aliases.of_run(run.id)),
+        names=tuple(name for name, move in models.aliases.current().items() if move.run == run.id),
         alias=alias,
         record=record,
         checkpoint=next((item for item in listed if item.best), listed[-1] if listed else None),

@@ -209,6 +209,14 @@ def worker(settings: Settings, database: Database) -> Iterator[Server]:
     server.close()
 
 
+def test_what_has_to_be_installed_is_said(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)  # as if it were not there
+    answer = client.get(f"/api/models/{SECOND}/onnx")
+    assert_error(answer, 501)
+    assert "pip install" in answer.json()["error"]["message"]
+    assert "ONNX needs onnxscript" in client.get(f"/models/{SECOND}").text
+
+
 def test_without_a_worker_nothing_is_exported(client: httpx.Client) -> None:
     assert_error(client.get(f"/api/models/{FIRST}/onnx"), 503)
 
