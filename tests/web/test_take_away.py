@@ -175,7 +175,7 @@ def test_a_file_that_names_code_runs_none(taken: Path) -> None:
 def test_other_networks_as_onnx(tmp_path: Path) -> None:
     """Two that take images of another size than the data set's, and their mean, which is a graph as well."""
     files = []
-    for name, widths, size in (("resnet9", (8, 8, 8, 8), 40), ("swift", (8, 8, 8), 24)):
+    for name, widths, size in (("mlp", (8,), 40), ("swift", (8,), 24)):
         spec = TrainSpec(dataset=DatasetSpec(name="none"), model=ModelSpec(name=name, widths=widths, input_size=size))
         model = {
             f"model.{key}": value for key, value in build_model(spec.model, len(CLASSES), size).state_dict().items()
@@ -300,3 +300,10 @@ def test_an_ensemble_is_measured_where_all_held_the_same_out(
 def test_ensembles_that_cannot_be(client: httpx.Client, body: dict[str, Any], status: int) -> None:
     assert_error(client.put("/api/models/production", json=body), status)
     assert_error(client.get("/api/models/production"), 404)
+
+
+def test_a_deleted_run_leaves_no_files(client: httpx.Client, settings: Settings) -> None:
+    assert client.get(f"/api/models/{COARSE}/file").status_code == 200
+    assert any((settings.model_cache / COARSE).iterdir())
+    assert client.delete(f"/api/runs/{COARSE}").status_code == 204
+    assert not (settings.model_cache / COARSE).exists()
