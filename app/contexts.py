@@ -203,12 +203,11 @@ class DatasetsPage:
 
 @dataclass(frozen=True)
 class PredictPage:
-    """`/predict`. `model` is the chosen run, or the first of the chosen ensemble, `called` the name by which it was
-    chosen, or empty; `named` are names and their runs; `samples` are test images of its data set."""
+    """`/predict`. `model` is the chosen run, `called` the name by which it was chosen, or empty; `named` are names and
+    their runs; `samples` are test images of its data set."""
 
     models: tuple[RunPublic, ...]
     named: tuple[tuple[str, RunPublic], ...]
-    ensembles: tuple[str, ...]
     model: RunPublic | None
     called: str
     record: DatasetRecord | None

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from app.aliases import LATEST, Aliases, Move
 from app.errors import ApiError, invalid, not_found
-from app.predictor_wire import JOINT
+from app.predictor_wire import JOINT, members_of
 from app.run_models import Request, RunPublic
 from app.runs import Runs
 
@@ -98,9 +98,13 @@ class ModelRegistry:
     def remove(self, name: str) -> None:
         self.aliases.remove(name)
 
+    def representative(self, model: str) -> RunPublic:
+        """The run that a page shows for a model: see `as_one`. Raises ApiError 404, 409."""
+        return as_one([self.runs.get(run) for run in members_of(self.resolve(model))])
+
     def named(self) -> list[tuple[str, RunPublic]]:
-        """Each name of a run with that, where it is still there."""
-        return [(name, runs[0]) for name, runs in self.members() if len(runs) == 1]
+        """Each name with the run that a page shows for it, where it is still there."""
+        return [(name, as_one(runs)) for name, runs in self.members()]
 
     def members(self) -> list[tuple[str, tuple[RunPublic, ...]]]:
         """Each name with its run, or its ensemble's runs, where they are still there."""
@@ -111,6 +115,15 @@ class ModelRegistry:
             except ApiError:
                 continue
         return found
+
+
+def as_one(runs: Sequence[RunPublic]) -> RunPublic:
+    """The run; of an ensemble the first, called after all, without what that run alone has obtained."""
+    first = runs[0]
+    if len(runs) == 1:
+        return first
+    called = f"ensemble of {first.name} and {len(runs) - 1} more"
+    return first.model_copy(update={"name": called, "best_acc": None, "best_epoch": None})
 
 
 def question(run: RunPublic) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from app.errors import ApiError
 from app.predictor_wire import JOINT, READ_LIMIT, WireError, members_of, pack, receive, socket_address
@@ -49,6 +49,11 @@ class ModelPublic(BaseModel):
     step: int | None = Field(None, description="The checkpoint's step; null when no image could be read.")
     epoch: int | None = None
     sha256: str | None = Field(None, description="Hash of the checkpoint's file.")
+
+    @model_validator(mode="after")
+    def members_of_an_ensemble(self) -> ModelPublic:
+        self.members = members_of(self.run) if JOINT in self.run else None
+        return self
 
 
 class TimingPublic(BaseModel):
@@ -118,8 +123,6 @@ class PredictorClient:
         finally:
             self._waiting -= 1
         header["model"]["run"] = run_id
-        if JOINT in run_id:
-            header["model"]["members"] = members_of(run_id)
         return Answer.model_validate(header)
 
     async def ping(self) -> None:

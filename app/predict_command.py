@@ -17,23 +17,24 @@ def predict_here(settings: Settings, model: str, paths: list[Path], top_k: int, 
 
     `model` is a run, a name, latest, or a file that was taken away (trainer/portable.py).
     """
-    taken_away = model.endswith(".safetensors")
-    run_dirs = [] if taken_away else _run_dirs(settings, model)
-    from trainer.ensemble import predict_together
-    from trainer.infer import Diverged, NoCheckpoint, predict_paths, predict_with_file
+    run_dirs = [] if model.endswith(".safetensors") else _run_dirs(settings, model)
+    import torch
+
+    from trainer.ensemble import open_runs
+    from trainer.infer import Diverged, NoCheckpoint, classify_paths
     from trainer.portable import PortableDamaged
+    from trainer.rebuild import open_file
 
     writer = csv.writer(out)
     writer.writerow(["file", "rank", "label", "probability", "error"])
+    device = torch.device("cpu")
     try:
-        match run_dirs:
-            case []:
-                results = predict_with_file(Path(model), paths, top_k, settings.custom_models)
-            case [run_dir]:
-                results = predict_paths(run_dir, settings.datasets, paths, top_k)
-            case _:
-                results = predict_together(run_dirs, settings.datasets, paths, top_k)
-        for result in results:
+        classifier, fitted = (
+            open_runs(run_dirs, settings.datasets, device)
+            if run_dirs
+            else open_file(Path(model), device, settings.custom_models)
+        )
+        for result in classify_paths(classifier, fitted.size, fitted.fit, paths, top_k):
             if result.error is not None:
                 writer.writerow([result.path, "", "", "", result.error])
             for rank, item in enumerate(result.predictions, 1):

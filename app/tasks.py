@@ -1,4 +1,4 @@
-"""Tasks: heavy work besides training, queued and watched like runs: adding data sets, exporting models."""
+"""Tasks: heavy work besides training, queued and watched like runs: adding a data set, exporting a model."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from trainer.augment import resize
 from trainer.data.errors import DatasetDamaged
-from trainer.data.format import open_split, read_record
+from trainer.data.format import DatasetRecord, open_split, read_record
 from trainer.data.resident import stratified_split
 from trainer.data.writer import Progress
 from trainer.durable import write_durably
 from trainer.ensemble_report import EnsembleReport
-from trainer.infer import BATCH, Classifier, PathResult, classify_paths, load_best, load_portable
-from trainer.portable import Portable, read_portable
+from trainer.infer import BATCH, Classifier, load_best
+from trainer.portable import Portable
+from trainer.rebuild import open_file
 from trainer.rundir import read_spec
 from trainer.spec import TrainSpec
 from trainer.trained_on import run_record
@@ -56,26 +57,26 @@ def ensemble_of(members: Sequence[Classifier], size: int) -> Classifier:
     return Classifier(None, None, sha256, first.labels, model, first.constants, size, first.device)
 
 
-def load_files(
+def open_files(
     files: Sequence[Path], device: torch.device, custom_models: Collection[str] = ()
 ) -> tuple[Classifier, list[Portable]]:
     """From models that were taken away. Raises PortableDamaged, ValueError, OSError."""
-    abouts = [read_portable(file) for file in files]
-    members = [load_portable(file, device, custom_models) for file in files]
+    opened = [open_file(file, device, custom_models) for file in files]
+    members, abouts = [classifier for classifier, _ in opened], [about for _, about in opened]
     return members[0] if len(members) == 1 else ensemble_of(members, abouts[0].size), abouts
 
 
-def predict_together(
-    run_dirs: Sequence[Path], datasets: Path, paths: Iterable[Path], top_k: int
-) -> Iterator[PathResult]:
-    """As `predict_paths`, with the best checkpoints of several runs. Raises besides ValueError."""
-    specs = [read_spec(run_dir) for run_dir in run_dirs]
-    records = [run_record(datasets, run_dir, spec) for run_dir, spec in zip(run_dirs, specs, strict=True)]
-    members = [
-        load_best(run_dir, spec, record, torch.device("cpu"))
-        for run_dir, spec, record in zip(run_dirs, specs, records, strict=True)
-    ]
-    return classify_paths(ensemble_of(members, records[0].size), records[0].size, records[0].fit, paths, top_k)
+def open_runs(run_dirs: Sequence[Path], datasets: Path, device: torch.device) -> tuple[Classifier, DatasetRecord]:
+    """Runs' best checkpoints, and the record that says how images are fitted.
+
+    Raises NoCheckpoint, DatasetError, ValueError.
+    """
+    members, records = [], []
+    for run_dir in run_dirs:
+        spec = read_spec(run_dir)
+        records.append(run_record(datasets, run_dir, spec))
+        members.append(load_best(run_dir, spec, records[-1], device))
+    return members[0] if len(members) == 1 else ensemble_of(members, records[0].size), records[0]
 
 
 def measure(
@@ -98,7 +99,7 @@ def measure(
     truth = torch.from_numpy(labels[rows])
     if spec.target == "coarse" and record.fine_to_coarse is not None:
         truth = torch.tensor(record.fine_to_coarse)[truth]
-    members = [load_portable(file, torch.device("cpu"), custom_models) for file in files]
+    members = [open_file(file, torch.device("cpu"), custom_models)[0] for file in files]
     right = torch.zeros(len(members) + 1, dtype=torch.int64)
     for at in range(0, len(rows), BATCH):
         progress(at, len(rows), "answering the held-out images")

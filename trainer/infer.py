@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from trainer import checkpoint
-from trainer.catalog import is_custom
 from trainer.data.errors import ImageError
 from trainer.data.fit import read_image
 from trainer.data.format import DatasetRecord, Fit, Images
-from trainer.data.resident import channel_constants, constants_of
+from trainer.data.resident import channel_constants
 from trainer.inputs import network_input
 from trainer.models import build_model
-from trainer.portable import PortableDamaged, read_portable
 from trainer.rundir import read_spec
-from trainer.spec import ModelSpec, TrainSpec
+from trainer.spec import TrainSpec
 from trainer.trained_on import Labels as Labels
 from trainer.trained_on import run_record as run_record
 
@@ -99,13 +96,17 @@ def load_classifier(
     device: torch.device,
 ) -> Classifier:
     """Raises checkpoint.CheckpointDamaged where the file is gone or not what its sidecar vouches for."""
-    labels, size = Labels.of(spec, record), spec.model.input_size or record.size
+    labels = Labels.of(spec, record)
     try:
-        model = _build(spec.model, labels, size, checkpoint.load(run_dir, info).part("model"))
+        weights = checkpoint.load(run_dir, info).part("model")
+        model = build_model(spec.model, len(labels.names), spec.model.input_size or record.size)
+        model.load_state_dict(weights)
     except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise checkpoint.CheckpointDamaged(f"step {info.step}: {error}") from error
+    model.to(device).to(memory_format=torch.channels_last)
     constants = channel_constants(record, device)
-    return Classifier(info.step, info.epoch, info.sha256, labels, _on(device, model), constants, size, device)
+    size = spec.model.input_size or record.size
+    return Classifier(info.step, info.epoch, info.sha256, labels, model.eval(), constants, size, device)
 
 
 def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: torch.device) -> Classifier:
@@ -116,34 +117,6 @@ def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: tor
         except checkpoint.CheckpointDamaged as error:
             log.warning("%s: %s; trying the next", run_dir.name, error)
     raise NoCheckpoint("This run has no checkpoint to predict with.")
-
-
-def load_portable(path: Path, device: torch.device, custom_models: Collection[str] = ()) -> Classifier:
-    """The classifier that a file alone describes (trainer/portable.py). Raises PortableDamaged, OSError.
-
-    A network of one's own is a function that would be imported: it must be one of `custom_models`.
-    """
-    about = read_portable(path)
-    if is_custom(about.model.name) and about.model.name not in custom_models:
-        raise PortableDamaged(f"{path.name} needs {about.model.name}, which is not among the allowed custom_models")
-    labels = Labels(about.classes, about.superclasses)
-    try:
-        model = _build(about.model, labels, about.input_size, safetensors.torch.load_file(path))
-    except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError) as error:
-        raise PortableDamaged(f"{path.name}: {error}") from error
-    constants = constants_of(about.mean, about.std, device)
-    sha256 = about.checkpoint_sha256
-    return Classifier(about.step, about.epoch, sha256, labels, _on(device, model), constants, about.input_size, device)
-
-
-def _build(spec: ModelSpec, labels: Labels, size: int, weights: dict[str, Tensor]) -> nn.Module:
-    model = build_model(spec, len(labels.names), size)
-    model.load_state_dict(weights)
-    return model
-
-
-def _on(device: torch.device, model: nn.Module) -> nn.Module:
-    return model.to(device).to(memory_format=torch.channels_last).eval()
 
 
 @dataclass(frozen=True)
@@ -161,15 +134,6 @@ def predict_paths(
     record = run_record(datasets, run_dir, spec)
     classifier = load_best(run_dir, spec, record, torch.device(device))
     return classify_paths(classifier, record.size, record.fit, paths, top_k)
-
-
-def predict_with_file(
-    file: Path, paths: Iterable[Path], top_k: int, custom_models: Collection[str] = (), device: str = "cpu"
-) -> Iterator[PathResult]:
-    """As `predict_paths`, with a model that was taken away. Raises PortableDamaged, Diverged, OSError."""
-    about = read_portable(file)
-    classifier = load_portable(file, torch.device(device), custom_models)
-    return classify_paths(classifier, about.size, about.fit, paths, top_k)
 
 
 def classify_paths(

@@ -24,7 +24,7 @@ from trainer.data.errors import DatasetError
 from trainer.data.format import Images, open_split
 from trainer.data.writer import Progress
 from trainer.durable import write_durably
-from trainer.ensemble import load_files
+from trainer.ensemble import open_files
 from trainer.infer import BATCH, Classifier
 from trainer.inputs import network_input
 from trainer.onnx_report import INPUT, OUTPUT, OnnxReport, report_path
@@ -65,7 +65,7 @@ def export_onnx(
     Raises ExportFailed, PortableDamaged, OSError.
     """
     progress(0, 3, "loading the weights")
-    classifier, abouts = load_files(files, torch.device("cpu"), custom_models)
+    classifier, abouts = open_files(files, torch.device("cpu"), custom_models)
     images, checked_on = images_to_check(datasets, abouts[0])
     progress(1, 3, "writing the graph")
     proto = graph_of(classifier, images[:2])

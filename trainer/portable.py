@@ -1,7 +1,8 @@
 """A model to take away: one safetensors file of the best checkpoint's weights, whose metadata suffices to classify.
 
 The metadata's `trackside_model` is a Portable as JSON. Weights are copied byte by byte out of the checkpoint, without
-the optimiser's state and the loop's; nothing is ever unpickled. Free of torch: `trainer.infer` rebuilds the classifier.
+the optimiser's state and the loop's; nothing is ever unpickled. trainer/rebuild.py makes a classifier of it. Free of
+torch.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def run_task(task_dir: Path, attempt: int) -> int:
     events.emit("start", attempt=attempt, from_step=0)
     request = orjson.loads((task_dir / "task.json").read_bytes())
     try:
-        result = KINDS[request["kind"]](request, _progress(events))
+        result = WORK[request["kind"]](task_dir, request, _progress(events))
     except Exception as error:
         log.exception("the task failed")
         events.emit("end", reason="failed", step=None, summary={}, error=explain(error))
@@ -45,6 +45,7 @@ def run_task(task_dir: Path, attempt: int) -> int:
 
 
 def _progress(events: EventWriter) -> Progress:
+    """Tells how far a task is, not too often."""
     shown_at = 0.0
 
     def progress(done: int, total: int, what: str) -> None:
@@ -57,7 +58,7 @@ def _progress(events: EventWriter) -> Progress:
     return progress
 
 
-def _add_dataset(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _add(_task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     record = add_dataset(
         Path(request["datasets"]),
         request["name"],
@@ -73,7 +74,7 @@ def _add_dataset(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     return {"dataset": record.name, "train_count": record.train_count, "test_count": record.test_count}
 
 
-def _export(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _export(_task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     from trainer.onnx_export import export_onnx  # an extra that need not be installed
 
     files = [Path(file) for file in request["files"]]
@@ -81,7 +82,7 @@ def _export(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     return report.model_dump(mode="json")
 
 
-def _measure(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _measure(_task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     spec = TrainSpec.model_validate(request["spec"])
     files = [Path(file) for file in request["files"]]
     report = measure(
@@ -90,8 +91,8 @@ def _measure(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     return report.model_dump(mode="json")
 
 
-KINDS: dict[str, Callable[[dict[str, Any], Progress], dict[str, Any]]] = {
-    "dataset": _add_dataset,
+WORK: dict[str, Callable[[Path, dict[str, Any], Progress], dict[str, Any]]] = {
+    "dataset": _add,
     "export": _export,
     "measure": _measure,
 }

@@ -19,7 +19,6 @@ from app.datasets import Datasets
 from app.deps import DatasetsDep, FindingsDep, ModelsDep, RunsDep, TasksDep
 from app.findings import FindingPublic
 from app.prediction_strip import prediction_strip
-from app.predictor_wire import members_of
 from app.routes import launch
 from app.routes.page_parts import checked, render, texts
 from app.run_mistakes import tab_of
@@ -180,8 +179,7 @@ def predict_page(
     model: Annotated[str | None, Query(max_length=40)] = None,
 ) -> Response:
     listed = [run for run in runs.list(RunQuery(limit=200)).items if run.best_step is not None]
-    members = members_of(models.resolve(model)) if model and model != "latest" else []
-    chosen = runs.get(members[0]) if members else None
+    chosen = models.representative(model) if model and model != "latest" else None
     if chosen is None:
         chosen = next((run for run in listed if run.status == Status.FINISHED), listed[0] if listed else None)
     elif chosen.id not in {run.id for run in listed}:
@@ -191,7 +189,6 @@ def predict_page(
     page = contexts.PredictPage(
         models=tuple(listed),
         named=tuple(models.named()),
-        ensembles=tuple(name for name, runs in models.members() if len(runs) > 1),
         model=chosen,
         called=model if chosen is not None and model and model in models.aliases.of_run(chosen.id) else "",
         record=record,

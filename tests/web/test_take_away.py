@@ -36,10 +36,10 @@ from tests.web.test_predict import assert_error, post, serving
 from trainer.checkpoint import list_checkpoints, save, weights_path
 from trainer.data.format import open_split
 from trainer.data.resident import stratified_split
-from trainer.infer import load_portable
 from trainer.models import build_model
 from trainer.onnx_export import export_onnx, run_onnx
 from trainer.portable import METADATA, Portable, PortableDamaged, plan_packing, read_portable, write_packing
+from trainer.rebuild import open_file
 from trainer.rundir import read_spec
 from trainer.spec import DatasetSpec, ModelSpec, TrainSpec
 
@@ -123,7 +123,7 @@ def test_a_file_alone_answers_as_the_run_does(client: httpx.Client, settings: Se
     assert (about.run, about.step, about.checkpoint_sha256) == (FIRST, 10, info.sha256)
     assert (about.classes, about.superclasses) == (CLASSES, [SUPERCLASSES[i % 3] for i in range(12)])
     assert (about.size, about.fit, about.measured) == (32, "crop", {"val/acc": 0.5, "val/loss": 2.5})
-    classifier = load_portable(taken, torch.device("cpu"))
+    classifier, _ = open_file(taken, torch.device("cpu"))
     found = classifier.probabilities(np.stack(IMAGES))
     assert found.numpy() == pytest.approx(ask(client, FIRST), abs=1e-5)
     assert classifier.predict(np.stack(IMAGES), 1)[0][0].superclass in SUPERCLASSES
@@ -168,7 +168,7 @@ def test_a_file_that_names_code_runs_none(taken: Path) -> None:
     text = json.dumps(header).encode()
     taken.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
     with pytest.raises(PortableDamaged, match="custom_models"):
-        load_portable(taken, torch.device("cpu"))
+        open_file(taken, torch.device("cpu"))
     assert "tests.canary" not in sys.modules
 
 
@@ -196,7 +196,7 @@ def test_other_networks_as_onnx(tmp_path: Path) -> None:
     report = export_onnx(files, tmp_path, target, lambda *_: None)
     assert (report.checked_on, report.same_answers) == ("noise", report.images)
     assert report.largest_difference < 1e-4
-    each = [load_portable(file, torch.device("cpu")).probabilities(np.stack(IMAGES)).numpy() for file in files]
+    each = [open_file(file, torch.device("cpu"))[0].probabilities(np.stack(IMAGES)).numpy() for file in files]
     assert run_onnx(target.read_bytes(), np.stack(IMAGES)) == pytest.approx(np.mean(each, 0), abs=1e-4)
 
 
