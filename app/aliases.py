@@ -1,4 +1,4 @@
-"""Names for models: `production` is one run today and another tomorrow.
+"""Names for models: `production` is one run today and another, or an ensemble of several, tomorrow.
 
 They are kept in a journal in the home, a line a move, fsynced: its last line of a name says which run it is. Nothing of
 this is in the database, so that nothing of it is lost with it.
@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,18 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
 @dataclass(frozen=True)
 class Move:
-    """`run` is None where the name was given up; `time` in seconds since the epoch."""
+    """`run` is None where the name was given up, or given to an ensemble, of `runs`; `time` in seconds since the
+    epoch. An older version, which knows no ensembles, takes one for a name given up."""
 
     name: str
     run: str | None
     time: float
+    runs: tuple[str, ...] = ()
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The run, or the ensemble's; none where the name was given up."""
+        return self.runs or (() if self.run is None else (self.run,))
 
 
 class Aliases:
@@ -47,41 +54,45 @@ class Aliases:
         for line in lines:
             try:
                 entry = orjson.loads(line)
-                found.append(Move(entry["name"], entry["run"], entry["time"]))
+                found.append(Move(entry["name"], entry["run"], entry["time"], tuple(entry.get("runs") or ())))
             except (orjson.JSONDecodeError, KeyError, TypeError):
                 continue
         return found
 
     def current(self) -> dict[str, Move]:
-        """The last move of each name that stands for a run, by name."""
+        """The last move of each name that stands for something, by name."""
         last = {move.name: move for move in self.moves()}
-        return {name: last[name] for name in sorted(last) if last[name].run is not None}
+        return {name: last[name] for name in sorted(last) if last[name].members}
 
-    def run_of(self, name: str) -> str | None:
+    def runs_of(self, name: str) -> tuple[str, ...]:
+        """The run that the name stands for, or the runs of its ensemble; none where it stands for nothing."""
         move = self.current().get(name)
-        return None if move is None else move.run
+        return () if move is None else move.members
 
     def of_run(self, run: str) -> list[str]:
-        return [name for name, move in self.current().items() if move.run == run]
+        """The names that need it."""
+        return [name for name, move in self.current().items() if run in move.members]
 
-    def put(self, name: str, run: str, check: Callable[[], object]) -> Move:
-        """Have `name` stand for `run` from the next request on. Raises ApiError 422, and whatever `check` raises.
+    def put(self, name: str, runs: Sequence[str], check: Callable[[], object]) -> Move:
+        """Have `name` stand for a run, or for an ensemble of several, from the next request on.
 
-        `check` looks whether the run can be named, while nobody can delete it.
+        Raises ApiError 422, and whatever `check` raises: it looks whether the runs can be named, while nobody can
+        delete them.
         """
         if name == LATEST or not _NAME.fullmatch(name):
             reason = "at most 40 small letters, digits, dots, dashes and underscores, a letter or digit first"
             raise invalid([(["name"], f"{reason}; {LATEST!r} is taken" if name == LATEST else reason)])
         with self._locked():
             check()
-            if self.run_of(name) == run:
+            if self.runs_of(name) == tuple(runs):
                 return self.current()[name]
-            return self._write(Move(name, run, time.time()))
+            alone = len(runs) == 1
+            return self._write(Move(name, runs[0] if alone else None, time.time(), () if alone else tuple(runs)))
 
     def remove(self, name: str) -> None:
         """Raises ApiError 404."""
         with self._locked():
-            if self.run_of(name) is None:
+            if not self.runs_of(name):
                 raise not_found("model", name)
             self._write(Move(name, None, time.time()))
 
@@ -90,7 +101,7 @@ class Aliases:
         """The time in which a run is deleted. Raises ApiError 409 where a name stands for it: its callers need it."""
         with self._locked():
             if names := self.of_run(run):
-                message = f"This run is the model {', '.join(names)}: give that name to another run first."
+                message = f"This run is the model {', '.join(names)}, or part of it: give that name to another first."
                 raise ApiError(409, "run_is_named", message)
             yield
 

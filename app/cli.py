@@ -138,7 +138,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
 
 @main.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="A run's id, or latest")],
+    model: Annotated[str, typer.Argument(help="A run's id, a model's name, latest, or a file taken away")],
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of them")],
     top_k: Annotated[int, typer.Option(min=1, max=1000)] = 1,
 ) -> None:

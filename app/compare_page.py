@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from app.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, SeedGroup, compare
 from app.datasets import Datasets
 from app.formatting import count, duration, field_name, percent, setting
+from app.model_registry import MOST_MEMBERS
 from app.run_models import RunPublic, RunQuery
 from app.runs import Runs
 
@@ -81,6 +82,15 @@ class ComparePage:
     @property
     def joined(self) -> str:
         return ",".join(self.slots)
+
+    @property
+    def ids(self) -> str:
+        return ",".join(run.id for run in self.runs)
+
+    @property
+    def can_join(self) -> bool:
+        """Whether the runs can be named as an ensemble."""
+        return 1 < len(self.runs) <= MOST_MEMBERS and not self.is_mixed and all(run.best_step for run in self.runs)
 
     @property
     def series_options(self) -> tuple[tuple[SeriesName, str], ...]:

@@ -9,10 +9,13 @@ from fastapi import Depends, Request
 from app.access import Access, Caller
 from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
+from app.ensembles import Ensembles
 from app.findings import Findings
 from app.live import Feed
 from app.metrics import Metrics
+from app.model_files import ModelFiles
 from app.model_registry import ModelRegistry
+from app.onnx_files import OnnxFiles
 from app.predict import PredictorClient
 from app.queueing import Queue
 from app.runs import Runs
@@ -36,6 +39,9 @@ SettingsDep = Annotated[Settings, _state("settings")]
 RunsDep = Annotated[Runs, _state("runs")]
 QueueDep = Annotated[Queue, _state("queue")]
 ModelsDep = Annotated[ModelRegistry, _state("models")]
+ModelFilesDep = Annotated[ModelFiles, _state("model_files")]
+OnnxFilesDep = Annotated[OnnxFiles, _state("onnx_files")]
+EnsemblesDep = Annotated[Ensembles, _state("ensembles")]
 FindingsDep = Annotated[Findings, _state("findings")]
 MetricsDep = Annotated[Metrics, _state("metrics")]
 DatasetsDep = Annotated[Datasets, _state("datasets")]

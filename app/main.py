@@ -16,11 +16,14 @@ from app.access import Access
 from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
 from app.db import Database
+from app.ensembles import Ensembles
 from app.findings import Findings
 from app.gate import Gate
 from app.live import Feed
 from app.metrics import Metrics
+from app.model_files import ModelFiles
 from app.model_registry import ModelRegistry
+from app.onnx_files import OnnxFiles
 from app.predict import PredictorClient
 from app.queueing import Queue
 from app.ranges import Assets
@@ -34,6 +37,7 @@ from app.routes import (
     findings,
     health,
     mistakes,
+    model_files,
     models,
     pages,
     predict,
@@ -93,12 +97,15 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.predictor = client
     app.state.runs = Runs(database, settings)
     app.state.models = ModelRegistry(app.state.runs)
+    app.state.model_files = ModelFiles(app.state.runs)
     app.state.queue = Queue(app.state.runs)
     app.state.findings = Findings(database, app.state.runs)
     app.state.metrics = Metrics(database)
     app.state.datasets = Datasets(settings.datasets)
     app.state.statistics = statistics
     app.state.tasks = Tasks(database, settings)
+    app.state.ensembles = Ensembles(app.state.model_files, app.state.tasks)
+    app.state.onnx_files = OnnxFiles(app.state.model_files, app.state.tasks)
     app.state.templates = Jinja2Templates(asset_folder("templates"))
     formatting.install(app.state.templates.env)
     errors.install(app)
@@ -113,6 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
         datasets,
         tasks,
         predict,
+        model_files,
         models,
         v2,
         presets,

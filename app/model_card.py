@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.formatting import half_width, percent
 from app.mistakes import ClassResult
+from app.model_files import ModelFile
 from app.model_registry import ModelAlias
+from app.onnx_files import OnnxFile
 from app.run_models import CheckpointPublic, RunPublic
 from app.sparkline import Sparkline, sparkline
 from trainer.data.format import DatasetRecord
+from trainer.ensemble_report import EnsembleReport
 
 SHOWN = 5
 
@@ -24,7 +27,8 @@ class Measure:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """`/models/{name}`. `classes` are by accuracy, the worst first; `checkpoint` is the one that answers."""
+    """`/models/{name}`. `classes` are by accuracy, the worst first; `checkpoint` is the one that answers; `file` and
+    `onnx` are what can be taken away, None where nothing can; `without` are the packages that ONNX would need."""
 
     name: str
     run: RunPublic
@@ -33,12 +37,15 @@ class ModelCard:
     record: DatasetRecord | None
     checkpoint: CheckpointPublic | None
     classes: tuple[ClassResult, ...]
+    file: ModelFile | None
+    onnx: OnnxFile | None
+    without: tuple[str, ...]
     origin: str
     section: str = "models"
 
     @property
     def address(self) -> str:
-        return f"{self.origin}/api/predict?model={self.name}"
+        return predict_address(self.origin, self.name)
 
     @property
     def spark(self) -> Sparkline:
@@ -85,3 +92,50 @@ class ModelCard:
             "accuracy holds for images like those, and for no others.",
             "A probability is what the network says, not a promise: it was not calibrated.",
         )
+
+
+@dataclass(frozen=True)
+class EnsembleCard:
+    """`/models/{name}` of an ensemble. `measured` is what its members and it obtained on the same held-out images, or
+    why that is not known."""
+
+    name: str
+    runs: tuple[RunPublic, ...]
+    alias: ModelAlias
+    names: Mapping[str, str]
+    measured: EnsembleReport | str
+    onnx: OnnxFile | None
+    without: tuple[str, ...]
+    origin: str
+    section: str = "models"
+
+    @property
+    def address(self) -> str:
+        return predict_address(self.origin, self.name)
+
+    @property
+    def report(self) -> EnsembleReport | None:
+        return None if isinstance(self.measured, str) else self.measured
+
+    @property
+    def rows(self) -> tuple[tuple[RunPublic, Measure], ...]:
+        """Each member with its accuracy, on the common images where it was measured there, else on its own."""
+        if self.report is None:
+            return tuple((run, _accuracy(run.best_acc, run.val_count)) for run in self.runs)
+        found = zip(self.runs, self.report.members, strict=True)
+        return tuple((run, _accuracy(accuracy, self.report.images)) for run, accuracy in found)
+
+    @property
+    def together(self) -> Measure | None:
+        return None if self.report is None else _accuracy(self.report.accuracy, self.report.images)
+
+
+def predict_address(origin: str, name: str) -> str:
+    return f"{origin}/api/predict?model={name}"
+
+
+def _accuracy(share: float | None, count: int | None) -> Measure:
+    if share is None:
+        return Measure("validation accuracy", "–", "")
+    margin = f" ± {half_width(share, count)}" if count else ""
+    return Measure("validation accuracy", f"{percent(share)}{margin}%", f"{count:,} held-out images" if count else "")

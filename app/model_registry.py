@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, model_validator
 
 from app.aliases import LATEST, Aliases, Move
-from app.errors import ApiError, not_found
+from app.errors import ApiError, invalid, not_found
+from app.predictor_wire import JOINT, members_of
 from app.run_models import Request, RunPublic
 from app.runs import Runs
 
+MOST_MEMBERS = 8
+
 
 class Naming(Request):
-    run: str
+    """A run, or the runs of an ensemble."""
+
+    run: str | None = None
+    runs: list[str] = Field([], max_length=MOST_MEMBERS)
+
+    @model_validator(mode="after")
+    def one_of_the_two(self) -> Naming:
+        if (self.run is None) == (not self.runs):
+            raise ValueError("either run or runs is needed: runs are an ensemble's members")
+        return self
+
+    @property
+    def members(self) -> list[str]:
+        return list(dict.fromkeys(self.runs)) if self.run is None else [self.run]
 
 
 class MovePublic(BaseModel):
+    """`run` is null where the name stood for an ensemble, of `runs`, or, if there are none, was given up."""
+
     run: str | None
+    runs: list[str] = Field(description="The run, or the ensemble's members.")
     time: datetime
 
 
 class ModelAlias(BaseModel):
-    """`history` holds every run that the name has stood for, the latest first; null where it was given up."""
+    """`history` holds everything that the name has stood for, the latest first."""
 
     name: str
-    run: str
+    run: str | None = Field(description="Null for an ensemble.")
+    runs: list[str] = Field(description="The run, or the ensemble's members.")
     since: datetime
     history: list[MovePublic]
 
@@ -36,15 +57,15 @@ class ModelRegistry:
         self.aliases: Aliases = runs.aliases
 
     def resolve(self, model: str) -> str:
-        """The id of a run, of a name's run, or of the latest finished run. Raises ApiError 404, 409."""
+        """The id of a run, of a name's run, or of the latest finished run; of an ensemble, its members' ids joined
+        (app.predictor_wire.members_of). Raises ApiError 404, 409."""
         if model == LATEST:
             latest = self.runs.latest_finished()
             if latest is None:
                 raise ApiError(409, "no_model", "There is no finished run to predict with yet.")
             return latest.id
-        named = self.aliases.run_of(model)
-        if named is not None:
-            return named
+        if named := self.aliases.runs_of(model):
+            return JOINT.join(named)
         self.runs.exists(model)
         return model
 
@@ -53,39 +74,68 @@ class ModelRegistry:
         return [_alias(name, moves) for name in self.aliases.current()]
 
     def get(self, name: str) -> ModelAlias:
-        if self.aliases.run_of(name) is None:
+        if not self.aliases.runs_of(name):
             raise not_found("model", name)
         return _alias(name, self.aliases.moves())
 
-    def put(self, name: str, run_id: str) -> ModelAlias:
-        """Raises ApiError 404 where there is no such run, 409 where it has no checkpoint, 422 for the name."""
+    def put(self, name: str, run_ids: Sequence[str]) -> ModelAlias:
+        """Raises ApiError 404 where there is no such run, 409 where one has no checkpoint, 422 for the name, or for
+        runs that do not answer the same question."""
 
         def check() -> None:
-            if not self.runs.checkpoints(run_id):
-                raise ApiError(409, "no_checkpoint", "This run has no checkpoint to predict with yet.")
+            for run_id in run_ids:
+                if not self.runs.checkpoints(run_id):
+                    which = "This run" if len(run_ids) == 1 else f"The run {run_id}"
+                    raise ApiError(409, "no_checkpoint", f"{which} has no checkpoint to predict with yet.")
+            questions = {question(self.runs.get(run_id)) for run_id in run_ids}
+            if len(questions) > 1:
+                reason = "an ensemble's runs have learnt the same data and the same target: their answers are averaged"
+                raise invalid([(["runs"], reason)])
 
-        self.aliases.put(name, run_id, check)
+        self.aliases.put(name, run_ids, check)
         return self.get(name)
 
     def remove(self, name: str) -> None:
         self.aliases.remove(name)
 
+    def representative(self, model: str) -> RunPublic:
+        """The run that a page shows for a model: see `as_one`. Raises ApiError 404, 409."""
+        return as_one([self.runs.get(run) for run in members_of(self.resolve(model))])
+
     def named(self) -> list[tuple[str, RunPublic]]:
-        """Each name with its run, where that is still there."""
+        """Each name with the run that a page shows for it, where it is still there."""
+        return [(name, as_one(runs)) for name, runs in self.members()]
+
+    def members(self) -> list[tuple[str, tuple[RunPublic, ...]]]:
+        """Each name with its run, or its ensemble's runs, where they are still there."""
         found = []
         for name, move in self.aliases.current().items():
             try:
-                found.append((name, self.runs.get(move.run or "")))
+                found.append((name, tuple(self.runs.get(run) for run in move.members)))
             except ApiError:
                 continue
         return found
 
 
+def as_one(runs: Sequence[RunPublic]) -> RunPublic:
+    """The run; of an ensemble the first, called after all, without what that run alone has obtained."""
+    first = runs[0]
+    if len(runs) == 1:
+        return first
+    called = f"ensemble of {first.name} and {len(runs) - 1} more"
+    return first.model_copy(update={"name": called, "best_acc": None, "best_epoch": None})
+
+
+def question(run: RunPublic) -> str:
+    """What the run's answers are about: runs that have it in common can be averaged."""
+    return f"{run.dataset} {run.spec['dataset'].get('sha256')} {run.spec['target']}"
+
+
 def _alias(name: str, moves: list[Move]) -> ModelAlias:
     own = [move for move in moves if move.name == name]
-    assert own[-1].run is not None
-    history = [MovePublic(run=move.run, time=_moment(move.time)) for move in reversed(own)]
-    return ModelAlias(name=name, run=own[-1].run, since=_moment(own[-1].time), history=history)
+    now = own[-1]
+    history = [MovePublic(run=move.run, runs=list(move.members), time=_moment(move.time)) for move in reversed(own)]
+    return ModelAlias(name=name, run=now.run, runs=list(now.members), since=_moment(now.time), history=history)
 
 
 def _moment(seconds: float) -> datetime:

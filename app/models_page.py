@@ -11,9 +11,10 @@ from app.run_models import RunPublic
 
 @dataclass(frozen=True)
 class ModelsPage:
-    """`models` are the names with the run each stands for; `runs` can be named; `names` are runs' names by id."""
+    """`models` are the names with the run each stands for, or the runs of its ensemble; `runs` can be named; `names`
+    are runs' names by id."""
 
-    models: tuple[tuple[ModelAlias, RunPublic], ...]
+    models: tuple[tuple[ModelAlias, tuple[RunPublic, ...]], ...]
     runs: tuple[RunPublic, ...]
     names: Mapping[str, str]
     section: str = "models"

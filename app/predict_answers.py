@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
+
+from app.predictor_wire import JOINT, members_of
 
 
 class PredictionPublic(BaseModel):
@@ -27,13 +29,19 @@ class FamiliarityPublic(BaseModel):
 
 
 class ModelPublic(BaseModel):
-    run: str
+    run: str = Field(description="Of an ensemble, its members' ids joined by +.")
+    members: list[str] | None = Field(None, description="An ensemble's runs: the answer is their mean.")
     dataset: str
     target: str = Field(description="fine or coarse")
     size: int = Field(description="Images are fitted to size × size pixels.")
     step: int | None = Field(None, description="The checkpoint's step; null when no image could be read.")
     epoch: int | None = None
     sha256: str | None = Field(None, description="Hash of the checkpoint's file.")
+
+    @model_validator(mode="after")
+    def members_of_an_ensemble(self) -> ModelPublic:
+        self.members = members_of(self.run) if JOINT in self.run else None
+        return self
 
 
 class TimingPublic(BaseModel):

@@ -13,8 +13,40 @@ from app.settings import Settings
 
 
 def predict_here(settings: Settings, model: str, paths: list[Path], top_k: int, out: TextIO) -> None:
-    """Write CSV of file, rank, label, probability, error. Raises LookupError when there is no such model."""
-    run_id = Aliases(settings.home).run_of(model) or model
+    """Write CSV of file, rank, label, probability, error. Raises LookupError when there is no such model.
+
+    `model` is a run, a name, latest, or a file that was taken away (trainer/portable.py).
+    """
+    run_dirs = [] if model.endswith(".safetensors") else _run_dirs(settings, model)
+    import torch
+
+    from trainer.ensemble import open_runs
+    from trainer.infer import Diverged, NoCheckpoint, classify_paths
+    from trainer.portable import PortableDamaged
+    from trainer.rebuild import open_file
+
+    writer = csv.writer(out)
+    writer.writerow(["file", "rank", "label", "probability", "error"])
+    device = torch.device("cpu")
+    try:
+        classifier, fitted = (
+            open_runs(run_dirs, settings.datasets, device)
+            if run_dirs
+            else open_file(Path(model), device, settings.custom_models)
+        )
+        for result in classify_paths(classifier, fitted.size, fitted.fit, paths, top_k):
+            if result.error is not None:
+                writer.writerow([result.path, "", "", "", result.error])
+            for rank, item in enumerate(result.predictions, 1):
+                writer.writerow([result.path, rank, item.label, f"{item.probability:.6f}", ""])
+    except NoCheckpoint:
+        raise LookupError(f"The run {model} has no checkpoint to predict with.") from None
+    except (Diverged, PortableDamaged) as error:
+        raise LookupError(str(error)) from None
+
+
+def _run_dirs(settings: Settings, model: str) -> list[Path]:
+    run_ids = Aliases(settings.home).runs_of(model) or (model,)
     if model == "latest":
         database = Database(settings.url)
         database.migrate()
@@ -22,21 +54,8 @@ def predict_here(settings: Settings, model: str, paths: list[Path], top_k: int, 
         database.close()
         if latest is None:
             raise LookupError("No run has finished yet.")
-        run_id = latest.id
-    run_dir = settings.runs / run_id
-    if not run_id.isalnum() or not (run_dir / "spec.json").exists():
-        raise LookupError(f"There is no run {run_id!r}.")
-    from trainer.infer import Diverged, NoCheckpoint, predict_paths
-
-    writer = csv.writer(out)
-    writer.writerow(["file", "rank", "label", "probability", "error"])
-    try:
-        for result in predict_paths(run_dir, settings.datasets, paths, top_k):
-            if result.error is not None:
-                writer.writerow([result.path, "", "", "", result.error])
-            for rank, item in enumerate(result.predictions, 1):
-                writer.writerow([result.path, rank, item.label, f"{item.probability:.6f}", ""])
-    except NoCheckpoint:
-        raise LookupError(f"The run {run_id} has no checkpoint to predict with.") from None
-    except Diverged as error:
-        raise LookupError(str(error)) from None
+        run_ids = (latest.id,)
+    for run_id in run_ids:
+        if not run_id.isalnum() or not (settings.runs / run_id / "spec.json").exists():
+            raise LookupError(f"There is no run {run_id!r}.")
+    return [settings.runs / run_id for run_id in run_ids]

@@ -94,7 +94,7 @@ def predict_page(models: ModelRegistry, datasets: Datasets, model: str, beside: 
 
 
 def _chosen(models: ModelRegistry, model: str) -> Panel:
-    run = models.runs.get(models.resolve(model))
+    run = models.representative(model)
     return Panel(run, model if model in models.aliases.of_run(run.id) else "", _record(models, run))
 
 

@@ -20,8 +20,10 @@ import numpy as np
 import torch
 
 from app.predictor_explanations import MOST_EXPLANATIONS, Explained, Explanation, TooMany
+from app.predictor_wire import members_of
 from trainer.checkpoint import CheckpointDamaged
 from trainer.data.format import DatasetRecord, Images
+from trainer.ensemble import ensemble_of
 from trainer.familiarity import Familiarity
 from trainer.infer import (
     BATCH,
@@ -45,8 +47,8 @@ log = logging.getLogger(__name__)
 class Outcome:
     """One image's predictions and where its milliseconds went; `cold` where the model was loaded for it."""
 
-    step: int
-    epoch: int
+    step: int | None
+    epoch: int | None
     sha256: str
     predictions: list[Prediction]
     familiarity: Familiarity | None
@@ -67,19 +69,19 @@ class _Waiting:
 
 
 class Models:
-    """Classifiers by run, the least recently used dropped. Used by one thread only."""
+    """Classifiers by run or ensemble, the least recently used dropped. Used by one thread only."""
 
     def __init__(self, runs: Path, datasets: Path, device: torch.device) -> None:
         self._runs = runs
         self._device = device
-        self._warm: OrderedDict[str, tuple[int, Classifier]] = OrderedDict()
+        self._warm: OrderedDict[str, tuple[list[int], Classifier]] = OrderedDict()
         self.target: Callable[[str], tuple[TrainSpec, DatasetRecord]] = lru_cache(64)(
             lambda run: _target(runs, datasets, run)
         )
 
     def get(self, run: str) -> tuple[Classifier, bool]:
-        """The run's best checkpoint, and whether it had to be loaded. Raises NoCheckpoint."""
-        changed = _changed_at(self._runs / run / "checkpoints")
+        """The best checkpoint, or the mean of an ensemble's, and whether it had to be loaded. Raises NoCheckpoint."""
+        changed = [_changed_at(self._runs / member / "checkpoints") for member in members_of(run)]
         stamp, before = self._warm.pop(run, (None, None))
         classifier = before if before is not None and stamp == changed else self._load(run, before)
         self._warm[run] = (changed, classifier)
@@ -88,6 +90,8 @@ class Models:
         return classifier, classifier is not before
 
     def _load(self, run: str, before: Classifier | None) -> Classifier:
+        if len(members := members_of(run)) > 1:
+            return ensemble_of([self._load(member, None) for member in members], self.target(run)[1].size)
         folder, (spec, record) = self._runs / run, self.target(run)
         best = next(iter(candidates(folder)), None)
         if best is None:
@@ -101,6 +105,7 @@ class Models:
 
 
 def _target(runs: Path, datasets: Path, run: str) -> tuple[TrainSpec, DatasetRecord]:
+    run = members_of(run)[0]  # the others answer for the same
     spec = read_spec(runs / run)
     return spec, run_record(datasets, runs / run, spec)
 

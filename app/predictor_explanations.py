@@ -25,8 +25,8 @@ class TooMany(Exception):
 class Explained:
     """A saliency map and where its milliseconds went; `cold` where the model was loaded for it."""
 
-    step: int
-    epoch: int
+    step: int | None
+    epoch: int | None
     sha256: str
     saliency: Saliency
     cold: bool

@@ -156,6 +156,7 @@ class Runs:
             session.delete(row)
             publish(session, run_id, "deleted", {"run": run_id})
         shutil.rmtree(doomed, ignore_errors=True)
+        shutil.rmtree(self.settings.model_cache / run_id, ignore_errors=True)
 
     def stop(self, run_id: str) -> RunPublic:
         with self.database.write() as session:

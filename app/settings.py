@@ -82,6 +82,11 @@ class Settings(BaseSettings):
         return self.home / "cache"
 
     @property
+    def model_cache(self) -> Path:
+        """Models in the forms in which they are taken away, a folder a run."""
+        return self.cache / "models"
+
+    @property
     def weights(self) -> Path:
         """Files of weights that a run may start from."""
         return self.home / "weights"

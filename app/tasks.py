@@ -1,4 +1,4 @@
-"""Tasks: heavy work besides training, queued and watched like runs. Today: adding a data set."""
+"""Tasks: heavy work besides training, queued and watched like runs: adding a data set, exporting a model."""
 
 from __future__ import annotations
 
@@ -86,6 +86,13 @@ class Tasks:
         with self.database.read() as session:
             rows = session.exec(select(Task).order_by(col(Task.key).desc()).limit(limit)).all()
         return [task_public(row) for row in rows]
+
+    def latest(self, kind: str, target: str) -> TaskPublic | None:
+        """The newest of the last hundred tasks that makes `target`."""
+        for task in self.list(limit=100):
+            if task.kind == kind and task.request.get("target") == target:
+                return task
+        return None
 
 
 def task_public(row: Task) -> TaskPublic:

@@ -9,16 +9,17 @@ from contextlib import suppress
 from app.errors import ApiError
 from app.model_registry import ModelRegistry
 from app.predict import PredictorClient
+from app.predictor_wire import JOINT
 
 PATIENCE_SECONDS, PAUSE_SECONDS = 120.0, 0.5
 # A PNG of one grey pixel.
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
 
 
-async def warm(client: PredictorClient, run_id: str) -> bool:
-    """Whether the predictor has answered at all."""
+async def warm(client: PredictorClient, model: str) -> bool:
+    """Whether the predictor has answered at all. `model` is a run's id, or an ensemble's ids, joined."""
     try:
-        await client.predict(run_id, [PIXEL], 1)
+        await client.predict(model, [PIXEL], 1)
     except ApiError as error:
         return error.status != 503
     return True
@@ -26,9 +27,9 @@ async def warm(client: PredictorClient, run_id: str) -> bool:
 
 async def warm_all(models: ModelRegistry, client: PredictorClient) -> None:
     """Every named model, once a predictor is there; nothing where none comes."""
-    runs = [run.id for _, run in await asyncio.to_thread(models.named)]
+    named = [JOINT.join(run.id for run in runs) for _, runs in await asyncio.to_thread(models.members)]
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
-            for run in runs:
-                while not await warm(client, run):
+            for model in named:
+                while not await warm(client, model):
                     await asyncio.sleep(PAUSE_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -16,15 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from trainer import checkpoint
-from trainer.data.errors import DatasetDamaged, ImageError
+from trainer.data.errors import ImageError
 from trainer.data.fit import read_image
-from trainer.data.format import RECORD_FILE, DatasetRecord, Images, read_record
+from trainer.data.format import DatasetRecord, Fit, Images
 from trainer.data.resident import channel_constants
 from trainer.familiarity import UsualScores, usual_scores
 from trainer.inputs import network_input
 from trainer.models import build_model, count_flops
 from trainer.rundir import read_spec
 from trainer.spec import TrainSpec
+from trainer.trained_on import Labels as Labels
+from trainer.trained_on import run_record as run_record
 
 BATCH = 64
 FOLDER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
@@ -49,25 +51,11 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Labels:
-    """The names of a model's outputs, in order, and each one's superclass where there are any."""
-
-    names: Sequence[str]
-    superclasses: Sequence[str] | None
-
-    @classmethod
-    def of(cls, spec: TrainSpec, record: DatasetRecord) -> Labels:
-        if record.superclasses is None or record.fine_to_coarse is None:
-            return cls(record.classes, None)
-        if spec.target == "coarse":
-            return cls(record.superclasses, None)
-        return cls(record.classes, [record.superclasses[coarse] for coarse in record.fine_to_coarse])
-
-
-@dataclass(frozen=True)
 class Classifier:
-    step: int
-    epoch: int
+    """`step` and `epoch` are None for an ensemble (trainer/ensemble.py)."""
+
+    step: int | None
+    epoch: int | None
     sha256: str
     labels: Labels
     model: nn.Module
@@ -99,16 +87,6 @@ class Classifier:
     def named(self, index: int, probability: float) -> Prediction:
         above = self.labels.superclasses
         return Prediction(self.labels.names[index], index, probability, above[index] if above else None)
-
-
-def run_record(datasets: Path, run_dir: Path, spec: TrainSpec) -> DatasetRecord:
-    """The record that the run was trained with: its own copy, else the data set's. Raises DatasetError."""
-    if (own := run_dir / RECORD_FILE).is_file():
-        return DatasetRecord.model_validate_json(own.read_bytes())
-    record = read_record(datasets, spec.dataset.name)
-    if spec.dataset.sha256 and spec.dataset.sha256 != record.sha256:
-        raise DatasetDamaged(f"The data set {record.name} is not the one that this run was trained on.")
-    return record
 
 
 def candidates(run_dir: Path) -> list[checkpoint.CheckpointInfo]:
@@ -164,9 +142,15 @@ def predict_paths(
     spec = read_spec(run_dir)
     record = run_record(datasets, run_dir, spec)
     classifier = load_best(run_dir, spec, record, torch.device(device))
+    return classify_paths(classifier, record.size, record.fit, paths, top_k)
+
+
+def classify_paths(
+    classifier: Classifier, size: int, fit: Fit, paths: Iterable[Path], top_k: int
+) -> Iterator[PathResult]:
     files = (file for path in paths for file in _files(path))
     while batch := list(islice(files, BATCH)):
-        read = [_read(file, record) for file in batch]
+        read = [_read(file, size, fit) for file in batch]
         images = [image for image in read if not isinstance(image, str)]
         found = iter(classifier.predict(np.stack(images), top_k) if images else ())
         for file, image in zip(batch, read, strict=True):
@@ -179,10 +163,10 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.suffix.lower() in FOLDER_SUFFIXES and file.is_file())
 
 
-def _read(path: Path, record: DatasetRecord) -> Images | str:
+def _read(path: Path, size: int, fit: Fit) -> Images | str:
     """The image as the network takes it, or what is wrong with it."""
     try:
-        return read_image(path.read_bytes(), record.size, record.fit)
+        return read_image(path.read_bytes(), size, fit)
     except OSError as error:
         return error.strerror or str(error)
     except ImageError as error:

@@ -7,19 +7,23 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from app.datasets import Datasets
-from app.deps import DatasetsDep, ModelsDep, PredictorDep, RunsDep
+from app.deps import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep, PredictorDep, RunsDep
+from app.ensembles import Ensembles
 from app.errors import ApiError, described
 from app.mistakes import ClassResult
-from app.model_card import ModelCard
+from app.model_card import EnsembleCard, ModelCard
 from app.model_registry import ModelAlias, Naming
 from app.models_page import ModelsPage
-from app.routes.page_parts import render, texts
+from app.onnx_files import OnnxFile, OnnxFiles
+from app.predictor_wire import JOINT, members_of
+from app.routes.page_parts import checked, render, texts
 from app.run_mistakes import examined
 from app.run_models import RunPublic, RunQuery
 from app.runs import Runs
 from app.warming import warm
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
+from trainer.onnx_report import missing_packages
 
 router = APIRouter()
 
@@ -43,9 +47,12 @@ def get(name: str, models: ModelsDep) -> ModelAlias:
     responses=described({404: "No such run", 409: "The run has no checkpoint yet"}),
 )
 def put(name: str, body: Naming, models: ModelsDep, predictor: PredictorDep, background: BackgroundTasks) -> ModelAlias:
-    """Have a name stand for a run: at once, for every request that comes from now on."""
-    made = models.put(name, body.run)
-    background.add_task(warm, predictor, made.run)
+    """Have a name stand for a run: at once, for every request that comes from now on.
+
+    Several `runs`, of the same data and target, are an ensemble: the answer is the mean of their probabilities.
+    """
+    made = models.put(name, body.members)
+    background.add_task(warm, predictor, JOINT.join(made.runs))
     return made
 
 
@@ -56,12 +63,12 @@ def delete(name: str, models: ModelsDep) -> None:
 
 @router.get("/models", include_in_schema=False)
 def models_page(request: Request, models: ModelsDep, runs: RunsDep) -> Response:
-    named = models.named()
+    named = models.members()
     able = [run for run in runs.list(RunQuery(limit=200)).items if run.best_step is not None]
     page = ModelsPage(
-        models=tuple((models.get(name), run) for name, run in named),
+        models=tuple((models.get(name), members) for name, members in named),
         runs=tuple(able),
-        names={run.id: run.name for run in [*able, *(run for _, run in named)]},
+        names={run.id: run.name for run in [*able, *(run for _, members in named for run in members)]},
     )
     return render(request, "models/index.html", page)
 
@@ -70,15 +77,30 @@ def models_page(request: Request, models: ModelsDep, runs: RunsDep) -> Response:
 async def name_from_page(
     request: Request, models: ModelsDep, predictor: PredictorDep, background: BackgroundTasks
 ) -> Response:
+    """`run` is an id, or several of an ensemble, separated by commas."""
     typed = texts(await request.form())
-    made = await run_in_threadpool(models.put, typed.get("name", "").strip(), typed.get("run", ""))
-    background.add_task(warm, predictor, made.run)
+    asked = checked(Naming, {"runs": [run for run in typed.get("run", "").split(",") if run]})
+    made = await run_in_threadpool(models.put, typed.get("name", "").strip(), asked.members)
+    background.add_task(warm, predictor, JOINT.join(made.runs))
     return RedirectResponse(f"/models/{made.name}", 303, background=background)
 
 
 @router.get("/models/{name}", include_in_schema=False)
-def card(request: Request, name: str, models: ModelsDep, runs: RunsDep, datasets: DatasetsDep) -> Response:
-    run = runs.get(models.resolve(name))
+def card(
+    request: Request,
+    name: str,
+    models: ModelsDep,
+    runs: RunsDep,
+    datasets: DatasetsDep,
+    exports: OnnxFilesDep,
+    ensembles: EnsemblesDep,
+) -> Response:
+    members = tuple(runs.get(run) for run in members_of(models.resolve(name)))
+    if len(members) > 1:
+        return render(
+            request, "models/ensemble.html", _ensemble(request, models.get(name), members, exports, ensembles)
+        )
+    run = members[0]
     try:
         alias = models.get(name)
     except ApiError:
@@ -88,17 +110,43 @@ def card(request: Request, name: str, models: ModelsDep, runs: RunsDep, datasets
     except DatasetError:
         record = None
     listed = runs.checkpoints(run.id)
+    try:
+        onnx: OnnxFile | None = exports.look(run.id)
+    except (ApiError, DatasetError, FileNotFoundError):
+        onnx = None
     page = ModelCard(
         name=name,
         run=run,
-        names=tuple(runs.aliases.of_run(run.id)),
+        names=tuple(name for name, move in models.aliases.current().items() if move.run == run.id),
         alias=alias,
         record=record,
         checkpoint=next((item for item in listed if item.best), listed[-1] if listed else None),
         classes=_classes(runs, datasets, run),
+        file=onnx.members[0] if onnx else None,
+        onnx=onnx,
+        without=tuple(missing_packages()),
         origin=str(request.base_url).rstrip("/"),
     )
     return render(request, "models/show.html", page)
+
+
+def _ensemble(
+    request: Request, alias: ModelAlias, members: tuple[RunPublic, ...], exports: OnnxFiles, ensembles: Ensembles
+) -> EnsembleCard:
+    try:
+        measured, onnx = ensembles.measured(members), exports.look(JOINT.join(alias.runs))
+    except (ApiError, DatasetError, FileNotFoundError) as error:
+        measured, onnx = f"Not measured: {error}", None
+    return EnsembleCard(
+        name=alias.name,
+        runs=members,
+        alias=alias,
+        names={run.id: run.name for run in members},
+        measured=measured,
+        onnx=onnx,
+        without=tuple(missing_packages()),
+        origin=str(request.base_url).rstrip("/"),
+    )
 
 
 def _classes(runs: Runs, datasets: Datasets, run: RunPublic) -> tuple[ClassResult, ...]:

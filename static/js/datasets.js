@@ -143,6 +143,7 @@ async function refetch() {
 }
 
 function show(task) {
+  if (task.kind !== "dataset") return;
   const name = task.request?.name ?? task.kind;
   const node = task.status === "failed" ? failure(name, task.error, task.id) : working(name, task);
   node.dataset.task = task.id;

@@ -16,10 +16,10 @@ def nothing() -> None:
 
 def test_a_name_moves_and_remembers(tmp_path: Path) -> None:
     aliases = Aliases(tmp_path)
-    assert aliases.run_of("production") is None
+    assert aliases.runs_of("production") == ()
     for run in ("a", "b", "b", "a"):
-        aliases.put("production", run, nothing)
-    aliases.put("night", "a", nothing)
+        aliases.put("production", [run], nothing)
+    aliases.put("night", ["a"], nothing)
     assert [move.run for move in aliases.moves() if move.name == "production"] == ["a", "b", "a"]
     assert Aliases(tmp_path).of_run("a") == ["night", "production"]
     aliases.remove("night")
@@ -30,29 +30,40 @@ def test_a_name_moves_and_remembers(tmp_path: Path) -> None:
 
 def test_a_torn_line_loses_nothing_that_was_answered(tmp_path: Path) -> None:
     aliases = Aliases(tmp_path)
-    aliases.put("production", "a", nothing)
+    aliases.put("production", ["a"], nothing)
     with (tmp_path / JOURNAL).open("ab") as file:
         file.write(b'{"name":"production","ru')
-    assert aliases.run_of("production") == "a"
-    aliases.put("production", "b", nothing)
-    assert aliases.run_of("production") == "b"
+    assert aliases.runs_of("production") == ("a",)
+    aliases.put("production", ["b"], nothing)
+    assert aliases.runs_of("production") == ("b",)
     assert len(aliases.moves()) == 2
 
 
 @pytest.mark.parametrize("name", ["latest", "", "Production", "a b", "../x", "é", "-x", "x" * 41])
 def test_names_that_cannot_be(tmp_path: Path, name: str) -> None:
     with pytest.raises(ApiError) as caught:
-        Aliases(tmp_path).put(name, "a", nothing)
+        Aliases(tmp_path).put(name, ["a"], nothing)
     assert caught.value.status == 422
 
 
 def test_a_run_with_a_name_is_not_deleted(tmp_path: Path) -> None:
     aliases = Aliases(tmp_path)
-    aliases.put("production", "a", nothing)
+    aliases.put("production", ["a"], nothing)
     with pytest.raises(ApiError, match="production"), aliases.kept_unnamed("a"):
         raise AssertionError("it was let through")
     with aliases.kept_unnamed("b"):
         pass
-    aliases.put("production", "b", nothing)
+    aliases.put("production", ["b"], nothing)
     with aliases.kept_unnamed("a"):
         pass
+
+
+def test_an_ensemble_needs_each_of_its_runs(tmp_path: Path) -> None:
+    aliases = Aliases(tmp_path)
+    for runs in (["a"], ["a", "b"], ["a", "b"], ["b"], ["b", "c"]):
+        aliases.put("production", runs, nothing)
+        assert aliases.runs_of("production") == tuple(runs)
+    assert [move.members for move in aliases.moves()] == [("a",), ("a", "b"), ("b",), ("b", "c")]
+    assert (aliases.of_run("a"), aliases.of_run("b"), aliases.of_run("c")) == ([], ["production"], ["production"])
+    with pytest.raises(ApiError, match="production"), aliases.kept_unnamed("c"):
+        raise AssertionError("it was let through")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +104,10 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def channel_constants(record: DatasetRecord, device: torch.device) -> tuple[Tensor, Tensor]:
+    return constants_of(record.mean, record.std, device)
+
+
+def constants_of(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each channel; one that is the same everywhere has none, and is not divided by zero."""
-    mean = torch.tensor(record.mean, dtype=torch.float32, device=device)
-    return mean, torch.tensor(record.std, dtype=torch.float32, device=device).clamp_(min=1 / 255)
+    deviation = torch.tensor(std, dtype=torch.float32, device=device).clamp_(min=1 / 255)
+    return torch.tensor(mean, dtype=torch.float32, device=device), deviation

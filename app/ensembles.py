@@ -1,0 +1,62 @@
+"""How good an ensemble is: measured by a worker, as a task, once for each set of its members' checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from app.errors import ApiError
+from app.model_files import ModelFiles
+from app.run_models import RunPublic
+from app.tables import ENDED, Status
+from app.tasks import Tasks
+from app.workers import seen_workers
+from trainer.ensemble_report import EnsembleReport, read_report
+
+KIND = "measure"
+
+
+class Ensembles:
+    def __init__(self, files: ModelFiles, tasks: Tasks) -> None:
+        self._files = files
+        self._tasks = tasks
+
+    def measured(self, runs: Sequence[RunPublic]) -> EnsembleReport | str:
+        """What was measured, or why there is nothing; where it can be, measuring is begun."""
+        if reason := split_apart(runs):
+            return reason
+        try:
+            planned = [self._files.planned(run.id) for run in runs]
+        except ApiError as error:
+            return error.message
+        key = hashlib.sha256("".join(item.about.checkpoint_sha256 for item in planned).encode()).hexdigest()[:24]
+        target = (self._files.cache / "ensembles" / f"{key}-measured.json").resolve()
+        if (report := read_report(target)) is not None:
+            return report
+        task = self._tasks.latest(KIND, str(target))
+        if task is not None and task.status == Status.FAILED and task.error is not None:
+            return f"Measuring it failed: {task.error.message}"
+        if task is not None and task.status not in ENDED:
+            return "Being measured: look again in a moment."
+        if not seen_workers(self._tasks.database):
+            return "It is measured once a worker is there."
+        request = {
+            "files": [str(self._files.file(run.id).path.resolve()) for run in runs],
+            "spec": runs[0].spec,
+            "target": str(target),
+            "custom_models": list(self._tasks.settings.custom_models),
+        }
+        self._tasks.create(self._tasks.new_folder(), KIND, request)
+        return "Being measured: look again in a moment."
+
+
+def split_apart(runs: Sequence[RunPublic]) -> str:
+    """Why there are no images on which all can be measured; "" where there are. Their data is the same."""
+    if any(run.spec["val_fraction"] == 0 for run in runs):
+        return "Not measured: not all of its runs held images out."
+    if len({(run.spec["val_fraction"], run.spec["seed"]) for run in runs}) > 1:
+        return (
+            "Not measured: its runs held out different images (their seed or validation share differs), so that each "
+            "was trained on some that the others held out."
+        )
+    return ""

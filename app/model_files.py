@@ -1,0 +1,99 @@
+"""A run's best model as a file to take away (trainer/portable.py), made once and kept in the home's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import ApiError
+from app.run_models import CheckpointPublic
+from app.runs import Runs
+from app.tables import Status
+from trainer.portable import Packing, Portable, PortableDamaged, plan_packing, write_packing
+from trainer.rundir import read_spec
+from trainer.trained_on import Labels, run_record
+
+SUFFIX = ".safetensors"
+KEPT_SECONDS = 3600.0  # an older file may be on its way to somebody
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """`path` is where the file is, or will be, with its `size` in bytes."""
+
+    about: Portable
+    checkpoint: Path
+    packing: Packing
+    path: Path
+
+    @property
+    def size(self) -> int:
+        return self.packing.size
+
+
+class ModelFiles:
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self.cache = runs.settings.model_cache
+
+    def planned(self, run_id: str) -> ModelFile:
+        """What would be written, without writing it. Raises ApiError 404, 409 (no checkpoint); DatasetError."""
+        listed = self._runs.checkpoints(run_id)
+        chosen = next((item for item in listed if item.best), listed[-1] if listed else None)
+        if chosen is None:
+            raise ApiError(409, "no_checkpoint", "This run has no checkpoint to take away yet.")
+        about = self._about(run_id, chosen)
+        checkpoint = self._runs.checkpoint_file(run_id, chosen.step)
+        try:
+            packing = plan_packing(checkpoint, about)
+        except (PortableDamaged, FileNotFoundError) as error:
+            raise ApiError(409, "checkpoint_damaged", str(error)) from None
+        said = hashlib.sha256(packing.head).hexdigest()[:8]  # the measures may come after the weights
+        path = self.cache / run_id / f"{chosen.sha256[:16]}-{said}{SUFFIX}"
+        return ModelFile(about, checkpoint, packing, path)
+
+    def file(self, run_id: str) -> ModelFile:
+        """The same, and the file is there. Raises besides ApiError 409 where the checkpoint is damaged."""
+        found = self.planned(run_id)
+        if not found.path.exists():
+            try:
+                write_packing(found.checkpoint, found.about.checkpoint_sha256, found.packing, found.path)
+            except (PortableDamaged, FileNotFoundError) as error:
+                raise ApiError(409, "checkpoint_damaged", str(error)) from None
+            self._drop_older(found.path)
+        return found
+
+    def _about(self, run_id: str, chosen: CheckpointPublic) -> Portable:
+        run, folder = self._runs.get(run_id), self._runs.folder(run_id)
+        spec = read_spec(folder)
+        record = run_record(self._runs.settings.datasets, folder, spec)
+        labels = Labels.of(spec, record)
+        tested = {name: value for name, value in run.summary.items() if name.startswith("test/")}
+        measured = {**chosen.metrics, **(tested if run.status == Status.FINISHED else {})}
+        # Where training began is of no use elsewhere, and may name a folder of this machine.
+        network = spec.model.model_copy(update={"weights": "none", "freeze": False, "unfreeze_epoch": 0})
+        return Portable(
+            model=network,
+            classes=list(labels.names),
+            superclasses=None if labels.superclasses is None else list(labels.superclasses),
+            size=record.size,
+            input_size=spec.model.input_size or record.size,
+            fit=record.fit,
+            mean=record.mean,
+            std=record.std,
+            dataset=record.name,
+            target=spec.target,
+            run=run_id,
+            step=chosen.step,
+            epoch=chosen.epoch,
+            checkpoint_sha256=chosen.sha256,
+            measured={k: float(v) for k, v in measured.items() if isinstance(v, int | float) and math.isfinite(v)},
+        )
+
+    def _drop_older(self, kept: Path) -> None:
+        for path in kept.parent.glob("[!.]*"):
+            if path.stem != kept.stem and time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                path.unlink(missing_ok=True)

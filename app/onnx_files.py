@@ -1,0 +1,79 @@
+"""Models as ONNX: exported by a worker, as a task, and kept in the home's cache. Nothing here imports onnx."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.errors import ApiError
+from app.model_files import ModelFile, ModelFiles
+from app.predictor_wire import members_of
+from app.tables import ENDED, Status
+from app.tasks import TaskPublic, Tasks
+from app.workers import seen_workers
+from trainer.onnx_report import OnnxReport, missing_packages, read_report
+
+KIND = "export"
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """`report` is None where the model has not been exported yet."""
+
+    members: tuple[ModelFile, ...]
+    path: Path
+    report: OnnxReport | None
+
+    @property
+    def size(self) -> int:
+        """The side of the images that it takes, in pixels."""
+        return self.members[0].about.size
+
+
+class OnnxFiles:
+    def __init__(self, files: ModelFiles, tasks: Tasks) -> None:
+        self._files = files
+        self._tasks = tasks
+
+    def look(self, model: str) -> OnnxFile:
+        """Of a run, or of an ensemble. Raises ApiError 404, 409."""
+        members = tuple(self._files.planned(run) for run in members_of(model))
+        path = self._path(members)
+        return OnnxFile(members, path, read_report(path))
+
+    def begin(self, found: OnnxFile) -> TaskPublic:
+        """The task that exports it, a new one if there is none. Raises ApiError 501, 503, 409 and OSError."""
+        if missing := missing_packages():
+            message = f"Exporting needs {', '.join(missing)}: install Trackside's extra with pip install '.[onnx]'."
+            raise ApiError(501, "onnx_missing", message)
+        task = self._tasks.latest(KIND, _absolute(found.path))
+        if task is not None and task.status not in ENDED:
+            return task
+        if not seen_workers(self._tasks.database):
+            raise ApiError(503, "no_worker", "No worker is there to export the model.", headers={"Retry-After": "10"})
+        written = [self._files.file(member.about.run) for member in found.members]
+        request = {
+            "files": [_absolute(item.path) for item in written],
+            "target": _absolute(self._path(written)),
+            "custom_models": list(self._tasks.settings.custom_models),
+        }
+        return self._tasks.create(self._tasks.new_folder(), KIND, request)
+
+    def done(self, task_id: str) -> bool:
+        """Whether the export has ended well. Raises ApiError 409 where it failed."""
+        task = self._tasks.get(task_id)
+        if task.status == Status.FAILED and task.error is not None:
+            raise ApiError(409, "export_failed", task.error.message, {"task": task.id})
+        return task.status == Status.FINISHED
+
+    def _path(self, members: Sequence[ModelFile]) -> Path:
+        if len(members) == 1:
+            return members[0].path.with_suffix(".onnx")
+        key = hashlib.sha256("".join(member.path.stem for member in members).encode()).hexdigest()[:24]
+        return self._files.cache / "ensembles" / f"{key}.onnx"
+
+
+def _absolute(path: Path) -> str:
+    return str(path.resolve())

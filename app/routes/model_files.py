@@ -1,0 +1,79 @@
+"""Models to take away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+
+from app.deps import ModelFilesDep, ModelsDep, OnnxFilesDep
+from app.errors import ApiError, described
+from app.predictor_wire import JOINT, members_of
+from app.ranges import check_ranges
+
+router = APIRouter(prefix="/api/models", tags=["models"])
+
+EXPORT_SECONDS, LOOK_SECONDS = 30.0, 0.1
+
+_FILE: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: _FILE,
+    206: {"description": "The part that a Range header asked for", **_FILE},
+    **described(
+        {
+            404: "No such model",
+            409: "There is nothing to take away yet, or it is damaged",
+            416: "The range lies past the file's end",
+        }
+    ),
+}
+
+
+@router.get("/{name}/file", response_class=FileResponse, responses=_ANSWERS)
+def file(request: Request, name: str, models: ModelsDep, files: ModelFilesDep) -> FileResponse:
+    """The best checkpoint's weights as safetensors, with metadata that suffices to rebuild the classifier.
+
+    `trackside predict FILE PATH...` classifies with it.
+    """
+    model = models.resolve(name)
+    if JOINT in model:
+        message = f"{name} is an ensemble: take its runs {', '.join(members_of(model))}, or its ONNX graph."
+        raise ApiError(409, "is_ensemble", message)
+    found = files.file(model)
+    check_ranges(request.headers, found.size)
+    filename = f"{name}-{found.about.step}.safetensors"
+    return FileResponse(found.path, filename=filename, media_type="application/octet-stream")
+
+
+@router.get(
+    "/{name}/onnx",
+    response_class=FileResponse,
+    responses=_ANSWERS
+    | described({501: "The packages for it are not installed", 503: "It is still at work, or there is no worker"}),
+)
+async def onnx(request: Request, name: str, models: ModelsDep, exports: OnnxFilesDep) -> FileResponse:
+    """The same model as an ONNX graph: `image`, uint8 [N, size, size, 3], gives `probabilities`, float32 [N, classes].
+
+    A worker exports it upon the first call, which waits for it; 503 with Retry-After where that takes long. The header
+    `Onnx-Largest-Difference` is what its probabilities were off by, at most, on test images.
+    """
+    model = await run_in_threadpool(models.resolve, name)
+    found = await run_in_threadpool(exports.look, model)
+    if found.report is None:
+        task = await run_in_threadpool(exports.begin, found)
+        deadline = time.monotonic() + EXPORT_SECONDS
+        while not await run_in_threadpool(exports.done, task.id):
+            if time.monotonic() > deadline:
+                message = f"The export is still at work: see /api/tasks/{task.id}, and ask again."
+                raise ApiError(503, "exporting", message, {"task": task.id}, headers={"Retry-After": "5"})
+            await asyncio.sleep(LOOK_SECONDS)
+        found = await run_in_threadpool(exports.look, model)
+    if found.report is None:
+        raise ApiError(503, "exporting", "The model has a newer checkpoint: ask again.", headers={"Retry-After": "1"})
+    check_ranges(request.headers, found.report.size)
+    headers = {"Onnx-Largest-Difference": f"{found.report.largest_difference:.3g}"}
+    return FileResponse(found.path, filename=f"{name}.onnx", media_type="application/octet-stream", headers=headers)

@@ -1,0 +1,114 @@
+"""Several models of the same classes as one, which answers with the mean of their probabilities."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trainer.augment import resize
+from trainer.data.errors import DatasetDamaged
+from trainer.data.format import DatasetRecord, open_split, read_record
+from trainer.data.resident import stratified_split
+from trainer.data.writer import Progress
+from trainer.durable import write_durably
+from trainer.ensemble_report import EnsembleReport
+from trainer.infer import BATCH, Classifier, load_best
+from trainer.portable import Portable
+from trainer.rebuild import open_file
+from trainer.rundir import read_spec
+from trainer.spec import TrainSpec
+from trainer.trained_on import run_record
+
+SMALLEST = torch.finfo(torch.float32).tiny
+
+
+class MeanOfProbabilities(nn.Module):
+    """The logarithm of the mean of the members' probabilities, whose softmax is that mean."""
+
+    def __init__(self, members: Sequence[Classifier]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(member.model for member in members)
+        self.sizes = [member.size for member in members]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised float B×3×H×W, of the data set's size, to float32 B×C."""
+        each = [
+            model(resize(images, size)).float().softmax(1) for model, size in zip(self.models, self.sizes, strict=True)
+        ]
+        return torch.stack(each).mean(0).clamp_min(SMALLEST).log()
+
+
+def ensemble_of(members: Sequence[Classifier], size: int) -> Classifier:
+    """`size` is that of the data set's images, which all members were trained on. Raises ValueError if they were not.
+
+    It is of no one step or epoch; its hash is of the members' hashes.
+    """
+    first = members[0]
+    if any(list(member.labels.names) != list(first.labels.names) for member in members):
+        raise ValueError("the members answer with other classes")
+    if any(not torch.equal(a, b) for member in members for a, b in zip(member.constants, first.constants, strict=True)):
+        raise ValueError("the members were trained on other images")
+    sha256 = hashlib.sha256("".join(member.sha256 for member in members).encode()).hexdigest()
+    model = MeanOfProbabilities(members).eval()
+    return Classifier(None, None, sha256, first.labels, model, first.constants, size, first.device)
+
+
+def open_files(
+    files: Sequence[Path], device: torch.device, custom_models: Collection[str] = ()
+) -> tuple[Classifier, list[Portable]]:
+    """From models that were taken away. Raises PortableDamaged, ValueError, OSError."""
+    opened = [open_file(file, device, custom_models) for file in files]
+    members, abouts = [classifier for classifier, _ in opened], [about for _, about in opened]
+    return members[0] if len(members) == 1 else ensemble_of(members, abouts[0].size), abouts
+
+
+def open_runs(run_dirs: Sequence[Path], datasets: Path, device: torch.device) -> tuple[Classifier, DatasetRecord]:
+    """Runs' best checkpoints, and the record that says how images are fitted.
+
+    Raises NoCheckpoint, DatasetError, ValueError.
+    """
+    members, records = [], []
+    for run_dir in run_dirs:
+        spec = read_spec(run_dir)
+        records.append(run_record(datasets, run_dir, spec))
+        members.append(load_best(run_dir, spec, records[-1], device))
+    return members[0] if len(members) == 1 else ensemble_of(members, records[0].size), records[0]
+
+
+def measure(
+    files: Sequence[Path],
+    datasets: Path,
+    spec: TrainSpec,
+    target: Path,
+    progress: Progress,
+    custom_models: Collection[str] = (),
+) -> EnsembleReport:
+    """Write to `target` how often the members, and their mean, are right on what `spec`, any member's, holds out.
+
+    Raises DatasetError, PortableDamaged, OSError.
+    """
+    record = read_record(datasets, spec.dataset.name)
+    if record.sha256 != spec.dataset.sha256:
+        raise DatasetDamaged(f"The data set {record.name} is not the one that the members were trained on.")
+    images, labels = open_split(datasets, record.name, "train")
+    rows = stratified_split(labels, spec.val_fraction, spec.seed)[1]
+    truth = torch.from_numpy(labels[rows])
+    if spec.target == "coarse" and record.fine_to_coarse is not None:
+        truth = torch.tensor(record.fine_to_coarse)[truth]
+    members = [open_file(file, torch.device("cpu"), custom_models)[0] for file in files]
+    right = torch.zeros(len(members) + 1, dtype=torch.int64)
+    for at in range(0, len(rows), BATCH):
+        progress(at, len(rows), "answering the held-out images")
+        each = torch.stack([member.probabilities(images[rows[at : at + BATCH]]) for member in members])
+        answers = torch.cat([each, each.mean(0, keepdim=True)]).argmax(2)
+        right += (answers == truth[at : at + BATCH]).sum(1)
+    *alone, together = (right.double() / len(rows)).tolist()
+    report = EnsembleReport(images=len(rows), accuracy=together, members=alone)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(target, report.model_dump_json().encode())
+    progress(len(rows), len(rows), "done")
+    return report

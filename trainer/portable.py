@@ -1,0 +1,157 @@
+"""A model to take away: one safetensors file of the best checkpoint's weights, whose metadata suffices to classify.
+
+The metadata's `trackside_model` is a Portable as JSON. Weights are copied byte by byte out of the checkpoint, without
+the optimiser's state and the loop's; nothing is ever unpickled. trainer/rebuild.py makes a classifier of it. Free of
+torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from trainer.data.format import Fit
+from trainer.durable import sync_folder
+from trainer.spec import ModelSpec
+
+METADATA = "trackside_model"
+_LENGTH = struct.Struct("<Q")
+_MOST_HEADER_BYTES = 100 << 20  # safetensors' own limit
+
+
+class PortableDamaged(Exception):
+    """The file is not one that a model can be made of, or its checkpoint is not what was recorded."""
+
+
+class Portable(BaseModel):
+    """Images are fitted to `size` × `size` pixels by `fit`, each channel normalised as (x/255 − mean)/std, and resized
+    to `input_size`, antialiased, where that is another. `superclasses` has one for each class."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal["trackside-model"] = "trackside-model"
+    version: Literal[1] = 1
+    model: ModelSpec
+    classes: list[str] = Field(min_length=2)
+    superclasses: list[str] | None
+    size: int = Field(ge=1, le=4096)
+    input_size: int = Field(ge=1, le=4096)
+    fit: Fit
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    dataset: str
+    target: Literal["fine", "coarse"]
+    run: str
+    step: int
+    epoch: int
+    checkpoint_sha256: str
+    measured: dict[str, float] = Field(description="val/* of this checkpoint, test/* of the run's selected one.")
+
+    @model_validator(mode="after")
+    def a_superclass_for_each(self) -> Portable:
+        if self.superclasses is not None and len(self.superclasses) != len(self.classes):
+            raise ValueError("superclasses: one is needed for each class")
+        return self
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a file is put together: what it begins with, and which bytes of the checkpoint follow."""
+
+    head: bytes
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.head) + sum(end - begin for begin, end in self.spans)
+
+
+def plan_packing(checkpoint: Path, about: Portable) -> Packing:
+    """Reads the checkpoint's header alone. Raises PortableDamaged, FileNotFoundError."""
+    entries, start = _read_header(checkpoint)
+    kept: dict[str, Any] = {METADATA: about.model_dump_json()}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", **kept}}
+    spans, at = [], 0
+    for name, entry in sorted(entries.items(), key=lambda item: _offsets(item[1])):
+        if name.startswith("model."):
+            begin, end = _offsets(entry)
+            header[name.removeprefix("model.")] = {**entry, "data_offsets": [at, at + end - begin]}
+            spans.append((start + begin, start + end))
+            at += end - begin
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the weights begin at a multiple of eight
+    return Packing(_LENGTH.pack(len(text)) + text, tuple(spans))
+
+
+def write_packing(checkpoint: Path, sha256: str, packing: Packing, target: Path) -> None:
+    """Whole or absent, whoever else writes the same. Raises PortableDamaged where the checkpoint's hash is another."""
+    with checkpoint.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise PortableDamaged(f"{checkpoint.name} does not have the hash that was recorded for it")
+        with placed(target) as fresh, fresh.open("wb") as out:
+            out.write(packing.head)
+            for begin, end in packing.spans:
+                out.write(data[begin:end])
+            out.flush()
+            os.fsync(out.fileno())
+
+
+@contextmanager
+def placed(target: Path) -> Iterator[Path]:
+    """A new file beside `target`, renamed to it at the end; gone if anything fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    fresh = Path(name)
+    try:
+        yield fresh
+        fresh.rename(target)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
+def read_portable(path: Path) -> Portable:
+    """Raises PortableDamaged, OSError."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_LENGTH.size)
+        length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else size
+        if length > min(size, _MOST_HEADER_BYTES):
+            raise PortableDamaged(f"{path.name} is not a safetensors file")
+        text = file.read(length)
+    try:
+        return Portable.model_validate_json(json.loads(text)["__metadata__"][METADATA])
+    except (ValueError, KeyError, TypeError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it has no such metadata"
+        raise PortableDamaged(f"{path.name} is not a model that was taken away from here: {reason}") from None
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """A safetensors file's tensors by name, and where their bytes begin."""
+    try:
+        with path.open("rb") as file:
+            (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+            if length > _MOST_HEADER_BYTES:
+                raise ValueError("its header is too long")
+            entries: dict[str, Any] = json.loads(file.read(length))
+    except (ValueError, struct.error) as error:
+        raise PortableDamaged(f"{path.name} is damaged: {error}") from None
+    entries.pop("__metadata__", None)
+    return entries, _LENGTH.size + length
+
+
+def _offsets(entry: dict[str, Any]) -> tuple[int, int]:
+    begin, end = entry["data_offsets"]
+    return begin, end

@@ -1,0 +1,39 @@
+"""A classifier from a file that was taken away (trainer/portable.py), without its run or data set."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from trainer.catalog import is_custom
+from trainer.data.resident import constants_of
+from trainer.infer import Classifier
+from trainer.models import build_model
+from trainer.portable import Portable, PortableDamaged, read_portable
+from trainer.trained_on import Labels
+
+
+def open_file(path: Path, device: torch.device, custom_models: Collection[str] = ()) -> tuple[Classifier, Portable]:
+    """The classifier, and what says how images are fitted. Raises PortableDamaged, OSError.
+
+    A network of one's own is a function that would be imported: it must be one of `custom_models`.
+    """
+    about = read_portable(path)
+    if is_custom(about.model.name) and about.model.name not in custom_models:
+        raise PortableDamaged(f"{path.name} needs {about.model.name}, which is not among the allowed custom_models")
+    try:
+        model = build_model(about.model, len(about.classes), about.input_size)
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError) as error:
+        raise PortableDamaged(f"{path.name}: {error}") from error
+    model.to(device).to(memory_format=torch.channels_last)
+    constants = constants_of(about.mean, about.std, device)
+    labels = Labels(about.classes, about.superclasses)
+    classifier = Classifier(
+        about.step, about.epoch, about.checkpoint_sha256, labels, model.eval(), constants, about.input_size, device
+    )
+    return classifier, about

@@ -1,0 +1,37 @@
+"""What a run was trained on, and the names of what its network answers with. Free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.data.errors import DatasetDamaged
+from trainer.data.format import RECORD_FILE, DatasetRecord, read_record
+from trainer.spec import TrainSpec
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The names of a model's outputs, in order, and each one's superclass where there are any."""
+
+    names: Sequence[str]
+    superclasses: Sequence[str] | None
+
+    @classmethod
+    def of(cls, spec: TrainSpec, record: DatasetRecord) -> Labels:
+        if record.superclasses is None or record.fine_to_coarse is None:
+            return cls(record.classes, None)
+        if spec.target == "coarse":
+            return cls(record.superclasses, None)
+        return cls(record.classes, [record.superclasses[coarse] for coarse in record.fine_to_coarse])
+
+
+def run_record(datasets: Path, run_dir: Path, spec: TrainSpec) -> DatasetRecord:
+    """The record that the run was trained with: its own copy, else the data set's. Raises DatasetError."""
+    if (own := run_dir / RECORD_FILE).is_file():
+        return DatasetRecord.model_validate_json(own.read_bytes())
+    record = read_record(datasets, spec.dataset.name)
+    if spec.dataset.sha256 and spec.dataset.sha256 != record.sha256:
+        raise DatasetDamaged(f"The data set {record.name} is not the one that this run was trained on.")
+    return record
