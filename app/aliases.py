@@ -43,6 +43,8 @@ class Move:
 class Aliases:
     def __init__(self, home: Path) -> None:
         self._path = home / JOURNAL
+        self._current: dict[str, Move] = {}
+        self._read_at = (0, 0)
 
     def moves(self) -> list[Move]:
         """Every move ever made, in order. A torn last line, which nobody was told of, is passed over."""
@@ -61,8 +63,16 @@ class Aliases:
 
     def current(self) -> dict[str, Move]:
         """The last move of each name that stands for something, by name."""
-        last = {move.name: move for move in self.moves()}
-        return {name: last[name] for name in sorted(last) if last[name].members}
+        try:
+            state = self._path.stat()
+        except FileNotFoundError:
+            return {}
+        changed_at = (state.st_mtime_ns, state.st_size)  # it only ever grows
+        if changed_at != self._read_at:
+            last = {move.name: move for move in self.moves()}
+            self._current = {name: last[name] for name in sorted(last) if last[name].members}
+            self._read_at = changed_at
+        return dict(self._current)
 
     def runs_of(self, name: str) -> tuple[str, ...]:
         """The run that the name stands for, or the runs of its ensemble; none where it stands for nothing."""

@@ -21,6 +21,7 @@ from sqlmodel import Session
 from trainer.events import nonfinite_name
 
 BUSY_SECONDS = 30
+THREADS = 40  # that the web process reads in; a connection beyond the pool would be opened and closed for each read
 
 
 class SchemaTooNew(RuntimeError):
@@ -135,7 +136,9 @@ def _sqlite_engine(url: str) -> Engine:
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False, "isolation_level": None}
+        url,
+        pool_size=THREADS,
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False, "isolation_level": None},
     )
 
     @event.listens_for(engine, "connect")

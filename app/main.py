@@ -112,6 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Gate, access=entry)
     app.add_middleware(Guard, settings=settings)  # the outermost
     for module in (
+        predict,  # first: routes are looked through in this order, and this one is to be quick
         runs,
         findings,
         mistakes,
@@ -119,7 +120,6 @@ def create_app(settings: Settings) -> FastAPI:
         dataset_explorer,
         datasets,
         tasks,
-        predict,
         model_files,
         models,
         v2,

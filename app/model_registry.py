@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -56,6 +57,10 @@ class ModelRegistry:
         self.runs = runs
         self.aliases: Aliases = runs.aliases
 
+    async def find(self, model: str) -> str:
+        """As `resolve`, which asks the database for the latest run only."""
+        return await asyncio.to_thread(self.resolve, model) if model == LATEST else self.resolve(model)
+
     def resolve(self, model: str) -> str:
         """The id of a run, of a name's run, or of the latest finished run; of an ensemble, its members' ids joined
         (app.predictor_wire.members_of). Raises ApiError 404, 409."""
@@ -66,7 +71,8 @@ class ModelRegistry:
             return latest.id
         if named := self.aliases.runs_of(model):
             return JOINT.join(named)
-        self.runs.exists(model)
+        if not self.runs.is_kept(model):
+            raise not_found("run", model)
         return model
 
     def every(self) -> list[ModelAlias]:

@@ -25,7 +25,6 @@ ANSWER_SECONDS = 30.0
 ANSWER_SECONDS_PER_IMAGE = 5.0
 # Fewer than the predictor's backlog: on a full one, asyncio takes a refused connection for an open one.
 CONNECTIONS = 64
-IDLE_CONNECTIONS = 8
 # How many images of the largest size may be held in memory at once, over all requests.
 IMAGES_IN_MEMORY = 16
 
@@ -139,7 +138,7 @@ class PredictorClient:
             writer.write(frame)
             await writer.drain()
             header, _ = await receive(reader)
-            kept = len(self._idle) < IDLE_CONNECTIONS
+            kept = True
         except OSError as error:
             raise WireError(str(error)) from None
         finally:

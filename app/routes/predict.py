@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
@@ -109,7 +108,7 @@ async def predict(
     top_k: Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many classes to name; all of them at most.")] = 5,
 ) -> Response:
     async with images(request, settings, predictor.memory) as uploads:
-        run_id = await run_in_threadpool(models.resolve, model)
+        run_id = await models.find(model)
         answer = await predictor.predict(run_id, [bytes(upload.data) for upload in uploads], top_k)
     return _json(_render(uploads, answer))
 
@@ -137,7 +136,7 @@ async def saliency(
     async with images(request, settings, predictor.memory) as uploads:
         if len(uploads) > 1:
             raise ApiError(422, "one_image", "Send one image at a time.")
-        run_id = await run_in_threadpool(models.resolve, model)
+        run_id = await models.find(model)
         answer = await predictor.saliency(run_id, bytes(uploads[0].data), index)
     return _json(answer)
 

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Path
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from app.deps import ModelsDep, PredictorDep, SettingsDep
@@ -108,7 +107,7 @@ async def ready(predictor: PredictorDep) -> Ready:
 
 @router.get("/models/{name}", responses=NO_MODEL)
 async def model_metadata(name: Name, models: ModelsDep, predictor: PredictorDep) -> ModelMetadata:
-    run = await run_in_threadpool(models.resolve, name)
+    run = await models.find(name)
     target = await predictor.target(run)
     return ModelMetadata(
         name=name,
@@ -125,7 +124,7 @@ async def model_metadata(name: Name, models: ModelsDep, predictor: PredictorDep)
 @router.get("/models/{name}/ready", responses=NO_MODEL)
 async def model_ready(name: Name, models: ModelsDep, predictor: PredictorDep) -> Ready:
     """Loads the network, if need be: an answer means that the next request finds it warm."""
-    run = await run_in_threadpool(models.resolve, name)
+    run = await models.find(name)
     target = await predictor.target(run)
     await predictor.predict(run, [bytes(3 * target.size**2)], 1, pixels=True)
     return Ready(ready=True)
@@ -135,7 +134,7 @@ async def model_ready(name: Name, models: ModelsDep, predictor: PredictorDep) ->
 async def infer(
     name: Name, body: InferRequest, models: ModelsDep, predictor: PredictorDep, settings: SettingsDep
 ) -> InferAnswer:
-    run = await run_in_threadpool(models.resolve, name)
+    run = await models.find(name)
     target = await predictor.target(run)
     images = pixels(body.inputs[0], target.size, settings.max_images)
     answer = await predictor.predict(run, [image.tobytes() for image in images], len(target.labels), pixels=True)
