@@ -48,6 +48,13 @@ class ModelRegistry:
         self.runs.exists(model)
         return model
 
+    def resolve_trained(self, model: str) -> str:
+        """As resolve. Raises ApiError 409 also where the run has kept no checkpoint yet."""
+        run_id = self.resolve(model)
+        if not any((self.runs.folder(run_id) / "checkpoints").glob("*.json")):
+            raise ApiError(409, "no_checkpoint", "This run has no checkpoint to predict with yet.")
+        return run_id
+
     def every(self) -> list[ModelAlias]:
         moves = self.aliases.moves()
         return [_alias(name, moves) for name in self.aliases.current()]

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import safetensors
 import torch
 from torch import Tensor, nn
 
 from trainer import checkpoint
-from trainer.data.errors import DatasetDamaged, ImageError
-from trainer.data.fit import read_image
+from trainer.data.errors import DatasetDamaged
 from trainer.data.format import RECORD_FILE, DatasetRecord, Images, read_record
 from trainer.data.resident import channel_constants
 from trainer.inputs import network_input
@@ -25,7 +22,6 @@ from trainer.rundir import read_spec
 from trainer.spec import TrainSpec
 
 BATCH = 64
-FOLDER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 
 log = logging.getLogger(__name__)
 
@@ -141,40 +137,8 @@ def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: tor
     raise NoCheckpoint("This run has no checkpoint to predict with.")
 
 
-@dataclass(frozen=True)
-class PathResult:
-    path: Path
-    predictions: list[Prediction]
-    error: str | None = None
-
-
-def predict_paths(
-    run_dir: Path, datasets: Path, paths: Iterable[Path], top_k: int, device: str = "cpu"
-) -> Iterator[PathResult]:
-    """Classify files, and folders' images, in order. Raises NoCheckpoint, DatasetError, Diverged."""
+def open_run(run_dir: Path, datasets: Path, device: torch.device) -> tuple[Classifier, DatasetRecord]:
+    """A run's best checkpoint, and the record that says how images are fitted. Raises NoCheckpoint, DatasetError."""
     spec = read_spec(run_dir)
     record = run_record(datasets, run_dir, spec)
-    classifier = load_best(run_dir, spec, record, torch.device(device))
-    files = (file for path in paths for file in _files(path))
-    while batch := list(islice(files, BATCH)):
-        read = [_read(file, record) for file in batch]
-        images = [image for image in read if not isinstance(image, str)]
-        found = iter(classifier.predict(np.stack(images), top_k) if images else ())
-        for file, image in zip(batch, read, strict=True):
-            yield PathResult(file, [], image) if isinstance(image, str) else PathResult(file, next(found))
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in FOLDER_SUFFIXES and file.is_file())
-
-
-def _read(path: Path, record: DatasetRecord) -> Images | str:
-    """The image as the network takes it, or what is wrong with it."""
-    try:
-        return read_image(path.read_bytes(), record.size, record.fit)
-    except OSError as error:
-        return error.strerror or str(error)
-    except ImageError as error:
-        return error.message
+    return load_best(run_dir, spec, record, device), record

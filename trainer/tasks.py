@@ -1,15 +1,20 @@
-"""Work besides training that runs like a run: a directory, a lock, events, an end. Today: adding a data set."""
+"""Work besides training that runs like a run: a directory, a lock, events, an end.
+
+Today: adding a data set, and classifying a zip of images. A task that is done again starts from the beginning.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from trainer.data.source import add_dataset
+from trainer.data.writer import Progress
 from trainer.events import EventWriter
 from trainer.lock import LockHeld, take_lock
 from trainer.process import explain
@@ -30,7 +35,7 @@ def run_task(task_dir: Path, attempt: int) -> int:
     events.emit("start", attempt=attempt, from_step=0)
     request = orjson.loads((task_dir / "task.json").read_bytes())
     try:
-        result = _add(request, events)
+        result = WORK[request["kind"]](task_dir, request, _progress(events))
     except Exception as error:
         log.exception("the task failed")
         events.emit("end", reason="failed", step=None, summary={}, error=explain(error))
@@ -40,7 +45,8 @@ def run_task(task_dir: Path, attempt: int) -> int:
     return 0
 
 
-def _add(request: dict[str, Any], events: EventWriter) -> dict[str, Any]:
+def _progress(events: EventWriter) -> Progress:
+    """Tells how far a task is, not too often."""
     shown_at = 0.0
 
     def progress(done: int, total: int, what: str) -> None:
@@ -50,6 +56,10 @@ def _add(request: dict[str, Any], events: EventWriter) -> dict[str, Any]:
             shown_at = now
             events.emit("progress", done=done, total=total, what=what)
 
+    return progress
+
+
+def _add(_task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     record = add_dataset(
         Path(request["datasets"]),
         request["name"],
@@ -63,3 +73,12 @@ def _add(request: dict[str, Any], events: EventWriter) -> dict[str, Any]:
     if request.get("label"):
         Path(request["source"]).unlink(missing_ok=True)  # an upload has served its purpose
     return {"dataset": record.name, "train_count": record.train_count, "test_count": record.test_count}
+
+
+def _predict(task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    from trainer.predict_task import predict_zip  # torch comes in here, already loaded in a forked child
+
+    return predict_zip(task_dir, request, progress)
+
+
+WORK: dict[str, Callable[[Path, dict[str, Any], Progress], dict[str, Any]]] = {"dataset": _add, "predict": _predict}
