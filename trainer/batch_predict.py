@@ -14,7 +14,7 @@ import orjson
 
 from trainer.data.ahead import ahead
 from trainer.data.decoding import CHUNK, Fault, FileDecoder, decoded
-from trainer.data.format import DatasetRecord, Images
+from trainer.data.format import DatasetRecord
 from trainer.data.image_files import ImageFile
 from trainer.infer import Classifier, Prediction
 
@@ -38,24 +38,27 @@ def predict_files(
     """The files' likeliest classes, a batch at a time; the same files give the same batches. Raises Diverged."""
     size = batch_size(classifier)
     make = partial(decoded, files, FileDecoder(record.size, record.fit))
-    waiting: list[tuple[ImageFile, Images | Fault]] = []
+    waiting: list[tuple[ImageFile, bytes | Fault]] = []
     with closing(ahead(make, BATCHES_AHEAD * size // CHUNK)) as chunks:
         for chunk in chunks:
             waiting += chunk
             if len(waiting) >= size:
-                yield _classified(classifier, waiting[:size], top_k)
+                yield _classified(classifier, record.size, waiting[:size], top_k)
                 del waiting[:size]
     if waiting:
-        yield _classified(classifier, waiting, top_k)
+        yield _classified(classifier, record.size, waiting, top_k)
 
 
 def batch_size(classifier: Classifier) -> int:
     return BATCH if classifier.size <= 64 else LARGE_BATCH
 
 
-def _classified(classifier: Classifier, batch: list[tuple[ImageFile, Images | Fault]], top_k: int) -> list[FileResult]:
+def _classified(
+    classifier: Classifier, size: int, batch: list[tuple[ImageFile, bytes | Fault]], top_k: int
+) -> list[FileResult]:
     images = [found for _, found in batch if not isinstance(found, Fault)]
-    rows = iter(classifier.predict(np.stack(images), top_k) if images else ())
+    pixels = np.frombuffer(b"".join(images), np.uint8).reshape(-1, size, size, 3)
+    rows = iter(classifier.predict(pixels, top_k) if images else ())
     return [
         FileResult(file.name, [], found) if isinstance(found, Fault) else FileResult(file.name, next(rows))
         for file, found in batch

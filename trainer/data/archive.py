@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from trainer.data.errors import BadArchive, UnreadableImage
 from trainer.data.layout import Layout, is_image, is_junk, plan_layout, refuse_names
@@ -66,8 +67,7 @@ class ArchiveSource:
         return zipfile.ZipFile(self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class ZipEntry:
+class ZipEntry(NamedTuple):
     """Where in a zip an image lies: who has this need not hold the zip's directory, which may have a million lines."""
 
     name: str

@@ -6,6 +6,7 @@ A hostile image may crash the process that decodes it, fill its memory or hang i
 import resource
 import signal
 import sys
+from pathlib import Path
 
 from trainer.data.errors import ImageError, ImageTooLarge, UnreadableImage
 from trainer.data.fit import read_image
@@ -23,6 +24,13 @@ def confine(memory: int = MEMORY_BYTES) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def address_space() -> int:
+    """How many bytes of it this process has mapped already."""
+    if sys.platform != "linux":
+        return 0
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def read_untrusted(data: bytes, size: int, fit: Fit, *, max_pixels: int, seconds: float) -> Images:

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import psutil
-
-from trainer.data.confined import MEMORY_BYTES, confine, read_untrusted
+from trainer.data.confined import MEMORY_BYTES, address_space, confine, read_untrusted
 from trainer.data.errors import ImageError, ImageTooLarge, UnreadableImage
 from trainer.data.fit import MAX_PIXELS
 from trainer.data.folder import read_file
-from trainer.data.format import Fit, Images
+from trainer.data.format import Fit
 from trainer.data.image_files import ImageFile
 from trainer.data.in_order import in_order
 from trainer.data.parallel import available_cores
@@ -23,8 +21,6 @@ from trainer.data.parallel import available_cores
 CHUNK = 16
 # Nobody waits for one image here, and the machine may be busy: the slowest within the limits takes three seconds alone.
 SECONDS_PER_IMAGE = 20.0
-# Below whoever takes the pixels: decoding fills the time in which that waits.
-NICE = 5
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,10 @@ class Fault:
 
 @dataclass
 class FileDecoder:
-    """What a decoding process does with a chunk of files; `size` × `size` × 3 bytes each, or what is wrong."""
+    """What a decoding process does with a chunk of files; `size` × `size` × 3 bytes each, or what is wrong.
+
+    Bytes, not arrays: they are through the pipe sooner.
+    """
 
     size: int
     fit: Fit
@@ -44,23 +43,23 @@ class FileDecoder:
     _confined: bool = False
     _archive: tuple[str, int] | None = None
 
-    def __call__(self, files: Sequence[ImageFile]) -> list[Images | Fault]:
+    def __call__(self, files: Sequence[ImageFile]) -> list[bytes | Fault]:
         if not self._confined:
             self._confined = True
-            confine(psutil.Process().memory_info().vms + MEMORY_BYTES)
-            os.nice(NICE)
+            confine(address_space() + MEMORY_BYTES)
         return [self._decode(file) for file in files]
 
-    def _decode(self, file: ImageFile) -> Images | Fault:
+    def _decode(self, file: ImageFile) -> bytes | Fault:
         try:
             data = self._read(file)
-            return read_untrusted(data, self.size, self.fit, max_pixels=self.max_pixels, seconds=self.seconds)
+            pixels = read_untrusted(data, self.size, self.fit, max_pixels=self.max_pixels, seconds=self.seconds)
         except ImageError as error:
             return Fault(error.code, error.message)
         except OSError as error:
             return Fault(UnreadableImage.code, f"The file cannot be read: {error.strerror}.")
         except MemoryError:
             return Fault(ImageTooLarge.code, "The file is too large to be read.")
+        return pixels.tobytes()
 
     def _read(self, file: ImageFile) -> bytes:
         if file.entry is None:
@@ -74,7 +73,7 @@ class FileDecoder:
 
 def decoded(
     files: Iterable[ImageFile], decoder: FileDecoder, stopped: Callable[[], bool]
-) -> Generator[list[tuple[ImageFile, Images | Fault]], None, None]:
+) -> Generator[list[tuple[ImageFile, bytes | Fault]], None, None]:
     """The files in their order with their pixels, some at a time; ends early once `stopped`."""
     for chunk, found in in_order(decoder, _chunks(files), _lost, processes=available_cores(), stopped=stopped):
         yield list(zip(chunk, found, strict=True))

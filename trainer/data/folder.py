@@ -31,7 +31,8 @@ def read_file(path: Path, largest: int = Limits().entry_bytes) -> bytes:
             raise UnreadableImage("This is not a regular file.")
         if found.st_size > largest:
             raise UnreadableImage(f"The file is larger than {largest:,} bytes.")
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            return file.readall()
     except OSError as error:
         raise UnreadableImage(f"The file cannot be read: {error.strerror}.") from None
 

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from trainer.data.archive import ZipEntry, check_images
 from trainer.data.layout import IMAGE_ENDINGS
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFile:
+class ImageFile(NamedTuple):
     """A file of that path, or an entry of a zip of that path. `name` is text that can be shown and written."""
 
     name: str
