@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.control import Control
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import ControlType
 
 from app.access_commands import password, tokens_app
 from app.settings import Settings
@@ -136,19 +139,60 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     return values
 
 
+class Format(StrEnum):
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
 @main.command()
 def predict(
     model: Annotated[str, typer.Argument(help="A run's id, a model's name, latest, or a file taken away")],
-    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of them")],
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders or zips of them")],
     top_k: Annotated[int, typer.Option(min=1, max=1000)] = 1,
+    form: Annotated[Format, typer.Option("--format", help="jsonl: an object a file, as /api/predict has them")] = (
+        Format.CSV
+    ),
 ) -> None:
-    """Classify images with a trained run, without a server: CSV of file, label, probability."""
+    """Classify images with a trained run, without a server: CSV of file, rank, label, probability, error.
+
+    Exits with 0 only if at least one image could be read.
+    """
+    os.environ.update({**PATIENT_THREADS, **os.environ})
     from app.predict_command import predict_here
 
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    shown = errors.is_terminal
     try:
-        predict_here(Settings(), model, paths, top_k, sys.stdout)
+        # Drawn by hand after each batch, so that rows that go to the same terminal do not meet it half-way.
+        with Progress(*columns, console=errors, auto_refresh=False, redirect_stdout=False, disable=not shown) as bar:
+            task = bar.add_task("", total=None)
+
+            def progress(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total, refresh=True)
+
+            def clear() -> None:
+                if shown:
+                    errors.control(Control((ControlType.CARRIAGE_RETURN,), (ControlType.ERASE_IN_LINE, 2)))
+
+            readable = predict_here(
+                Settings(),
+                model,
+                paths,
+                top_k,
+                sys.stdout,
+                json_lines=form == Format.JSONL,
+                before_writing=clear,
+                progress=progress,
+            )
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
     except (LookupError, DatasetError, OSError) as error:
         raise fail(str(error)) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if not readable:
+        raise fail("No image could be read.")
 
 
 @main.command()

@@ -9,11 +9,11 @@ from app.errors import ApiError
 from app.model_files import ModelFiles
 from app.run_models import RunPublic
 from app.tables import ENDED, Status
-from app.tasks import Tasks
+from app.tasks import TaskKind, Tasks
 from app.workers import seen_workers
 from trainer.ensemble_report import EnsembleReport, read_report
 
-KIND = "measure"
+KIND: TaskKind = "measure"
 
 
 class Ensembles:

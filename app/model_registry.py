@@ -75,6 +75,14 @@ class ModelRegistry:
             raise not_found("run", model)
         return model
 
+    def resolve_trained(self, model: str) -> str:
+        """As resolve. Raises ApiError 409 also where a run has kept no checkpoint yet."""
+        resolved = self.resolve(model)
+        for run_id in members_of(resolved):
+            if not any((self.runs.folder(run_id) / "checkpoints").glob("*.json")):
+                raise ApiError(409, "no_checkpoint", "This run has no checkpoint to predict with yet.")
+        return resolved
+
     def every(self) -> list[ModelAlias]:
         moves = self.aliases.moves()
         return [_alias(name, moves) for name in self.aliases.current()]

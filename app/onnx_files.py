@@ -11,11 +11,11 @@ from app.errors import ApiError
 from app.model_files import ModelFile, ModelFiles
 from app.predictor_wire import members_of
 from app.tables import ENDED, Status
-from app.tasks import TaskPublic, Tasks
+from app.tasks import TaskKind, TaskPublic, Tasks
 from app.workers import seen_workers
 from trainer.onnx_report import OnnxReport, missing_packages, read_report
 
-KIND = "export"
+KIND: TaskKind = "export"
 
 
 @dataclass(frozen=True)

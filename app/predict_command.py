@@ -1,53 +1,77 @@
-"""`trackside predict`: classify files and folders of images with a run's best checkpoint, without a server."""
+"""`trackside predict`: classify images in files, folders and zips with a run's best checkpoint, without a server."""
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Callable
+from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-from app.aliases import Aliases
+from app.aliases import LATEST, Aliases
 from app.db import Database
 from app.runs import Runs
 from app.settings import Settings
+from trainer.data.image_files import open_paths
+
+# Told of how many files are done, of how many.
+Progress = Callable[[int, int], None]
 
 
-def predict_here(settings: Settings, model: str, paths: list[Path], top_k: int, out: TextIO) -> None:
-    """Write CSV of file, rank, label, probability, error. Raises LookupError when there is no such model.
+def predict_here(
+    settings: Settings,
+    model: str,
+    paths: list[Path],
+    top_k: int,
+    out: TextIO,
+    *,
+    json_lines: bool = False,
+    before_writing: Callable[[], None] = lambda: None,
+    progress: Progress = lambda _done, _total: None,
+) -> int:
+    """Write what each file shows, and give how many could be read. Raises LookupError where there is no such model.
 
     `model` is a run, a name, latest, or a file that was taken away (trainer/portable.py).
     """
     run_dirs = [] if model.endswith(".safetensors") else _run_dirs(settings, model)
-    import torch
+    sources = open_paths(paths)
+    total = sum(1 for _ in chain(*sources))
+    progress(0, total)
 
+    from trainer.batch_predict import CsvWriter, JsonLinesWriter, predict_files
+    from trainer.device import prepare
     from trainer.ensemble import open_runs
-    from trainer.infer import Diverged, NoCheckpoint, classify_paths
+    from trainer.infer import Diverged, NoCheckpoint
     from trainer.portable import PortableDamaged
     from trainer.rebuild import open_file
 
-    writer = csv.writer(out)
-    writer.writerow(["file", "rank", "label", "probability", "error"])
-    device = torch.device("cpu")
+    done = readable = 0
+    device = prepare("cpu")
     try:
         classifier, fitted = (
             open_runs(run_dirs, settings.datasets, device)
             if run_dirs
             else open_file(Path(model), device, settings.custom_models)
         )
-        for result in classify_paths(classifier, fitted.size, fitted.fit, paths, top_k):
-            if result.error is not None:
-                writer.writerow([result.path, "", "", "", result.error])
-            for rank, item in enumerate(result.predictions, 1):
-                writer.writerow([result.path, rank, item.label, f"{item.probability:.6f}", ""])
+        writer = JsonLinesWriter(out) if json_lines else CsvWriter(out)
+        with closing(predict_files(classifier, fitted, chain(*sources), top_k)) as batches:
+            for results in batches:
+                before_writing()
+                writer.write(results)
+                out.flush()
+                done += len(results)
+                readable += sum(result.fault is None for result in results)
+                progress(done, total)
     except NoCheckpoint:
         raise LookupError(f"The run {model} has no checkpoint to predict with.") from None
     except (Diverged, PortableDamaged) as error:
         raise LookupError(str(error)) from None
+    return readable
 
 
 def _run_dirs(settings: Settings, model: str) -> list[Path]:
     run_ids = Aliases(settings.home).runs_of(model) or (model,)
-    if model == "latest":
+    if model == LATEST:
         database = Database(settings.url)
         database.migrate()
         latest = Runs(database, settings).latest_finished()

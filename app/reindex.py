@@ -24,6 +24,7 @@ from app.standing import Told, read_told, stand
 from app.supervisor import find_devices
 from app.tables import ACTIVE, Checkpoint, Job, Run, Status, Task
 from app.task_ingest import ingest_task
+from app.tasks import PLACES
 from app.transitions import guarded_update
 from trainer.data.format import DatasetRecord
 from trainer.events import attempts
@@ -112,7 +113,8 @@ def add_run(session: Session, folder: Path) -> Status:
 
 def add_task(session: Session, folder: Path) -> Status:
     request = orjson.loads((folder / "task.json").read_bytes())
-    request.pop("datasets")
+    for place in PLACES:
+        request.pop(place, None)
     task = Task(
         id=folder.name,
         kind=request.pop("kind"),

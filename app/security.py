@@ -75,7 +75,7 @@ class Guard:
         match scope["path"]:
             case "/api/predict" | "/api/predict/saliency":
                 return None  # counts image by image, against the memory that all requests share
-            case "/api/datasets":
+            case "/api/datasets" | "/api/predict/batch":
                 return self.settings.max_dataset_bytes
             case _:
                 return self.settings.max_body_bytes

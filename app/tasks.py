@@ -1,11 +1,13 @@
-"""Tasks: heavy work besides training, queued and watched like runs: adding a data set, exporting a model."""
+"""Tasks: heavy work besides training, queued and watched like runs (trainer/tasks.py does them)."""
 
 from __future__ import annotations
 
 import secrets
+import shutil
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import orjson
 from pydantic import BaseModel
@@ -18,11 +20,17 @@ from app.run_models import ErrorPublic
 from app.settings import Settings
 from app.tables import Status, Task
 from trainer.durable import sync_folder, write_durably
+from trainer.rundir import PREDICTIONS_FILE
+
+UPLOAD = "upload.zip"
+PLACES = ("datasets", "runs")  # folders of the home that a task's process is told of
+
+TaskKind = Literal["dataset", "export", "measure", "predict"]
 
 
 class TaskPublic(BaseModel):
     id: str
-    kind: str
+    kind: TaskKind
     status: Status
     progress: float
     done: int
@@ -46,10 +54,32 @@ class Tasks:
         folder.mkdir(parents=True)
         return folder
 
-    def create(self, folder: Path, kind: str, request: dict[str, Any]) -> TaskPublic:
+    def create_with_upload(
+        self,
+        file: BinaryIO,
+        filename: str,
+        kind: TaskKind,
+        request: dict[str, Any],
+        check: Callable[[Path], object],
+    ) -> TaskPublic:
+        """Queue a task on an upload that `check` has nothing against; else leave nothing behind."""
+        folder = self.new_folder()
+        kept = folder / UPLOAD
+        try:
+            with kept.open("wb") as out:
+                shutil.copyfileobj(file, out, 1 << 20)
+            check(kept)
+            given = {"source": str(kept.resolve()), "label": (filename or UPLOAD)[:200]}
+            return self.create(folder, kind, request | given)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def create(self, folder: Path, kind: TaskKind, request: dict[str, Any]) -> TaskPublic:
         """Queue a task in `folder`: the directory first, then the row."""
         (folder / "events").mkdir()
-        full = {**request, "kind": kind, "datasets": str(self.settings.datasets.resolve())}
+        places = {name: str(getattr(self.settings, name).resolve()) for name in PLACES}
+        full = {**request, "kind": kind, **places}
         write_durably(folder / "task.json", orjson.dumps(full))
         write_durably(folder / "committed", b"")
         sync_folder(folder.parent)
@@ -61,11 +91,11 @@ class Tasks:
         return task_public(row)
 
     def retry(self, task_id: str, changed: dict[str, Any]) -> TaskPublic:
-        """Queue a failed task anew with other settings; its upload goes over. Raises ApiError 404, 409."""
+        """Queue a failed task anew, its upload going over; `changed` is for data sets. Raises ApiError 404, 409."""
         old = self.get(task_id)
         if old.status != Status.FAILED:
             raise ApiError(409, "not_failed", f"The task is {old.status}: there is nothing to do again.")
-        request, folder = {**old.request, **changed}, self.new_folder()
+        request, folder = {**old.request, **(changed if old.kind == "dataset" else {})}, self.new_folder()
         if old.request.get("label"):
             kept = Path(old.request["source"])
             try:
@@ -82,17 +112,30 @@ class Tasks:
             raise not_found("task", task_id)
         return task_public(row)
 
-    def list(self, limit: int = 20) -> list[TaskPublic]:
+    def list(self, kind: TaskKind | None = None, limit: int = 20) -> list[TaskPublic]:
+        """The latest first."""
+        statement = select(Task).order_by(col(Task.key).desc()).limit(limit)
+        if kind is not None:
+            statement = statement.where(Task.kind == kind)
         with self.database.read() as session:
-            rows = session.exec(select(Task).order_by(col(Task.key).desc()).limit(limit)).all()
+            rows = session.exec(statement).all()
         return [task_public(row) for row in rows]
 
-    def latest(self, kind: str, target: str) -> TaskPublic | None:
-        """The newest of the last hundred tasks that makes `target`."""
-        for task in self.list(limit=100):
-            if task.kind == kind and task.request.get("target") == target:
-                return task
-        return None
+    def latest(self, kind: TaskKind, target: str) -> TaskPublic | None:
+        """The newest of the last hundred tasks of its kind that makes `target`."""
+        return next((task for task in self.list(kind, 100) if task.request.get("target") == target), None)
+
+    def predictions(self, task_id: str) -> Path:
+        """The file that a task made. Raises ApiError 404 where it makes none, 409 while it is at work."""
+        task = self.get(task_id)
+        if task.kind != "predict" or task.status == Status.FAILED:
+            raise ApiError(404, "no_file", "This task has made no file.")
+        if task.status != Status.FINISHED:
+            raise ApiError(409, "not_done", f"The task is {task.status}: its file is there once it has finished.")
+        path = self.settings.tasks / task.id / PREDICTIONS_FILE
+        if not path.exists():
+            raise ApiError(404, "no_file", "The task's file is gone.")
+        return path
 
 
 def task_public(row: Task) -> TaskPublic:

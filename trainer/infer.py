@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import safetensors
 import torch
 from torch import Tensor, nn
 
 from trainer import checkpoint
-from trainer.data.errors import ImageError
-from trainer.data.fit import read_image
-from trainer.data.format import DatasetRecord, Fit, Images
+from trainer.data.format import DatasetRecord, Images
 from trainer.data.resident import channel_constants
 from trainer.familiarity import UsualScores, usual_scores
 from trainer.inputs import network_input
 from trainer.models import build_model, count_flops
-from trainer.rundir import read_spec
 from trainer.spec import TrainSpec
 from trainer.trained_on import Labels as Labels
 from trainer.trained_on import run_record as run_record
 
 BATCH = 64
-FOLDER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"})
 
 log = logging.getLogger(__name__)
 
@@ -126,48 +119,3 @@ def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: tor
         except checkpoint.CheckpointDamaged as error:
             log.warning("%s: %s; trying the next", run_dir.name, error)
     raise NoCheckpoint("This run has no checkpoint to predict with.")
-
-
-@dataclass(frozen=True)
-class PathResult:
-    path: Path
-    predictions: list[Prediction]
-    error: str | None = None
-
-
-def predict_paths(
-    run_dir: Path, datasets: Path, paths: Iterable[Path], top_k: int, device: str = "cpu"
-) -> Iterator[PathResult]:
-    """Classify files, and folders' images, in order. Raises NoCheckpoint, DatasetError, Diverged."""
-    spec = read_spec(run_dir)
-    record = run_record(datasets, run_dir, spec)
-    classifier = load_best(run_dir, spec, record, torch.device(device))
-    return classify_paths(classifier, record.size, record.fit, paths, top_k)
-
-
-def classify_paths(
-    classifier: Classifier, size: int, fit: Fit, paths: Iterable[Path], top_k: int
-) -> Iterator[PathResult]:
-    files = (file for path in paths for file in _files(path))
-    while batch := list(islice(files, BATCH)):
-        read = [_read(file, size, fit) for file in batch]
-        images = [image for image in read if not isinstance(image, str)]
-        found = iter(classifier.predict(np.stack(images), top_k) if images else ())
-        for file, image in zip(batch, read, strict=True):
-            yield PathResult(file, [], image) if isinstance(image, str) else PathResult(file, next(found))
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.rglob("*") if file.suffix.lower() in FOLDER_SUFFIXES and file.is_file())
-
-
-def _read(path: Path, size: int, fit: Fit) -> Images | str:
-    """The image as the network takes it, or what is wrong with it."""
-    try:
-        return read_image(path.read_bytes(), size, fit)
-    except OSError as error:
-        return error.strerror or str(error)
-    except ImageError as error:
-        return error.message

@@ -117,6 +117,8 @@ def explain(error: Exception) -> dict[str, Any]:
     kind = type(error).__name__
     if kind == "CheckFailed":
         return {"code": "check_failed", "message": f"A check before the first step failed. {error}", "detail": None}
+    if kind == "NoCheckpoint":
+        return {"code": "no_checkpoint", "message": str(error), "detail": None}
     if kind == "Diverged":
         return {"code": "diverged", "message": str(error), "detail": None}
     if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or CPU_OUT_OF_MEMORY in str(error):

@@ -19,6 +19,7 @@ from trainer.spec import TrainSpec
 
 PAUSE_FILE = "pause"  # there while the run is asked to save and queue again
 WIND_DOWN_FILE = "wind-down"  # there while an early, annealed end is asked for
+PREDICTIONS_FILE = "predictions.csv"  # in the directory of a task that classified images, once it is done
 
 
 def create_run_dir(

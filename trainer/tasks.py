@@ -1,4 +1,7 @@
-"""Work besides training that runs like a run: a directory, a lock, events, an end."""
+"""Work besides training that runs like a run: a directory, a lock, events, an end.
+
+A task that is done again starts from the beginning.
+"""
 
 from __future__ import annotations
 
@@ -91,8 +94,15 @@ def _measure(_task_dir: Path, request: dict[str, Any], progress: Progress) -> di
     return report.model_dump(mode="json")
 
 
+def _predict(task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    from trainer.predict_task import predict_zip  # torch comes in here, already loaded in a forked child
+
+    return predict_zip(task_dir, request, progress)
+
+
 WORK: dict[str, Callable[[Path, dict[str, Any], Progress], dict[str, Any]]] = {
     "dataset": _add,
     "export": _export,
     "measure": _measure,
+    "predict": _predict,
 }

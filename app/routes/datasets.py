@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from pathlib import Path as FilePath
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Path, Request, Response
@@ -25,7 +24,6 @@ from trainer.data.torchvision_source import downloadable
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 
-ARCHIVE = "upload.zip"
 NO_DATASET = described({404: "No such data set"})
 PNG: dict[str, Any] = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 LISTED_FILES = 20_000
@@ -176,21 +174,10 @@ async def _add_upload(request: Request, tasks: Tasks) -> TaskPublic:
         wanted = _checked({name: value for name, value in form.items() if name != "file" and value != ""})
         if wanted.source is not None:
             raise invalid([(["source"], "goes without a file")])
-        return await run_in_threadpool(_store, upload.file, wanted, tasks, upload.filename or ARCHIVE)
-
-
-def _store(file: BinaryIO, wanted: NewDataset, tasks: Tasks, filename: str) -> TaskPublic:
-    """Keep the archive in a task's folder, if its structure will do; else leave nothing behind."""
-    folder = tasks.new_folder()
-    try:
-        with (folder / ARCHIVE).open("wb") as kept:
-            shutil.copyfileobj(file, kept, 1 << 20)
-        check_archive(folder / ARCHIVE)
-        request = wanted.model_dump() | {"source": str((folder / ARCHIVE).resolve()), "label": filename[:200]}
-        return tasks.create(folder, "dataset", request)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        name = upload.filename or ""
+        return await run_in_threadpool(
+            tasks.create_with_upload, upload.file, name, "dataset", wanted.model_dump(), check_archive
+        )
 
 
 def _checked(values: Any) -> NewDataset:

@@ -161,7 +161,7 @@ async def edit(request: Request, run_id: str, runs: RunsDep) -> Response:
 
 @router.get("/datasets")
 def datasets_page(request: Request, datasets: DatasetsDep, tasks: TasksDep) -> Response:
-    shown = tuple(task for task in tasks.list() if task.kind == "dataset" and task.status != Status.FINISHED)
+    shown = tuple(task for task in tasks.list("dataset") if task.status != Status.FINISHED)
     page = contexts.DatasetsPage(
         cards=tuple(dataset_card(record) for record in datasets.list()), tasks=shown, sources=SOURCES
     )

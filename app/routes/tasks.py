@@ -1,20 +1,25 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
 
+from app import run_models
 from app.deps import TasksDep
 from app.errors import described
-from app.run_models import Request
-from app.tasks import TaskPublic
+from app.ranges import check_ranges
+from app.tasks import TaskKind, TaskPublic
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
+CSV: dict[str, Any] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
+
 
 @router.get("")
-def list_tasks(tasks: TasksDep) -> list[TaskPublic]:
-    return tasks.list()
+def list_tasks(tasks: TasksDep, kind: TaskKind | None = None) -> list[TaskPublic]:
+    """The latest twenty, of one kind where that is asked."""
+    return tasks.list(kind)
 
 
 @router.get("/{task_id}", responses=described({404: "No such task"}))
@@ -22,7 +27,25 @@ def get(task_id: str, tasks: TasksDep) -> TaskPublic:
     return tasks.get(task_id)
 
 
-class RetryRequest(Request):
+@router.get(
+    "/{task_id}/file",
+    response_class=FileResponse,
+    responses={
+        200: CSV,
+        206: {"description": "The part that a Range header asked for", **CSV},
+        **described(
+            {404: "No such task, or none that makes a file", 409: "It is not done", 416: "Past the file's end"}
+        ),
+    },
+)
+def file(request: Request, task_id: str, tasks: TasksDep) -> FileResponse:
+    """What a task of kind `predict` has made: a row for each of a file's likeliest classes, or one with its error."""
+    path = tasks.predictions(task_id)
+    check_ranges(request.headers, path.stat().st_size)
+    return FileResponse(path, filename=f"{task_id}.csv", media_type="text/csv")
+
+
+class RetryRequest(run_models.Request):
     on_unreadable: Literal["refuse", "skip"] = "refuse"
 
 

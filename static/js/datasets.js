@@ -4,6 +4,7 @@ import { packZip } from "./lib/zip.js";
 import { bindDrop } from "./drop.js";
 import { follow } from "./live.js";
 import { Stage, described, droppedFiles } from "./stage.js";
+import { answered, sendForm } from "./upload.js";
 
 const box = document.querySelector("[data-tasks]");
 const upload = document.querySelector("[data-upload]");
@@ -64,7 +65,6 @@ function named(name, shown) {
   if (!field.value) field.value = name.replace(/\.zip$/i, "").replaceAll(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 64);
 }
 
-/** XMLHttpRequest, since fetch does not tell how much has been sent. */
 async function sendZip() {
   const data = new FormData(upload);
   if (!data.get("size")) data.delete("size");
@@ -80,21 +80,15 @@ async function sendZip() {
       return note(upload, `This folder cannot be sent: ${error.message}.`);
     }
   }
-  const request = new XMLHttpRequest();
-  request.open("POST", "/api/datasets");
-  request.setRequestHeader("Accept", "application/json");
-  request.upload.addEventListener("progress", (event) => {
-    if (event.lengthComputable) bar.value = event.loaded / event.total;
-    note(upload, `${bytes(event.loaded)} of ${bytes(event.total)} sent`);
-  });
-  request.addEventListener("loadend", () => {
-    bar.hidden = true;
-    button.disabled = false;
-    answer(upload, request.status, request.responseText);
-  });
   bar.hidden = false;
   button.disabled = true;
-  request.send(data);
+  const { status, text } = await sendForm("/api/datasets", data, (loaded, total) => {
+    bar.value = loaded / total;
+    note(upload, `${bytes(loaded)} of ${bytes(total)} sent`);
+  });
+  bar.hidden = true;
+  button.disabled = false;
+  answer(upload, status, text);
 }
 
 async function sendSource() {
@@ -114,12 +108,7 @@ async function sendSource() {
 }
 
 function answer(form, status, text) {
-  let body = null;
-  try {
-    body = JSON.parse(text);
-  } catch {
-    body = { error: { message: status === 0 ? "The server could not be reached." : `The server answered ${status}.` } };
-  }
+  const body = answered({ status, text });
   if (status === 202 || status === 201 || status === 200) {
     note(form, "");
     form.reset();
@@ -137,7 +126,7 @@ function answer(form, status, text) {
 }
 
 async function refetch() {
-  const response = await fetch("/api/tasks");
+  const response = await fetch("/api/tasks?kind=dataset");
   if (!response.ok) return;
   for (const task of (await response.json()).reverse()) if (mine.has(task.id) || !["finished", "failed"].includes(task.status)) show(task);
 }

@@ -18,11 +18,13 @@ import psutil
 import torch
 from PIL import Image
 
+from app.db import Database
 from app.settings import Settings
+from app.tables import Run, Status
 from trainer import checkpoint
 from trainer.data.format import DatasetRecord, Images, read_record
 from trainer.models import build_model
-from trainer.rundir import create_run_dir
+from trainer.rundir import create_run_dir, read_spec
 from trainer.spec import DatasetSpec, ModelSpec, TrainSpec
 
 SIZE = 32
@@ -68,6 +70,23 @@ def make_run(
     for step in steps:
         add_checkpoint(run_dir, spec, step)
     return run_dir
+
+
+def add_row(database: Database, settings: Settings, run_id: str, status: Status = Status.FINISHED) -> None:
+    """Have the database know of a run that was made without it."""
+    spec = read_spec(settings.runs / run_id)
+    row = Run(
+        id=run_id,
+        name=run_id,
+        dataset="tiny",
+        model="cnn",
+        spec=spec.model_dump(mode="json"),
+        status=status,
+        created_at=datetime.now(UTC),
+        finished_at=datetime.now(UTC) if status == Status.FINISHED else None,
+    )
+    with database.write() as session:
+        session.add(row)
 
 
 def add_checkpoint(run_dir: Path, spec: TrainSpec, step: int) -> checkpoint.CheckpointInfo:

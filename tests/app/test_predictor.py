@@ -32,7 +32,6 @@ from tests.app.predict_home import (
 from trainer import checkpoint
 from trainer.data.format import read_record
 from trainer.data.resident import channel_constants, normalise
-from trainer.infer import predict_paths
 from trainer.models import build_model
 from trainer.rundir import read_spec
 from trainer.spec import ModelSpec
@@ -260,25 +259,6 @@ def test_the_children_end_with_a_killed_parent(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         assert psutil.wait_procs(family, 5)[1] == []
-
-
-def test_files_and_folders_are_classified_without_a_server(tmp_path: Path) -> None:
-    make_dataset(tmp_path)
-    run_dir = make_run(tmp_path, RUN)
-    folder = tmp_path / "photos" / "deep"
-    folder.mkdir(parents=True)
-    for number, data in enumerate(FILES[:3]):
-        (folder / f"{number}.png").write_bytes(data)
-    (folder / "1.png").write_bytes(FILES[1][:50])
-    (folder / "notes.txt").write_text("no image")
-    found = list(predict_paths(run_dir, tmp_path / "datasets", [tmp_path / "photos", tmp_path / "gone.png"], 3))
-    assert [result.path.name for result in found] == ["0.png", "1.png", "2.png", "gone.png"]
-    assert [result.error is None for result in found] == [True, False, True, False]
-    rows = expected(run_dir, IMAGES[:3])
-    for number in (0, 2):
-        top = found[number].predictions[0]
-        assert top.index == int(rows[number].argmax())
-        assert top.probability == pytest.approx(float(rows[number].max()), abs=1e-4)
 
 
 def test_the_predictor_parent_and_the_client_are_free_of_torch() -> None:

@@ -12,9 +12,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from app.decoder import MAX_FRAMES, MEMORY_BYTES, gif_has_more_frames
 from app.predictor_decoders import BadImage, DecoderHost, Decoders
 from tests.app.predict_home import SIZE, encode, random_image, until
+from trainer.data.confined import MAX_FRAMES, MEMORY_BYTES, gif_has_more_frames
 from trainer.data.fit import read_image
 
 GOOD = encode(random_image(0))

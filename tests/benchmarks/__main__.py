@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import ingest, launch, live, long, predict, scale, training, viewers, web
+from tests.benchmarks import directory, ingest, launch, live, long, predict, scale, training, viewers, web
 from tests.benchmarks.rows import Row, machine
 
 BENCHMARKS = {
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "scale": scale.measure,
     "viewers": viewers.measure,
     "predict": predict.measure,
+    "directory": directory.measure,
 }
 DOCS = Path(__file__).parents[2] / "docs"
 RECORD, PAGE = DOCS / "benchmarks.json", DOCS / "benchmarks.md"

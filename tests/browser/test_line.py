@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from zipfile import ZipFile
 
 import pytest
 from PIL import Image
@@ -84,6 +85,30 @@ def test_launch_watch_stop_resume_finish_and_classify(server: Server, page: Page
     page.locator("[data-test-image]").first.click()
     expect(items).to_have_count(5, timeout=30_000)
     expect(page.locator("[data-copyable]")).to_contain_text("model=production")
+    classify_many(page, picture.getvalue())
+
+
+def classify_many(page: Page, picture: bytes) -> None:
+    """On the page of a model: a zip goes up, and a CSV comes down; after a reload both are still there."""
+    packed = BytesIO()
+    with ZipFile(packed, "w") as archive:
+        for name, data in (("a.png", picture), ("deep/b.png", picture), ("c.png", b"no image")):
+            archive.writestr(name, data)
+    many = page.locator("[data-batch]")
+    for data in (b"no zip", packed.getvalue()):
+        many.locator("input[type=file]").set_input_files(
+            {"name": "shapes.zip", "mimeType": "application/zip", "buffer": data}
+        )
+        many.get_by_role("button", name="Classify").click()
+        if data == b"no zip":
+            expect(many.locator("[data-batch-note]")).to_contain_text("not a zip")
+    done = many.locator("[data-task-status=finished]")
+    expect(done).to_contain_text("3 images · 1 could not be read · model production", timeout=60_000)
+    page.reload()
+    with page.expect_download() as download:
+        done.get_by_role("link", name="Download the CSV").click()
+    rows = download.value.path().read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["file", *["a.png"] * 5, *["deep/b.png"] * 5, "c.png"]
 
 
 def confident_row(server: Server, run_id: str) -> int:

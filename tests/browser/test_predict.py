@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import FilePayload, Page, expect
 
@@ -15,7 +16,8 @@ from app.supervisor import free_port
 from app.tables import Checkpoint, Run, Status, now
 from tests.app.predict_home import encode, make_dataset, make_run, random_image
 from tests.conftest import Server
-from trainer.infer import predict_paths
+from trainer.data.fit import read_image
+from trainer.ensemble import open_runs
 from trainer.rundir import read_spec
 
 ONE, OTHER = "0e00000000", "07e4000000"
@@ -138,7 +140,5 @@ def differing(home: Server) -> bytes:
 
 
 def top_of(home: Server, run_id: str, image: bytes) -> str:
-    path = home.home / "picture.png"
-    path.write_bytes(image)
-    (result,) = predict_paths(home.settings.runs / run_id, home.settings.datasets, [path], 1)
-    return result.predictions[0].label
+    classifier, record = open_runs([home.settings.runs / run_id], home.settings.datasets, torch.device("cpu"))
+    return classifier.predict(read_image(image, record.size, record.fit)[None], 1)[0][0].label

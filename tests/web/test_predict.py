@@ -6,10 +6,11 @@ import re
 import select
 import socket
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.app.predict_home import (
     CLASSES,
     SUPERCLASSES,
     add_checkpoint,
+    add_row,
     encode,
     make_dataset,
     make_run,
@@ -41,7 +43,10 @@ from tests.app.predict_home import (
     until,
 )
 from tests.app.test_predictor_decoders import long_gif, png, text_bomb
-from trainer.infer import load_best, predict_paths, run_record
+from trainer.batch_predict import predict_files
+from trainer.data.image_files import open_paths
+from trainer.ensemble import open_runs
+from trainer.infer import load_best, run_record
 from trainer.rundir import read_spec
 from trainer.saliency import saliency
 
@@ -66,21 +71,8 @@ def database(settings: Settings) -> Iterator[Database]:
     database = Database(settings.url)
     database.migrate()
     done = Status.FINISHED
-    with database.write() as session:
-        for run_id, status in ((COARSE, done), (FINE, done), (EMPTY, Status.RUNNING), (MINE, Status.RUNNING)):
-            spec = read_spec(settings.runs / run_id)
-            session.add(
-                Run(
-                    id=run_id,
-                    name=run_id,
-                    dataset="tiny",
-                    model="cnn",
-                    spec=spec.model_dump(mode="json"),
-                    status=status,
-                    created_at=datetime.now(UTC),
-                    finished_at=datetime.now(UTC) if status == done else None,
-                )
-            )
+    for run_id, status in ((COARSE, done), (FINE, done), (EMPTY, Status.RUNNING), (MINE, Status.RUNNING)):
+        add_row(database, settings, run_id, status)
     yield database
     database.close()
 
@@ -136,13 +128,29 @@ def test_a_raw_body_is_the_same(client: httpx.Client) -> None:
     assert raw.json()["predictions"] == post(client, PNG).json()["predictions"]
 
 
-def test_it_agrees_with_the_command_lines_way(client: httpx.Client, settings: Settings, tmp_path: Path) -> None:
-    image = encode(random_image(5, 90), "JPEG")
-    (tmp_path / "a.jpg").write_bytes(image)
-    (local,) = predict_paths(settings.runs / FINE, settings.datasets, [tmp_path / "a.jpg"], 12)
-    remote = post(client, image, top_k=12).json()["predictions"]
-    assert [p["index"] for p in remote] == [p.index for p in local.predictions]
-    assert [p["probability"] for p in remote] == pytest.approx([p.probability for p in local.predictions], abs=1e-4)
+def test_folders_and_zips_are_told_the_same(client: httpx.Client, settings: Settings, tmp_path: Path) -> None:
+    pictures = {
+        "a.jpg": encode(random_image(5, 90), "JPEG"),
+        "b/c.png": encode(random_image(6)),
+        "b/d.webp": encode(random_image(7, 50), "WEBP"),
+        "b/e.gif": encode(Image.fromarray(random_image(8, 40)).quantize(32), "GIF"),
+    }
+    (tmp_path / "photos" / "b").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in pictures.items():
+            (tmp_path / "photos" / name).write_bytes(data)
+            archive.writestr(name, data)
+    classifier, record = open_runs([settings.runs / FINE], settings.datasets, torch.device("cpu"))
+    files = chain(*open_paths([tmp_path / "photos", tmp_path / "photos.zip"]))
+    (results,) = predict_files(classifier, record, files, 12)
+    found = {str(Path(result.name).relative_to(tmp_path)): result.predictions for result in results}
+    assert len(found) == 8
+    for name, data in pictures.items():
+        remote = post(client, data, top_k=12).json()["predictions"]
+        for place in ("photos", "photos.zip"):
+            local = found[f"{place}/{name}"]
+            assert [p["index"] for p in remote] == [p.index for p in local]
+            assert [p["probability"] for p in remote] == pytest.approx([p.probability for p in local], abs=1e-4)
 
 
 def test_many_images_in_their_order_each_with_its_own_error(client: httpx.Client) -> None:

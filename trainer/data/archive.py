@@ -5,6 +5,7 @@ What is refused, and why: https://docs.python.org/3/library/zipfile.html#decompr
 D. Fifield, "A better zip bomb" (WOOT 2019), whose entries overlap.
 """
 
+import os
 import stat
 import struct
 import unicodedata
@@ -14,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from trainer.data.errors import BadArchive, UnreadableImage
-from trainer.data.layout import Layout, is_junk, plan_layout
+from trainer.data.layout import Layout, is_image, is_junk, plan_layout, refuse_names
 
 _ARCHIVE_ENDINGS = (".zip", ".jar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -65,8 +67,57 @@ class ArchiveSource:
         return zipfile.ZipFile(self.path)
 
 
+class ZipEntry(NamedTuple):
+    """Where in a zip an image lies: who has this need not hold the zip's directory, which may have a million lines."""
+
+    name: str
+    offset: int
+    packed: int
+    size: int
+    method: int
+    crc: int
+
+    def read(self, fd: int) -> bytes:
+        """Raises UnreadableImage, and OSError."""
+        header = os.pread(fd, _LOCAL_HEADER_BYTES, self.offset)
+        if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(b"PK\3\4"):
+            raise UnreadableImage("The zip's entry cannot be read: its header is missing.")
+        before = _LOCAL_HEADER_BYTES + sum(struct.unpack_from("<2H", header, 26))  # its name once more, extra fields
+        data = os.pread(fd, self.packed, self.offset + before)
+        if self.method == zipfile.ZIP_DEFLATED:
+            try:
+                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, self.size + 1)
+            except zlib.error as error:
+                raise UnreadableImage(f"The zip's entry cannot be read: {error}.") from None
+        if len(data) != self.size or zlib.crc32(data) != self.crc:
+            raise UnreadableImage("The zip's entry cannot be read: it is cut short or altered.")
+        return data
+
+
 def check_archive(path: Path, limits: Limits = Limits(), *, seed: int = 0) -> Layout:
-    """Reads the zip's directory only. Raises BadArchive or BadLayout, both BadStructure."""
+    """What a data set's zip would become. Reads its directory only. Raises BadStructure: BadArchive or BadLayout."""
+    entries = check_entries(path, limits)
+    files = [entry.filename for entry in entries if not entry.is_dir()]
+    folders = [entry.filename for entry in entries if entry.is_dir()]
+    return plan_layout(files, folders, seed=seed)
+
+
+def check_images(path: Path, limits: Limits = Limits()) -> tuple[ZipEntry, ...]:
+    """The images of a zip in its own order, in whatever folders. Reads its directory only. Raises BadStructure."""
+    entries = [entry for entry in check_entries(path, limits) if is_image(tuple(entry.filename.split("/")))]
+    if not entries:
+        raise BadArchive("There are no images in the zip.", detail=[])
+    refuse_names([tuple(entry.filename.split("/")) for entry in entries])
+    return tuple(
+        ZipEntry(
+            entry.filename, entry.header_offset, entry.compress_size, entry.file_size, entry.compress_type, entry.CRC
+        )
+        for entry in entries
+    )
+
+
+def check_entries(path: Path, limits: Limits = Limits()) -> list[zipfile.ZipInfo]:
+    """The zip's entries, each safe to read. Raises BadArchive."""
     try:
         _check_directory_size(path, limits)
         with zipfile.ZipFile(path) as archive:
@@ -83,9 +134,7 @@ def check_archive(path: Path, limits: Limits = Limits(), *, seed: int = 0) -> La
         if len(problems) > len(named):
             named.append(f"and {len(problems) - len(named):,} more")
         raise BadArchive(f"The zip is refused: {problems[0]}.", detail=named)
-    files = [entry.filename for entry in entries if not entry.is_dir()]
-    folders = [entry.filename for entry in entries if entry.is_dir()]
-    return plan_layout(files, folders, seed=seed)
+    return entries
 
 
 def _check_directory_size(path: Path, limits: Limits) -> None:

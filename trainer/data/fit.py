@@ -109,6 +109,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    if not image.info:
+        return image  # there is nothing that could say otherwise
     try:
         with _quiet():
             if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:

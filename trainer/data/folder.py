@@ -1,6 +1,7 @@
 """A folder of images on this machine's disk."""
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,18 +17,24 @@ class FolderSource:
 
     def read(self, member: str) -> bytes:
         """Raises UnreadableImage."""
-        path = self.path / member
-        try:
-            if not path.is_file():
-                raise UnreadableImage("This is not a regular file.")
-            if path.stat().st_size > self.largest_file:
-                raise UnreadableImage(f"The file is larger than {self.largest_file:,} bytes.")
-            return path.read_bytes()
-        except OSError as error:
-            raise UnreadableImage(f"The file cannot be read: {error.strerror}.") from None
+        return read_file(self.path / member, self.largest_file)
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def read_file(path: Path, largest: int = Limits().entry_bytes) -> bytes:
+    """Raises UnreadableImage, also for what is no regular file: reading a pipe might never end."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise UnreadableImage("This is not a regular file.")
+        if found.st_size > largest:
+            raise UnreadableImage(f"The file is larger than {largest:,} bytes.")
+        with path.open("rb", buffering=0) as file:
+            return file.readall()
+    except OSError as error:
+        raise UnreadableImage(f"The file cannot be read: {error.strerror}.") from None
 
 
 def check_folder(path: Path, limits: Limits = Limits(), *, seed: int = 0) -> Layout:

@@ -62,7 +62,7 @@ def plan_layout(files: Iterable[str], folders: Iterable[str] = (), *, seed: int 
     # A folder is kept as a path to a file without a name, so that both have their parents alike.
     paths += [(*folder.rstrip("/").split("/"), "") for folder in folders]
     paths = [path for path in paths if not is_junk(path)]
-    _refuse("Some names cannot be kept", [problem for path in paths if (problem := _name_problem(path))])
+    refuse_names(paths)
     start = _wrapping_depth(paths)
     splits, start = _find_splits(paths, start)
     depth = _class_depth([path[start:] for path in paths])
@@ -81,6 +81,16 @@ def plan_layout(files: Iterable[str], folders: Iterable[str] = (), *, seed: int 
 
 def is_junk(path: Parts) -> bool:
     return any(part in _JUNK or part.startswith(".") for part in path)
+
+
+def is_image(path: Parts) -> bool:
+    """By its name, the Finder's and other leavings aside."""
+    return path[-1].lower().endswith(IMAGE_ENDINGS) and not is_junk(path)
+
+
+def refuse_names(paths: Iterable[Parts]) -> None:
+    """Raises BadLayout for names too long, or with what no page can show."""
+    _refuse("Some names cannot be kept", [problem for path in paths if (problem := _name_problem(path))])
 
 
 def _name_problem(path: Parts) -> str | None:

@@ -40,28 +40,33 @@ def spread(
     waiting = iter(chunks)
     try:
         for chunk in islice(waiting, processes):
-            connection, process = _hire(work)
+            connection, process = hire(work)
             crew[connection] = process
             assigned[connection] = chunk
-            _send(connection, chunk)
+            send(connection, chunk)
         while assigned:
             for ready in wait(list(assigned)):
                 assert isinstance(ready, Connection)
                 chunk = assigned.pop(ready)
-                result = _receive(ready, crew[ready], chunk)
+                result = receive(ready, crew[ready], chunk)
                 for following in islice(waiting, 1):
                     assigned[ready] = following
-                    _send(ready, following)
+                    send(ready, following)
                 yield chunk, result
     finally:
-        _dismiss(crew)
+        dismiss(crew)
 
 
-def _hire(work: Callable[[Any], Any]) -> tuple[Connection, BaseProcess]:
+def hire(work: Callable[[Any], Any]) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-    process.start()
+    # Inherited: Ctrl-C while it still starts would end it with a traceback.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return ours, process
 
@@ -80,12 +85,12 @@ def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
         return  # the owner is done, or dead
 
 
-def _send(connection: Connection, chunk: Any) -> None:
+def send(connection: Connection, chunk: Any) -> None:
     with suppress(BrokenPipeError, ConnectionResetError):  # it died: receiving will say so
         connection.send(chunk)
 
 
-def _receive(connection: Connection, process: BaseProcess, chunk: Any) -> Any:
+def receive(connection: Connection, process: BaseProcess, chunk: Any) -> Any:
     try:
         succeeded, value = connection.recv()
     except (EOFError, ConnectionResetError):
@@ -99,7 +104,7 @@ def _receive(connection: Connection, process: BaseProcess, chunk: Any) -> Any:
     return value
 
 
-def _dismiss(crew: dict[Connection, BaseProcess]) -> None:
+def dismiss(crew: dict[Connection, BaseProcess]) -> None:
     for connection, process in crew.items():
         connection.close()
         process.terminate()

@@ -1,6 +1,7 @@
 """Work for spread(): it must be importable by the processes that do it."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -19,3 +20,19 @@ def complain(number: int) -> int:
 
 def die(batch: Batch) -> None:
     os._exit(7)
+
+
+def squares(numbers: Sequence[int]) -> list[int]:
+    return [number * number for number in numbers]
+
+
+def die_at(numbers: Sequence[int]) -> list[int]:
+    """Dies of every seventh, with that as its exit code."""
+    for number in numbers:
+        if number and number % 7 == 0:
+            os._exit(7)
+    return list(numbers)
+
+
+def complain_of(numbers: Sequence[int]) -> list[int]:
+    raise ValueError(f"not {numbers[0]}")

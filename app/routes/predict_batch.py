@@ -1,0 +1,78 @@
+"""POST /api/predict/batch: a zip of images becomes a task, and that a file of what a trained run says of each."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import Field
+from starlette.datastructures import UploadFile
+
+from app import run_models
+from app.aliases import LATEST
+from app.deps import ModelsDep, SettingsDep, TasksDep
+from app.errors import ApiError, described, invalid
+from app.predictor_wire import members_of
+from app.routes.page_parts import checked
+from app.routes.predict import MAX_TOP_K
+from app.tasks import TaskPublic
+from trainer.data.archive import check_images
+
+router = APIRouter(tags=["predict"])
+
+
+class BatchRequest(run_models.Request):
+    """Which run is asked (a run's id, a model's name, or `latest`), and how many classes are named for each image."""
+
+    model: run_models.Line = LATEST
+    top_k: int = Field(5, ge=1, le=MAX_TOP_K)
+
+
+@router.post(
+    "/api/predict/batch",
+    summary="Classify a zip of images",
+    status_code=202,
+    responses=described(
+        {
+            404: "No such run",
+            409: "Nothing to predict with: no finished run, or no checkpoint",
+            413: "The zip is too large",
+            415: "Not a multipart form",
+            507: "There is no room for it",
+        }
+    ),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["file"],
+                        "properties": {
+                            "file": {"type": "string", "format": "binary", "description": "A zip."},
+                            **BatchRequest.model_json_schema()["properties"],
+                        },
+                    }
+                }
+            },
+        }
+    },
+)
+async def predict_batch(request: Request, tasks: TasksDep, models: ModelsDep, settings: SettingsDep) -> TaskPublic:
+    """Start classifying; the task tells how it goes, and `/api/tasks/{id}/file` is what comes of it."""
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise ApiError(415, "unsupported_body", "The zip is sent as the field `file` of a multipart form.")
+    async with request.form(max_files=1, max_fields=10) as form:
+        upload = form.get("file")
+        if not isinstance(upload, UploadFile):
+            raise invalid([(["file"], "is required")])
+        wanted = checked(BatchRequest, {name: value for name, value in form.items() if name != "file" and value != ""})
+        # The name may stand for another run tomorrow: the task keeps to the one of today.
+        run_id = await run_in_threadpool(models.resolve_trained, wanted.model)
+        asked = wanted.model_dump() | {
+            "run": run_id,
+            "members": members_of(run_id),
+            "device": settings.predictor_device,
+        }
+        name = upload.filename or ""
+        return await run_in_threadpool(tasks.create_with_upload, upload.file, name, "predict", asked, check_images)

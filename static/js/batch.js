@@ -1,0 +1,82 @@
+// Many images: a zip is sent, becomes a task, and that a file to download.
+import { bytes, count, percent } from "./lib/format.js";
+import { follow } from "./live.js";
+import { answered, sendForm } from "./upload.js";
+
+const SHOWN = 5;
+
+const section = document.querySelector("[data-batch]");
+if (section) bind();
+
+function bind() {
+  const form = section.querySelector("[data-batch-form]");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    send(form);
+  });
+  follow({ kinds: ["task"], on: { task: (task) => task.kind === "predict" && show(task), resync: refetch, connected: refetch } });
+}
+
+async function send(form) {
+  const data = new FormData(form);
+  data.set("model", section.dataset.model);
+  const bar = form.querySelector("[data-batch-sent]");
+  const button = form.querySelector("button");
+  bar.hidden = false;
+  button.disabled = true;
+  const answer = await sendForm("/api/predict/batch", data, (loaded, total) => {
+    bar.value = loaded / total;
+    note(`${bytes(loaded)} of ${bytes(total)} sent`);
+  });
+  bar.hidden = true;
+  button.disabled = false;
+  const body = answered(answer);
+  note(answer.status === 202 ? "" : body.error?.message ?? `The server answered ${answer.status}.`);
+  if (answer.status === 202) {
+    form.reset();
+    show(body);
+  }
+}
+
+async function refetch() {
+  const response = await fetch("/api/tasks?kind=predict");
+  if (response.ok) for (const task of (await response.json()).slice(0, SHOWN).reverse()) show(task);
+}
+
+function show(task) {
+  const box = section.querySelector("[data-batch-tasks]");
+  const node = element("div", task.status === "failed" ? "notice bad task" : "notice task");
+  Object.assign(node.dataset, { task: task.id, taskStatus: task.status });
+  const line = element("div", "task-line");
+  line.append(element("strong", "", task.request.label), ...state(task));
+  node.append(line);
+  const known = box.querySelector(`[data-task="${CSS.escape(task.id)}"]`);
+  if (known) known.replaceWith(node);
+  else box.prepend(node);
+  while (box.children.length > SHOWN) box.lastElementChild.remove();
+}
+
+function state({ id, status, progress, what, done, total, request, result, error }) {
+  if (status === "failed") return [element("span", "", error?.message ?? "It failed.")];
+  if (status === "finished") {
+    const link = element("a", "link", "Download the CSV");
+    Object.assign(link, { href: `/api/tasks/${id}/file`, download: "" });
+    const parts = [`${count(result.images)} images`, `model ${request.model}, step ${count(result.step)}`];
+    if (result.unreadable) parts.splice(1, 0, `${count(result.unreadable)} could not be read`);
+    return [link, element("span", "muted", parts.join(" · "))];
+  }
+  const bar = element("progress", "prog");
+  Object.assign(bar, { max: 1, value: progress });
+  bar.setAttribute("aria-label", "classified");
+  const parts = [status === "queued" ? "waiting for a worker" : what || status];
+  if (total) parts.push(`${count(done)} of ${count(total)}`, `${percent(progress, 0)}%`);
+  return [bar, element("span", "muted", parts.join(" · "))];
+}
+
+function note(text) {
+  section.querySelector("[data-batch-note]").textContent = text;
+}
+
+function element(tag, className, text = "") {
+  return Object.assign(document.createElement(tag), { className, textContent: text });
+}

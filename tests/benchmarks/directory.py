@@ -1,0 +1,112 @@
+"""Classifying a folder of PNG files with `quick`'s network: how much of the bare network's speed is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from tests.benchmarks.rows import Row, data_root
+from trainer import checkpoint
+from trainer.batch_predict import batch_size, predict_files
+from trainer.data.decoding import FileDecoder, decoded
+from trainer.data.format import DatasetRecord, Images, open_split, read_record
+from trainer.data.image_files import ImageFile, open_paths
+from trainer.data.parallel import available_cores
+from trainer.device import prepare
+from trainer.ensemble import open_runs
+from trainer.infer import Classifier
+from trainer.models import build_model
+from trainer.preset import build_spec
+from trainer.rundir import create_run_dir
+from trainer.threads import PATIENT_THREADS
+
+IMAGES = 10_000
+TIMES = 3
+MARK = 0.9
+
+
+def measure(images: int = IMAGES, times: int = TIMES) -> list[Row]:
+    """In a process of its own, whose threads wait for each other as those of `trackside predict` do."""
+    # Not -m: decoding processes import what their owner was started as, and this module would bring torch.
+    script = f"import json; from {__name__} import timed; print(json.dumps(timed({images}, {times})))"
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**PATIENT_THREADS, **os.environ},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    count, bare, alone, whole = json.loads(told.stdout)
+    rates = ", ".join(
+        f"{name} {count / statistics.median(times):,.0f} images/s"
+        for name, times in (("network alone", bare), ("decoding alone", alone), ("the whole", whole))
+    )
+    # Decoding and the network share the cores, so that their times add up.
+    kept = statistics.median(b / (w - a) for b, a, w in zip(bare, alone, whole, strict=True))
+    share = statistics.median(b / w for b, w in zip(bare, whole, strict=True))
+    what = f"a folder of {count:,} 32×32 PNG files through quick's network on {available_cores()} cores"
+    return [
+        Row(f"predict, {what}", "", f"{rates}: {share:.0%} of the network's speed", None),
+        Row("the same, once images are decoded", f"≥ {MARK:.0%} of the network's speed", f"{kept:.0%}", kept >= MARK),
+    ]
+
+
+def timed(images: int, times: int) -> tuple[int, list[float], list[float], list[float]]:
+    """How many images, and the seconds of each repetition: the bare network on pixels, decoding alone, the whole."""
+    root = data_root()
+    pixels = open_split(root, "shapes100", "test")[0][:images]
+    bare, alone, whole = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        classifier, record = _trained(Path(folder), root)
+        files = _written(Path(folder) / "images", pixels)
+        _bare(classifier, pixels[: 2 * batch_size(classifier)])
+        for _ in range(times):
+            bare.append(_seconds(partial(_bare, classifier, pixels)))
+            alone.append(_seconds(lambda: sum(len(c) for c in decoded(files, _decoder(record), lambda: False))))
+            whole.append(_seconds(lambda: sum(len(b) for b in predict_files(classifier, record, files, 5))))
+    return len(pixels), bare, alone, whole
+
+
+def _trained(home: Path, datasets: Path) -> tuple[Classifier, DatasetRecord]:
+    """The preset's network with the weights that it begins with: they cost what any others do."""
+    spec, record = build_spec("shapes100", "quick", {}), read_record(datasets, "shapes100")
+    create_run_dir(home / "run", spec, record, {})
+    torch.manual_seed(0)
+    model = build_model(spec.model, len(record.classes), spec.model.input_size or record.size)
+    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    checkpoint.save(home / "run", weights, {}, step=1, epoch=0, metrics={}, best=True)
+    return open_runs([home / "run"], datasets, prepare("cpu"))
+
+
+def _written(folder: Path, pixels: Images) -> list[ImageFile]:
+    folder.mkdir()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{number:05d}.png")
+    return list(chain(*open_paths([folder])))
+
+
+def _bare(classifier: Classifier, pixels: Images) -> None:
+    size = batch_size(classifier)
+    for start in range(0, len(pixels), size):
+        classifier.probabilities(pixels[start : start + size])
+
+
+def _decoder(record: DatasetRecord) -> FileDecoder:
+    return FileDecoder(record.size, record.fit)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

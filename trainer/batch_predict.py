@@ -1,0 +1,116 @@
+"""Any number of image files through a run's network: decoded on all cores meanwhile, answered in their order."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+import orjson
+
+from trainer.data.ahead import ahead
+from trainer.data.decoding import CHUNK, Fault, FileDecoder, decoded
+from trainer.data.format import Fit
+from trainer.data.image_files import ImageFile
+from trainer.infer import Classifier, Prediction
+
+BATCH = 256  # on a CPU larger batches fall out of the cache
+LARGE_BATCH = 64  # of images beyond 64 px
+BATCHES_AHEAD = 2
+
+COLUMNS = ("file", "rank", "label", "probability", "error")
+
+
+class Fitted(Protocol):
+    """How images become what the network takes: a data set's record, or a model that was taken away, says it."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def fit(self) -> Fit: ...
+
+
+@dataclass(frozen=True)
+class FileResult:
+    name: str
+    predictions: list[Prediction]
+    fault: Fault | None = None
+
+
+def predict_files(
+    classifier: Classifier, fitted: Fitted, files: Iterable[ImageFile], top_k: int
+) -> Generator[list[FileResult], None, None]:
+    """The files' likeliest classes, a batch at a time; the same files give the same batches. Raises Diverged."""
+    size = batch_size(classifier)
+    make = partial(decoded, files, FileDecoder(fitted.size, fitted.fit))
+    waiting: list[tuple[ImageFile, bytes | Fault]] = []
+    with closing(ahead(make, BATCHES_AHEAD * size // CHUNK)) as chunks:
+        for chunk in chunks:
+            waiting += chunk
+            if len(waiting) >= size:
+                yield _classified(classifier, fitted.size, waiting[:size], top_k)
+                del waiting[:size]
+    if waiting:
+        yield _classified(classifier, fitted.size, waiting, top_k)
+
+
+def batch_size(classifier: Classifier) -> int:
+    return BATCH if classifier.size <= 64 else LARGE_BATCH
+
+
+def _classified(
+    classifier: Classifier, size: int, batch: list[tuple[ImageFile, bytes | Fault]], top_k: int
+) -> list[FileResult]:
+    images = [found for _, found in batch if not isinstance(found, Fault)]
+    pixels = np.frombuffer(b"".join(images), np.uint8).reshape(-1, size, size, 3)
+    rows = iter(classifier.predict(pixels, top_k) if images else ())
+    return [
+        FileResult(file.name, [], found) if isinstance(found, Fault) else FileResult(file.name, next(rows))
+        for file, found in batch
+    ]
+
+
+class ResultWriter(Protocol):
+    def write(self, results: Iterable[FileResult]) -> None: ...
+
+
+class CsvWriter:
+    """A row for each of the likeliest classes, or one with what is wrong."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._rows = csv.writer(out)
+        self._rows.writerow(COLUMNS)
+
+    def write(self, results: Iterable[FileResult]) -> None:
+        for result in results:
+            if result.fault is not None:
+                self._rows.writerow([result.name, "", "", "", result.fault.message])
+            self._rows.writerows(
+                [result.name, rank, item.label, f"{item.probability:.6f}", ""]
+                for rank, item in enumerate(result.predictions, 1)
+            )
+
+
+class JsonLinesWriter:
+    """An object a file: `file` with `predictions`, or with `error`, each as /api/predict has them."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, results: Iterable[FileResult]) -> None:
+        self._out.writelines(orjson.dumps(_public(result)).decode() + "\n" for result in results)
+
+
+def _public(result: FileResult) -> dict[str, Any]:
+    if result.fault is not None:
+        return {"file": result.name, "error": result.fault}
+    return {"file": result.name, "predictions": [_without_none(item) for item in result.predictions]}
+
+
+def _without_none(item: Prediction) -> dict[str, Any]:
+    return {name: value for name, value in vars(item).items() if value is not None}

@@ -1,0 +1,90 @@
+"""Image files to pixels, on all cores, in processes that hostile files may crash. Free of torch."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from trainer.data.confined import MEMORY_BYTES, address_space, confine, read_untrusted
+from trainer.data.errors import ImageError, ImageTooLarge, UnreadableImage
+from trainer.data.fit import MAX_PIXELS
+from trainer.data.folder import read_file
+from trainer.data.format import Fit
+from trainer.data.image_files import ImageFile
+from trainer.data.in_order import in_order
+from trainer.data.parallel import available_cores
+
+CHUNK = 16
+# Nobody waits for one image here, and the machine may be busy: the slowest within the limits takes three seconds alone.
+SECONDS_PER_IMAGE = 20.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    code: str
+    message: str
+
+
+@dataclass
+class FileDecoder:
+    """What a decoding process does with a chunk of files; `size` × `size` × 3 bytes each, or what is wrong.
+
+    Bytes, not arrays: they are through the pipe sooner.
+    """
+
+    size: int
+    fit: Fit
+    max_pixels: int = MAX_PIXELS
+    seconds: float = SECONDS_PER_IMAGE
+    _confined: bool = False
+    _archive: tuple[str, int] | None = None
+
+    def __call__(self, files: Sequence[ImageFile]) -> list[bytes | Fault]:
+        if not self._confined:
+            self._confined = True
+            confine(address_space() + MEMORY_BYTES)
+        return [self._decode(file) for file in files]
+
+    def _decode(self, file: ImageFile) -> bytes | Fault:
+        try:
+            data = self._read(file)
+            pixels = read_untrusted(data, self.size, self.fit, max_pixels=self.max_pixels, seconds=self.seconds)
+        except ImageError as error:
+            return Fault(error.code, error.message)
+        except OSError as error:
+            return Fault(UnreadableImage.code, f"The file cannot be read: {error.strerror}.")
+        except MemoryError:
+            return Fault(ImageTooLarge.code, "The file is too large to be read.")
+        return pixels.tobytes()
+
+    def _read(self, file: ImageFile) -> bytes:
+        if file.entry is None:
+            return read_file(Path(file.path))
+        if self._archive is None or self._archive[0] != file.path:
+            if self._archive is not None:
+                os.close(self._archive[1])
+            self._archive = (file.path, os.open(file.path, os.O_RDONLY | os.O_CLOEXEC))
+        return file.entry.read(self._archive[1])
+
+
+def decoded(
+    files: Iterable[ImageFile], decoder: FileDecoder, stopped: Callable[[], bool]
+) -> Generator[list[tuple[ImageFile, bytes | Fault]], None, None]:
+    """The files in their order with their pixels, some at a time; ends early once `stopped`."""
+    for chunk, found in in_order(decoder, _chunks(files), _lost, processes=available_cores(), stopped=stopped):
+        yield list(zip(chunk, found, strict=True))
+
+
+def _chunks(files: Iterable[ImageFile]) -> Iterator[list[ImageFile]]:
+    waiting = iter(files)
+    while chunk := list(islice(waiting, CHUNK)):
+        yield chunk
+
+
+def _lost(exit_code: int) -> Fault:
+    reason = "takes too long to decode" if exit_code == -signal.SIGALRM else "cannot be decoded"
+    return Fault(UnreadableImage.code, f"The image {reason}.")

@@ -1,0 +1,61 @@
+"""The task that classifies a zip of images: a CSV beside its task.json, and the upload gone."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from trainer.batch_predict import CsvWriter, predict_files
+from trainer.data.archive import check_images
+from trainer.data.image_files import ZipImages
+from trainer.data.writer import Progress
+from trainer.device import prepare
+from trainer.durable import sync_folder, write_durably
+from trainer.ensemble import open_runs
+from trainer.infer import NoCheckpoint
+from trainer.rundir import PREDICTIONS_FILE
+
+RESULT_FILE = "result.json"
+NICE = 5  # as the predictor: below training
+
+
+def predict_zip(task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """What came of it. Raises NoCheckpoint, Diverged, DatasetError."""
+    if (told := task_dir / RESULT_FILE).exists():  # it had been done, but not said
+        result: dict[str, Any] = orjson.loads(told.read_bytes())
+        return result
+    os.nice(NICE)
+    source, run_dirs = Path(request["source"]), [Path(request["runs"]) / run for run in request["members"]]
+    progress(0, 0, "loading the model")
+    for run_dir in run_dirs:
+        if not (run_dir / "spec.json").exists():
+            raise NoCheckpoint(f"The run {run_dir.name} is gone.")
+    classifier, record = open_runs(run_dirs, Path(request["datasets"]), prepare(request["device"]))
+    files = ZipImages(str(source), check_images(source))
+    total, done, unreadable = len(files.entries), 0, 0
+    # Written aside: what has the file's name is whole.
+    aside = task_dir / f".{PREDICTIONS_FILE}.tmp"
+    try:
+        with aside.open("w", encoding="utf-8", newline="") as out:
+            writer = CsvWriter(out)
+            with closing(predict_files(classifier, record, files, request["top_k"])) as batches:
+                for results in batches:
+                    writer.write(results)
+                    done += len(results)
+                    unreadable += sum(result.fault is not None for result in results)
+                    progress(done, total, "classifying")
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    aside.rename(task_dir / PREDICTIONS_FILE)
+    sync_folder(task_dir)
+    result = {"images": total, "unreadable": unreadable, "run": request["run"], "step": classifier.step}
+    write_durably(told, orjson.dumps(result))
+    source.unlink(missing_ok=True)
+    return result
