@@ -11,7 +11,7 @@ run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
 
 test: $(VENV)/.dev $(VENV)/.browser
-	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest
+	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

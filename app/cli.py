@@ -196,6 +196,33 @@ def predict(
 
 
 @main.command()
+def backup(file: Annotated[Path, typer.Argument(help="The tar to write")]) -> None:
+    """Copy all that is kept into one file, while anything runs. It holds the password's and the tokens' hashes."""
+    from app.backup import back_up
+
+    try:
+        count = back_up(Settings(), file)
+    except OSError as error:
+        raise fail(str(error)) from None
+    console.print(f"{count:,} files, {file.stat().st_size / 1e6:,.0f} MB, in {file}", markup=False, highlight=False)
+
+
+@main.command()
+def restore(file: Annotated[Path, typer.Argument(help="A tar of trackside backup")]) -> None:
+    """Make a home, TRACKSIDE_HOME, from a backup. Runs that had not ended go on from their last checkpoint."""
+    import tarfile
+
+    from app.backup import CannotRestore
+    from app.backup import restore as unpack
+
+    try:
+        unpack(Settings(), file)
+    except (CannotRestore, OSError, tarfile.TarError) as error:
+        raise fail(str(error)) from None
+    reindex()
+
+
+@main.command()
 def reindex() -> None:
     """Rebuild the database from the run directories: for a database that was lost or damaged, and deleted."""
     from app.db import SchemaTooNew

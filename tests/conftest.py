@@ -69,6 +69,11 @@ class Server:
         return httpx.Client(base_url=self.url, timeout=30)
 
     def start(self, *names: str, **environment: str) -> None:
+        self.spawn(*names, **environment)
+        if "web" in names:
+            self.wait_web()
+
+    def spawn(self, *names: str, **environment: str) -> None:
         commands = {
             "web": ["app.cli", "web", "--port", str(self.settings.port)],
             "worker": ["app.cli", "worker", "--device", "cpu"],
@@ -80,8 +85,6 @@ class Server:
                 env={**os.environ, **self.environment(), **environment},
                 start_new_session=True,
             )
-        if "web" in names:
-            self.wait_web()
 
     def environment(self) -> dict[str, str]:
         return {

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import directory, ingest, launch, live, long, predict, scale, training, viewers, web
+from tests.benchmarks import directory, ingest, launch, live, load, long, predict, scale, training, viewers, web
 from tests.benchmarks.rows import Row, machine
 
 BENCHMARKS = {
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "viewers": viewers.measure,
     "predict": predict.measure,
     "directory": directory.measure,
+    "load": load.measure,
 }
 DOCS = Path(__file__).parents[2] / "docs"
 RECORD, PAGE = DOCS / "benchmarks.json", DOCS / "benchmarks.md"

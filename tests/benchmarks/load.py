@@ -1,6 +1,6 @@
 """The stated load: many live streams on many runs, predictions and pages meanwhile. What is lost, how long pages take.
 
-`python -m tests.benchmarks.load` shows the figures; the tests run a shorter one.
+The tests run a shorter one.
 """
 
 from __future__ import annotations
@@ -216,8 +216,3 @@ class _Watch:
         while not self.ended:
             self.found.sizes.append(self.web.memory_info().rss)
             await asyncio.sleep(0.5)
-
-
-if __name__ == "__main__":
-    for row in measure():
-        print(f"{row.what}: {row.measured} (mark: {row.mark})", flush=True)

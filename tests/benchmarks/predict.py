@@ -11,8 +11,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,36 @@ def measure() -> list[Row]:
                     load(url, 8, script, body, 2)  # all that is warmed up by use
                     for clients in CLIENTS:
                         found[name, clients].append(load(url, clients, script, body, SECONDS))
-    return list(rows({key: middle(loads) for key, loads in found.items()}))
+        url = f"{address}/api/predict?model={run_id}&top_k=5"
+        beside = [beside_training(address, lambda: load(url, 1, script, body, SECONDS))]
+    return [*rows({key: middle(loads) for key, loads in found.items()}), *beside]
+
+
+def beside_training(address: str, predict: Callable[[], Load]) -> Row:
+    """One client without pause, and how many steps a run makes meanwhile, against as long without it: in turns."""
+    alone, shared, loads = [], [], []
+    with httpx.Client(base_url=address, timeout=60) as client:
+        body = {"dataset": "shapes100", "preset": "baseline-cnn", "overrides": {"checks": "off", "epochs": 1000}}
+        run_id = client.post("/api/runs", json=body).raise_for_status().json()["id"]
+
+        def step() -> int:
+            return int(client.get(f"/api/runs/{run_id}").json()["step"])
+
+        until(lambda: step() > 50)
+        for _ in range(ROUNDS):
+            began = step()
+            time.sleep(SECONDS)
+            alone.append(step() - began)
+            began = step()
+            loads.append(predict())
+            shared.append(step() - began)
+        client.post(f"/api/runs/{run_id}/stop").raise_for_status()
+        until(lambda: client.get(f"/api/runs/{run_id}").json()["status"] == "stopped")
+    one, share = middle(loads), statistics.median(b / a for a, b in zip(alone, shared, strict=True))
+    figures = (
+        f"{one.rate:,.0f} requests/s, p50 {one.p50:.1f} ms, p99 {one.p99:.1f} ms; training at {share:.0%} of its pace"
+    )
+    return Row("predict, 1 client without pause, while a run trains on the same cores", "", figures, None)
 
 
 def trained(address: str) -> str:

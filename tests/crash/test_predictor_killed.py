@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx
 import psutil
@@ -47,11 +48,13 @@ def served(server: Server) -> Iterator[psutil.Process]:
 
 
 def children(served: psutil.Process) -> dict[str, psutil.Process]:
-    """By name; one that has just died has no command any more."""
-    commands = {child: child.cmdline() for child in served.children()}
-    return {
-        "app.predictor" if "app.predictor" in words else words[3]: child for child, words in commands.items() if words
-    }
+    """By name; without those that have just died."""
+    found = {}
+    for child in served.children():
+        with suppress(psutil.Error):
+            if words := child.cmdline():
+                found["app.predictor" if "app.predictor" in words else words[3]] = child
+    return found
 
 
 @pytest.mark.timeout(120)
