@@ -5,13 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
 
-.PHONY: run test check install bench bench-long torture screenshots clean
+.PHONY: run test check install bench bench-long torture fuzz screenshots clean
 
 run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
 
 test: $(VENV)/.dev $(VENV)/.browser
-	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest -n 2 --dist loadfile
+	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -25,6 +25,10 @@ bench: $(VENV)/.dev
 
 bench-long: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.long
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m tests.crash.torture

@@ -122,7 +122,7 @@ def loaded_server(home: Path, load: Load) -> Iterator[tuple[str, psutil.Process]
     finally:
         if feeder is not None:
             feeder.kill()
-            feeder.wait()
+            feeder.communicate()
         server.send_signal(signal.SIGTERM)
         server.wait(60)
 

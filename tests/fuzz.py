@@ -1,0 +1,58 @@
+"""`python -m tests.fuzz [--minutes M] [--seed N]`: schemathesis on every operation of the OpenAPI document.
+
+A real server on a fresh home with a run that has ended. Never a 5xx, nothing undocumented, no bad data taken. The event
+files' and images' fuzzers (tests/app/test_fuzz_ingest.py, tests/web/test_promise_14_uploads.py) run with every test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from app.db import Database
+from app.settings import Settings
+from app.supervisor import free_port
+from tests.conftest import NARROW, Server
+from trainer.data.shapes import make_shapes100
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+STREAMS = "/api/(runs/.*/)?events$"  # they never end
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--examples", type=int, default=200, help="of each operation, at most")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        make_shapes100(home / "datasets", train_per_class=10, test_per_class=5)
+        settings = Settings(home=home, port=free_port("127.0.0.1"))
+        database = Database(settings.url)
+        database.migrate()
+        database.close()
+        server = Server(home, settings)
+        server.start("web", "worker", "predictor")
+        try:
+            server.wait_status(server.launch(overrides={**NARROW, "max_steps": 5}), "finished")
+            server.stop("worker")  # what is launched from here on waits
+            command = [
+                "schemathesis", "run", f"{server.url}/openapi.json", "--checks", CHECKS, "--mode", "all",
+                "--max-examples", str(arguments.examples), "--seed", str(arguments.seed),
+                "--exclude-path-regex", STREAMS,
+                "--max-time", str(int(60 * arguments.minutes)), "--continue-on-failure", "--request-timeout", "30",
+            ]  # fmt: skip
+            status = subprocess.run(
+                [str(Path(sys.executable).parent / command[0]), *command[1:]], check=False
+            ).returncode
+        finally:
+            server.close()
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
