@@ -19,7 +19,7 @@ from tests.conftest import NARROW, Server
 from trainer.data.shapes import make_shapes100
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-STREAMS = "/api/(runs/.*/)?events$"  # they never end
+LEFT_OUT = "/api/(runs/.*/)?events$|/onnx$"  # streams never end; without a worker an export is 503
 
 
 def main() -> None:
@@ -41,14 +41,13 @@ def main() -> None:
             server.wait_status(server.launch(overrides={**NARROW, "max_steps": 5}), "finished")
             server.stop("worker")  # what is launched from here on waits
             command = [
-                "schemathesis", "run", f"{server.url}/openapi.json", "--checks", CHECKS, "--mode", "all",
+                sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json",
+                "--checks", CHECKS, "--mode", "all",
                 "--max-examples", str(arguments.examples), "--seed", str(arguments.seed),
-                "--exclude-path-regex", STREAMS,
+                "--exclude-path-regex", LEFT_OUT,
                 "--max-time", str(int(60 * arguments.minutes)), "--continue-on-failure", "--request-timeout", "30",
             ]  # fmt: skip
-            status = subprocess.run(
-                [str(Path(sys.executable).parent / command[0]), *command[1:]], check=False
-            ).returncode
+            status = subprocess.run(command, check=False).returncode
         finally:
             server.close()
     sys.exit(status)

@@ -1,11 +1,12 @@
-"""`python -m tests.screenshots`: pictures of every page on shapes100 into docs/screenshots, by both widths and themes.
+"""`python -m tests.screenshots [NAME…]`: pictures of every page, or of those named, into docs/screenshots.
 
-Trains for them, some ten minutes on two cores.
+On shapes100, by both widths and themes. Trains for them, some ten minutes on two cores.
 """
 
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ COLOURS = 160
 SETTLE_MS = 1200
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     with served() as address, httpx.Client(base_url=address, timeout=60) as client:
         runs = train(client)
         with sync_playwright() as playwright:
@@ -36,6 +37,8 @@ def main() -> None:
                         color_scheme=theme,
                     )
                     for name, path in pages(runs).items():
+                        if names and name not in names:
+                            continue
                         page = context.new_page()
                         page.goto(address + path)
                         page.wait_for_timeout(SETTLE_MS)
@@ -86,7 +89,7 @@ def pages(runs: dict[str, Any]) -> dict[str, str]:
     good, compared = f"/runs/{runs['good']}", ",".join([runs["good"], *runs["group"]])
     return {
         "runs": "/",
-        "launch": "/runs/new?dataset=shapes100&preset=baseline-cnn&optimizer.lr=1e-4..1e-2&epochs=10",
+        "launch": "/runs/new?dataset=shapes100&preset=baseline-cnn&optimizer.lr=1e-4,3e-4,1e-3&epochs=10",
         "run": f"/runs/{runs['now']}",
         "run-finished": good,
         "findings": f"/runs/{runs['broken']}",
@@ -117,4 +120,4 @@ def save(page: Page, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
