@@ -13,8 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 
 import httpx
@@ -127,6 +129,21 @@ def loaded_server(home: Path, load: Load) -> Iterator[tuple[str, psutil.Process]
         server.wait(60)
 
 
+def open_pages(address: str, load: Load) -> tuple[list[float], int]:
+    """Milliseconds of each page, one after the other, and how many failed. In a process of its own, which is not late
+    because a thousand streams are read."""
+    found, failed = [], 0
+    with httpx.Client(base_url=address, timeout=60) as client:
+        started = time.monotonic()
+        for number in range(int(load.pages * load.seconds)):
+            time.sleep(max(0.0, started + number / load.pages - time.monotonic()))
+            began = time.perf_counter()
+            answer = client.get(("/", f"/runs/live{number % load.runs}")[number % 2])
+            found.append(1000 * (time.perf_counter() - began))
+            failed += answer.status_code != 200
+    return found, failed
+
+
 class _Watch:
     def __init__(self, address: str, web: psutil.Process, load: Load) -> None:
         self.address, self.web, self.load = address, web, load
@@ -135,6 +152,10 @@ class _Watch:
         self.told = [0] * load.streams
 
     async def all(self) -> Found:
+        with ProcessPoolExecutor(1, get_context("spawn")) as apart:
+            return await self._all(apart)
+
+    async def _all(self, apart: ProcessPoolExecutor) -> Found:
         load = self.load
         limits = httpx.Limits(max_connections=50)
         streams = [asyncio.create_task(self._stream(number)) for number in range(load.streams)]
@@ -147,8 +168,8 @@ class _Watch:
             await self._predict(client, encode(random_image(0)))
             self.found = Found(values=0)
             before, started = sum(self.web.cpu_times()[:2]), time.monotonic()
+            pages = asyncio.get_running_loop().run_in_executor(apart, open_pages, self.address, load)
             work = [
-                asyncio.create_task(self._steadily(load.pages, lambda n: self._page(client, n))),
                 asyncio.create_task(
                     self._steadily(load.predictions, lambda n: self._predict(client, encode(random_image(n % 50))))
                 ),
@@ -158,6 +179,8 @@ class _Watch:
             self.ended = True
             self.found.busy = (sum(self.web.cpu_times()[:2]) - before) / (time.monotonic() - started)
             await asyncio.gather(*work)
+            self.found.pages, failed = await pages
+            self.found.failed += failed
             for stream in streams:
                 stream.cancel()
             ends = await asyncio.gather(*streams, return_exceptions=True)
@@ -196,10 +219,6 @@ class _Watch:
             number += 1
             await asyncio.sleep(max(0.0, started + number / rate - time.monotonic()))
         await asyncio.gather(*acts)
-
-    async def _page(self, client: httpx.AsyncClient, number: int) -> None:
-        path = ("/", f"/runs/live{number % self.load.runs}")[number % 2]
-        await self._timed(self.found.pages, client.get(path))
 
     async def _predict(self, client: httpx.AsyncClient, image: bytes) -> None:
         files = {"file": ("image.png", image, "image/png")}
