@@ -58,13 +58,17 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
 
 
 def position(run: Job, run_dir: Path) -> tuple[int, int]:
-    """Where to read on: the file that was being read until it is drained and a newer one exists."""
-    known = attempts(run_dir)
+    """Where to read on: the file that was being read until it is drained and a newer one says something.
+
+    An attempt that was killed before its first word has left an empty file, and is passed over.
+    """
     attempt, offset = run.tail_attempt, run.tail_offset
-    path = run_dir / "events" / f"{attempt}.jsonl"
-    drained = attempt not in known or not _has_line(path, offset)
-    newer = [number for number in known if number > attempt]
-    return (newer[0], 0) if drained and newer else (attempt, offset)
+    folder = run_dir / "events"
+    if _has_line(folder / f"{attempt}.jsonl", offset):
+        return attempt, offset
+    newer = (number for number in attempts(run_dir) if number > attempt)
+    following = next((number for number in newer if _has_line(folder / f"{number}.jsonl", 0)), None)
+    return (attempt, offset) if following is None else (following, 0)
 
 
 def is_behind(run: Job, run_dir: Path) -> bool:

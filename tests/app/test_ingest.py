@@ -98,6 +98,26 @@ def test_a_torn_last_line_waits_and_a_new_attempt_rewinds(database: Database, ru
     assert "rewind" in kinds
 
 
+@pytest.mark.parametrize("said", [[], [1], [1, 3]])
+def test_attempts_that_were_killed_before_their_first_word_are_passed_over(
+    database: Database, run: Run, tmp_path: Path, said: list[int]
+) -> None:
+    folder = tmp_path / "run"
+    for attempt in range(1, 6):
+        events = EventWriter(folder, attempt)
+        if attempt in said:
+            events.emit("start", attempt=attempt, from_step=0, **START)
+            events.metrics(attempt, {"train/loss": float(attempt)})
+        events.close()
+        drain(database, run, folder)
+    last = EventWriter(folder, 6)
+    last.emit("start", attempt=6, from_step=0, **START)
+    last.metrics(6, {"train/loss": 6.0})
+    last.close()
+    drain(database, run, folder)
+    assert (run.tail_attempt, losses(database)) == (6, [(6, 6.0)])
+
+
 def test_an_end_of_an_older_attempt_ends_nothing(database: Database, run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run.attempt = 2
