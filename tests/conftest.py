@@ -105,6 +105,17 @@ class Server:
 
         wait_for(answers, 30, "the web process")
 
+    def wait_ready(self) -> None:
+        """Until readyz says so, from a whole `trackside serve`."""
+
+        def ready() -> bool:
+            try:
+                return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_for(ready, 60, "readyz")
+
     def stop(self, name: str, number: int = signal.SIGTERM) -> None:
         process = self.processes.pop(name)
         process.send_signal(number)

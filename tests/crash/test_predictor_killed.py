@@ -34,14 +34,7 @@ def served(server: Server) -> Iterator[psutil.Process]:
     subprocess.run([sys.executable, "-m", "app.cli", "reindex"], env=environment, check=True, capture_output=True)
     command = [sys.executable, "-m", "app.cli", "serve", "--port", str(server.settings.port), "--workers", "1"]
     process = subprocess.Popen(command, env=environment, start_new_session=True)
-
-    def ready() -> bool:
-        try:
-            return httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    wait_for(ready, 60, "readyz")
+    server.wait_ready()
     yield psutil.Process(process.pid)
     process.terminate()
     process.wait(60)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import httpx
 import psutil
 import pytest
 
@@ -30,14 +29,7 @@ def served(server: Server) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         serve_command(server, server.settings.port), env=environment(server), start_new_session=True
     )
-
-    def ready() -> bool:
-        try:
-            return httpx.get(f"{server.url}/readyz", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    wait_for(ready, 60, "readyz")
+    server.wait_ready()
     yield process
     if process.poll() is None:
         process.terminate()

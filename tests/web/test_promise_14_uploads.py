@@ -13,9 +13,8 @@ import psutil
 from PIL import Image
 
 from app.db import Database
-from app.settings import Settings
-from app.tables import Run, Status
 from tests.app.predict_home import (
+    add_row,
     encode,
     make_dataset,
     make_run,
@@ -26,7 +25,6 @@ from tests.app.predict_home import (
 )
 from tests.app.test_predictor_decoders import long_gif, png, text_bomb
 from tests.web.test_predict import post, serving
-from trainer.rundir import read_spec
 
 RUN = "b40c000000"
 A_REQUEST = 16
@@ -54,7 +52,10 @@ def test_promise_14_a_corpus_of_broken_images_while_good_ones_are_served(tmp_pat
     settings = settings_for(tmp_path, max_image_bytes=4 << 20)
     make_dataset(tmp_path)
     make_run(tmp_path, RUN)
-    register(settings)
+    database = Database(settings.url)
+    database.migrate()
+    add_row(database, settings, RUN)
+    database.close()
     good, files, ended = encode(random_image(0)), list(corpus()), threading.Event()
     with (
         running_predictor(settings) as predictor,
@@ -92,12 +93,3 @@ def test_promise_14_a_corpus_of_broken_images_while_good_ones_are_served(tmp_pat
         assert child.memory_info().rss < before + GROWTH_BYTES
         assert child.status() != psutil.STATUS_ZOMBIE
         assert post(client, good, model=RUN).json()["predictions"] == expected
-
-
-def register(settings: Settings) -> None:
-    database = Database(settings.url)
-    database.migrate()
-    spec = read_spec(settings.runs / RUN).model_dump(mode="json")
-    with database.write() as session:
-        session.add(Run(id=RUN, name=RUN, dataset="tiny", model="cnn", spec=spec, status=Status.FINISHED))
-    database.close()
