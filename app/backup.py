@@ -54,21 +54,31 @@ def folders(home: Path) -> Iterator[Path]:
 
 
 def add_folder(archive: tarfile.TarFile, home: Path, folder: Path) -> int:
-    """All files are opened before the first is copied: one that is taken away meanwhile can still be read.
+    """Checkpoints are all opened before the first is copied: one that is superseded meanwhile can still be read.
 
-    Checkpoints first: an event file only grows, and what comes before a checkpoint is in it once that is.
+    They come first: an event file only grows, and what comes before a checkpoint is in it once that is.
     """
-    paths = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
+    paths = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
     paths = [path for path in paths if path.name not in FLEETING and not path.name.endswith(".tmp")]
+    count = 0
     with ExitStack() as stack:
         opened: list[tuple[Path, BinaryIO]] = []
-        for path in sorted(paths, key=lambda path: (path.parent.name != "checkpoints", path)):
-            with suppress(FileNotFoundError):
-                opened.append((path, stack.enter_context(path.open("rb"))))
+        for path in paths:
+            if path.parent.name == "checkpoints":
+                with suppress(FileNotFoundError):
+                    opened.append((path, stack.enter_context(path.open("rb"))))
         for path, file in opened:
-            entry = archive.gettarinfo(arcname=str(path.relative_to(home)), fileobj=file)
-            archive.addfile(entry, file)  # as long as it was when it was looked at
-    return len(opened)
+            count += add_file(archive, home, path, file)
+    for path in paths:  # a run may hold thousands: one at a time
+        if path.parent.name != "checkpoints":
+            with suppress(FileNotFoundError), path.open("rb") as file:
+                count += add_file(archive, home, path, file)
+    return count
+
+
+def add_file(archive: tarfile.TarFile, home: Path, path: Path, file: BinaryIO) -> int:
+    archive.addfile(archive.gettarinfo(arcname=str(path.relative_to(home)), fileobj=file), file)
+    return 1
 
 
 def restore(settings: Settings, source: Path) -> None:

@@ -28,7 +28,7 @@ def test_a_backup_of_a_home_at_work_is_restored_elsewhere(make_server: Callable[
     server = make_server()
     server.start("web", "worker")
     ended = server.wait_status(server.launch(overrides={**OVERRIDES, "epochs": 1}), "finished")
-    training = server.launch(overrides={**OVERRIDES, "epochs": 12, "log_every": 1})
+    training = server.launch(overrides={**OVERRIDES, "epochs": 6, "log_every": 1})
     folder = server.settings.runs / training
     wait_for(lambda: checkpoint.list_checkpoints(folder), 60, "a checkpoint")
     file = tmp_path / "trackside.tar"
