@@ -28,6 +28,7 @@ settings.load_profile("shared machine")
 T = TypeVar("T")
 
 NARROW = {"model.widths": [6, 8, 8]}  # overrides that make a step of `baseline-cnn` a third as long
+ENDLESS = {"epochs": 400, "compile": "off"}  # trains until it is stopped, and hears it within a step
 
 TRAIN_PER_CLASS = 40
 TEST_PER_CLASS = 10

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from tests.conftest import NARROW, Server, wait_for
+from tests.conftest import ENDLESS, NARROW, Server, wait_for
 
 HOSTILE = '<script>document.title="owned"</script> \u202eevil ' + "very long " * 12
 
@@ -115,7 +115,7 @@ def test_the_launch_form_shows_what_a_choice_means(web: Server, page: Page) -> N
 
 def test_a_run_is_wound_down_and_shows_how_an_extension_would_go(server: Server, page: Page) -> None:
     server.start("web", "worker")
-    run_id = server.launch(overrides={**NARROW, "epochs": 400, "log_every": 4})
+    run_id = server.launch(overrides={**NARROW, **ENDLESS, "log_every": 4})
     page.goto(f"{server.url}/runs/{run_id}")
     server.wait_step(run_id, 20)
     page.get_by_label("Other ways to stop").click()
@@ -216,7 +216,7 @@ def test_curves_hold_every_point_and_a_zoom_is_in_the_address(server: Server, pa
 
 def test_a_lost_connection_is_said_and_the_curve_goes_on_after_it(server: Server, page: Page) -> None:
     server.start("web", "worker")
-    run_id = server.launch(overrides={"epochs": 50})
+    run_id = server.launch(overrides=ENDLESS)
     page.goto(f"{server.url}/runs/{run_id}")
     loss = page.locator("[data-chart=loss]")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import Server, wait_for
+from tests.conftest import ENDLESS, Server, wait_for
 from tests.crash.series import assert_whole
 
 
@@ -16,7 +16,7 @@ from tests.crash.series import assert_whole
 def test_a_worker_that_slept_past_its_lease_lets_go(make_server: Callable[..., Server]) -> None:
     server = make_server(lease_seconds=2.0)
     server.start("web", "worker")
-    run_id = server.launch(overrides={"epochs": 400})
+    run_id = server.launch(overrides=ENDLESS)
     server.wait_step(run_id, 5)
     trainer = server.trainer_pid(run_id)
     sleeper = server.processes.pop("worker")

@@ -10,7 +10,7 @@ import orjson
 import psutil
 import pytest
 
-from tests.conftest import NARROW, Server, wait_for
+from tests.conftest import ENDLESS, NARROW, Server, wait_for
 from tests.crash.series import assert_whole
 
 
@@ -40,7 +40,7 @@ def test_a_killed_trainers_run_goes_on_from_its_checkpoint(server: Server) -> No
 def test_a_run_that_kills_every_trainer_fails_in_plain_words(make_server: Callable[..., Server]) -> None:
     server = make_server(max_attempts=3)
     server.start("web", "worker")
-    run_id = server.launch(overrides={"epochs": 50})
+    run_id = server.launch(overrides=ENDLESS)
     for _ in range(3):
         kill_trainer(server, run_id)
     run = server.wait_status(run_id, "failed")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Server
+from tests.conftest import ENDLESS, Server
 from tests.crash.series import assert_whole
 
 
 @pytest.mark.timeout(180)
 def test_promise_04_a_killed_workers_successor_adopts_the_run(server: Server) -> None:
     server.start("web", "worker")
-    run_id = server.launch(overrides={"epochs": 400})
+    run_id = server.launch(overrides=ENDLESS)
     server.wait_step(run_id, 5)
     trainer = server.trainer_pid(run_id)
     assert trainer is not None
@@ -31,7 +31,7 @@ def test_promise_04_a_killed_workers_successor_adopts_the_run(server: Server) ->
 @pytest.mark.timeout(180)
 def test_promise_05_restarting_the_web_process_does_not_touch_training(server: Server) -> None:
     server.start("web", "worker")
-    run_id = server.launch(overrides={"epochs": 400})
+    run_id = server.launch(overrides=ENDLESS)
     server.wait_step(run_id, 5)
     trainer = server.trainer_pid(run_id)
     for time in range(20):

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import NARROW, Server, wait_for
+from tests.conftest import ENDLESS, NARROW, Server, wait_for
 from trainer import checkpoint
 
 QUIET = {**NARROW, "checks": "off"}
@@ -85,7 +85,7 @@ def fill(folder: Path) -> Path:
 @pytest.mark.timeout(180)
 def test_promise_09_a_full_disk_is_said_and_the_checkpoint_kept(server: Server, small_disk: Path) -> None:
     server.start("web", "worker")
-    run_id = server.launch(overrides={**QUIET, "epochs": 200})
+    run_id = server.launch(overrides={**QUIET, **ENDLESS})
     wait_for(lambda: checkpoint.list_checkpoints(small_disk / run_id), 60, "a checkpoint")
     filling = fill(small_disk)
     failed = server.wait_status(run_id, "failed")

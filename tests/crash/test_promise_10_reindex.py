@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.conftest import Server
+from tests.conftest import ENDLESS, Server
 
 # A row's times are when the worker learned of what the directory dates to when it happened.
 TIMES = ("started_at", "finished_at")
@@ -21,7 +21,7 @@ def test_everything_is_back_after_a_reindex(server: Server) -> None:
     server.start("web", "worker")
     finished = server.launch(overrides={"max_steps": 60}, tags=["kept"], expectation="something")
     server.wait_status(finished, "finished")
-    stopped = server.launch(overrides={"epochs": 30})
+    stopped = server.launch(overrides=ENDLESS)
     server.wait_step(stopped, 20)
     with server.client() as client:
         client.patch(f"/api/runs/{finished}", json={"notes": "a note", "starred": True})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.conftest import Server, wait_for
+from tests.conftest import ENDLESS, Server, wait_for
 from tests.crash.series import assert_whole
 
 
@@ -15,7 +15,7 @@ from tests.crash.series import assert_whole
 def test_an_orphan_saves_ends_and_is_taken_up_again(make_server: Callable[..., Server]) -> None:
     server = make_server(orphan_seconds=3.0)
     server.start("web", "worker")
-    run_id = server.launch(overrides={"epochs": 30})
+    run_id = server.launch(overrides=ENDLESS)
     server.wait_step(run_id, 5)
     trainer = server.trainer_pid(run_id)
     assert trainer is not None
@@ -39,7 +39,7 @@ def test_an_orphan_saves_ends_and_is_taken_up_again(make_server: Callable[..., S
 @pytest.mark.timeout(180)
 def test_sigterm_ends_the_trainer_with_a_checkpoint_and_the_run_waits(server: Server) -> None:
     server.start("web", "worker")
-    run_id = server.launch(overrides={"epochs": 30})
+    run_id = server.launch(overrides=ENDLESS)
     server.wait_step(run_id, 5)
     server.stop("worker")
     assert server.trainer_pid(run_id) is None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tests.conftest import Server, wait_for
+from tests.conftest import ENDLESS, Server, wait_for
 
 
 def test_a_run_makes_way_and_goes_on_where_it_was(server: Server) -> None:
     server.start("web", "worker")
-    long = server.launch(name="long", overrides={"epochs": 300, "log_every": 1})
+    long = server.launch(name="long", overrides={**ENDLESS, "log_every": 1})
     server.wait_step(long, 20)
-    waits = server.launch(name="waits", overrides={"epochs": 300})
+    waits = server.launch(name="waits", overrides=ENDLESS)
     urgent = server.launch(name="urgent", overrides={"max_steps": 10})
     with server.client() as client:
         assert client.post(f"/api/runs/{urgent}/move", json={"to": "now"}).status_code == 200

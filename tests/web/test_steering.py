@@ -8,14 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import NARROW, Server
+from tests.conftest import ENDLESS, NARROW, Server
 
 SHORT = {**NARROW, "epochs": 2, "log_every": 4}
 
 
 def test_a_run_is_wound_down_then_extended_with_a_schedule(server: Server) -> None:
     server.start("web", "worker")
-    run_id = server.launch(overrides={**NARROW, "epochs": 400})
+    run_id = server.launch(overrides={**NARROW, **ENDLESS})
     server.wait_step(run_id, 60)
     with server.client() as client:
         answer = client.post(f"/api/runs/{run_id}/stop", json={"mode": "wind-down"})
