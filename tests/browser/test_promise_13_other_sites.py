@@ -145,7 +145,7 @@ def state(server: Server, context: BrowserContext) -> list[Any]:
     return found
 
 
-def test_other_sites_can_do_nothing_signed_in_or_not(
+def test_promise_13_other_sites_can_do_nothing_signed_in_or_not(
     server: Server, foreign_port: int, context: BrowserContext
 ) -> None:
     server.start("web")

@@ -10,7 +10,7 @@ import httpx
 from tests.conftest import Server
 
 
-def test_killing_the_web_process_loses_no_accepted_run(server: Server) -> None:
+def test_promise_01_killing_the_web_process_loses_no_accepted_run(server: Server) -> None:
     accepted: list[str] = []
     chance = random.Random(1)
     for _ in range(4):

@@ -13,7 +13,7 @@ from tests.crash.series import assert_whole
 
 
 @pytest.mark.timeout(180)
-def test_a_worker_that_slept_past_its_lease_lets_go(make_server: Callable[..., Server]) -> None:
+def test_promise_02_a_worker_that_slept_past_its_lease_lets_go(make_server: Callable[..., Server]) -> None:
     server = make_server(lease_seconds=2.0)
     server.start("web", "worker")
     run_id = server.launch(overrides=ENDLESS)

@@ -23,7 +23,7 @@ def kill_trainer(server: Server, run_id: str) -> int:
 
 
 @pytest.mark.timeout(180)
-def test_a_killed_trainers_run_goes_on_from_its_checkpoint(server: Server) -> None:
+def test_promise_03_a_killed_trainers_run_goes_on_from_its_checkpoint(server: Server) -> None:
     server.start("web", "worker")
     run_id = server.launch(overrides={**NARROW, "epochs": 4})
     with server.client() as client:
@@ -37,7 +37,7 @@ def test_a_killed_trainers_run_goes_on_from_its_checkpoint(server: Server) -> No
 
 
 @pytest.mark.timeout(180)
-def test_a_run_that_kills_every_trainer_fails_in_plain_words(make_server: Callable[..., Server]) -> None:
+def test_promise_03_a_run_that_kills_every_trainer_fails_in_plain_words(make_server: Callable[..., Server]) -> None:
     server = make_server(max_attempts=3)
     server.start("web", "worker")
     run_id = server.launch(overrides=ENDLESS)

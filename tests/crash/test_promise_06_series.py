@@ -16,7 +16,7 @@ OVERRIDES = {**NARROW, "epochs": 8, "augment.flip": True, "augment.crop": 4, "mo
 
 
 @pytest.mark.timeout(300)
-def test_series_equal_those_of_an_undisturbed_run(make_server: Callable[..., Server]) -> None:
+def test_promise_06_series_equal_those_of_an_undisturbed_run(make_server: Callable[..., Server]) -> None:
     server = make_server(max_attempts=20)
     server.start("web", "worker")
     chance = random.Random(6)

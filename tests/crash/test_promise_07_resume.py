@@ -79,7 +79,7 @@ def run_through(folder: Path, datasets: Path, overrides: dict[str, object], stop
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_weights_are_equal_bit_for_bit(tmp_path: Path, shapes: Path, optimizer: str) -> None:
+def test_promise_07_weights_are_equal_bit_for_bit(tmp_path: Path, shapes: Path, optimizer: str) -> None:
     overrides: dict[str, object] = {
         **NARROW, "optimizer.name": optimizer, "optimizer.lr": 1e-3, "precision": "float32"
     }  # fmt: skip
@@ -116,7 +116,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_part_of_a_recipe_resumes_exactly(tmp_path: Path, shapes: Path, variant: str) -> None:
+def test_promise_07_every_part_of_a_recipe_resumes_exactly(tmp_path: Path, shapes: Path, variant: str) -> None:
     overrides = {**SWIFT, "precision": "bf16", **VARIANTS[variant], "epochs": 2, "max_steps": 80}
     whole = run_through(tmp_path / "whole", shapes, overrides, [])
     assert run_through(tmp_path / "stopped", shapes, overrides, [7, STEPS_PER_EPOCH, 70]) == whole
@@ -128,7 +128,7 @@ def go_on(folder: Path, datasets: Path, attempt: int, should_stop: Callable[[], 
     events.close()
 
 
-def test_a_budget_of_minutes_is_replayed_as_it_was_measured(tmp_path: Path, shapes: Path) -> None:
+def test_promise_07_a_budget_of_minutes_is_replayed_as_it_was_measured(tmp_path: Path, shapes: Path) -> None:
     overrides = {**SWIFT, "optimizer.name": "muon", "budget.minutes": 0.15, "precision": "bf16"}
     first, second = tmp_path / "first", tmp_path / "second"
     create_run_dir(first, build_spec("shapes100", "quick", overrides), read_record(shapes, "shapes100"), {})
@@ -144,7 +144,7 @@ def test_a_budget_of_minutes_is_replayed_as_it_was_measured(tmp_path: Path, shap
     assert (second / FILE).read_bytes() == taken
 
 
-def test_winding_down_and_extending_are_taken_again_at_their_steps(tmp_path: Path, shapes: Path) -> None:
+def test_promise_07_winding_down_and_extending_are_taken_again_at_their_steps(tmp_path: Path, shapes: Path) -> None:
     spec = build_spec("shapes100", "baseline-cnn", {**OVERRIDES, **SWIFT, "epochs": 9})
     hashes = []
     for name, stops in (("whole", [40]), ("stopped", [40, 60, 100])):

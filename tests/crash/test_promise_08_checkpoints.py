@@ -43,7 +43,7 @@ def save(run_dir: Path, step: int, *, best: bool = True) -> checkpoint.Checkpoin
 
 
 @pytest.mark.timeout(300)
-def test_a_kill_at_any_call_leaves_only_whole_checkpoints(tmp_path: Path) -> None:
+def test_promise_08_a_kill_at_any_call_leaves_only_whole_checkpoints(tmp_path: Path) -> None:
     survived = False
     for call in range(40):
         run_dir = tmp_path / str(call)
@@ -63,7 +63,7 @@ def test_a_kill_at_any_call_leaves_only_whole_checkpoints(tmp_path: Path) -> Non
     assert call >= 8
 
 
-def test_a_flipped_byte_is_detected_and_the_one_before_is_used(tmp_path: Path) -> None:
+def test_promise_08_a_flipped_byte_is_detected_and_the_one_before_is_used(tmp_path: Path) -> None:
     save(tmp_path, 1)
     newest = save(tmp_path, 2)
     path = checkpoint.weights_path(tmp_path, 2)

@@ -17,7 +17,7 @@ FLEETING = {"seq", *TIMES}
 
 
 @pytest.mark.timeout(180)
-def test_everything_is_back_after_a_reindex(server: Server) -> None:
+def test_promise_10_everything_is_back_after_a_reindex(server: Server) -> None:
     server.start("web", "worker")
     finished = server.launch(overrides={"max_steps": 60}, tags=["kept"], expectation="something")
     server.wait_status(finished, "finished")

@@ -12,7 +12,7 @@ from tests.crash.series import assert_whole
 
 
 @pytest.mark.timeout(180)
-def test_an_orphan_saves_ends_and_is_taken_up_again(make_server: Callable[..., Server]) -> None:
+def test_promise_11_an_orphan_saves_ends_and_is_taken_up_again(make_server: Callable[..., Server]) -> None:
     server = make_server(orphan_seconds=3.0)
     server.start("web", "worker")
     run_id = server.launch(overrides=ENDLESS)
@@ -37,7 +37,7 @@ def test_an_orphan_saves_ends_and_is_taken_up_again(make_server: Callable[..., S
 
 
 @pytest.mark.timeout(180)
-def test_sigterm_ends_the_trainer_with_a_checkpoint_and_the_run_waits(server: Server) -> None:
+def test_promise_11_sigterm_ends_the_trainer_with_a_checkpoint_and_the_run_waits(server: Server) -> None:
     server.start("web", "worker")
     run_id = server.launch(overrides=ENDLESS)
     server.wait_step(run_id, 5)

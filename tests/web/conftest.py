@@ -10,15 +10,19 @@ import httpx
 import pytest
 
 from app.db import Database
+from app.password import PasswordFile
+from app.scopes import Scope
 from app.settings import Settings
 from app.supervisor import free_port
+from app.tokens import Tokens
 from tests.conftest import Server
+from tests.web.locked import CANARY, CHEAP, PASSWORD, PROXY, Locked
 
 
 @contextmanager
 def web_process(home: Path, shapes: Path, **environment: str) -> Iterator[Server]:
     # A copy of the folder's entry, so that nothing is written beside the shared data set.
-    (home / "datasets").mkdir()
+    (home / "datasets").mkdir(exist_ok=True)
     (home / "datasets" / "shapes100").symlink_to(shapes / "shapes100")
     settings = Settings(home=home, port=free_port("127.0.0.1"))
     database = Database(settings.url)
@@ -41,3 +45,20 @@ def web(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Serv
 def api(web: Server) -> Iterator[httpx.Client]:
     with web.client() as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Locked]:
+    home = tmp_path_factory.mktemp("locked")
+    access = Settings(home=home).access
+    PasswordFile(access).set(PASSWORD, n=CHEAP)
+    tokens = Tokens(access)
+    made = {scope.value: tokens.add(scope.value, [scope]) for scope in Scope}
+    made["both"] = tokens.add("both", [Scope.READ, Scope.PREDICT])
+    environment = {"TRACKSIDE_RECHECK_SECONDS": "0.1", "TRACKSIDE_TRUSTED_PROXIES": f'["{PROXY}"]'}
+    with web_process(home, shapes, **environment) as server:
+        found = Locked(server, "", made)
+        with found.client("admin") as client:
+            body = {"dataset": "shapes100", "preset": "baseline-cnn", "name": CANARY}
+            found.run = client.post("/api/runs", json=body).json()["id"]
+        yield found

@@ -84,3 +84,8 @@ def test_every_success_says_what_it_holds(document: dict[str, Any]) -> None:
                 assert answer.get("content"), (name, status)
                 for kind, content in answer["content"].items():
                     assert content.get("schema") or kind != "application/json", (name, status)
+
+
+def test_it_says_how_a_token_is_sent(document: dict[str, Any]) -> None:
+    assert document["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
+    assert {"token": []} in document["security"]
