@@ -36,8 +36,7 @@ def web_process(home: Path, shapes: Path, **environment: str) -> Iterator[Server
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Server]:
-    limits = {"TRACKSIDE_MAX_STREAMS": "3", "TRACKSIDE_MAX_DATASET_BYTES": str(8 << 20)}
-    with web_process(tmp_path_factory.mktemp("web"), shapes, **limits) as server:
+    with web_process(tmp_path_factory.mktemp("web"), shapes, TRACKSIDE_MAX_STREAMS="3") as server:
         yield server
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 import re
 import select
@@ -42,7 +41,6 @@ from tests.app.predict_home import (
     settings_for,
     until,
 )
-from tests.app.test_predictor_decoders import long_gif, png, text_bomb
 from trainer.batch_predict import predict_files
 from trainer.data.image_files import open_paths
 from trainer.ensemble import open_runs
@@ -190,87 +188,9 @@ def test_top_k_beyond_the_classes_gives_all_of_them(client: httpx.Client) -> Non
     assert sum(p["probability"] for p in predictions) == pytest.approx(1, abs=1e-4)
 
 
-@pytest.mark.parametrize("model", ["0000000000", "..", "../../etc", "%2e%2e%2f", "a\0b", "prod", ""])
+@pytest.mark.parametrize("model", ["..", "%2e%2e%2f", "a\0b", "prod", ""])
 def test_unknown_models(client: httpx.Client, model: str) -> None:
     assert_error(post(client, PNG, model=model), 404)
-
-
-def test_a_run_without_a_checkpoint_is_409(client: httpx.Client) -> None:
-    assert_error(post(client, PNG, model=EMPTY), 409)
-
-
-def test_no_finished_run_is_409(tmp_path: Path) -> None:
-    settings = settings_for(tmp_path)
-    database = Database(settings.url)
-    database.migrate()
-    database.close()
-    with serving(settings) as address:
-        assert_error(httpx.post(f"{address}/api/predict", files={"file": PNG}), 409)
-
-
-def rotated() -> tuple[bytes, bytes]:
-    """An image that a camera stored on its side, and the same one stored upright."""
-    upright = Image.fromarray(random_image(9, 40)).crop((0, 0, 40, 28))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return encode(upright.transpose(Image.Transpose.ROTATE_90), exif=exif), encode(upright)
-
-
-def same_pictures() -> list[tuple[str, bytes, bytes]]:
-    colour = Image.fromarray(random_image(8))
-    grey = colour.convert("L")
-    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
-    palette = colour.quantize(64)
-    alpha = colour.convert("RGBA")
-    alpha.putalpha(0)
-    dot = Image.new("RGB", (1, 1), (200, 30, 60))
-    cmyk = encode(colour.convert("CMYK"), "JPEG", quality=100)
-    return [
-        ("grey", encode(grey), encode(grey.convert("RGB"))),
-        ("16-bit", encode(deep), encode(grey.convert("RGB"))),
-        ("palette", encode(palette), encode(palette.convert("RGB"))),
-        ("gif", encode(palette, "GIF"), encode(palette.convert("RGB"))),
-        ("transparent", encode(alpha), encode(Image.new("RGB", (32, 32), "white"))),
-        ("1x1", encode(dot), encode(dot.resize((32, 32)))),
-        ("cmyk", cmyk, encode(Image.open(io.BytesIO(cmyk)).convert("RGB"))),
-        ("bmp", encode(colour, "BMP"), encode(colour)),
-        ("webp", encode(colour, "WEBP", lossless=True), encode(colour)),
-        ("exif", *rotated()),
-    ]
-
-
-@pytest.mark.parametrize(("odd", "plain"), [pytest.param(o, p, id=name) for name, o, p in same_pictures()])
-def test_every_mode_gets_the_right_answer(client: httpx.Client, odd: bytes, plain: bytes) -> None:
-    answers = [post(client, data, top_k=12) for data in (odd, plain)]
-    assert [answer.status_code for answer in answers] == [200, 200]
-    first, second = ({p["label"]: p["probability"] for p in answer.json()["predictions"]} for answer in answers)
-    assert first == pytest.approx(second, abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "statuses"),
-    [
-        ("empty.png", b"", {422}),
-        ("text.jpg", b"I am not an image.", {422}),
-        ("cut.png", PNG[: len(PNG) // 2], {422}),
-        ("cut.jpg", encode(random_image(1, 200), "JPEG")[:3000], {422}),
-        ("a.png", b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", {415}),
-        ("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n", {415}),
-        ("a.gif", encode(random_image(2), "TIFF"), {415}),
-        ("a.png", b"8BPS\0\1" + bytes(30), {415}),
-        ("a.bmp", b"%PDF-1.7\n", {415}),
-        ("huge.png", png(50_000, 50_000), {413, 422}),
-        ("text.png", text_bomb()[:LIMIT], {413, 422}),
-        ("long.gif", long_gif(10_000)[:LIMIT], {413, 422}),
-    ],
-)
-def test_bad_images(client: httpx.Client, name: str, data: bytes, statuses: set[int]) -> None:
-    raw = client.post(f"/api/predict?model={FINE}", content=data, headers={"content-type": "image/svg+xml"})
-    explained = client.post("/api/predict/saliency", params={"model": FINE}, files={"file": (name, data)})
-    for response in (post(client, data, name=name), raw, explained):
-        assert response.status_code in statuses
-        assert_error(response, response.status_code)
-    assert post(client, PNG).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -294,44 +214,6 @@ def test_bad_bodies(client: httpx.Client, kind: str, body: bytes, status: int) -
 
 def test_too_many_images(client: httpx.Client) -> None:
     assert_error(client.post(f"/api/predict?model={FINE}", files=[("file", PNG)] * 9), 413)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        "Content-Type: image/png\r\nContent-Length: 5000000000\r\n",
-        "Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n",
-        "Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n",
-        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n",
-    ],
-)
-def test_a_body_over_the_limit_is_cut_off_early(client: httpx.Client, headers: str) -> None:
-    """Endless senders get their 413 and the end of the connection."""
-    start = (
-        b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' if "multipart" in headers else b""
-    )
-    chunked = "chunked" in headers
-    with socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=10) as connection:
-        head = f"POST /api/predict?model={FINE} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n"
-        connection.sendall(head.encode())
-        sent = 0
-        try:
-            while sent < 20 * LIMIT:
-                block, start = start + bytes(20_000), b""
-                connection.sendall(b"%x\r\n%b\r\n" % (len(block), block) if chunked else block)
-                sent += len(block)
-                connection.setblocking(False)
-                try:
-                    answer = connection.recv(65536)
-                    break
-                except BlockingIOError:
-                    connection.setblocking(True)
-            else:
-                pytest.fail("nothing was answered")
-        except (BrokenPipeError, ConnectionResetError):
-            return  # closed while we were sending
-        assert answer.startswith(b"HTTP/1.1 413")
-        assert b"connection: close" in answer.lower()
 
 
 def test_a_body_that_ends_early_leaves_the_server_well(client: httpx.Client) -> None:

@@ -61,7 +61,7 @@ def test_a_path_of_the_servers_disk_is_for_admins(locked: Locked) -> None:
 def test_wrong_tokens_and_tokens_where_none_belongs(locked: Locked) -> None:
     good = locked.tokens["admin"]
     with locked.client() as client:
-        for sent in ("Bearer", "Bearer nonsense", f"Bearer {good}x", f"Bearer {good[:-1]}", f"Basic {good}",
+        for sent in ("Bearer", f"Bearer {good}x", f"Bearer {good[:-1]}", f"Basic {good}",
                      f"Bearer {good} x", good, "Bearer \xff"):  # fmt: skip
             assert_error(client.get("/api/runs", headers=[(b"authorization", sent.encode("latin-1"))]), 401)
         for query in (f"token={good}", f"access_token={good}", f"authorization=Bearer%20{good}"):
