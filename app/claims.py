@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -22,17 +21,23 @@ def host_name() -> str:
     return socket.gethostname()
 
 
-def worker_id(device: str) -> str:
-    """Names this process for as long as it lives: pids come back, start times do not."""
-    return f"{device}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+def worker_id(device: str, pid: int | None = None) -> str:
+    """Names a process, this one by default, for as long as it lives: pids come back, start times do not."""
+    process = psutil.Process(pid)
+    return f"{device}/{process.pid}/{_started(process)}"
+
+
+def _started(process: psutil.Process) -> str:
+    """Seconds from the machine's start to the process's: the same whenever the clock is set meanwhile."""
+    return f"{process.create_time() - psutil.boot_time():.2f}"
 
 
 def is_alive(worker: str) -> bool:
     """Whether the worker of that id still runs on this host."""
-    _, pid, created = worker.rsplit("/", 2)
+    _, pid, started = worker.rsplit("/", 2)
     try:
         process = psutil.Process(int(pid))
-        return f"{process.create_time():.2f}" == created and process.status() != psutil.STATUS_ZOMBIE
+        return _started(process) == started and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ValueError):
         return False
 

@@ -51,6 +51,7 @@ def serve(
     from app.access import Exposed, cautions, check_exposure
     from app.db import SchemaTooNew
     from app.demo import prepare_demo
+    from app.home_disk import caution
     from app.supervisor import AlreadyServed, PortTaken, find_devices
     from app.supervisor import serve as run_server
 
@@ -65,7 +66,7 @@ def serve(
         console.print(
             f"Trackside on [bold]http://{shown}:{port}[/bold], kept in {settings.home.resolve()}. Ctrl-C ends it."
         )
-        for line in cautions(settings):
+        for line in filter(None, (caution(settings.home), *cautions(settings))):
             errors.print(line, style="yellow", markup=False)
         run_server(settings, find_devices(workers))
     except (AlreadyServed, Exposed, PortTaken, SchemaTooNew) as error:

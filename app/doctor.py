@@ -10,6 +10,7 @@ from importlib.metadata import version
 from rich.console import Console
 
 from app.db import Database, SchemaTooNew
+from app.home_disk import caution
 from app.settings import Settings
 from app.supervisor import find_devices
 from trainer.data.format import damaged_files, list_records
@@ -25,6 +26,8 @@ def examine(settings: Settings, console: Console) -> int:
     say.append(f"home {settings.home.resolve()}: {free / 1e9:.1f} GB free")
     if free < 2e9:
         faults.append("less than 2 GB of disk is free")
+    if (told := caution(settings.home)) is not None:
+        faults.append(told)
     try:
         database = Database(settings.url)
         database.migrate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from time import monotonic
 
 from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +15,7 @@ from app.errors import ApiError, respond
 from app.settings import Settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SLOWEST_BYTES = 1000  # a second, in the long run
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z.-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -82,23 +84,28 @@ class Guard:
 
 
 class LimitedBody:
-    """A body that is cut off when it grows too large, or stays silent for too long before its end."""
+    """A body that is cut off when it grows too large, stays silent for too long before its end, or drips."""
 
     def __init__(self, receive: Receive, limit: int | None, seconds: float) -> None:
         self._receive = receive
         self._left = limit
-        self._seconds: float | None = seconds
+        self._seconds = seconds
+        self._patience: float | None = seconds  # used up by waiting, and earned back by what arrives
 
     async def __call__(self) -> Message:
+        asked = monotonic()
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._patience):
                 message = await self._receive()
         except TimeoutError:
             raise HTTPException(408, "The body arrived too slowly.", headers={"Connection": "close"}) from None
+        size = len(message.get("body", b""))
         if not message.get("more_body"):
-            self._seconds = None  # what comes after the body is the news that the client has gone
+            self._patience = None  # what comes after the body is the news that the client has gone
+        elif self._patience is not None:
+            self._patience = min(self._seconds, self._patience - (monotonic() - asked) + size / SLOWEST_BYTES)
         if self._left is not None and message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
+            self._left -= size
             if self._left < 0:
                 # The one kind of exception that FastAPI lets through while it reads a body.
                 raise HTTPException(413, "The body is too large.", headers={"Connection": "close"})

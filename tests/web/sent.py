@@ -94,8 +94,8 @@ def zips(name: str, data: bytes) -> tuple[Sent, Sent]:
     return data_set(name, data), batch
 
 
-def wire(name: str, *parts: bytes) -> Sent:
-    return Sent(name, lambda place: answer_to(place.server, parts))
+def wire(name: str, *parts: bytes, pace: float = 0) -> Sent:
+    return Sent(name, lambda place: answer_to(place.server, parts, pace))
 
 
 def head(path: str, *headers: str) -> bytes:

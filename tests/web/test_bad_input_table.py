@@ -288,6 +288,7 @@ TABLE = [
     *each(LARGE, (endless(*where) for where in BODIES), 413),
     Row(SLOW, wire("half the headers", BEGUN), 408),
     Row(SLOW, wire("half a body", BEGUN, b"Content-Length: 100\r\n\r\n{"), 408),
+    Row(SLOW, wire("drips", BEGUN, b"Content-Length: 100\r\n\r\n", *[b"{"] * 99, pace=0.2), 408),
     Row(SLOW, wire("half a chunk", BEGUN, b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"), 408),
     *each(NO_IMAGE, image("empty.png", b""), 422),
     *each(NO_IMAGE, image("text.jpg", b"I am not an image."), 422),

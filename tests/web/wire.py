@@ -12,13 +12,16 @@ import httpx
 from tests.conftest import Server
 
 
-def answer_to(server: Server, parts: Iterable[bytes]) -> httpx.Response:
-    """What comes back before the connection is closed; once anything does, no more is sent."""
+def answer_to(server: Server, parts: Iterable[bytes], pace: float = 0) -> httpx.Response:
+    """What comes back before the connection is closed; once anything does, no more is sent.
+
+    An answer is waited for before each part for `pace` seconds.
+    """
     received = b""
     with socket.create_connection(("127.0.0.1", server.settings.port), timeout=60) as connection:
         with suppress(BrokenPipeError, ConnectionResetError):
             for part in parts:
-                if select.select([connection], [], [], 0)[0]:
+                if select.select([connection], [], [], pace)[0]:
                     break
                 connection.sendall(part)
         with suppress(ConnectionResetError):  # it was closed while we were sending: the answer is there all the same

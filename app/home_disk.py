@@ -1,0 +1,30 @@
+"""Whether the home lies where locks can be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+NETWORK = frozenset({
+    "9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "davfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs",
+    "gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "ocfs2", "orangefs", "smb2", "smb3", "smbfs",
+})  # fmt: skip
+
+
+def file_system(path: Path) -> str:
+    """The type of the file system that holds `path`, as the system names it; empty where it does not tell."""
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    whole = path.resolve()
+    return next((mounts[place] for place in (whole, *whole.parents) if place in mounts), "")
+
+
+def caution(home: Path, kind: str | None = None) -> str | None:
+    """What is to be said of a home on a file system of that kind; of its own, where none is given."""
+    kind = file_system(home) if kind is None else kind
+    if kind.lower() not in NETWORK:
+        return None
+    return (
+        f"The home {home.resolve()} lies on a network file system ({kind}), where neither locks nor SQLite are to be "
+        "trusted: point TRACKSIDE_HOME at a local disk."
+    )

@@ -1,0 +1,325 @@
+"""The queue under anything that may happen in any order: workers that sleep, die and come back, and a clock that jumps.
+
+The workers are the real loops but for the fork: what a trainer would write into its event file is written here. `make
+fuzz` tries more: TRACKSIDE_TEST_EXAMPLES.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlmodel import select
+
+from app.claims import is_alive, worker_id
+from app.db import Database
+from app.errors import ApiError
+from app.ingest import is_behind
+from app.metrics import Metrics
+from app.queueing import Move, Queue
+from app.reindex import reindex
+from app.run_models import NewRun, ResumeRequest
+from app.runs import Runs
+from app.settings import Settings
+from app.tables import ACTIVE, ENDED, Run, Status
+from app.transitions import LostClaim, guarded_update
+from app.worker import Held, WorkerLoop
+from trainer.events import EventWriter, attempts
+
+MAX_ATTEMPTS = 3
+LEASE_SECONDS = 15.0
+NOBODY = 2**22 + 1  # no process has such a number
+START: dict[str, Any] = {"total_steps": 100, "steps_per_epoch": 10, "epochs": 10, "device": "cpu", "val_count": 9}
+CHOICE = st.integers(0, 9)
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    with pytest.raises(ApiError) as caught:
+        yield
+    assert caught.value.status == 409
+
+
+class Worker(WorkerLoop):
+    """A worker's loop whose process is another one, so that it can be killed."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        super().__init__(settings, database, "cpu")
+        self.process = subprocess.Popen(["sleep", "600"])
+        self.id = worker_id("cpu", self.process.pid)
+
+    @property
+    def held(self) -> Held | None:
+        return self._held.get(Run)
+
+    def _fork(self, held: Held) -> None:
+        with self.database.write(durable=False) as session:
+            guarded_update(session, held.job, pid=NOBODY, phase="data")
+
+    def look(self) -> None:
+        self._find_work(0.0)
+        self._refresh()
+
+    def beat(self) -> None:
+        self._beat()
+
+    def read(self) -> None:
+        """Ingest all that there is, or let go."""
+        while (held := self.held) is not None and is_behind(held.job, held.folder):
+            try:
+                if self._ingest(held):
+                    del self._held[Run]
+            except LostClaim:
+                self._refresh()
+
+    def bury(self) -> None:
+        """See to a trainer that is dead."""
+        self.read()
+        held = self.held
+        if held is not None and self._follow(held, 0.0):
+            self._held.pop(Run, None)
+
+    def die(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._hint.close()
+
+
+class QueueMachine(RuleBasedStateMachine):
+    datasets: Path  # a folder with shapes100
+    empty: Path  # a database without rows
+
+    @initialize()
+    def begin(self) -> None:
+        self.home = Path(tempfile.mkdtemp())
+        (self.home / "datasets").symlink_to(self.datasets)
+        self.settings = Settings(home=self.home, max_attempts=MAX_ATTEMPTS, lease_seconds=LEASE_SECONDS)
+        shutil.copy(self.empty, self.home / "trackside.db")
+        self.accepted: list[str] = []
+        self.claims: dict[str, int] = {}
+        self.truth: defaultdict[str, dict[int, float]] = defaultdict(dict)
+        self.open()
+        self.workers = [Worker(self.settings, self.database) for _ in range(2)]
+
+    def open(self) -> None:
+        self.database = Database(self.settings.url)
+        self.database.migrate()
+        self.runs = Runs(self.database, self.settings)
+
+    def teardown(self) -> None:
+        if hasattr(self, "workers"):
+            for worker in self.workers:
+                worker.die()
+            self.database.close()
+            shutil.rmtree(self.home)
+
+    def rows(self) -> dict[str, Run]:
+        with self.database.read() as session:
+            return {row.id: row for row in session.exec(select(Run)).all()}
+
+    def worker(self, number: int) -> Worker:
+        return self.workers[number % len(self.workers)]
+
+    # What people do.
+
+    @precondition(lambda self: len(self.accepted) < 4)
+    @rule(priority=st.integers(-1, 1))
+    def enqueue(self, priority: int) -> None:
+        request = NewRun(dataset="shapes100", preset="baseline-cnn", priority=priority)
+        self.accepted.append(self.runs.create(request).id)
+
+    @precondition(lambda self: self.accepted)
+    @rule(number=CHOICE, what=st.sampled_from(["stop", "resume", "next", "up", "down", "now", "delete"]))
+    def steer(self, number: int, what: str) -> None:
+        run_id = self.accepted[number % len(self.accepted)]
+        before = Status(self.rows()[run_id].status)
+        if what == "delete" and before not in ACTIVE:
+            self.accepted.remove(run_id)
+        allowed = {"stop": (*ACTIVE[:2], Status.QUEUED), "resume": ENDED[1:], "delete": (*ENDED, Status.QUEUED)}
+        move: Move = what if what in ("next", "up", "down") else "now"  # type: ignore[assignment]
+        with nullcontext() if before in allowed.get(what, (Status.QUEUED,)) else refused():
+            match what:
+                case "stop":
+                    self.runs.stop(run_id)
+                case "resume":
+                    self.runs.resume(run_id, ResumeRequest())
+                case "delete":
+                    self.runs.delete(run_id)
+                case _:
+                    Queue(self.runs).move(run_id, move)
+
+    # What workers and trainers do.
+
+    @rule(number=CHOICE)
+    def look_for_work(self, number: int) -> None:
+        worker, before = self.worker(number), self.rows()
+        idle = worker.held is None
+        queued = [row for row in before.values() if row.status == Status.QUEUED]
+        first = min(queued, key=lambda row: (-row.priority, row.place, row.key), default=None)
+        left = [row.id for row in before.values() if row.status in ACTIVE and row.worker != worker.id]
+        worker.look()
+        if idle and worker.held is not None:
+            taken = before[worker.held.job.id]
+            assert taken.id in left or (first is not None and taken.id == first.id)
+        elif idle and not left:
+            assert first is None, "there was work, and nobody took it"
+
+    @rule(number=CHOICE, what=st.sampled_from([Worker.beat, Worker.read, Worker.bury]))
+    def go_on(self, number: int, what: Callable[[Worker], None]) -> None:
+        """Each thing that a worker does with what it holds; one that has lost its claim lets go and writes nothing."""
+        worker, before = self.worker(number), self.rows()
+        held = worker.held
+        now = before.get(held.job.id) if held is not None else None
+        lost = held is not None and (now is None or now.claim != held.job.claim)
+        idle = what is Worker.read and held is not None and not is_behind(held.job, held.folder)
+        what(worker)
+        if lost:
+            assert self.rows() == before
+            assert idle or worker.held is None
+
+    @precondition(lambda self: any(worker.held for worker in self.workers))
+    @rule(number=CHOICE, back=st.integers(0, 3), steps=st.integers(1, 4))
+    def train(self, number: int, back: int, steps: int) -> None:
+        """The newest trainer of a run goes on; a fresh one starts some steps back."""
+        worker = self.worker(number)
+        if worker.held is None:
+            return
+        folder = worker.held.folder
+        newest, known = max(attempts(folder)), self.truth[folder.name]
+        events = EventWriter(folder, newest)
+        if not events.path.stat().st_size:
+            at = max(0, max(known, default=0) - back)
+            events.emit("start", from_step=at, **START)
+            self.truth[folder.name] = known = {step: value for step, value in known.items() if step <= at}
+            events.emit("phase", phase="training")
+        for step in range(max(known, default=0) + 1, max(known, default=0) + 1 + steps):
+            known[step] = newest + step / 1000
+            events.metrics(step, {"train/loss": known[step]})
+        events.close()
+
+    @precondition(lambda self: any(worker.held for worker in self.workers))
+    @rule(number=CHOICE, reason=st.sampled_from(["finished", "failed", "interrupted", "orphaned"]))
+    def end(self, number: int, reason: str) -> None:
+        """A trainer says its last words, which whoever holds the run reads."""
+        worker = self.worker(number)
+        self.train(number, 0, 1)
+        if worker.held is None:
+            return
+        events = EventWriter(worker.held.folder, max(attempts(worker.held.folder)))
+        error = {"code": "trainer_error", "message": "no", "detail": None} if reason == "failed" else None
+        events.emit("end", reason=reason, step=1, summary={}, error=error)
+        events.close()
+        for each in self.workers:
+            each.read()
+
+    @precondition(lambda self: self.accepted)
+    @rule(number=CHOICE)
+    def a_superseded_trainer_writes(self, number: int) -> None:
+        row = self.rows()[self.accepted[number % len(self.accepted)]]
+        if row.tail_attempt > 1:
+            stale = EventWriter(self.runs.folder(row.id), row.tail_attempt - 1)
+            stale.metrics(1, {"train/loss": -1.0})
+            stale.close()
+
+    # What befalls them.
+
+    @rule(number=CHOICE)
+    def a_worker_is_killed(self, number: int) -> None:
+        worker = self.worker(number)
+        worker.die()
+        assert not is_alive(worker.id)
+        self.workers[self.workers.index(worker)] = Worker(self.settings, self.database)
+
+    @rule(number=CHOICE, what=st.sampled_from([Worker.beat, Worker.read, Worker.bury]))
+    def a_worker_sleeps_past_its_lease(self, number: int, what: Callable[[Worker], None]) -> None:
+        self.the_clock_jumps(20)
+        self.worker(number + 1).look()
+        self.go_on(number, what)
+
+    @rule(number=CHOICE, times=st.integers(1, MAX_ATTEMPTS))
+    def trainers_die(self, number: int, times: int) -> None:
+        for _ in range(times):
+            self.look_for_work(number)
+            self.go_on(number, Worker.bury)
+
+    @rule(seconds=st.sampled_from([-3600, -20, 20, 3600]))
+    def the_clock_jumps(self, seconds: int) -> None:
+        with self.database.write() as session:
+            for row in session.exec(select(Run)).all():
+                if row.lease_until is not None:
+                    row.lease_until -= timedelta(seconds=seconds)
+
+    @rule()
+    def all_are_killed_and_the_database_is_lost(self) -> None:
+        before = self.rows()
+        for worker in self.workers:
+            worker.die()
+        self.database.close()
+        for path in self.home.glob("trackside.db*"):
+            path.unlink()
+        assert not [item for item in reindex(self.settings) if item.damaged]
+        self.open()
+        self.claims.clear()
+        self.workers = [Worker(self.settings, self.database) for _ in range(2)]
+        for run_id, row in self.rows().items():
+            was = before[run_id]
+            if is_behind(was, self.runs.folder(run_id)):
+                continue  # more was known on the disk than in the database
+            expected = {"starting": "queued", "running": "queued", "stopping": "stopped"}.get(was.status, was.status)
+            assert row.status == expected
+
+    # What always holds.
+
+    @invariant()
+    def no_run_is_lost_and_none_has_two_masters(self) -> None:
+        if not hasattr(self, "workers"):
+            return
+        rows = self.rows()
+        assert rows.keys() == set(self.accepted)
+        for run_id, row in rows.items():
+            held = [each.held.job for each in self.workers if each.held is not None]
+            masters = [job for job in held if (job.id, job.claim) == (run_id, row.claim)]
+            assert len(masters) <= (row.status in ACTIVE), f"{run_id} is {row.status} and held by {len(masters)}"
+            assert row.claim >= self.claims.get(run_id, 0)
+            self.claims[run_id] = row.claim
+            assert row.deaths < MAX_ATTEMPTS or row.status == Status.FAILED
+            assert (row.finished_at is not None) == (row.status in ENDED)
+            assert row.pid is None or row.status in ACTIVE
+
+    @invariant()
+    def what_is_read_is_what_was_written(self) -> None:
+        if not hasattr(self, "workers"):
+            return
+        for run_id, row in self.rows().items():
+            if is_behind(row, self.runs.folder(run_id)):
+                continue
+            series = Metrics(self.database).read(run_id, ["train/loss"])["series"]
+            stored = series["train/loss"] if series else {"step": [], "value": []}
+            assert dict(zip(stored["step"], stored["value"], strict=True)) == self.truth[run_id]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def prepared(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    QueueMachine.datasets = shapes
+    QueueMachine.empty = tmp_path_factory.mktemp("empty") / "trackside.db"
+    database = Database(f"sqlite:///{QueueMachine.empty}")
+    database.migrate()
+    database.close()
+
+
+TestQueue = QueueMachine.TestCase
+TestQueue.settings = settings(
+    max_examples=int(os.environ.get("TRACKSIDE_TEST_EXAMPLES", "20")), stateful_step_count=50, deadline=None
+)
