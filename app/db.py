@@ -58,7 +58,7 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema to this version. Raises SchemaTooNew."""
-        config = _alembic(self.url)
+        config = alembic_config(self.url)
         script = ScriptDirectory.from_config(config)
         with self.engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
@@ -150,7 +150,7 @@ def _sqlite_engine(url: str) -> Engine:
     return engine
 
 
-def _alembic(url: str) -> Config:
+def alembic_config(url: str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["url"] = url
