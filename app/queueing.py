@@ -28,21 +28,25 @@ class Queue:
         Raises ApiError 404, or 409 where the run is not queued.
         """
         with self.database.write() as session:
-            waiting = list(session.exec(select(Run).where(Run.status == Status.QUEUED).order_by(*queue_order())).all())
-            at = next((index for index, row in enumerate(waiting) if row.id == run_id), None)
-            if at is None:
+            waiting = session.exec(select(Run.id).where(Run.status == Status.QUEUED).order_by(*queue_order())).all()
+            if run_id not in waiting:
                 raise self._not_waiting(session, run_id)
-            row = waiting[at]
+            at = waiting.index(run_id)
+
+            def waits(place: int) -> Run:
+                return session.exec(select(Run).where(Run.id == waiting[place])).one()
+
+            row = waits(at)
             match to:
                 case "up" if at > 0:
-                    self._swap(row, waiting[at - 1])
+                    self._swap(row, waits(at - 1))
                 case "down" if at + 1 < len(waiting):
-                    self._swap(row, waiting[at + 1])
+                    self._swap(row, waits(at + 1))
                 case "next":
-                    self._put_before(row, waiting)
+                    self._put_before(row, [waits(0)])
                 case "now":
                     active = list(session.exec(select(Run).where(col(Run.status).in_(ACTIVE))).all())
-                    self._put_before(row, [*waiting, *active])
+                    self._put_before(row, [waits(0), *active])
                     self._give_way(session, active)
             self.runs.tell(session, row)
         return public(row)

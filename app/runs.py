@@ -278,6 +278,8 @@ class Runs:
             # Two requests with one key may have come at once: under the write lock the second sees the first.
             known = None if row.idempotency_key is None else self._by_key(row.idempotency_key, row.idempotency_body)
             if known is None:
+                newest = session.exec(select(Run.place).order_by(col(Run.key).desc()).limit(1)).first()
+                row.place = max(row.place, newest or row.place)  # the clock may have been set back
                 session.add(row)
                 session.flush()
                 self.tell(session, row, "created")

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
+from app.claims import claim_next
 from app.db import Database
 from app.errors import ApiError
+from app.queueing import Queue
 from app.run_models import CloneRequest, NewRun, ResumeRequest, RunPatch, RunQuery
 from app.runs import Runs
 from app.settings import Settings
@@ -23,6 +25,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Run
     home = tmp_path_factory.mktemp("home")
     (home / "datasets").symlink_to(shapes)
     settings = Settings(home=home)
+    database = Database(settings.url)
+    database.migrate()
+    yield Runs(database, settings)
+    database.close()
+
+
+@pytest.fixture
+def own(tmp_path: Path, shapes: Path) -> Iterator[Runs]:
+    """Runs of a home of its own: the queue is a whole."""
+    (tmp_path / "datasets").symlink_to(shapes)
+    settings = Settings(home=tmp_path)
     database = Database(settings.url)
     database.migrate()
     yield Runs(database, settings)
@@ -109,6 +122,35 @@ def test_the_queue_goes_by_priority_then_by_age(runs: Runs) -> None:
     waiting = [create(runs, priority=priority) for priority in (0, 5, 0, 5, -1)]
     order = [run.id for run in runs.queue() if run.id in waiting]
     assert order == [waiting[index] for index in (1, 3, 0, 2, 4)]
+
+
+def test_a_clock_that_was_set_back_does_not_turn_the_queue_over(own: Runs) -> None:
+    first = create(own)
+    put(own, first, place=own.get(first).created_at.timestamp() + 3600)
+    ids = [first, create(own), create(own)]
+    assert [run.id for run in own.queue()] == ids
+
+
+def test_ten_thousand_wait_and_start_in_their_order(own: Runs) -> None:
+    ids = [create(own)]
+    with own.database.write() as session:
+        values = session.exec(select(Run)).one().model_dump(exclude={"key", "id"})
+        ids += [f"r{number}" for number in range(10_000)]
+        session.add_all(Run(id=run_id, **values) for run_id in ids[1:])
+    for run_id in ids[-2:]:
+        own.folder(run_id).mkdir()
+    queue = Queue(own)
+    queue.move(ids[-1], "up")
+    queue.move(ids[-1], "next")
+    ids.insert(0, ids.pop())
+    started = []
+    for _ in range(3):
+        with own.database.write() as session:
+            job = claim_next(session, Run, "cpu/1/1", "cpu", 15)
+            assert job is not None
+            started.append(job.id)
+    assert started == ids[:3]
+    assert [run.id for run in own.queue()] == ids[3:203]
 
 
 def test_an_answer_is_of_its_place_in_the_feed_or_newer(runs: Runs) -> None:
