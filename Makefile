@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
 
-.PHONY: run test check install bench bench-long torture fuzz screenshots clean
+.PHONY: run test check install bench bench-long torture fuzz audit screenshots clean
 
 run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
@@ -30,6 +30,11 @@ fuzz: $(VENV)/.dev
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
 	TRACKSIDE_TEST_EXAMPLES=300 $(BIN)/python -m pytest --timeout 1800 tests/app/test_queue_machine.py
 	$(BIN)/python -m tests.fuzz
+
+# Whether an advisory is known against what constraints.txt pins; wants the network.
+audit: $(VENV)/.dev
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[audit]'
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 torture: $(VENV)/.dev
 	$(BIN)/python -m tests.crash.torture
