@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _decoder(connection: socket.socket) -> None:
-    """Answers one image after another until the other side goes away. Does not return."""
+    """Answers one question after another until the other side goes away. Does not return."""
     try:
         confine()
         with connection.makefile("rwb") as stream, contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -52,13 +52,21 @@ def _decoder(connection: socket.socket) -> None:
 
 
 def _answer(header: Header, data: bytes) -> bytes:
-    try:
-        pixels = read_untrusted(
-            data, header["size"], header["fit"], max_pixels=header["max_pixels"], seconds=header["seconds"]
-        )
-    except ImageError as error:
-        return pack(error.as_dict())
-    return pack({}, pixels.tobytes())
+    """The pixels of those images that can be read, one after another; `answers` says what is wrong with the others."""
+    answers: list[Header | None] = []
+    pixels: list[bytes] = []
+    at = 0
+    for length in header["images"]:
+        file, at = data[at : at + length], at + length
+        try:
+            image = read_untrusted(
+                file, header["size"], header["fit"], max_pixels=header["max_pixels"], seconds=header["seconds"]
+            )
+            pixels.append(image.tobytes())
+            answers.append(None)
+        except ImageError as error:
+            answers.append(error.as_dict())
+    return pack({"id": header["id"], "answers": answers}, *pixels)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ import base64
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from pydantic import BaseModel
 
 from app.errors import ApiError
 from app.predict_answers import Answer, SaliencyPublic
-from app.predictor_wire import READ_LIMIT, WireError, pack, receive, socket_address
+from app.predictor_wire import Asking, Header, WireError, socket_address
 from app.settings import Settings
 from trainer.spec import ModelSpec, TrainSpec
 
@@ -21,14 +20,13 @@ from trainer.spec import ModelSpec, TrainSpec
 CONNECT_SECONDS = 6.0
 CONNECT_PAUSE = 0.05
 ANSWER_SECONDS = 30.0
+DELIVERIES = 3
 # Each image has a deadline of its own in the predictor; two are decoded at once.
 ANSWER_SECONDS_PER_IMAGE = 5.0
-# Fewer than the predictor's backlog: on a full one, asyncio takes a refused connection for an open one.
-CONNECTIONS = 64
+# Larger questions travel on a connection of their own, so that small ones need not wait behind them.
+LARGE_BYTES = 1 << 18
 # How many images of the largest size may be held in memory at once, over all requests.
 IMAGES_IN_MEMORY = 16
-
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Description(BaseModel):
@@ -50,8 +48,8 @@ class PredictorClient:
     def __init__(self, settings: Settings, connect_seconds: float = CONNECT_SECONDS) -> None:
         self._path = settings.predictor_socket
         self._connect_seconds = connect_seconds
-        self._idle: list[Connection] = []
-        self._connections = asyncio.Semaphore(CONNECTIONS)
+        self._lines: dict[bool, Asking] = {}  # for large questions and for small ones
+        self._opening = asyncio.Lock()
         self._waiting = 0
         self._waiting_limit = settings.max_queued_predictions
         self.memory = MemoryBudget(IMAGES_IN_MEMORY * settings.max_image_bytes)
@@ -64,7 +62,7 @@ class PredictorClient:
         lengths = [len(image) for image in images]
         question = {"ask": "predict", "run": run_id, "top_k": top_k, "images": lengths, "pixels": pixels}
         with self._counted():
-            header = await self._ask(pack(question, *images), ANSWER_SECONDS + ANSWER_SECONDS_PER_IMAGE * len(images))
+            header = await self._ask(question, *images, seconds=ANSWER_SECONDS + ANSWER_SECONDS_PER_IMAGE * len(images))
         header["model"]["run"] = run_id
         return Answer.model_validate(header)
 
@@ -74,26 +72,26 @@ class PredictorClient:
         Raises ApiError.
         """
         with self._counted():
-            header = await self._ask(pack({"ask": "saliency", "run": run_id, "class": index}, image), ANSWER_SECONDS)
+            header = await self._ask({"ask": "saliency", "run": run_id, "class": index}, image)
         header["model"]["run"] = run_id
         return SaliencyPublic.model_validate(header)
 
     async def ping(self) -> None:
         """Raises ApiError 503 where no predictor answers."""
-        await self._ask(pack({"ask": "ping"}), ANSWER_SECONDS)
+        await self._ask({"ask": "ping"})
 
     async def target(self, run_id: str) -> Target:
         """Of a run's network. Raises ApiError."""
-        return Target.model_validate(await self._ask(pack({"ask": "target", "run": run_id}), ANSWER_SECONDS))
+        return Target.model_validate(await self._ask({"ask": "target", "run": run_id}))
 
     async def describe(self, model: ModelSpec, classes: int, size: int, seconds: float = ANSWER_SECONDS) -> Description:
         """Of a network that may never be trained. Raises ApiError: 422 if it cannot be built, 503 after `seconds`."""
         question = {"ask": "describe", "model": model.model_dump(mode="json"), "classes": classes, "size": size}
-        return Description.model_validate(await self._ask(pack(question), seconds))
+        return Description.model_validate(await self._ask(question, seconds=seconds))
 
     async def augment(self, spec: TrainSpec, seconds: float = ANSWER_SECONDS) -> bytes:
         """A PNG of some training images as the spec's augmentation changes them. Raises ApiError 503."""
-        header = await self._ask(pack({"ask": "augment", "spec": spec.model_dump(mode="json")}), seconds)
+        header = await self._ask({"ask": "augment", "spec": spec.model_dump(mode="json")}, seconds=seconds)
         return base64.b64decode(header["png"])
 
     @contextmanager
@@ -106,10 +104,10 @@ class PredictorClient:
         finally:
             self._waiting -= 1
 
-    async def _ask(self, frame: bytes, seconds: float) -> dict[str, Any]:
+    async def _ask(self, question: Header, *payload: bytes, seconds: float = ANSWER_SECONDS) -> Header:
         try:
-            async with asyncio.timeout(seconds), self._connections:
-                header = await self._deliver(frame)
+            async with asyncio.timeout(seconds):
+                header = await self._deliver(question, *payload)
         except TimeoutError:
             raise unavailable("predictor_late", "The predictor did not answer in time.") from None
         if error := header.get("error"):
@@ -117,54 +115,34 @@ class PredictorClient:
             raise ApiError(error["status"], error["code"], error["message"], headers=retry)
         return header
 
-    async def _deliver(self, frame: bytes) -> dict[str, Any]:
-        """A predictor that dies before it answers is asked a second time: asking changes nothing."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection[0].at_eof():  # its predictor is gone
-                connection[1].close()
-                continue
+    async def _deliver(self, question: Header, *payload: bytes) -> Header:
+        """A predictor that dies before it answers is asked again: asking changes nothing."""
+        large = sum(map(len, payload)) > LARGE_BYTES
+        for _ in range(DELIVERIES):
+            line = self._lines.get(large)
+            if line is None or line.closed:
+                line = await self._open(large)
             with suppress(WireError):
-                return await self._exchange(connection, frame)
-        for _ in range(2):
-            with suppress(WireError):
-                return await self._exchange(await self._connect(), frame)
+                return (await line.ask(question, *payload))[0]
         raise unavailable("predictor_unavailable", "The predictor ended while it worked on this request.")
 
-    async def _exchange(self, connection: Connection, frame: bytes) -> dict[str, Any]:
-        reader, writer = connection
-        kept = False
-        try:
-            writer.write(frame)
-            await writer.drain()
-            header, _ = await receive(reader)
-            kept = True
-        except OSError as error:
-            raise WireError(str(error)) from None
-        finally:
-            if not kept:
-                writer.close()
-        if kept:
-            self._idle.append(connection)
-        return header
-
-    async def _connect(self) -> Connection:
+    async def _open(self, large: bool) -> Asking:
         deadline = time.monotonic() + self._connect_seconds
-        while True:
-            try:
-                with socket_address(self._path) as address:
-                    return await asyncio.open_unix_connection(address, limit=READ_LIMIT)
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise unavailable("predictor_unavailable", "The predictor is not running.") from None
-            await asyncio.sleep(CONNECT_PAUSE)
+        async with self._opening:
+            while (line := self._lines.get(large)) is None or line.closed:
+                try:
+                    with socket_address(self._path) as address:
+                        loop = asyncio.get_running_loop()
+                        _, self._lines[large] = await loop.create_unix_connection(Asking, address)
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise unavailable("predictor_unavailable", "The predictor is not running.") from None
+                    await asyncio.sleep(CONNECT_PAUSE)
+        return line
 
     async def close(self) -> None:
-        while self._idle:
-            _, writer = self._idle.pop()
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
+        for line in self._lines.values():
+            line.close()
 
 
 class MemoryBudget:

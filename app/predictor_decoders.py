@@ -1,4 +1,4 @@
-"""A pool of decoder processes: each takes one image at a time, with a deadline, and is replaced when it dies."""
+"""A pool of decoder processes, which take images with a deadline and are replaced when they die."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 
-from app.predictor_wire import READ_LIMIT, Header, WireError, pack, receive
+from app.predictor_wire import Asking, Header, WireError
 
 # The slowest image within the limits, a 50-megapixel WebP, takes three seconds on an idle core.
 SECONDS_PER_IMAGE = 10.0
 GRACE_SECONDS = 2.0
+SMALL_BYTES = 1 << 15
+MOST_TOGETHER = 16
+TOGETHER_SECONDS = 0.5  # a small file can be a slow image: the others are not to wait for it
 
 log = logging.getLogger(__name__)
 
@@ -52,81 +56,135 @@ class DecoderHost:
         self.process.wait()
 
 
-@dataclass
 class _Slot:
     """A place in the pool, whose process is started when it is needed."""
 
-    reader: asyncio.StreamReader | None = None
-    writer: asyncio.StreamWriter | None = None
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._line: Asking | None = None
 
-    async def open(self, control: socket.socket) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(control, [b"+"], [theirs.fileno()])
-        self.reader, self.writer = await asyncio.open_connection(sock=ours, limit=READ_LIMIT)
+    @property
+    def is_open(self) -> bool:
+        return self._line is not None
 
-    async def exchange(self, question: bytes) -> tuple[Header, bytes]:
-        assert self.reader is not None
-        assert self.writer is not None
+    async def ask(self, header: Header, images: list[bytes], seconds: float) -> tuple[Header, bytes]:
+        """Raises WireError or TimeoutError, and is closed then."""
         try:
-            self.writer.write(question)
-            await self.writer.drain()
-        except ConnectionError as error:
-            raise WireError(str(error)) from None
-        return await receive(self.reader)
+            if self._line is None:
+                ours, theirs = socket.socketpair()
+                with theirs:
+                    socket.send_fds(self._control, [b"+"], [theirs.fileno()])
+                _, self._line = await asyncio.get_running_loop().create_connection(Asking, sock=ours)
+            async with asyncio.timeout(seconds):
+                return await self._line.ask(header, *images)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """A decoder ends with its connection, or with its alarm where it hangs."""
-        if self.writer is not None:
-            self.writer.close()
-        self.reader = self.writer = None
+        if self._line is not None:
+            self._line.close()
+        self._line = None
+
+
+@dataclass(eq=False)
+class _Image:
+    data: bytes
+    size: int
+    fit: str
+    pixels: asyncio.Future[bytes]
+    alone: bool
+
+    def goes_with(self, other: _Image) -> bool:
+        return not (self.alone or other.alone) and (self.size, self.fit) == (other.size, other.fit)
 
 
 class Decoders:
+    """Small files travel together while others wait. A company that does not arrive is asked for one by one."""
+
     def __init__(self, control: socket.socket, count: int, max_pixels: int, seconds: float = SECONDS_PER_IMAGE) -> None:
-        self._control = control
-        self._max_pixels = max_pixels
+        self._limits: Header = {"max_pixels": max_pixels, "seconds": seconds}
         self._seconds = seconds
-        self._idle: asyncio.LifoQueue[_Slot] = asyncio.LifoQueue()
-        for _ in range(count):
-            self._idle.put_nowait(_Slot())
+        self._count = count
+        self._idle = [_Slot(control) for _ in range(count)]
+        self._waiting: deque[_Image] = deque()
+        self._working: set[asyncio.Task[None]] = set()
 
     async def decode(self, data: bytes, size: int, fit: str) -> bytes:
         """size × size × 3 bytes. Raises BadImage; a crash or a time-out is one too."""
-        header = {"size": size, "fit": fit, "max_pixels": self._max_pixels, "seconds": self._seconds}
-        question = pack(header, data)
-        slot = await self._idle.get()
-        try:
-            answer, pixels = await self._answer(slot, question)
-        except BaseException:
-            # Cancelled between question and answer, too: the next image must not get this one's pixels.
-            slot.close()
-            raise
-        finally:
-            self._idle.put_nowait(slot)
-        if answer:
-            raise BadImage(answer["code"], answer["message"])
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Image(data, size, fit, future, alone=len(data) > SMALL_BYTES))
+        if self._idle:
+            task = asyncio.create_task(self._work(self._idle.pop()))
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
+        pixels: bytes = await future
         return pixels
 
-    async def _answer(self, slot: _Slot, question: bytes) -> tuple[Header, bytes]:
+    async def _work(self, slot: _Slot) -> None:
+        try:
+            while company := self._take():
+                await self._decode(slot, company)
+        finally:
+            self._idle.append(slot)
+
+    def _take(self) -> list[_Image]:
+        """The next in turn, and of those that wait behind it what this decoder is to take along."""
+        company: list[_Image] = []
+        most = min(MOST_TOGETHER, -(-len(self._waiting) // self._count))
+        while self._waiting and len(company) < max(1, most):
+            if company and not company[0].goes_with(self._waiting[0]):
+                break
+            image = self._waiting.popleft()
+            if not image.pixels.done():  # else nobody waits for it any more
+                company.append(image)
+        return company
+
+    async def _decode(self, slot: _Slot, company: list[_Image]) -> None:
+        try:
+            if len(company) == 1:
+                answers, pixels = await self._decode_one(slot, company[0])
+            else:
+                answers, pixels = await self._ask(slot, company, TOGETHER_SECONDS)
+        except (WireError, TimeoutError):
+            for image in reversed(company):
+                image.alone = True
+                self._waiting.appendleft(image)
+            return
+        at = 0
+        for image, bad in zip(company, answers, strict=True):
+            end = at if bad else at + 3 * image.size**2
+            if not image.pixels.done():
+                if bad:
+                    image.pixels.set_exception(BadImage(bad["code"], bad["message"]))
+                else:
+                    image.pixels.set_result(pixels[at:end])
+            at = end
+
+    async def _ask(self, slot: _Slot, company: list[_Image], seconds: float) -> tuple[list[Header | None], bytes]:
+        files = [image.data for image in company]
+        header = self._limits | {"size": company[0].size, "fit": company[0].fit, "images": [*map(len, files)]}
+        answer, pixels = await slot.ask(header, files, seconds)
+        return answer["answers"], pixels
+
+    async def _decode_one(self, slot: _Slot, image: _Image) -> tuple[list[Header | None], bytes]:
         begun = time.monotonic()
-        was_open = slot.reader is not None
+        was_open = slot.is_open
         while True:
             try:
-                if slot.reader is None:
-                    await slot.open(self._control)
-                async with asyncio.timeout(self._seconds + GRACE_SECONDS):
-                    return await slot.exchange(question)
+                return await self._ask(slot, [image], self._seconds + GRACE_SECONDS)
             except (WireError, TimeoutError):
-                slot.close()
                 late = time.monotonic() - begun >= self._seconds
                 if was_open and not late:  # it may have died before; a fresh one shows if the image is to blame
                     was_open = False
                     continue
-                log.warning("a decoder %s on a question of %d bytes", "ran late" if late else "died", len(question))
+                log.warning("a decoder %s on an image of %d bytes", "ran late" if late else "died", len(image.data))
                 reason = "takes too long to decode" if late else "cannot be decoded"
-                raise BadImage("unreadable_image", f"The image {reason}.") from None
+                return [{"code": "unreadable_image", "message": f"The image {reason}."}], b""
 
     def close(self) -> None:
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+        for task in self._working:
+            task.cancel()
+        for slot in self._idle:
+            slot.close()

@@ -20,7 +20,7 @@ import uvloop
 from app.predictor_batches import Batches, Models, Outcome
 from app.predictor_decoders import BadImage, Decoders
 from app.predictor_explanations import Explained, TooMany
-from app.predictor_wire import BACKLOG, IMAGE_STATUS, READ_LIMIT, Header, WireError, pack, receive
+from app.predictor_wire import BACKLOG, IMAGE_STATUS, Answering, Header
 from app.settings import Settings
 from trainer.augment_preview import augmented
 from trainer.data.errors import DatasetError
@@ -63,24 +63,11 @@ class Predictor:
         loop.add_reader(parent, stop.set)
         loop.add_reader(self._decoder_host, stop.set)  # it is gone: the parent starts it anew, and this process
         self._batches = Batches(self._models)
-        server = await asyncio.start_unix_server(self._converse, sock=listener, limit=READ_LIMIT, backlog=BACKLOG)
+        server = await loop.create_unix_server(lambda: Answering(self._answer), sock=listener, backlog=BACKLOG)
         parent.send(b"+")
         await stop.wait()
         server.close()
         self._decoders.close()
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                header, payload = await receive(reader)
-                writer.write(pack(await self._answer(header, payload)))
-                await writer.drain()
-        except (WireError, ConnectionError):
-            log.debug("a client went away")
-        except asyncio.CancelledError:
-            return  # stopping; a cancelled handler would be logged by asyncio as an error
-        finally:
-            writer.close()
 
     async def _answer(self, header: Header, payload: bytes) -> Header:
         try:

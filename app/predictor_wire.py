@@ -1,4 +1,7 @@
-"""Frames between the web process, the predictor and its decoders: a JSON header, then raw bytes."""
+"""Frames between the web process, the predictor and its decoders: a JSON header, then raw bytes.
+
+A connection carries many questions at once, each answered under its number.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import io
 import os
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,9 @@ from typing import Any
 import orjson
 
 _LENGTHS = struct.Struct(">II")
+_ID = "id"
 # The kernel's limit on a unix socket's path is 108 bytes on Linux, 104 elsewhere.
 _PATH_BYTES = 100
-READ_LIMIT = 1 << 20
 BACKLOG = 512
 # What is wrong with an image, as an HTTP status, where that is not 422.
 IMAGE_STATUS = {"unsupported_image": 415, "image_too_large": 413}
@@ -42,17 +45,6 @@ def pack(header: Header, *payload: bytes) -> bytes:
     return b"".join((_LENGTHS.pack(len(encoded), sum(map(len, payload))), encoded, *payload))
 
 
-async def receive(reader: asyncio.StreamReader) -> tuple[Header, bytes]:
-    """The next frame. Raises WireError."""
-    try:
-        header_length, payload_length = _LENGTHS.unpack(await reader.readexactly(_LENGTHS.size))
-        header: Header = orjson.loads(await reader.readexactly(header_length))
-        payload = await reader.readexactly(payload_length) if payload_length else b""
-    except (asyncio.IncompleteReadError, OSError, orjson.JSONDecodeError) as error:
-        raise WireError(f"The connection ended: {error}") from None
-    return header, payload
-
-
 def receive_blocking(stream: io.BufferedIOBase) -> tuple[Header, bytes] | None:
     """The next frame, or None at the end of the stream."""
     head = stream.read(_LENGTHS.size)
@@ -62,6 +54,113 @@ def receive_blocking(stream: io.BufferedIOBase) -> tuple[Header, bytes] | None:
     header: Header = orjson.loads(stream.read(header_length))
     payload = stream.read(payload_length)
     return None if len(payload) < payload_length else (header, payload)
+
+
+class Line(asyncio.Protocol):
+    """One side of a connection. What is sent within one turn of the event loop leaves in one piece.
+
+    With many small frames that call, and what it wakes, is most of their cost.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._arrived = bytearray()
+        self._leaving: list[bytes] = []
+        self.closed = False
+
+    def received(self, header: Header, payload: bytes) -> None:
+        raise NotImplementedError
+
+    def send(self, frame: bytes) -> None:
+        if not self._leaving:
+            self._loop.call_soon(self._flush)
+        self._leaving.append(frame)
+
+    def close(self) -> None:
+        self.closed = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._arrived += data
+        at, length = 0, len(self._arrived)
+        while length - at >= _LENGTHS.size:
+            header_length, payload_length = _LENGTHS.unpack_from(self._arrived, at)
+            begin = at + _LENGTHS.size
+            middle = begin + header_length
+            end = middle + payload_length
+            if end > length:
+                break
+            frame = bytes(memoryview(self._arrived)[begin:end])
+            self.received(orjson.loads(frame[:header_length]), frame[header_length:])
+            at = end
+        del self._arrived[:at]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+
+    def _flush(self) -> None:
+        frames, self._leaving = self._leaving, []
+        if not self.closed and self._transport is not None:
+            self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+
+
+class Asking(Line):
+    """The side that asks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._number = 0
+        self._asked: dict[int, asyncio.Future[tuple[Header, bytes]]] = {}
+
+    async def ask(self, header: Header, *payload: bytes) -> tuple[Header, bytes]:
+        """Raises WireError where the other side goes away before it has answered."""
+        if self.closed:
+            raise WireError("The connection has ended.")
+        self._number = number = self._number + 1
+        answer: asyncio.Future[tuple[Header, bytes]] = self._loop.create_future()
+        self._asked[number] = answer
+        try:
+            self.send(pack({_ID: number, **header}, *payload))
+            return await answer
+        finally:
+            del self._asked[number]
+
+    def received(self, header: Header, payload: bytes) -> None:
+        answer = self._asked.get(header.pop(_ID))
+        if answer is not None and not answer.done():  # who asked may not wait any more
+            answer.set_result((header, payload))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(WireError(f"The connection ended: {exc}"))
+
+
+Answer = Callable[[Header, bytes], Awaitable[Header]]
+
+
+class Answering(Line):
+    """The side that answers, each question in a task of its own."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self._answer = answer
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def received(self, header: Header, payload: bytes) -> None:
+        task = self._loop.create_task(self._work(header, payload))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, header: Header, payload: bytes) -> None:
+        number = header.pop(_ID)
+        self.send(pack({**await self._answer(header, payload), _ID: number}))
 
 
 @contextmanager
