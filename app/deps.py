@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Request
 
@@ -30,6 +30,19 @@ def _state(name: str) -> Any:
     return Depends(get)
 
 
+class Serving(NamedTuple):
+    """All that a prediction needs, asked for at once: each thing that is asked for costs it twenty microseconds."""
+
+    settings: Settings
+    models: ModelRegistry
+    predictor: PredictorClient
+
+
+async def _serving(request: Request) -> Serving:
+    state = request.app.state
+    return Serving(state.settings, state.models, state.predictor)
+
+
 async def _caller(request: Request) -> Caller | None:
     caller: Caller | None = request.state.caller
     return caller
@@ -48,6 +61,7 @@ DatasetsDep = Annotated[Datasets, _state("datasets")]
 StatisticsDep = Annotated[DatasetStatistics, _state("statistics")]
 TasksDep = Annotated[Tasks, _state("tasks")]
 FeedDep = Annotated[Feed, _state("feed")]
+ServingDep = Annotated[Serving, Depends(_serving)]
 PredictorDep = Annotated[PredictorClient, _state("predictor")]
 AccessDep = Annotated[Access, _state("access")]
 CallerDep = Annotated[Caller | None, Depends(_caller)]  # None: nobody needs to say who asks

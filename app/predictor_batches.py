@@ -1,6 +1,7 @@
 """The inference thread: takes all that waits for one model, up to a batch, and keeps the last few models warm.
 
-Between two batches it goes on with one explanation, by a few images.
+Between two batches it goes on with one explanation, by a few images. A single image for a quick network is answered
+without it: to wake a thread and be woken by it takes as long as the network.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from trainer.rundir import read_spec
 from trainer.spec import TrainSpec
 
 WARM_MODELS = 4
+QUICK_MS = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class _Waiting:
 
 
 class Models:
-    """Classifiers by run or ensemble, the least recently used dropped. Used by one thread only."""
+    """Classifiers by run or ensemble, the least recently used dropped. Used by one thread at a time."""
 
     def __init__(self, runs: Path, datasets: Path, device: torch.device) -> None:
         self._runs = runs
@@ -81,13 +83,19 @@ class Models:
 
     def get(self, run: str) -> tuple[Classifier, bool]:
         """The best checkpoint, or the mean of an ensemble's, and whether it had to be loaded. Raises NoCheckpoint."""
-        changed = [_changed_at(self._runs / member / "checkpoints") for member in members_of(run)]
+        changed = self._changed(run)
         stamp, before = self._warm.pop(run, (None, None))
         classifier = before if before is not None and stamp == changed else self._load(run, before)
         self._warm[run] = (changed, classifier)
         while len(self._warm) > WARM_MODELS:
             self._warm.popitem(last=False)
         return classifier, classifier is not before
+
+    def is_warm(self, run: str) -> bool:
+        return run in self._warm and self._warm[run][0] == self._changed(run)
+
+    def _changed(self, run: str) -> list[int]:
+        return [_changed_at(f"{self._runs}/{member}/checkpoints") for member in members_of(run)]
 
     def _load(self, run: str, before: Classifier | None) -> Classifier:
         if len(members := members_of(run)) > 1:
@@ -110,9 +118,9 @@ def _target(runs: Path, datasets: Path, run: str) -> tuple[TrainSpec, DatasetRec
     return spec, run_record(datasets, runs / run, spec)
 
 
-def _changed_at(folder: Path) -> int:
+def _changed_at(folder: str) -> int:
     try:
-        return folder.stat().st_mtime_ns
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116  a Path takes three times as long, for each prediction
     except FileNotFoundError:
         raise NoCheckpoint("This run has no checkpoint to predict with yet.") from None
 
@@ -123,11 +131,16 @@ class Batches:
         self._waiting: deque[_Waiting] = deque()
         self._explanations: deque[Explanation] = deque()
         self._arrived = threading.Condition()
+        self._at_work = threading.Lock()
+        self._quick: set[str] = set()  # runs whose network took little time at last
         threading.Thread(target=self._work, name="inference", daemon=True).start()
 
-    def submit(self, run: str, image: Images, top_k: int) -> asyncio.Future[Outcome]:
+    def submit(self, run: str, image: Images, top_k: int, *, alone: bool = False) -> asyncio.Future[Outcome]:
+        """`alone` where no other image is on its way: it may be answered at once."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(run, image, top_k, loop, loop.create_future())
+        if alone and self._answered_at_once(waiting):
+            return waiting.future
         with self._arrived:
             self._waiting.append(waiting)
             self._arrived.notify()
@@ -143,16 +156,31 @@ class Batches:
             self._arrived.notify()
         return explanation.future
 
+    def _answered_at_once(self, waiting: _Waiting) -> bool:
+        if waiting.run not in self._quick or not self._at_work.acquire(blocking=False):
+            return False
+        try:
+            if self._waiting or self._explanations or not self._models.is_warm(waiting.run):
+                return False
+            _deliver([waiting], self._run([waiting]))
+        except Exception:  # noqa: BLE001  the thread finds it too, and says so
+            return False
+        finally:
+            self._at_work.release()
+        return True
+
     def _work(self) -> None:
-        # Half the cores: training goes on meanwhile, and threads that wait would spin in its way. OpenMP keeps
-        # this number for each thread, so it is this one that must say it.
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+        use_half_the_cores()
         while True:
             if batch := self._take():
-                self._answer(batch)
-            if self._explanations and self._explanations[0].go_on(self._models.get):
-                with self._arrived:
-                    self._explanations.popleft()
+                with self._at_work:
+                    self._answer(batch)
+            if self._explanations:
+                with self._at_work:
+                    ended = self._explanations[0].go_on(self._models.get)
+                if ended:
+                    with self._arrived:
+                        self._explanations.popleft()
 
     def _answer(self, batch: list[_Waiting]) -> None:
         try:
@@ -185,6 +213,7 @@ class Batches:
         usual = classifier.usual
         rows = classifier.predict(images, max(waiting.top_k for waiting in batch))
         load, run = 1e3 * (loaded - begun), 1e3 * (time.perf_counter() - loaded)
+        (self._quick.add if run < QUICK_MS * len(batch) else self._quick.discard)(batch[0].run)
         return [
             Outcome(
                 classifier.step,
@@ -199,6 +228,12 @@ class Batches:
             )
             for waiting, row in zip(batch, rows, strict=True)
         ]
+
+
+def use_half_the_cores() -> None:
+    """Training goes on meanwhile, and threads that wait would spin in its way. OpenMP keeps the number for each thread:
+    the one that computes must call this."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
 
 
 def _deliver(batch: list[_Waiting], outcomes: list[Outcome]) -> None:

@@ -19,7 +19,7 @@ SECONDS_PER_IMAGE = 10.0
 GRACE_SECONDS = 2.0
 SMALL_BYTES = 1 << 15
 MOST_TOGETHER = 16
-TOGETHER_SECONDS = 0.5  # a small file can be a slow image: the others are not to wait for it
+TOGETHER_SECONDS = 0.3  # a small file can be a slow image: the others are not to wait for it
 
 log = logging.getLogger(__name__)
 
@@ -103,9 +103,17 @@ class _Image:
 class Decoders:
     """Small files travel together while others wait. A company that does not arrive is asked for one by one."""
 
-    def __init__(self, control: socket.socket, count: int, max_pixels: int, seconds: float = SECONDS_PER_IMAGE) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        count: int,
+        max_pixels: int,
+        seconds: float = SECONDS_PER_IMAGE,
+        together_seconds: float = TOGETHER_SECONDS,
+    ) -> None:
         self._limits: Header = {"max_pixels": max_pixels, "seconds": seconds}
         self._seconds = seconds
+        self._together_seconds = together_seconds
         self._count = count
         self._idle = [_Slot(control) for _ in range(count)]
         self._waiting: deque[_Image] = deque()
@@ -115,12 +123,16 @@ class Decoders:
         """size × size × 3 bytes. Raises BadImage; a crash or a time-out is one too."""
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(_Image(data, size, fit, future, alone=len(data) > SMALL_BYTES))
+        self._set_to_work()
+        pixels: bytes = await future
+        return pixels
+
+    def _set_to_work(self) -> None:
+        """One more decoder, if one is idle."""
         if self._idle:
             task = asyncio.create_task(self._work(self._idle.pop()))
             self._working.add(task)
             task.add_done_callback(self._working.discard)
-        pixels: bytes = await future
-        return pixels
 
     async def _work(self, slot: _Slot) -> None:
         try:
@@ -146,11 +158,12 @@ class Decoders:
             if len(company) == 1:
                 answers, pixels = await self._decode_one(slot, company[0])
             else:
-                answers, pixels = await self._ask(slot, company, TOGETHER_SECONDS)
+                answers, pixels = await self._ask(slot, company, self._together_seconds)
         except (WireError, TimeoutError):
             for image in reversed(company):
                 image.alone = True
                 self._waiting.appendleft(image)
+                self._set_to_work()
             return
         at = 0
         for image, bad in zip(company, answers, strict=True):

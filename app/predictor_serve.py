@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import uvloop
 
-from app.predictor_batches import Batches, Models, Outcome
+from app.predictor_batches import Batches, Models, Outcome, use_half_the_cores
 from app.predictor_decoders import BadImage, Decoders
 from app.predictor_explanations import Explained, TooMany
 from app.predictor_wire import BACKLOG, IMAGE_STATUS, Answering, Header
@@ -62,6 +62,7 @@ class Predictor:
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_reader(parent, stop.set)
         loop.add_reader(self._decoder_host, stop.set)  # it is gone: the parent starts it anew, and this process
+        use_half_the_cores()
         self._batches = Batches(self._models)
         server = await loop.create_unix_server(lambda: Answering(self._answer), sock=listener, backlog=BACKLOG)
         parent.send(b"+")
@@ -113,12 +114,9 @@ class Predictor:
             view = memoryview(payload)
             starts = [sum(lengths[:i]) for i in range(len(lengths))]
             images = [bytes(view[at : at + length]) for at, length in zip(starts, lengths, strict=True)]
-            results = await asyncio.gather(
-                *(
-                    self._one(run, image, record.size, None if header.get("pixels") else record.fit, header["top_k"])
-                    for image in images
-                )
-            )
+            fit = None if header.get("pixels") else record.fit
+            each = [self._one(run, image, record.size, fit, header["top_k"]) for image in images]
+            results = [await each[0]] if len(each) == 1 else await asyncio.gather(*each)
         timings = [timing for _, timing, _ in results]
         outcome = next((outcome for _, _, outcome in results if outcome), None)
         return {
@@ -142,7 +140,7 @@ class Predictor:
             return {"error": {"code": error.code, "message": error.message}}, timing, None
         decode = 1e3 * (time.perf_counter() - begun)
         pixels = np.frombuffer(data, np.uint8).reshape(size, size, 3)
-        outcome = await self._batches.submit(run, pixels, top_k)
+        outcome = await self._batches.submit(run, pixels, top_k, alone=self._pending == 1)
         timing = {"queue": outcome.queue, "load": outcome.load, "decode": decode, "run": outcome.run}
         # orjson writes dataclasses
         return {"predictions": outcome.predictions, "familiarity": outcome.familiarity}, timing, outcome

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from app.deps import ModelsDep, PredictorDep, SettingsDep
+from app.deps import ServingDep
 from app.errors import ApiError, described
 from app.predict_answers import (
     Answer,
@@ -101,15 +101,13 @@ class ManyPredictions(BaseModel):
 )
 async def predict(
     request: Request,
-    settings: SettingsDep,
-    models: ModelsDep,
-    predictor: PredictorDep,
+    serving: ServingDep,
     model: Model = "latest",
     top_k: Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many classes to name; all of them at most.")] = 5,
 ) -> Response:
-    async with images(request, settings, predictor.memory) as uploads:
-        run_id = await models.find(model)
-        answer = await predictor.predict(run_id, [bytes(upload.data) for upload in uploads], top_k)
+    async with images(request, serving.settings, serving.predictor.memory) as uploads:
+        run_id = await serving.models.find(model)
+        answer = await serving.predictor.predict(run_id, [bytes(upload.data) for upload in uploads], top_k)
     return _json(_render(uploads, answer))
 
 
@@ -122,9 +120,7 @@ async def predict(
 )
 async def saliency(
     request: Request,
-    settings: SettingsDep,
-    models: ModelsDep,
-    predictor: PredictorDep,
+    serving: ServingDep,
     model: Model = "latest",
     index: Annotated[
         int | None,
@@ -133,11 +129,11 @@ async def saliency(
 ) -> Response:
     """Covers each part of the image in turn and says how the class's probability changes: slower than a prediction, by
     some fifty times the network's own time. Predictions go first."""
-    async with images(request, settings, predictor.memory) as uploads:
+    async with images(request, serving.settings, serving.predictor.memory) as uploads:
         if len(uploads) > 1:
             raise ApiError(422, "one_image", "Send one image at a time.")
-        run_id = await models.find(model)
-        answer = await predictor.saliency(run_id, bytes(uploads[0].data), index)
+        run_id = await serving.models.find(model)
+        answer = await serving.predictor.saliency(run_id, bytes(uploads[0].data), index)
     return _json(answer)
 
 

@@ -12,10 +12,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from app.predictor_decoders import BadImage, DecoderHost, Decoders
+from app.predictor_decoders import SMALL_BYTES, BadImage, DecoderHost, Decoders
 from tests.app.predict_home import SIZE, encode, random_image, until
 from trainer.data.confined import MAX_FRAMES, MEMORY_BYTES, gif_has_more_frames
 from trainer.data.fit import read_image
+from trainer.data.format import Fit
 
 GOOD = encode(random_image(0))
 
@@ -29,13 +30,13 @@ def host() -> Iterator[DecoderHost]:
 
 
 def with_decoders(
-    host: DecoderHost, work: Callable[[Decoders], Awaitable[None]], *, count: int = 2, seconds: float = 10
+    host: DecoderHost, work: Callable[[Decoders], Awaitable[None]], *, count: int = 2, **seconds: float
 ) -> None:
     host_process = psutil.Process(host.process.pid)
     until(lambda: None if host_process.children() else True)  # those of the test before have ended
 
     async def run() -> None:
-        decoders = Decoders(host.control, count, 50_000_000, seconds)
+        decoders = Decoders(host.control, count, 50_000_000, **seconds)
         try:
             await work(decoders)
             assert await decoders.decode(GOOD, SIZE, "crop") == random_image(0).tobytes()
@@ -188,6 +189,49 @@ def test_a_slow_image_is_given_up_at_its_deadline(host: DecoderHost) -> None:
             await decoders.decode(slow, SIZE, "crop")
 
     with_decoders(host, work, seconds=0.05)
+
+
+def test_those_that_wait_go_together_and_each_gets_its_own(host: DecoderHost) -> None:
+    fits: tuple[Fit, ...] = ("crop", "pad")
+    files = [(encode(random_image(seed, 20 + seed)), 16 + 8 * (seed % 2), fits[seed // 4 % 2]) for seed in range(40)]
+
+    async def work(decoders: Decoders) -> None:
+        found = await asyncio.gather(
+            *(decoders.decode(*file) for file in files), *(decoders.decode(*file) for file in files)
+        )
+        right = [read_image(data, size, fit).tobytes() for data, size, fit in files]
+        assert found == right * 2
+
+    with_decoders(host, work, count=1)
+
+
+def test_a_decoder_that_dies_over_many_costs_none_of_them(host: DecoderHost) -> None:
+    files = [encode(random_image(seed, 90)) for seed in range(60)]
+
+    async def work(decoders: Decoders) -> None:
+        await decoders.decode(GOOD, SIZE, "crop")
+        (decoder,) = psutil.Process(host.process.pid).children()
+        decoder.suspend()
+        waiting = asyncio.gather(*(decoders.decode(data, SIZE, "crop") for data in files))
+        await asyncio.sleep(0)
+        decoder.kill()
+        assert await waiting == [read_image(data, SIZE, "crop").tobytes() for data in files]
+
+    with_decoders(host, work, count=1)
+
+
+def test_a_small_file_that_is_slow_does_not_hold_up_those_beside_it(host: DecoderHost) -> None:
+    slow = encode(Image.new("RGB", (7000, 7000), (9, 9, 9)), "WEBP", lossless=True, method=0)
+    assert len(slow) < SMALL_BYTES
+
+    async def work(decoders: Decoders) -> None:
+        files = [slow, *[GOOD] * 20]
+        slowest, *others = [asyncio.create_task(decoders.decode(data, SIZE, "crop")) for data in files]
+        await asyncio.wait_for(asyncio.gather(*others), 60)
+        assert not slowest.done()
+        assert len(await slowest) == 3 * SIZE * SIZE
+
+    with_decoders(host, work, together_seconds=0.01)
 
 
 def test_a_cancelled_image_does_not_answer_the_next_one(host: DecoderHost) -> None:
