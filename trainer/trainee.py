@@ -57,6 +57,8 @@ class Trainee:
 
     def train(self) -> None:
         """Training mode; a backbone that is frozen keeps its statistics too."""
+        if self.stepped.training and (self.frozen is None or not self.frozen.training):
+            return  # as it is but at the first step and after an evaluation
         self.stepped.train()
         if self.frozen is not None:
             self.frozen.eval()
@@ -66,6 +68,7 @@ class Trainee:
             thaws = bool(unfreeze_epoch) and epoch >= unfreeze_epoch
             self.frozen.requires_grad_(thaws)
             if thaws:
+                self.frozen.train()
                 self.frozen = None
 
     def backward(self, loss: Tensor) -> None:

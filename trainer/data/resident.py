@@ -99,8 +99,11 @@ def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 N×H×W×3 to float32 N×3×H×W in channels_last memory, each channel (x/255 − mean)/std."""
-    scale = 1 / (255 * std)
-    return torch.addcmul(-mean / std, images.float(), scale).permute(0, 3, 1, 2)
+    count, height, width, channels = images.shape
+    # By whole rows: over the three channels alone nothing is vectorised, and it takes twice as long.
+    scale, offset = (1 / (255 * std)).repeat(width), (-mean / std).repeat(width)
+    rows = images.reshape(count * height, width * channels).float()
+    return torch.addcmul(offset, rows, scale).view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def channel_constants(record: DatasetRecord, device: torch.device) -> tuple[Tensor, Tensor]:
