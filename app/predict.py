@@ -109,6 +109,7 @@ class PredictorClient:
             async with asyncio.timeout(seconds):
                 header = await self._deliver(question, *payload)
         except TimeoutError:
+            self._drop_stuck()
             raise unavailable("predictor_late", "The predictor did not answer in time.") from None
         if error := header.get("error"):
             retry = {"Retry-After": "1"} if error["status"] == 503 else None
@@ -139,6 +140,12 @@ class PredictorClient:
                         raise unavailable("predictor_unavailable", "The predictor is not running.") from None
                     await asyncio.sleep(CONNECT_PAUSE)
         return line
+
+    def _drop_stuck(self) -> None:
+        """What a predictor that hangs does not take must not pile up here."""
+        for line in self._lines.values():
+            if line.is_stuck:
+                line.close()
 
     async def close(self) -> None:
         for line in self._lines.values():

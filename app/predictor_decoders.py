@@ -165,6 +165,11 @@ class Decoders:
                 self._waiting.appendleft(image)
                 self._set_to_work()
             return
+        except Exception as error:  # noqa: BLE001  the edge of the task: those who asked get to know
+            for image in company:
+                if not image.pixels.done():
+                    image.pixels.set_exception(error)
+            return
         at = 0
         for image, bad in zip(company, answers, strict=True):
             end = at if bad else at + 3 * image.size**2

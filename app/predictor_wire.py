@@ -77,10 +77,16 @@ class Line(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._leaving.append(frame)
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the other side has not read all that was sent."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
+
     def close(self) -> None:
+        """What has not left by now never will."""
         self.closed = True
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport

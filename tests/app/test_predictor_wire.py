@@ -1,0 +1,112 @@
+"""The connection that carries many questions at once, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.predictor_wire import Answering, Asking, Header, Line, WireError, pack
+
+HEADERS = st.dictionaries(st.text(max_size=5), st.integers(0, 9), max_size=3)
+FRAMES = st.lists(st.tuples(HEADERS, st.binary(max_size=50)), max_size=6)
+
+
+def talk(answer: Callable[[Header, bytes], Awaitable[Header]], work: Callable[[Asking], Awaitable[None]]) -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        other, _ = await loop.create_connection(lambda: Answering(answer), sock=theirs)
+        _, line = await loop.create_connection(Asking, sock=ours)
+        await work(line)
+        line.close()
+        other.close()
+
+    asyncio.run(run())
+
+
+@given(FRAMES, st.integers(1, 40))
+def test_frames_come_whole_however_they_are_cut(frames: list[tuple[Header, bytes]], size: int) -> None:
+    found = []
+
+    class Collecting(Line):
+        def received(self, header: Header, payload: bytes) -> None:
+            found.append((header, payload))
+
+    async def run() -> None:
+        line = Collecting()
+        sent = b"".join(pack(header, payload) for header, payload in frames)
+        for at in range(0, len(sent), size):
+            line.data_received(sent[at : at + size])
+
+    asyncio.run(run())
+    assert found == frames
+
+
+def test_each_question_gets_its_own_answer_whatever_their_order() -> None:
+    turn = asyncio.Event()
+
+    async def answer(header: Header, payload: bytes) -> Header:
+        if header["of"] == 0:
+            await turn.wait()  # the first is answered last
+        if header["of"] == 99:
+            turn.set()
+        return {"of": header["of"], "length": len(payload)}
+
+    async def work(line: Asking) -> None:
+        answers = await asyncio.gather(*(line.ask({"of": number}, bytes(1000 * number)) for number in range(100)))
+        assert [header for header, _ in answers] == [{"of": n, "length": 1000 * n} for n in range(100)]
+
+    talk(answer, work)
+
+
+def test_who_does_not_wait_any_more_disturbs_nobody() -> None:
+    gate = asyncio.Event()
+
+    async def answer(header: Header, payload: bytes) -> Header:
+        await gate.wait()
+        return header
+
+    async def work(line: Asking) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(line.ask({"of": 1}), 0.01)
+        gate.set()
+        assert await line.ask({"of": 2}) == ({"of": 2}, b"")
+
+    talk(answer, work)
+
+
+def test_all_get_to_know_when_the_other_side_goes() -> None:
+    async def run() -> None:
+        ours, theirs = socket.socketpair()
+        _, line = await asyncio.get_running_loop().create_connection(Asking, sock=ours)
+        asked = [asyncio.create_task(line.ask({})) for _ in range(3)]
+        await asyncio.sleep(0)
+        theirs.close()
+        for one in asked:
+            with pytest.raises(WireError):
+                await one
+        with pytest.raises(WireError):
+            await line.ask({})
+
+    asyncio.run(run())
+
+
+def test_what_is_not_read_is_thrown_away_when_it_is_closed() -> None:
+    async def run() -> None:
+        ours, theirs = socket.socketpair()
+        _, line = await asyncio.get_running_loop().create_connection(Asking, sock=ours)
+        stuck = [line.is_stuck]
+        with theirs:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(line.ask({}, bytes(10_000_000)), 0.05)
+            stuck.append(line.is_stuck)
+            line.close()
+            stuck.append(line.is_stuck)
+        assert stuck == [False, True, False]
+
+    asyncio.run(run())
