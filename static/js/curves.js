@@ -7,7 +7,7 @@ import { palette } from "./palette.js";
 import { isMoving, page, runId, setBestTime, watchRun } from "./run.js";
 
 const POINTS = 2000;
-const MOST_POINTS = 8000;
+const MOST_POINTS = 4000;
 const NAMES = ["train/loss", "train/acc", "val/loss", "val/acc", "lr", "throughput", "grad/norm", "update/ratio"];
 
 const series = new Map(NAMES.map((name) => [name, new Series()]));
