@@ -191,7 +191,8 @@ class Runs:
             if row.status == Status.FINISHED and not request.extend_epochs:
                 raise ApiError(409, "finished", "The run has finished: say by how many epochs to extend it.")
             extension = request.extension
-            journal(self.folder(run_id), "resume", extend_epochs=request.extend_epochs, extension=extension)
+            words = {"extend_epochs": request.extend_epochs, "extension": extension, "attempt": row.attempt}
+            journal(self.folder(run_id), "resume", **words)
             (self.folder(run_id) / WIND_DOWN_FILE).unlink(missing_ok=True)
             move(session, row, Status.QUEUED, deaths=0, error=None, finished_at=None, phase=None)
             self.tell(session, row)

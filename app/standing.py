@@ -14,9 +14,13 @@ from trainer.events import Event, attempts, read_from
 
 @dataclass
 class Told:
-    """What matters of a job's events: when it first started, how it ended (if it did), and when it saved which step."""
+    """What matters of a job's events: when it first started, how it ended (if it did), and when it saved which step.
+
+    `attempt` is the one that spoke last.
+    """
 
     started: float | None = None
+    attempt: int = 0
     end: Event | None = None
     saved: dict[int, datetime] = field(default_factory=dict)
 
@@ -24,7 +28,7 @@ class Told:
 def read_told(folder: Path, last_attempt: int, last_offset: int) -> Told:
     """Read the events of `folder` up to where they were ingested, and no further."""
     told = Told()
-    for event in events_until(folder, last_attempt, last_offset):
+    for told.attempt, event in events_until(folder, last_attempt, last_offset):
         match event["e"]:
             case "start":
                 told.started = told.started or event["t"]
@@ -36,14 +40,14 @@ def read_told(folder: Path, last_attempt: int, last_offset: int) -> Told:
     return told
 
 
-def events_until(folder: Path, last_attempt: int, last_offset: int) -> Iterator[Event]:
+def events_until(folder: Path, last_attempt: int, last_offset: int) -> Iterator[tuple[int, Event]]:
     for attempt in attempts(folder):
         path, offset = folder / "events" / f"{attempt}.jsonl", 0
         while attempt < last_attempt or (attempt == last_attempt and offset < last_offset):
             events, following = read_from(path, offset)
             if following == offset:
                 break
-            yield from events
+            yield from ((attempt, event) for event in events)
             offset = following
 
 
@@ -55,7 +59,7 @@ def stand(told: Told, journal: list[dict[str, Any]], *, alive: bool) -> dict[str
     fields: dict[str, Any] = {"started_at": None if told.started is None else moment(told.started)}
     if end is not None and end["reason"] in ("finished", "failed"):
         # A stop that came too late changes nothing; a resume does.
-        if not any(line["e"] == "resume" and line["t"] > end["t"] for line in asked):
+        if not any(line["e"] == "resume" and is_later(line, told.attempt, end) for line in asked):
             status = Status.FINISHED if end["reason"] == "finished" else Status.FAILED
             return fields | {"status": status, "error": end["error"], "finished_at": moment(end["t"])}
     elif end is None and alive:
@@ -67,6 +71,12 @@ def stand(told: Told, journal: list[dict[str, Any]], *, alive: bool) -> dict[str
         ended = max(wish["t"], end["t"] if end is not None else 0)
         return fields | {"status": Status.STOPPED, "finished_at": moment(ended)}
     return fields | {"status": Status.QUEUED}
+
+
+def is_later(resume: dict[str, Any], attempt: int, end: Event) -> bool:
+    """By the attempt that had been made when it was asked for: the clock may have been set back."""
+    later: bool = resume["attempt"] >= attempt if "attempt" in resume else resume["t"] > end["t"]
+    return later
 
 
 def moment(seconds: float) -> datetime:

@@ -129,6 +129,14 @@ def test_a_directory_tells_where_its_run_stands(settings: Settings, story: str, 
     assert run.attempt == max((int(word) for word in story.split() if word.isdigit()), default=0)
 
 
+@pytest.mark.parametrize(("attempt", "status"), [(0, "finished"), (1, "queued")])
+def test_a_resume_counts_by_its_attempt_not_by_the_clock(settings: Settings, attempt: int, status: str) -> None:
+    folder = new_run(settings)
+    tell(folder, "1 finished")
+    journal(folder, "resume", t=0.0, attempt=attempt)
+    assert rebuild(settings)[folder.name].status == status
+
+
 @pytest.mark.parametrize(
     ("story", "status"), [("1", "running"), ("1 stop", "stopping"), ("1 stop interrupted resume 2", "running")]
 )
