@@ -27,7 +27,6 @@ bench-long: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.long
 
 fuzz: $(VENV)/.dev
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
 	TRACKSIDE_TEST_EXAMPLES=300 $(BIN)/python -m pytest --timeout 1800 tests/app/test_queue_machine.py
 	$(BIN)/python -m tests.fuzz
 

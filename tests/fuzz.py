@@ -1,7 +1,8 @@
 """`python -m tests.fuzz [--minutes M] [--seed N]`: schemathesis on every operation of the OpenAPI document.
 
-A real server on a fresh home with a run that has ended. Never a 5xx, nothing undocumented, no bad data taken. The event
-files' and images' fuzzers (tests/app/test_fuzz_ingest.py, tests/web/test_promise_14_uploads.py) run with every test.
+A real server on a fresh home with a run that has ended. Never a 5xx, nothing undocumented, no bad data taken. Half a
+minute of it is a test (tests/web/test_odd_requests.py), as are the fuzzers of event files and images
+(tests/app/test_fuzz_ingest.py, tests/web/test_promise_14_uploads.py).
 """
 
 from __future__ import annotations
@@ -22,12 +23,8 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 LEFT_OUT = "/api/(runs/.*/)?events$|/onnx$"  # streams never end; without a worker an export is 503
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--examples", type=int, default=200, help="of each operation, at most")
-    arguments = parser.parse_args()
+def fuzz(minutes: float, *, seed: int, examples: int) -> int:
+    """schemathesis's exit status: 0 where nothing was found."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         make_shapes100(home / "datasets", train_per_class=10, test_per_class=5)
@@ -43,14 +40,22 @@ def main() -> None:
             command = [
                 sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json",
                 "--checks", CHECKS, "--mode", "all",
-                "--max-examples", str(arguments.examples), "--seed", str(arguments.seed),
+                "--max-examples", str(examples), "--seed", str(seed),
                 "--exclude-path-regex", LEFT_OUT,
-                "--max-time", str(int(60 * arguments.minutes)), "--continue-on-failure", "--request-timeout", "30",
+                "--max-time", str(int(60 * minutes)), "--continue-on-failure", "--request-timeout", "30",
             ]  # fmt: skip
-            status = subprocess.run(command, check=False).returncode
+            return subprocess.run(command, check=False).returncode
         finally:
             server.close()
-    sys.exit(status)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--examples", type=int, default=200, help="of each operation, at most")
+    arguments = parser.parse_args()
+    sys.exit(fuzz(arguments.minutes, seed=arguments.seed, examples=arguments.examples))
 
 
 if __name__ == "__main__":

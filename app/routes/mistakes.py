@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from app.datasets import Datasets
 from app.deps import DatasetsDep, RunsDep
@@ -27,12 +27,17 @@ Step = Annotated[
 ]
 
 
+Cell = Annotated[
+    tuple[int, int, int], WithJsonSchema({"type": "array", "items": {"type": "integer"}, "minItems": 3, "maxItems": 3})
+]
+
+
 class Confusion(BaseModel):
     step: int
     classes: list[str]
     order: list[int] = Field(description="Classes in the order in which they are drawn")
     groups: list[int] | None = Field(description="The superclass of each class, where there are any")
-    cells: list[tuple[int, int, int]] = Field(description="[class, answered, images] where there are any")
+    cells: list[Cell] = Field(description="[class, answered, images] where there are any")
 
 
 @router.get("/{run_id}/confusion", responses=NOTHING)

@@ -13,11 +13,11 @@ import logging
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from trainer.data.errors import BadName, DatasetDamaged, DatasetMissing
 
@@ -38,6 +38,13 @@ _HASH_BYTES = 8 << 20
 log = logging.getLogger(__name__)
 
 
+# Described without prefixItems, which not every reader of an OpenAPI document knows.
+Channels = Annotated[
+    tuple[float, float, float],
+    WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3}),
+]
+
+
 class DatasetRecord(BaseModel):
     """dataset.json. Mean and deviation are those of each channel of the training images, from 0 to 1."""
 
@@ -49,8 +56,8 @@ class DatasetRecord(BaseModel):
     fine_to_coarse: list[int] | None = None
     size: int
     fit: Fit
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Channels
+    std: Channels
     train_count: int
     test_count: int
     source: str
