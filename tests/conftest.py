@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +53,17 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("datasets")
     make_shapes100(root, train_per_class=TRAIN_PER_CLASS, test_per_class=TEST_PER_CLASS)
     return root
+
+
+@contextmanager
+def runs_in(home: Path, shapes: Path) -> Iterator[Runs]:
+    """The runs of a fresh home that shares the small data set, without any process."""
+    (home / "datasets").symlink_to(shapes)
+    settings = Settings(home=home)
+    database = Database(settings.url)
+    database.migrate()
+    yield Runs(database, settings)
+    database.close()
 
 
 @dataclass

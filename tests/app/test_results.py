@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from app.db import Database
 from app.errors import ApiError
 from app.reported import REPORTED
 from app.reported_here import reported_here
@@ -17,7 +16,7 @@ from app.results import finished_datasets, results
 from app.results_export import as_csv, as_markdown
 from app.results_page import results_page
 from app.runs import Runs
-from app.settings import Settings
+from tests.conftest import runs_in
 from tests.finished_runs import finished_run
 from trainer.data.cifar100 import FINE_NAMES
 from trainer.data.format import read_record
@@ -28,12 +27,8 @@ FORMULA = '=HYPERLINK("http://x.example","y")'
 
 @pytest.fixture
 def runs(tmp_path: Path, shapes: Path) -> Iterator[Runs]:
-    (tmp_path / "datasets").symlink_to(shapes)
-    settings = Settings(home=tmp_path)
-    database = Database(settings.url)
-    database.migrate()
-    yield Runs(database, settings)
-    database.close()
+    with runs_in(tmp_path, shapes) as runs:
+        yield runs
 
 
 def test_recipes_are_ranked_by_the_mean_over_their_seeds(runs: Runs) -> None:

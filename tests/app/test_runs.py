@@ -10,36 +10,26 @@ import pytest
 from sqlmodel import select
 
 from app.claims import claim_next
-from app.db import Database
 from app.errors import ApiError
 from app.queueing import Queue
 from app.run_models import CloneRequest, NewRun, ResumeRequest, RunPatch, RunQuery
 from app.runs import Runs
-from app.settings import Settings
 from app.tables import ACTIVE, ENDED, Change, Run, Status
+from tests.conftest import runs_in
 from trainer.rundir import extensions, read_journal, read_spec
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Runs]:
-    home = tmp_path_factory.mktemp("home")
-    (home / "datasets").symlink_to(shapes)
-    settings = Settings(home=home)
-    database = Database(settings.url)
-    database.migrate()
-    yield Runs(database, settings)
-    database.close()
+    with runs_in(tmp_path_factory.mktemp("home"), shapes) as runs:
+        yield runs
 
 
 @pytest.fixture
 def own(tmp_path: Path, shapes: Path) -> Iterator[Runs]:
     """Runs of a home of its own: the queue is a whole."""
-    (tmp_path / "datasets").symlink_to(shapes)
-    settings = Settings(home=tmp_path)
-    database = Database(settings.url)
-    database.migrate()
-    yield Runs(database, settings)
-    database.close()
+    with runs_in(tmp_path, shapes) as runs:
+        yield runs
 
 
 def create(runs: Runs, **body: Any) -> str:
