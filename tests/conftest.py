@@ -26,6 +26,10 @@ from trainer.data.shapes import make_shapes100
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # Inherited from a shell that runs the tests in its background; what they start would be deaf to Ctrl-C as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 T = TypeVar("T")
 
 NARROW = {"model.widths": [6, 8, 8]}  # overrides that make a step of `baseline-cnn` a third as long
