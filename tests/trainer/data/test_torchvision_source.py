@@ -163,6 +163,7 @@ def test_another_size_is_resampled(tmp_path: Path) -> None:
         tarred({}),
         tarred({"cifar-100-binary/train.bin": b"x" * 5000, "cifar-100-binary/test.bin": b""}),
     ],
+    ids=["no archive", "an empty one", "files of a wrong size"],  # an archive's bytes hold the time
 )
 def test_a_damaged_archive_is_told_and_leaves_no_data_set(tmp_path: Path, archive: bytes) -> None:
     with pytest.raises(DatasetDamaged):
