@@ -9,10 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import orjson
 import psutil
 import pytest
 
-from tests.conftest import NARROW, Server, wait_for
+from tests.conftest import ENDLESS, NARROW, Server, wait_for
 
 
 def serve_command(server: Server, port: int) -> list[str]:
@@ -51,6 +52,30 @@ def test_sigterm_ends_all_of_it_and_the_run_goes_on_at_the_next_start(
     server.start("web", "worker")
     run = server.wait_status(run_id, "finished")
     assert run["attempt"] == 2
+
+
+@pytest.mark.timeout(180)
+def test_a_closed_terminal_changes_nothing_and_ctrl_c_ends_all_of_it(
+    server: Server, served: subprocess.Popen[bytes]
+) -> None:
+    run_id = server.launch(overrides={**NARROW, **ENDLESS})
+    server.wait_step(run_id, 5)
+    os.killpg(served.pid, signal.SIGHUP)
+    reached = last_step(server, run_id)
+    wait_for(lambda: last_step(server, run_id) > reached, 30, "a step after it")
+    server.wait_ready()
+    assert server.run(run_id)["attempt"] == 1
+    children = psutil.Process(served.pid).children(recursive=True)
+    os.killpg(served.pid, signal.SIGINT)
+    assert served.wait(60) == 0
+    wait_for(lambda: not [child for child in children if child.is_running()], 10, "the end of every process")
+    assert '"reason":"interrupted"' in (server.settings.runs / run_id / "events" / "1.jsonl").read_text()
+
+
+def last_step(server: Server, run_id: str) -> int:
+    """By the event file: nothing has to be served for it."""
+    lines = (server.settings.runs / run_id / "events" / "1.jsonl").read_bytes().splitlines()
+    return max((event["step"] for event in map(orjson.loads, lines[:-1]) if event["e"] == "metrics"), default=0)
 
 
 @pytest.mark.timeout(120)
