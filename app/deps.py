@@ -31,7 +31,7 @@ def _state(name: str) -> Any:
 
 
 class Serving(NamedTuple):
-    """All that a prediction needs, asked for at once: each thing that is asked for costs it twenty microseconds."""
+    """All that a prediction needs, asked for at once: each thing that is asked for costs it some ten microseconds."""
 
     settings: Settings
     models: ModelRegistry

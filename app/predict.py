@@ -20,9 +20,10 @@ from trainer.spec import ModelSpec, TrainSpec
 CONNECT_SECONDS = 6.0
 CONNECT_PAUSE = 0.05
 ANSWER_SECONDS = 30.0
-DELIVERIES = 3
 # Each image has a deadline of its own in the predictor; two are decoded at once.
 ANSWER_SECONDS_PER_IMAGE = 5.0
+# How often a question is put to predictors that die over it.
+DELIVERIES = 3
 # Larger questions travel on a connection of their own, so that small ones need not wait behind them.
 LARGE_BYTES = 1 << 18
 # How many images of the largest size may be held in memory at once, over all requests.

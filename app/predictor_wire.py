@@ -10,6 +10,7 @@ import io
 import os
 import struct
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import Any
 import orjson
 
 _LENGTHS = struct.Struct(">II")
-_ID = "id"
 # The kernel's limit on a unix socket's path is 108 bytes on Linux, 104 elsewhere.
 _PATH_BYTES = 100
 BACKLOG = 512
@@ -56,10 +56,10 @@ def receive_blocking(stream: io.BufferedIOBase) -> tuple[Header, bytes] | None:
     return None if len(payload) < payload_length else (header, payload)
 
 
-class Line(asyncio.Protocol):
+class Line(asyncio.Protocol, ABC):
     """One side of a connection. What is sent within one turn of the event loop leaves in one piece.
 
-    With many small frames that call, and what it wakes, is most of their cost.
+    With many small frames, the call and what it wakes cost more than what is in them.
     """
 
     def __init__(self) -> None:
@@ -69,8 +69,9 @@ class Line(asyncio.Protocol):
         self._leaving: list[bytes] = []
         self.closed = False
 
+    @abstractmethod
     def received(self, header: Header, payload: bytes) -> None:
-        raise NotImplementedError
+        """A frame has arrived whole."""
 
     def send(self, frame: bytes) -> None:
         if not self._leaving:
@@ -131,13 +132,13 @@ class Asking(Line):
         answer: asyncio.Future[tuple[Header, bytes]] = self._loop.create_future()
         self._asked[number] = answer
         try:
-            self.send(pack({_ID: number, **header}, *payload))
+            self.send(pack({**header, "id": number}, *payload))
             return await answer
         finally:
             del self._asked[number]
 
     def received(self, header: Header, payload: bytes) -> None:
-        answer = self._asked.get(header.pop(_ID))
+        answer = self._asked.get(header.pop("id"))
         if answer is not None and not answer.done():  # who asked may not wait any more
             answer.set_result((header, payload))
 
@@ -148,15 +149,15 @@ class Asking(Line):
                 answer.set_exception(WireError(f"The connection ended: {exc}"))
 
 
-Answer = Callable[[Header, bytes], Awaitable[Header]]
+Handler = Callable[[Header, bytes], Awaitable[Header]]
 
 
 class Answering(Line):
     """The side that answers, each question in a task of its own."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, handle: Handler) -> None:
         super().__init__()
-        self._answer = answer
+        self._handle = handle
         self._tasks: set[asyncio.Task[None]] = set()
 
     def received(self, header: Header, payload: bytes) -> None:
@@ -165,8 +166,8 @@ class Answering(Line):
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self, header: Header, payload: bytes) -> None:
-        number = header.pop(_ID)
-        self.send(pack({**await self._answer(header, payload), _ID: number}))
+        number = header.pop("id")
+        self.send(pack({**await self._handle(header, payload), "id": number}))
 
 
 @contextmanager

@@ -39,7 +39,7 @@ TRAIN_PER_CLASS = 40
 TEST_PER_CLASS = 10
 
 
-def wait_for(condition: Callable[[], T], seconds: float = 60.0, what: str = "the condition") -> T:
+def wait_for(condition: Callable[[], T | None], seconds: float = 60.0, what: str = "the condition") -> T:
     """The first true value of `condition`, asked again and again until the deadline."""
     deadline = time.monotonic() + seconds
     while True:

@@ -27,6 +27,7 @@ Step = Annotated[
 ]
 
 
+# Without prefixItems, as trainer.data.format.Channels.
 Cell = Annotated[
     tuple[int, int, int], WithJsonSchema({"type": "array", "items": {"type": "integer"}, "minItems": 3, "maxItems": 3})
 ]

@@ -6,12 +6,11 @@ import io
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import psutil
@@ -21,6 +20,7 @@ from PIL import Image
 from app.db import Database
 from app.settings import Settings
 from app.tables import Run, Status
+from tests.conftest import wait_for
 from trainer import checkpoint
 from trainer.data.format import DatasetRecord, Images, read_record
 from trainer.models import build_model
@@ -30,7 +30,6 @@ from trainer.spec import DatasetSpec, ModelSpec, TrainSpec
 SIZE = 32
 CLASSES = [f"class {i:02d}" for i in range(12)]
 SUPERCLASSES = ["animals", "plants", "things"]
-T = TypeVar("T")
 META: dict[str, Any] = {"id": "", "name": "tiny"}
 
 
@@ -135,11 +134,11 @@ def running_predictor(settings: Settings, *, ends_by_itself: bool = False) -> It
 
 def serving_child(pid: int) -> psutil.Process:
     """The fork that serves."""
-    return until(lambda: _child(pid, "app.predictor"))
+    return wait_for(lambda: _child(pid, "app.predictor"), what="the predictor's child")
 
 
 def decoder_host(pid: int) -> psutil.Process:
-    return until(lambda: _child(pid, "app.decoder"))
+    return wait_for(lambda: _child(pid, "app.decoder"), what="the host of decoders")
 
 
 def _child(pid: int, module: str) -> psutil.Process | None:
@@ -148,12 +147,3 @@ def _child(pid: int, module: str) -> psutil.Process | None:
             if module in child.cmdline():
                 return child
     return None
-
-
-def until(probe: Callable[[], T | None], seconds: float = 10) -> T:
-    """What `probe` gives once it is not None; fails after the deadline."""
-    deadline = time.monotonic() + seconds
-    while (found := probe()) is None:
-        assert time.monotonic() < deadline, "the condition did not come about in time"
-        time.sleep(0.005)
-    return found

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from app.predictor_decoders import SMALL_BYTES, BadImage, DecoderHost, Decoders
-from tests.app.predict_home import SIZE, encode, random_image, until
+from tests.app.predict_home import SIZE, encode, random_image
+from tests.conftest import wait_for
 from trainer.data.confined import MAX_FRAMES, MEMORY_BYTES, gif_has_more_frames
 from trainer.data.fit import read_image
 from trainer.data.format import Fit
@@ -33,7 +34,7 @@ def with_decoders(
     host: DecoderHost, work: Callable[[Decoders], Awaitable[None]], *, count: int = 2, **seconds: float
 ) -> None:
     host_process = psutil.Process(host.process.pid)
-    until(lambda: None if host_process.children() else True)  # those of the test before have ended
+    wait_for(lambda: not host_process.children())  # those of the test before have ended
 
     async def run() -> None:
         decoders = Decoders(host.control, count, 50_000_000, **seconds)
@@ -174,7 +175,7 @@ def test_a_decoder_killed_while_idle_costs_no_image(host: DecoderHost, noticed: 
         await decoders.decode(GOOD, SIZE, "crop")
         (decoder,) = psutil.Process(host.process.pid).children()
         decoder.kill()
-        until(lambda: None if psutil.Process(host.process.pid).children() else True)
+        wait_for(lambda: not psutil.Process(host.process.pid).children())
         if noticed:
             await asyncio.sleep(0)
 

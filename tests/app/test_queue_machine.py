@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import settings
@@ -148,7 +148,6 @@ class QueueMachine(RuleBasedStateMachine):
         if what == "delete" and before not in ACTIVE:
             self.accepted.remove(run_id)
         allowed = {"stop": (*ACTIVE[:2], Status.QUEUED), "resume": ENDED[1:], "delete": (*ENDED, Status.QUEUED)}
-        move: Move = what if what in ("next", "up", "down") else "now"  # type: ignore[assignment]
         with nullcontext() if before in allowed.get(what, (Status.QUEUED,)) else refused():
             match what:
                 case "stop":
@@ -158,7 +157,7 @@ class QueueMachine(RuleBasedStateMachine):
                 case "delete":
                     self.runs.delete(run_id)
                 case _:
-                    Queue(self.runs).move(run_id, move)
+                    Queue(self.runs).move(run_id, cast(Move, what))
 
     # What workers and trainers do.
 
@@ -284,8 +283,6 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_run_is_lost_and_none_has_two_masters(self) -> None:
-        if not hasattr(self, "workers"):
-            return
         rows = self.rows()
         assert rows.keys() == set(self.accepted)
         for run_id, row in rows.items():
@@ -300,8 +297,6 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_read_is_what_was_written(self) -> None:
-        if not hasattr(self, "workers"):
-            return
         for run_id, row in self.rows().items():
             if is_behind(row, self.runs.folder(run_id)):
                 continue

@@ -39,8 +39,8 @@ from tests.app.predict_home import (
     running_predictor,
     serving_child,
     settings_for,
-    until,
 )
+from tests.conftest import wait_for
 from trainer.batch_predict import predict_files
 from trainer.data.image_files import open_paths
 from trainer.ensemble import open_runs
@@ -81,7 +81,7 @@ def serving(settings: Settings) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        until(lambda: True if server.started else None)
+        wait_for(lambda: server.started)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
         thread.join(10)
@@ -246,7 +246,7 @@ def test_uploads_held_in_memory_are_bounded(client: httpx.Client) -> None:
                 assert b"retry-after" in answer
                 unfinished.remove(connection)
                 refused += 1
-    until(lambda: True if post(client, PNG).status_code == 200 else None)
+    wait_for(lambda: post(client, PNG).status_code == 200)
 
 
 def test_a_killed_predictor_is_not_noticed(client: httpx.Client) -> None:
