@@ -13,7 +13,7 @@ from app.run_models import public
 from app.tables import Job, Run, Status, Task, now
 from app.tasks import task_public
 from app.transitions import move
-from trainer.durable import DISK_FULL
+from trainer.errors import DISK_FULL
 from trainer.events import Event
 from trainer.rundir import journal
 

@@ -41,7 +41,7 @@ def predict_here(
     from trainer.batch_predict import CsvWriter, JsonLinesWriter, predict_files
     from trainer.device import prepare
     from trainer.ensemble import open_runs
-    from trainer.infer import Diverged, NoCheckpoint
+    from trainer.infer import NoCheckpoint, OutputNotFinite
     from trainer.portable import PortableDamaged
     from trainer.rebuild import open_file
 
@@ -64,7 +64,7 @@ def predict_here(
                 progress(done, total)
     except NoCheckpoint:
         raise LookupError(f"The run {model} has no checkpoint to predict with.") from None
-    except (Diverged, PortableDamaged) as error:
+    except (OutputNotFinite, PortableDamaged) as error:
         raise LookupError(str(error)) from None
     return readable
 

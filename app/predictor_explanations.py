@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from trainer.data.format import Images
-from trainer.infer import Classifier, Diverged, NoCheckpoint
+from trainer.infer import Classifier, NoCheckpoint, OutputNotFinite
 from trainer.saliency import Saliency, saliency
 
 MOST_EXPLANATIONS = 16  # that wait, one of which is being worked on: of the slowest networks a second each
@@ -51,7 +51,7 @@ class Explanation:
         try:
             found = self._next(models)
         except Exception as error:  # the edge of the thread: those who asked get to know
-            if not isinstance(error, NoCheckpoint | Diverged):
+            if not isinstance(error, NoCheckpoint | OutputNotFinite):
                 log.exception("an explanation failed")
             self._loop.call_soon_threadsafe(_settle, self.future, error)
             return True

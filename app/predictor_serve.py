@@ -25,7 +25,7 @@ from app.settings import Settings
 from trainer.augment_preview import augmented
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
-from trainer.infer import Diverged, Labels, NoCheckpoint
+from trainer.infer import Labels, NoCheckpoint, OutputNotFinite
 from trainer.models import build_model, count_flops, count_parameters
 from trainer.models.footprint import saved_bytes
 from trainer.spec import ModelSpec, TrainSpec
@@ -87,7 +87,7 @@ class Predictor:
             return refusal.header
         except NoCheckpoint as error:
             return Refusal(409, "no_checkpoint", str(error)).header
-        except Diverged as error:
+        except OutputNotFinite as error:
             return Refusal(409, "diverged", str(error)).header
         except DatasetError as error:
             return Refusal(409, error.code, error.message).header

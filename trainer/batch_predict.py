@@ -45,7 +45,7 @@ class FileResult:
 def predict_files(
     classifier: Classifier, fitted: Fitted, files: Iterable[ImageFile], top_k: int
 ) -> Generator[list[FileResult], None, None]:
-    """The files' likeliest classes, a batch at a time; the same files give the same batches. Raises Diverged."""
+    """The files' likeliest classes, a batch at a time; the same files give the same batches. Raises OutputNotFinite."""
     size = batch_size(classifier)
     make = partial(decoded, files, FileDecoder(fitted.size, fitted.fit))
     waiting: list[tuple[ImageFile, bytes | Fault]] = []

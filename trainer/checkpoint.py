@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from trainer.durable import write_durably
+from trainer.errors import TrainerError
 
 KEPT = 2
 
@@ -44,7 +45,7 @@ class Loaded:
         return {k.removeprefix(f"{prefix}."): v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
 
 
-class CheckpointDamaged(RuntimeError):
+class CheckpointDamaged(TrainerError):
     """The file is not the one that its sidecar vouches for."""
 
 

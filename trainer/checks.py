@@ -16,6 +16,7 @@ from trainer.augment import mix
 from trainer.batches import Batches
 from trainer.check_training import overfit_one_batch, twin_runs
 from trainer.data.resident import ResidentData
+from trainer.errors import TrainerError
 from trainer.events import EventWriter
 from trainer.findings import Finding, Level, Remedy, tell
 from trainer.inputs import network_input
@@ -50,8 +51,13 @@ class Subject:
         return batch_loss(self.spec, self.logits(model, images), self.labels, plain=True)
 
 
-class CheckFailed(RuntimeError):
-    """A check before the first step failed, and the run was asked to stop then."""
+class CheckFailed(TrainerError):
+    """A pre-training check failed, and the spec says to stop then."""
+
+    code = "check_failed"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"A check before the first step failed. {message}")
 
 
 def check(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-DISK_FULL = "The disk is full: the last good checkpoint is kept. Make room, then resume."
-
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a temporary file, fsync, rename it into place, fsync the folder. What fails takes no room."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trainer import checkpoint
 from trainer.data.format import DatasetRecord, Images
 from trainer.data.resident import channel_constants
+from trainer.errors import TrainerError
 from trainer.familiarity import UsualScores, usual_scores
 from trainer.inputs import network_input
 from trainer.models import build_model, count_flops
@@ -27,12 +28,16 @@ BATCH = 64
 log = logging.getLogger(__name__)
 
 
-class NoCheckpoint(Exception):
-    """The run has nothing (yet, or any more) to predict with."""
+class NoCheckpoint(TrainerError):
+    """The run has no checkpoint to predict with, yet or any more."""
+
+    code = "no_checkpoint"
 
 
-class Diverged(Exception):
-    """The checkpoint's weights give numbers that are not finite."""
+class OutputNotFinite(TrainerError):
+    """The model's outputs are not finite: its training has diverged."""
+
+    code = "diverged"
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,11 @@ class Classifier:
         return logits.float().softmax(1).cpu()
 
     def predict(self, images: Images, top_k: int) -> list[list[Prediction]]:
-        """The `top_k` likeliest classes of each image, at most all of them. Raises Diverged."""
+        """The `top_k` likeliest classes of each image, at most all of them. Raises OutputNotFinite."""
         top = self.probabilities(images).topk(min(top_k, len(self.labels.names)))
         rows = list(zip(top.values.tolist(), top.indices.tolist(), strict=True))
         if any(not math.isfinite(values[0]) for values, _ in rows):
-            raise Diverged("The model's outputs are not finite: its training has diverged.")
+            raise OutputNotFinite("The model's outputs are not finite: its training has diverged.")
         return [[self.named(i, p) for p, i in zip(*row, strict=True)] for row in rows]
 
     def named(self, index: int, probability: float) -> Prediction:

@@ -18,6 +18,7 @@ from trainer.compiling import compiled
 from trainer.data.resident import channel_constants, load_resident
 from trainer.decisions import Decisions
 from trainer.device import gains_by_compiling, pick_precision, prepare
+from trainer.errors import TrainerError
 from trainer.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.events import EventWriter
 from trainer.features import with_cached_features
@@ -37,8 +38,10 @@ from trainer.watch import Watch
 ONE_BATCH_EVALUATIONS = 20
 
 
-class Diverged(RuntimeError):
-    """The training loss is no longer a number."""
+class TrainingDiverged(TrainerError):
+    """The training loss is not finite."""
+
+    code = "diverged"
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -62,7 +65,7 @@ def train(
 ) -> Outcome:
     """Train the run in `run_dir` from its last good checkpoint, or from the start, until done or told to stop.
 
-    Raises Diverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what the data set's loading raises.
+    Raises TrainingDiverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what loading the dataset raises.
     """
     began = time.monotonic()
     spec = read_spec(run_dir)
@@ -208,7 +211,7 @@ def train(
                 break
             if not math.isfinite(mean_loss):
                 watch.diverged(step)
-                raise Diverged(step)
+                raise TrainingDiverged(step)
             watch.logged(plan, step, values)
 
         if plan.ends_epoch(step) and (step % evaluation_interval == 0 or step == plan.total_steps):

@@ -25,6 +25,7 @@ from trainer.data.format import Images, open_split
 from trainer.data.writer import Progress
 from trainer.durable import write_durably
 from trainer.ensemble import open_files
+from trainer.errors import TrainerError
 from trainer.infer import BATCH, Classifier
 from trainer.inputs import network_input
 from trainer.onnx_report import INPUT, OUTPUT, OnnxReport, report_path
@@ -35,7 +36,7 @@ CHECKED_IMAGES = 256
 MOST_DIFFERENCE = 1e-3  # of probabilities; what is off by more is not the same model
 
 
-class ExportFailed(Exception):
+class ExportFailed(TrainerError):
     """The network cannot be written as ONNX, or answers differently when it is."""
 
 

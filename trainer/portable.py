@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from trainer.data.format import Fit
 from trainer.durable import sync_folder
+from trainer.errors import TrainerError
 from trainer.spec import ModelSpec
 
 METADATA = "trackside_model"
@@ -30,7 +31,7 @@ _LENGTH = struct.Struct("<Q")
 _MOST_HEADER_BYTES = 100 << 20  # safetensors' own limit
 
 
-class PortableDamaged(Exception):
+class PortableDamaged(TrainerError):
     """The file is not one that a model can be made of, or its checkpoint is not what was recorded."""
 
 

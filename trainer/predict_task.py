@@ -24,7 +24,7 @@ NICE = 5  # as the predictor: below training
 
 
 def predict_zip(task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """What came of it. Raises NoCheckpoint, Diverged, DatasetError."""
+    """What came of it. Raises NoCheckpoint, OutputNotFinite, DatasetError."""
     if (told := task_dir / RESULT_FILE).exists():  # it had been done, but not said
         result: dict[str, Any] = orjson.loads(told.read_bytes())
         return result

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from trainer.errors import TrainerError
 from trainer.spec import Part, TrainSpec
 
 
@@ -23,8 +24,10 @@ class Preset(Part):
     spec: dict[str, Any]
 
 
-class SpecError(ValueError):
+class SpecError(TrainerError, ValueError):
     """A spec that cannot be built; `fields` maps each dotted field to what is wrong with it."""
+
+    code = "invalid_spec"
 
     def __init__(self, fields: Mapping[str, str]) -> None:
         self.fields = dict(fields)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import signal
 import time
@@ -11,11 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from trainer.assignment import Assignment
-from trainer.data.errors import DatasetError
-from trainer.durable import DISK_FULL
+from trainer.errors import explain
 from trainer.events import EventWriter, attempts
 from trainer.lock import LockHeld, take_lock
 from trainer.rundir import PAUSE_FILE
@@ -25,7 +22,6 @@ log = logging.getLogger(__name__)
 OWNER_CHECK_SECONDS = 1.0
 SUPERSEDED_SECONDS = 20.0
 FAILURE_LINES = 20
-CPU_OUT_OF_MEMORY = "can't allocate memory"  # a RuntimeError of torch's allocator
 
 
 class StopRequest:
@@ -108,33 +104,3 @@ def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], Event
     events.sync()
     events.close()
     return status
-
-
-def explain(error: Exception) -> dict[str, Any]:
-    """The cause in plain words, in the one error shape."""
-    if isinstance(error, DatasetError):
-        return error.as_dict()
-    kind = type(error).__name__
-    if kind == "CheckFailed":
-        return {"code": "check_failed", "message": f"A check before the first step failed. {error}", "detail": None}
-    if kind == "NoCheckpoint":
-        return {"code": "no_checkpoint", "message": str(error), "detail": None}
-    if kind == "Diverged":
-        return {"code": "diverged", "message": str(error), "detail": None}
-    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or CPU_OUT_OF_MEMORY in str(error):
-        return {
-            "code": "out_of_memory",
-            "message": "The device ran out of memory: lower batch_size, or choose a smaller model.",
-            "detail": str(error)[:500],
-        }
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return {
-            "code": "disk_full",
-            "message": DISK_FULL,
-            "detail": None,
-        }
-    return {
-        "code": "trainer_error",
-        "message": f"{error}" or kind,
-        "detail": "".join(traceback.format_exception(error)[-6:])[-4000:],
-    }

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from trainer.data.format import Images
-from trainer.infer import Classifier, Diverged, Prediction
+from trainer.infer import Classifier, OutputNotFinite, Prediction
 
 PLACES = (7, 5, 4)  # of the square along each side, a quarter of the image wide; fewer where the network is slow
 CPU_FLOPS = 60e9  # for a map: some 0.6 s of one thread
@@ -51,12 +51,12 @@ class Saliency:
 
 def saliency(classifier: Classifier, image: Images, index: int | None) -> Iterator[Saliency | None]:
     """Of one image, uint8 size × size × 3, and the class `index`, or the likeliest. Gives None after each portion of
-    the work, at last what was found. Raises Diverged."""
+    the work, at last what was found. Raises OutputNotFinite."""
     begun = time.perf_counter()
     plain = classifier.probabilities(image[None])[0]  # waits for the device
     portion = max(1, min(MOST_IN_PORTION, int(PORTION_SECONDS / (time.perf_counter() - begun))))
     if not bool(torch.isfinite(plain).all()):
-        raise Diverged("The model's outputs are not finite: its training has diverged.")
+        raise OutputNotFinite("The model's outputs are not finite: its training has diverged.")
     index = int(plain.argmax()) if index is None else index
     before = float(plain[index])
     yield None

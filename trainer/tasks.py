@@ -16,9 +16,9 @@ import orjson
 from trainer.data.source import add_dataset
 from trainer.data.writer import Progress
 from trainer.ensemble import measure
+from trainer.errors import explain
 from trainer.events import EventWriter
 from trainer.lock import LockHeld, take_lock
-from trainer.process import explain
 from trainer.spec import TrainSpec
 
 log = logging.getLogger(__name__)

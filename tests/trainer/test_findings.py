@@ -14,7 +14,7 @@ from trainer.checks import CheckFailed
 from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
 from trainer.events import EventWriter, read_from
-from trainer.loop import Diverged, train
+from trainer.loop import TrainingDiverged, train
 from trainer.preset import build_spec
 from trainer.rundir import create_run_dir
 
@@ -126,7 +126,7 @@ def test_a_learning_rate_a_hundred_times_too_high(tmp_path: Path, small: Path) -
 
 def test_a_loss_that_is_no_number_says_what_to_try(tmp_path: Path, small: Path) -> None:
     new_run(tmp_path / "r", small, "few", max_steps=40, optimizer__lr=10.0, optimizer__name="sgd")
-    with pytest.raises(Diverged):
+    with pytest.raises(TrainingDiverged):
         attempt(tmp_path / "r", small)
     assert findings(tmp_path / "r")["diverged"]["evidence"]["remedy"]["overrides"] == {"optimizer.lr": 1.0}
 

@@ -13,7 +13,7 @@ from trainer.checkpoint import best_checkpoint, list_checkpoints
 from trainer.data.format import open_split, read_record
 from trainer.data.resident import stratified_split
 from trainer.events import EventWriter, read_from
-from trainer.loop import Diverged, Outcome, train
+from trainer.loop import Outcome, TrainingDiverged, train
 from trainer.preset import build_spec
 from trainer.process import run_trainer
 from trainer.rundir import create_run_dir, journal
@@ -85,7 +85,7 @@ def test_coarse_targets_have_twenty_classes(tmp_path: Path, shapes: Path) -> Non
 def test_nan_ends_the_run_with_its_step_and_never_becomes_best(tmp_path: Path, shapes: Path) -> None:
     new_run(tmp_path / "r", shapes, {"epochs": 3, "optimizer.name": "sgd", "optimizer.lr": 10, "log_every": 1})
     events = EventWriter(tmp_path / "r", 1)
-    with pytest.raises(Diverged) as caught:
+    with pytest.raises(TrainingDiverged) as caught:
         train(tmp_path / "r", shapes, "cpu", 1, events, lambda: False)
     last = [event for event in events_of(tmp_path / "r") if event["e"] == "metrics"][-1]
     assert last["step"] == caught.value.step

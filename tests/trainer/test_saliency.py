@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.familiarity import LEAST, UsualScores, usual_scores
-from trainer.infer import Classifier, Diverged, Labels
+from trainer.infer import Classifier, Labels, OutputNotFinite
 from trainer.saliency import MOST_IN_PORTION, Saliency, saliency
 
 
@@ -82,7 +82,7 @@ def test_a_diverged_network_has_no_map() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return torch.full((len(images), 2), torch.nan)
 
-    with pytest.raises(Diverged):
+    with pytest.raises(OutputNotFinite):
         next(saliency(classifier(Broken(), 32), np.zeros((32, 32, 3), np.uint8), 0))
 
 

@@ -19,19 +19,11 @@ DatasetError                 the root: code, message, detail, as the one error s
 └── DiskFull                 no room for the arrays
 """
 
-from typing import Any
+from trainer.errors import TrainerError
 
 
-class DatasetError(Exception):
+class DatasetError(TrainerError):
     code = "dataset_error"
-
-    def __init__(self, message: str, detail: Any = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.detail = detail
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"code": self.code, "message": self.message, "detail": self.detail}
 
 
 class BadName(DatasetError):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainer.data.format import DatasetRecord, read_record
 from trainer.device import data_limit
+from trainer.errors import TrainerError
 from trainer.spec import TrainSpec
 
 
@@ -43,7 +44,7 @@ class ResidentData:
     streamed: bool = False
 
 
-class DatasetChanged(RuntimeError):
+class DatasetChanged(TrainerError):
     """The data set is not the one that was pinned when the run was queued."""
 
 

@@ -1,0 +1,59 @@
+"""Errors that are shown to people, and the one shape they are shown in. Free of torch.
+
+TrainerError                 code, message, detail
+├── DatasetError             trainer/data/errors.py, with its own tree
+├── ProcessDied              trainer/system/parallel.py: a helper process was killed
+├── SpecError                trainer/spec/preset.py: fields of a spec that are wrong
+├── CheckFailed              trainer/diagnosis/checks.py: a pre-training check failed and the spec says to stop
+├── TrainingDiverged         trainer/loop.py: the training loss is not finite
+├── CheckpointDamaged        trainer/rundir/checkpoints.py: a file does not have its recorded hash
+├── NoCheckpoint             trainer/inference/classifier.py: nothing to predict with
+├── OutputNotFinite          trainer/inference/classifier.py: the model's outputs are not finite
+├── PortableDamaged          trainer/exported/portable.py: an exported model cannot be read
+└── ExportFailed             trainer/inference/onnx_export.py: the network cannot be written as ONNX
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from typing import Any
+
+CPU_OUT_OF_MEMORY = "can't allocate memory"  # part of the RuntimeError raised by torch's CPU allocator
+DISK_FULL = "The disk is full: the last good checkpoint is kept. Make room, then resume."
+
+
+class TrainerError(Exception):
+    """An error whose message is written for the person who started the run or the task."""
+
+    code = "trainer_error"
+
+    def __init__(self, message: str, detail: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail
+
+    def as_dict(self) -> dict[str, Any]:
+        """`{"code", "message", "detail"}`, the body of every error of the API."""
+        return {"code": self.code, "message": self.message, "detail": self.detail}
+
+
+def explain(error: Exception) -> dict[str, Any]:
+    """Any exception as `{"code", "message", "detail"}`; an unforeseen one with the end of its traceback."""
+    if isinstance(error, TrainerError):
+        return error.as_dict()
+    # torch.OutOfMemoryError by its name: this module must not import torch.
+    kind = type(error).__name__
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or CPU_OUT_OF_MEMORY in str(error):
+        return {
+            "code": "out_of_memory",
+            "message": "The device ran out of memory: lower batch_size, or choose a smaller model.",
+            "detail": str(error)[:500],
+        }
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return {"code": "disk_full", "message": DISK_FULL, "detail": None}
+    return {
+        "code": "trainer_error",
+        "message": f"{error}" or kind,
+        "detail": "".join(traceback.format_exception(error)[-6:])[-4000:],
+    }
