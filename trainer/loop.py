@@ -65,7 +65,8 @@ def train(
 ) -> Outcome:
     """Train the run in `run_dir` from its last good checkpoint, or from the start, until done or told to stop.
 
-    Raises TrainingDiverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what loading the dataset raises.
+    Raises TrainingDiverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what
+    loading the dataset raises.
     """
     began = time.monotonic()
     spec = read_spec(run_dir)
