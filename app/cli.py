@@ -19,7 +19,7 @@ from rich.segment import ControlType
 from app.access_commands import password, tokens_app
 from app.settings import Settings
 from trainer.data.errors import DatasetError
-from trainer.preset import SpecError
+from trainer.spec.preset import SpecError
 from trainer.threads import PATIENT_THREADS
 
 main = typer.Typer(

@@ -17,8 +17,8 @@ from app.run_models import RunPublic, public
 from app.run_outcomes import half_width_of, losses_at_best, parameters_of, seconds_of
 from app.runs import Runs
 from app.tables import Run
-from trainer.preset import flatten
-from trainer.spec import TrainSpec
+from trainer.spec.preset import flatten
+from trainer.spec.train_spec import TrainSpec
 
 MOST_RUNS = 12
 

@@ -17,8 +17,8 @@ from app.run_views import MOVING, Difference, Lane, Row, arrival, failed_at, too
 from app.tables import Status
 from app.tasks import TaskPublic
 from trainer.data.format import DatasetRecord
-from trainer.preset import Preset
-from trainer.spec import ScheduleName
+from trainer.spec.preset import Preset
+from trainer.spec.train_spec import ScheduleName
 
 SAMPLES = 8
 TAIL_LINES = 20

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from trainer.data.errors import BadName, DatasetError, DatasetMissing, UnknownSource
-from trainer.preset import SpecError
+from trainer.spec.preset import SpecError
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from app.predict import Description
 from app.tables import Run, Status
 from trainer.data.format import DatasetRecord
 from trainer.schedule import Plan
-from trainer.spec import ModelSpec, TrainSpec
+from trainer.spec.train_spec import ModelSpec, TrainSpec
 
 Basis = Literal["set", "measured", "estimated"]
 

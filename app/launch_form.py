@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from app.formatting import setting
-from trainer.catalog import IMAGENET, MODELS
-from trainer.preset import build_spec, differences, flatten, presets
-from trainer.spec import TrainSpec
+from trainer.spec.catalog import IMAGENET, MODELS
+from trainer.spec.preset import build_spec, differences, flatten, presets
+from trainer.spec.train_spec import TrainSpec
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _WHOLE = re.compile(r"[+-]?\d{1,19}")

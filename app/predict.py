@@ -14,7 +14,7 @@ from app.errors import ApiError
 from app.predict_answers import Answer, SaliencyPublic
 from app.predictor_wire import Asking, Header, WireError, socket_address
 from app.settings import Settings
-from trainer.spec import ModelSpec, TrainSpec
+from trainer.spec.train_spec import ModelSpec, TrainSpec
 
 # A predictor whose parent was killed needs about three seconds to be back.
 CONNECT_SECONDS = 6.0

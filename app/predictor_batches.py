@@ -37,7 +37,7 @@ from trainer.infer import (
     run_record,
 )
 from trainer.rundir import read_spec
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 WARM_MODELS = 4
 QUICK_MS = 3.0

@@ -28,7 +28,7 @@ from trainer.data.format import DatasetRecord
 from trainer.infer import Labels, NoCheckpoint, OutputNotFinite
 from trainer.models import build_model, count_flops, count_parameters
 from trainer.models.footprint import saved_bytes
-from trainer.spec import ModelSpec, TrainSpec
+from trainer.spec.train_spec import ModelSpec, TrainSpec
 
 DECODERS = 2
 

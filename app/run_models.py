@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from app.tables import ACTIVE, Run, Status
-from trainer.spec import FiniteFloat, ScheduleSpec
+from trainer.spec.train_spec import FiniteFloat, ScheduleSpec
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _BREAK = re.compile(r"[\n\u2028\u2029]")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.preset import differences
-from trainer.spec import TrainSpec
+from trainer.spec.preset import differences
+from trainer.spec.train_spec import TrainSpec
 
 
 def default_name(spec: TrainSpec, base: TrainSpec, stem: str | None = None) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from app.settings import Settings
-from trainer.catalog import is_custom
-from trainer.preset import SpecError
-from trainer.spec import TrainSpec
+from trainer.spec.catalog import is_custom
+from trainer.spec.preset import SpecError
+from trainer.spec.train_spec import TrainSpec
 
 
 def permitted(spec: TrainSpec, settings: Settings) -> TrainSpec:

@@ -12,8 +12,8 @@ from app.run_models import RunPublic
 from app.sparkline import Sparkline, sparkline
 from app.system import Trace
 from app.tables import Status, Worker
-from trainer.preset import build_spec, differences, flatten, presets
-from trainer.spec import TrainSpec
+from trainer.spec.preset import build_spec, differences, flatten, presets
+from trainer.spec.train_spec import TrainSpec
 
 WAITING_SHOWN = 3
 MOVING = (Status.STARTING, Status.RUNNING, Status.STOPPING)

@@ -14,9 +14,9 @@ from trainer.assignment import Assignment
 from trainer.data.format import read_record
 from trainer.events import Event, EventWriter, attempts
 from trainer.feasibility import refuse_impossible
-from trainer.preset import build_spec
 from trainer.process import run_trainer
 from trainer.rundir import create_run_dir
+from trainer.spec.preset import build_spec
 
 
 class ShownEvents(EventWriter):

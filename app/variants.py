@@ -14,8 +14,8 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from app.run_models import Line, NewRun, Request, RunPublic, Setting
 from app.run_naming import default_name
 from app.runs import Runs
-from trainer.preset import SpecError, build_spec
-from trainer.spec import FiniteFloat
+from trainer.spec.preset import SpecError, build_spec
+from trainer.spec.train_spec import FiniteFloat
 
 MOST_RUNS = 100
 TRIES = 50  # for each draw, before giving up on finding one that was not drawn yet

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.pixels import read_pixels
-from trainer.spec import AugmentSpec
+from trainer.spec.train_spec import AugmentSpec
 from trainer.trivial_augment import draw_trivial, trivial_augment
 
 

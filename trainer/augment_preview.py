@@ -11,7 +11,7 @@ from PIL import Image
 from trainer.augment import draw_epoch, mix, place, resize
 from trainer.data.format import read_record
 from trainer.sheet import sheet_of
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 IMAGES = 8
 SIZE = 96  # images of more pixels are drawn at this size

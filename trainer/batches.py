@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainer.augment import EpochDraws, draw_epoch, place
 from trainer.data.resident import ResidentData
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 AHEAD = 2  # batches that a thread reads while the device is busy
 

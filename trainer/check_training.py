@@ -17,7 +17,7 @@ from trainer.inputs import network_input
 from trainer.loss import batch_loss
 from trainer.optim import Optimizers
 from trainer.sheet import save_sheet
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 BATCH = 32
 SECONDS = 60.0  # a network that has not overfitted a batch by then is told how far it came

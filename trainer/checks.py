@@ -23,7 +23,7 @@ from trainer.inputs import network_input
 from trainer.loss import batch_loss
 from trainer.optim import Optimizers
 from trainer.sheet import save_sheet
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 FEW, LARGE = 8, 96  # images of more pixels than LARGE a side are looked at by the few
 IMAGES = 32

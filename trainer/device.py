@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from trainer.catalog import MODELS
-from trainer.spec import TrainSpec
+from trainer.spec.catalog import MODELS
+from trainer.spec.train_spec import TrainSpec
 
 DATA_SHARE = 0.5  # of the device's memory may hold the data set
 DATA_LIMIT = "TRACKSIDE_DEVICE_DATA_BYTES"

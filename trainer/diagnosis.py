@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from trainer.findings import Finding, Remedy
 from trainer.history import Curve, History
 from trainer.schedule import Plan, learning_rate
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 WINDOW = 20  # logged points whose median is looked at
 FIRST_LOOK = 60  # steps before which nothing is said but that the loss explodes

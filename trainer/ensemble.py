@@ -20,7 +20,7 @@ from trainer.infer import BATCH, Classifier, load_best
 from trainer.portable import Portable
 from trainer.rebuild import open_file
 from trainer.rundir import read_spec
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 from trainer.trained_on import run_record
 
 SMALLEST = torch.finfo(torch.float32).tiny

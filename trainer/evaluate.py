@@ -16,7 +16,7 @@ from trainer.events import EventWriter
 from trainer.inputs import network_input
 from trainer.loss import batch_loss
 from trainer.models.pretrained import split_head
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 from trainer.trainee import Progress, Trainee, fresh_model
 
 BATCH = 250  # on a CPU larger batches fall out of the cache and take twice as long an image

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainer.catalog import MODELS
 from trainer.data.format import DatasetRecord
-from trainer.preset import SpecError
 from trainer.schedule import make_plan, split_sizes
-from trainer.spec import TrainSpec
+from trainer.spec.catalog import MODELS
+from trainer.spec.preset import SpecError
+from trainer.spec.train_spec import TrainSpec
 
 
 def refuse_impossible(spec: TrainSpec, record: DatasetRecord) -> None:

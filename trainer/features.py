@@ -13,7 +13,7 @@ from trainer.data.resident import ResidentData, Split
 from trainer.durable import write_durably
 from trainer.inputs import network_input
 from trainer.models.pretrained import split_head
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 BATCH = 50
 

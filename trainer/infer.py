@@ -19,7 +19,7 @@ from trainer.errors import TrainerError
 from trainer.familiarity import UsualScores, usual_scores
 from trainer.inputs import network_input
 from trainer.models import build_model, count_flops
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 from trainer.trained_on import Labels as Labels
 from trainer.trained_on import run_record as run_record
 

@@ -30,7 +30,7 @@ from trainer.pace import Pace
 from trainer.range_test import RangeTest
 from trainer.rundir import read_spec
 from trainer.schedule import gradient_interval, is_logged, learning_rate, log_interval, make_plan, resolution
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 from trainer.steering import extensions_asked_for, replay, wants_compiled, wind_down, wind_down_is_asked_for
 from trainer.trainee import INITIAL_WEIGHTS, Progress, Trainee, make_trainee, start_from_weights
 from trainer.watch import Watch

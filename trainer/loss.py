@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.augment import Mixed
 from trainer.data.resident import ResidentData
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 
 @dataclass(frozen=True)

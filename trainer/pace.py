@@ -9,7 +9,7 @@ from statistics import fmean
 
 from trainer.decisions import Decision
 from trainer.schedule import Plan, resolution
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 SHARE_SAMPLES = 50  # where between here and the end the resolution is looked up
 GUESSED_EVALUATION = 0.35  # seconds to evaluate an image, as a share of those to train on it

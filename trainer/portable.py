@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from trainer.data.format import Fit
 from trainer.durable import sync_folder
 from trainer.errors import TrainerError
-from trainer.spec import ModelSpec
+from trainer.spec.train_spec import ModelSpec
 
 METADATA = "trackside_model"
 _LENGTH = struct.Struct("<Q")

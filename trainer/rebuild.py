@@ -9,11 +9,11 @@ import safetensors
 import safetensors.torch
 import torch
 
-from trainer.catalog import is_custom
 from trainer.data.resident import constants_of
 from trainer.infer import Classifier
 from trainer.models import build_model
 from trainer.portable import Portable, PortableDamaged, read_portable
+from trainer.spec.catalog import is_custom
 from trainer.trained_on import Labels
 
 

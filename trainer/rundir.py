@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel
 
 from trainer.durable import append_durably, sync_folder, write_durably
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 PAUSE_FILE = "pause"  # there while the run is asked to save and queue again
 WIND_DOWN_FILE = "wind-down"  # there while an early, annealed end is asked for

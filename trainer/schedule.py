@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from trainer.spec import ScheduleSpec, TrainSpec
+from trainer.spec.train_spec import ScheduleSpec, TrainSpec
 
 RANGE_TEST_SPAN = 1e-5  # the range test begins at this share of the highest rate
 WIND_DOWN = ScheduleSpec(name="linear")

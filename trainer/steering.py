@@ -9,7 +9,7 @@ from trainer.decisions import Decision, Decisions
 from trainer.pace import Pace
 from trainer.rundir import WIND_DOWN_FILE, extensions
 from trainer.schedule import Plan, extended, replanned, wound_down
-from trainer.spec import ScheduleSpec, TrainSpec
+from trainer.spec.train_spec import ScheduleSpec, TrainSpec
 
 COMPILE_AT = 48  # steps after which the first curve is on the screen
 WORTH_COMPILING_SECONDS = 240.0  # of eager training still ahead

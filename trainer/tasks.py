@@ -19,7 +19,7 @@ from trainer.ensemble import measure
 from trainer.errors import explain
 from trainer.events import EventWriter
 from trainer.lock import LockHeld, take_lock
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 log = logging.getLogger(__name__)
 

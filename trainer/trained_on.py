@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainer.data.errors import DatasetDamaged
 from trainer.data.format import RECORD_FILE, DatasetRecord, read_record
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from trainer.models import build_model
 from trainer.models.pretrained import split_head
 from trainer.models.swift import WHITENING_IMAGES, Swift
 from trainer.optim import Optimizers
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 INITIAL_WEIGHTS = "initial.safetensors"
 

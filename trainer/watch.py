@@ -17,7 +17,7 @@ from trainer.findings import Finding, Remedy, tell
 from trainer.history import History
 from trainer.inputs import network_input
 from trainer.schedule import Plan
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 PROBED = 250  # held-out images that are looked at for dead units
 FEWEST = 50  # held-out images from which it is said that all are answered alike

@@ -20,8 +20,8 @@ from app.run_models import CloneRequest, NewRun, RunPatch, RunPublic
 from app.runs import Runs
 from app.variants import NewVariants, checked_vary, launch_variants
 from trainer.data.format import DatasetRecord
-from trainer.preset import SpecError, build_spec, differences, presets
-from trainer.spec import TrainSpec
+from trainer.spec.preset import SpecError, build_spec, differences, presets
+from trainer.spec.train_spec import TrainSpec
 
 router = APIRouter(include_in_schema=False)
 

@@ -25,7 +25,7 @@ from trainer import checkpoint
 from trainer.data.format import DatasetRecord, Images, read_record
 from trainer.models import build_model
 from trainer.rundir import create_run_dir, read_spec
-from trainer.spec import DatasetSpec, ModelSpec, TrainSpec
+from trainer.spec.train_spec import DatasetSpec, ModelSpec, TrainSpec
 
 SIZE = 32
 CLASSES = [f"class {i:02d}" for i in range(12)]

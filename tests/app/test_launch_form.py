@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from app.launch_form import parse_overrides, setting_groups, typed_from
-from trainer.preset import build_spec, flatten, presets
+from trainer.spec.preset import build_spec, flatten, presets
 
 
 def test_each_setting_has_one_field_with_its_why_and_the_presets_value() -> None:

@@ -34,7 +34,7 @@ from trainer.data.format import read_record
 from trainer.data.resident import channel_constants, normalise
 from trainer.models import build_model
 from trainer.rundir import read_spec
-from trainer.spec import ModelSpec
+from trainer.spec.train_spec import ModelSpec
 
 T = TypeVar("T")
 RUN = "0123456789"

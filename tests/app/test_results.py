@@ -20,7 +20,7 @@ from tests.conftest import runs_in
 from tests.finished_runs import finished_run
 from trainer.data.cifar100 import FINE_NAMES
 from trainer.data.format import read_record
-from trainer.preset import presets
+from trainer.spec.preset import presets
 
 FORMULA = '=HYPERLINK("http://x.example","y")'
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from app.launch_form import split_variants
 from app.variants import Between, combinations
-from trainer.preset import SpecError
+from trainer.spec.preset import SpecError
 
 
 def test_every_combination_once() -> None:

@@ -28,8 +28,8 @@ from trainer.device import prepare
 from trainer.ensemble import open_runs
 from trainer.infer import Classifier
 from trainer.models import build_model
-from trainer.preset import build_spec
 from trainer.rundir import create_run_dir
+from trainer.spec.preset import build_spec
 from trainer.threads import PATIENT_THREADS
 
 IMAGES = 10_000

@@ -12,7 +12,7 @@ from app.ingest import ingest, is_behind
 from app.settings import Settings
 from app.tables import Run, Status
 from trainer.events import EventWriter
-from trainer.preset import build_spec
+from trainer.spec.preset import build_spec
 
 STEPS_PER_EPOCH = 700
 TICK_SECONDS = 0.02

@@ -24,7 +24,7 @@ from app.tables import Run, Status, now
 from tests.benchmarks.rows import Row, data_root, web_process
 from tests.browser.conftest import ARGUMENTS
 from tests.browser.find_browser import installed
-from trainer.preset import build_spec
+from trainer.spec.preset import build_spec
 
 LENGTHS = {1_000_000: 50, 10_000_000: 150}  # points, and the most milliseconds
 RUNS = 10_000

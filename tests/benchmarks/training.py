@@ -24,9 +24,9 @@ from trainer.inputs import network_input
 from trainer.loop import train
 from trainer.loss import batch_loss
 from trainer.models import build_model
-from trainer.preset import build_spec
 from trainer.rundir import create_run_dir
-from trainer.spec import TrainSpec
+from trainer.spec.preset import build_spec
+from trainer.spec.train_spec import TrainSpec
 from trainer.trainee import make_trainee
 
 ROUNDS = 5

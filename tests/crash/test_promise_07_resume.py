@@ -16,8 +16,8 @@ from trainer.data.format import read_record
 from trainer.decisions import FILE, Decisions
 from trainer.events import EventWriter
 from trainer.loop import train
-from trainer.preset import build_spec
 from trainer.rundir import WIND_DOWN_FILE, create_run_dir, journal
+from trainer.spec.preset import build_spec
 
 STEPS_PER_EPOCH = 56
 OVERRIDES = {

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.augment import EpochDraws, draw_epoch, mix, place, resize
-from trainer.spec import AugmentSpec
+from trainer.spec.train_spec import AugmentSpec
 
 CPU = torch.device("cpu")
 IMAGES = torch.randint(0, 256, (40, 16, 16, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)

@@ -9,7 +9,7 @@ import pytest
 
 from trainer.data.format import read_record
 from trainer.feasibility import refuse_impossible
-from trainer.preset import SpecError, build_spec, presets
+from trainer.spec.preset import SpecError, build_spec, presets
 
 IMPOSSIBLE: list[tuple[dict[str, Any], set[str]]] = [
     ({"loss": "mse", "augment.mixup": 0.2}, {"loss", "augment.mixup"}),

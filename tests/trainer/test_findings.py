@@ -15,8 +15,8 @@ from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
 from trainer.events import EventWriter, read_from
 from trainer.loop import TrainingDiverged, train
-from trainer.preset import build_spec
 from trainer.rundir import create_run_dir
+from trainer.spec.preset import build_spec
 
 CLASSES = 10
 SMALL = {"batch_size": 32, "val_fraction": 0.25}

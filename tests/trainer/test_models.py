@@ -8,12 +8,12 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from trainer.catalog import MODELS
 from trainer.data.format import open_split
 from trainer.models import build_model, count_flops, count_parameters
 from trainer.models.pretrained import split_head
 from trainer.models.swift import Swift
-from trainer.spec import ModelSpec
+from trainer.spec.catalog import MODELS
+from trainer.spec.train_spec import ModelSpec
 
 # The origin's networks at 32 px and 100 classes, counted by hand from their layers.
 CNN = (3 * 25 * 12 + 12 + 24) + (12 * 25 * 24 + 24 + 48) + (24 * 25 * 32 + 32 + 64)

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.catalog import IMAGENET
 from trainer.data.format import open_split
 from trainer.models import build_model
 from trainer.optim import Optimizers
-from trainer.spec import ModelSpec, OptimizerSpec
+from trainer.spec.catalog import IMAGENET
+from trainer.spec.train_spec import ModelSpec, OptimizerSpec
 
 FAMILIES: dict[str, tuple[int, ...]] = {
     "mlp": (64, 32),

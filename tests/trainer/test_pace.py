@@ -6,8 +6,8 @@ import pytest
 
 from trainer.decisions import Decision
 from trainer.pace import Pace, typical
-from trainer.preset import build_spec
 from trainer.schedule import Plan, make_plan, replanned
+from trainer.spec.preset import build_spec
 
 
 def run_at(seconds: dict[int, float], minutes: float) -> tuple[Plan, float]:

@@ -9,8 +9,8 @@ import numpy as np
 from trainer.augment_preview import IMAGES, augmented
 from trainer.data.format import open_split
 from trainer.models.footprint import saved_bytes
-from trainer.preset import build_spec
-from trainer.spec import ModelSpec
+from trainer.spec.preset import build_spec
+from trainer.spec.train_spec import ModelSpec
 
 
 def test_images_are_shown_as_the_augmentation_changes_them(shapes: Path) -> None:

@@ -22,7 +22,7 @@ from trainer.models import build_model
 from trainer.portable import PortableDamaged
 from trainer.rebuild import open_file
 from trainer.rundir import read_spec
-from trainer.spec import ModelSpec
+from trainer.spec.train_spec import ModelSpec
 from trainer.trained_on import run_record
 
 

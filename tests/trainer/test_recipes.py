@@ -20,9 +20,9 @@ from trainer.device import DATA_LIMIT
 from trainer.events import EventWriter, read_from
 from trainer.loop import Outcome, train
 from trainer.models import build_model
-from trainer.preset import build_spec
 from trainer.rundir import WIND_DOWN_FILE, create_run_dir
-from trainer.spec import ModelSpec
+from trainer.spec.preset import build_spec
+from trainer.spec.train_spec import ModelSpec
 
 SWIFT = {"model.name": "swift", "model.widths": [8, 16, 16], "optimizer.name": "muon", "optimizer.lr": 0.05}
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.preset import build_spec
 from trainer.schedule import (
     Plan,
     extended,
@@ -22,7 +21,8 @@ from trainer.schedule import (
     split_sizes,
     wound_down,
 )
-from trainer.spec import TrainSpec
+from trainer.spec.preset import build_spec
+from trainer.spec.train_spec import TrainSpec
 
 NAMES = st.sampled_from(["constant", "cosine", "linear", "one_cycle", "multi_step", "trapezoid", "range_test"])
 SIZES = st.integers(1, 100_000)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from trainer.preset import SpecError, build_spec, differences, flatten, presets
-from trainer.spec import TrainSpec
+from trainer.spec.preset import SpecError, build_spec, differences, flatten, presets
+from trainer.spec.train_spec import TrainSpec
 
 BASELINES = {
     "baseline-mlp", "baseline-cnn", "baseline-cnn-lr1e-4", "baseline-cnn-lr2.5e-4", "baseline-cnn-first",

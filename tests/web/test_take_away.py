@@ -41,7 +41,7 @@ from trainer.onnx_export import export_onnx, run_onnx
 from trainer.portable import METADATA, Portable, PortableDamaged, plan_packing, read_portable, write_packing
 from trainer.rebuild import open_file
 from trainer.rundir import read_spec
-from trainer.spec import DatasetSpec, ModelSpec, TrainSpec
+from trainer.spec.train_spec import DatasetSpec, ModelSpec, TrainSpec
 
 FIRST, SECOND, THIRD, COARSE, OTHER, EMPTY = (f"{word:0<10}" for word in ("f1", "5ec0", "74", "c0a45e", "07", "e3"))
 IMAGES = [random_image(seed) for seed in range(6)]

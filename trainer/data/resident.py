@@ -13,7 +13,7 @@ from torch import Tensor
 from trainer.data.format import DatasetRecord, read_record
 from trainer.device import data_limit
 from trainer.errors import TrainerError
-from trainer.spec import TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 
 @dataclass(frozen=True)

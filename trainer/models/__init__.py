@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainer.catalog import IMAGENET, MODELS, is_custom
 from trainer.models.cnn import make_cnn
 from trainer.models.custom import make_custom
 from trainer.models.mlp import make_mlp
@@ -17,7 +16,8 @@ from trainer.models.pretrained import make_pretrained
 from trainer.models.resnet import make_resnet, make_resnet9
 from trainer.models.swift import make_swift
 from trainer.models.wide_resnet import make_wide_resnet
-from trainer.spec import ModelSpec
+from trainer.spec.catalog import IMAGENET, MODELS, is_custom
+from trainer.spec.train_spec import ModelSpec
 
 BUILDERS: dict[str, Callable[[ModelSpec, int, int], nn.Module]] = {
     "mlp": make_mlp,

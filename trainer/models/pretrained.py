@@ -11,8 +11,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from trainer.catalog import IMAGENET, MODELS
-from trainer.spec import ModelSpec
+from trainer.spec.catalog import IMAGENET, MODELS
+from trainer.spec.train_spec import ModelSpec
 
 FORMATS = (".safetensors", ".pth", ".pt")
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.spec import ModelSpec
+from trainer.spec.train_spec import ModelSpec
 
 WIDTHS = (48, 192, 192)
 PATCH = 2

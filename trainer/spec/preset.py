@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from trainer.errors import TrainerError
-from trainer.spec import Part, TrainSpec
+from trainer.spec.train_spec import Part, TrainSpec
 
 
 class Preset(Part):
@@ -122,7 +122,7 @@ def differences(spec: TrainSpec, base: TrainSpec) -> dict[str, tuple[Any, Any]]:
 @cache
 def presets() -> dict[str, Preset]:
     """The presets that ship with the trainer, in the order of their files' names."""
-    folder = resources.files("trainer") / "presets"
+    folder = resources.files("trainer.spec") / "presets"
     found = {}
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.name.endswith(".toml"):
