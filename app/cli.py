@@ -18,8 +18,7 @@ from rich.segment import ControlType
 
 from app.access_commands import password, tokens_app
 from app.settings import Settings
-from trainer.data.errors import DatasetError
-from trainer.spec.preset import SpecError
+from trainer.errors import TrainerError
 from trainer.threads import PATIENT_THREADS
 
 main = typer.Typer(
@@ -123,7 +122,7 @@ def train(
 
     try:
         status = train_here(Settings(), preset, dataset, parse_assignments(assignments or []), out, device, console)
-    except (SpecError, DatasetError, FileExistsError) as error:
+    except (TrainerError, FileExistsError) as error:
         raise fail(str(error)) from None
     raise typer.Exit(status)
 
@@ -192,7 +191,7 @@ def predict(
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-    except (LookupError, DatasetError, OSError) as error:
+    except (LookupError, TrainerError, OSError) as error:
         raise fail(str(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
@@ -299,7 +298,7 @@ def add_dataset(
                 on_unreadable=on_unreadable,  # type: ignore[arg-type]
                 progress=progress,
             )
-    except DatasetError as error:
+    except TrainerError as error:
         for line in [error.message, *map(str, detail_lines(error.detail))]:
             errors.print(line, style="red", markup=False)
         raise typer.Exit(1) from None

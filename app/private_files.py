@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from app.errors import ApiError
-from trainer.durable import sync_folder
+from trainer.system.durable import sync_folder
 
 T = TypeVar("T")
 

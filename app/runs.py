@@ -36,12 +36,12 @@ from app.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, now
 from app.transitions import move
 from trainer.data.errors import DatasetMissing
 from trainer.data.format import read_record
-from trainer.durable import write_durably
 from trainer.feasibility import refuse_impossible
 from trainer.rundir import WIND_DOWN_FILE, create_run_dir, journal
 from trainer.schedule import make_plan, split_sizes
 from trainer.spec.preset import SpecError, apply_overrides, build_spec, differences
 from trainer.spec.train_spec import TrainSpec
+from trainer.system.durable import write_durably
 
 LOG_LINES = 1000
 _ID = re.compile(r"[0-9a-z]{1,40}")

@@ -19,8 +19,8 @@ from app.errors import ApiError, not_found
 from app.run_models import ErrorPublic
 from app.settings import Settings
 from app.tables import Status, Task
-from trainer.durable import sync_folder, write_durably
 from trainer.rundir import PREDICTIONS_FILE
+from trainer.system.durable import sync_folder, write_durably
 
 UPLOAD = "upload.zip"
 PLACES = ("datasets", "runs")  # folders of the home that a task's process is told of

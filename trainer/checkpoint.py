@@ -17,8 +17,8 @@ import safetensors.torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from trainer.durable import write_durably
 from trainer.errors import TrainerError
+from trainer.system.durable import write_durably
 
 KEPT = 2
 

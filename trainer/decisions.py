@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
-from trainer.durable import append_durably, write_durably
+from trainer.system.durable import append_durably, write_durably
 
 Kind = Literal["plan", "compile", "extend", "wind-down"]
 FILE = "decisions.jsonl"

@@ -22,14 +22,14 @@ from torch import Tensor, nn
 
 from trainer.data.errors import DatasetError
 from trainer.data.format import Images, open_split
-from trainer.data.writer import Progress
-from trainer.durable import write_durably
 from trainer.ensemble import open_files
 from trainer.errors import TrainerError
 from trainer.infer import BATCH, Classifier
 from trainer.inputs import network_input
 from trainer.onnx_report import INPUT, OUTPUT, OnnxReport, report_path
-from trainer.portable import METADATA, Portable, placed
+from trainer.portable import METADATA, Portable
+from trainer.system.durable import placed, write_durably
+from trainer.system.progress import Progress
 
 OPSET = 18
 CHECKED_IMAGES = 256

@@ -12,9 +12,6 @@ import json
 import mmap
 import os
 import struct
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,9 +19,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trainer.data.format import Fit
-from trainer.durable import sync_folder
 from trainer.errors import TrainerError
 from trainer.spec.train_spec import ModelSpec
+from trainer.system.durable import placed
 
 METADATA = "trackside_model"
 _LENGTH = struct.Struct("<Q")
@@ -106,21 +103,6 @@ def write_packing(checkpoint: Path, sha256: str, packing: Packing, target: Path)
                 out.write(data[begin:end])
             out.flush()
             os.fsync(out.fileno())
-
-
-@contextmanager
-def placed(target: Path) -> Iterator[Path]:
-    """A new file beside `target`, renamed to it at the end; gone if anything fails."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    fresh = Path(name)
-    try:
-        yield fresh
-        fresh.rename(target)
-    finally:
-        fresh.unlink(missing_ok=True)
-    sync_folder(target.parent)
 
 
 def read_portable(path: Path) -> Portable:

@@ -12,12 +12,12 @@ import orjson
 from trainer.batch_predict import CsvWriter, predict_files
 from trainer.data.archive import check_images
 from trainer.data.image_files import ZipImages
-from trainer.data.writer import Progress
 from trainer.device import prepare
-from trainer.durable import sync_folder, write_durably
 from trainer.ensemble import open_runs
 from trainer.infer import NoCheckpoint
 from trainer.rundir import PREDICTIONS_FILE
+from trainer.system.durable import sync_folder, write_durably
+from trainer.system.progress import Progress
 
 RESULT_FILE = "result.json"
 NICE = 5  # as the predictor: below training

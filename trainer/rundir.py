@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from trainer.durable import append_durably, sync_folder, write_durably
 from trainer.spec.train_spec import TrainSpec
+from trainer.system.durable import append_durably, sync_folder, write_durably
 
 PAUSE_FILE = "pause"  # there while the run is asked to save and queue again
 WIND_DOWN_FILE = "wind-down"  # there while an early, annealed end is asked for

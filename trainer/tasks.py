@@ -14,12 +14,12 @@ from typing import Any
 import orjson
 
 from trainer.data.source import add_dataset
-from trainer.data.writer import Progress
 from trainer.ensemble import measure
 from trainer.errors import explain
 from trainer.events import EventWriter
 from trainer.lock import LockHeld, take_lock
 from trainer.spec.train_spec import TrainSpec
+from trainer.system.progress import Progress
 
 log = logging.getLogger(__name__)
 

@@ -23,13 +23,13 @@ from trainer.batch_predict import batch_size, predict_files
 from trainer.data.decoding import FileDecoder, decoded
 from trainer.data.format import DatasetRecord, Images, open_split, read_record
 from trainer.data.image_files import ImageFile, open_paths
-from trainer.data.parallel import available_cores
 from trainer.device import prepare
 from trainer.ensemble import open_runs
 from trainer.infer import Classifier
 from trainer.models import build_model
 from trainer.rundir import create_run_dir
 from trainer.spec.preset import build_spec
+from trainer.system.parallel import available_cores
 from trainer.threads import PATIENT_THREADS
 
 IMAGES = 10_000

@@ -15,8 +15,8 @@ from trainer.data.fit import MAX_PIXELS
 from trainer.data.folder import read_file
 from trainer.data.format import Fit
 from trainer.data.image_files import ImageFile
-from trainer.data.in_order import in_order
-from trainer.data.parallel import available_cores
+from trainer.system.in_order import in_order
+from trainer.system.parallel import available_cores
 
 CHUNK = 16
 # Nobody waits for one image here, and the machine may be busy: the slowest within the limits takes three seconds alone.

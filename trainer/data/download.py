@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from trainer.data.errors import DownloadFailed
-from trainer.data.writer import Progress, full_disk_named, sync
+from trainer.data.writer import full_disk_named, sync
+from trainer.system.progress import Progress
 
 _BLOCK_BYTES = 1 << 18
 _LARGEST_BYTES = 2 << 30

@@ -14,7 +14,6 @@ DatasetError                 the root: code, message, detail, as the one error s
 │   ├── UnsupportedImage     an image, of a format that is not taken
 │   └── ImageTooLarge        more pixels than the limit
 ├── UnreadableImages         an import refused: the detail names every bad file
-├── ProcessDied              a helping process was killed (out of memory, or a fault in a decoder)
 ├── DownloadFailed           no connection, a refusal, or a checksum that does not match
 └── DiskFull                 no room for the arrays
 """
@@ -76,10 +75,6 @@ class ImageTooLarge(ImageError):
 
 class UnreadableImages(DatasetError):
     code = "unreadable_images"
-
-
-class ProcessDied(DatasetError):
-    code = "process_died"
 
 
 class DownloadFailed(DatasetError):

@@ -14,8 +14,9 @@ from trainer.data.errors import ImageError, UnreadableImages
 from trainer.data.fit import FORMATS, read_image
 from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Split, images_file
 from trainer.data.layout import Layout, Member
-from trainer.data.parallel import available_cores, spread
-from trainer.data.writer import DatasetWriter, Progress, silent
+from trainer.data.writer import DatasetWriter
+from trainer.system.parallel import available_cores, spread
+from trainer.system.progress import Progress, silent
 
 OnUnreadable = Literal["refuse", "skip"]
 ON_UNREADABLE: tuple[OnUnreadable, ...] = get_args(OnUnreadable)

@@ -23,8 +23,9 @@ from trainer.data.outlines import (
     distance_tables,
     texture_tables,
 )
-from trainer.data.parallel import available_cores, spread
-from trainer.data.writer import DatasetWriter, Progress, silent
+from trainer.data.writer import DatasetWriter
+from trainer.system.parallel import available_cores, spread
+from trainer.system.progress import Progress, silent
 
 SIZE = 32
 CLASSES = sorted(f"{texture} {shape}" for texture in TEXTURES for shape in SHAPES)

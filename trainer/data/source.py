@@ -11,7 +11,7 @@ from trainer.data.importer import OnUnreadable, import_images
 from trainer.data.shapes import SIZE as SHAPES_SIZE
 from trainer.data.shapes import make_shapes100
 from trainer.data.torchvision_source import add_downloadable, downloadable
-from trainer.data.writer import Progress, silent
+from trainer.system.progress import Progress, silent
 
 BUILT_IN = "shapes100"
 TORCHVISION = "torchvision:"

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, Field
 
 from trainer.data.format import SPLITS, Images, Split, open_split, read_files, read_record
-from trainer.durable import write_durably
+from trainer.system.durable import write_durably
 
 STATISTICS_FILE = "statistics.json"
 MEASURES_FILE = "measures.npz"

@@ -19,7 +19,8 @@ from trainer.data.errors import DatasetDamaged, UnknownSource
 from trainer.data.fit import fit_image
 from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Images, Labels, Split
 from trainer.data.matlab import read_arrays
-from trainer.data.writer import DatasetWriter, Progress, silent
+from trainer.data.writer import DatasetWriter
+from trainer.system.progress import Progress, silent
 
 # Images (N×H×W×3, or N×H×W where grey), labels, and for each the record it was in its file.
 Part = tuple[Images, Labels, list[str]]

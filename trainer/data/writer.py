@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,15 +33,10 @@ from trainer.data.format import (
     labels_file,
 )
 from trainer.data.statistics import channel_statistics
-
-Progress = Callable[[int, int, str], None]
+from trainer.system.progress import Progress, silent
 
 _TEMPORARY = ".tmp-"
 _COPY_ROWS = 2048
-
-
-def silent(done: int, total: int, what: str) -> None:
-    """The progress callback for those who do not listen."""
 
 
 def write_dataset(

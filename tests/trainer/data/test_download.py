@@ -6,7 +6,7 @@ import pytest
 from tests.trainer.data.mirror import Mirror, serving
 from trainer.data.download import Remote, fetch
 from trainer.data.errors import DownloadFailed
-from trainer.data.writer import silent
+from trainer.system.progress import silent
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 REMOTE = Remote("http://127.0.0.1:9/nobody", "set.bin", hashlib.md5(DATA).hexdigest())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.trainer.data.crew import complain_of, die_at, squares
-from trainer.data.in_order import CHUNKS_A_PROCESS, in_order
+from trainer.system.in_order import CHUNKS_A_PROCESS, in_order
 
 
 def lost(exit_code: int) -> int:

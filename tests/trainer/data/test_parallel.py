@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.data.crew import Batch, complain, die, squared
-from trainer.data.errors import ProcessDied
-from trainer.data.parallel import spread
+from trainer.system.parallel import ProcessDied, spread
 
 REPOSITORY = Path(__file__).parents[3]
 

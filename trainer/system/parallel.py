@@ -14,10 +14,16 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from trainer.data.errors import ProcessDied
+from trainer.errors import TrainerError
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
+
+
+class ProcessDied(TrainerError):
+    """A helper process was killed: not enough memory, or a fault in a decoder."""
+
+    code = "process_died"
 
 
 def available_cores() -> int:

@@ -12,8 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-from trainer.data.errors import ProcessDied
-from trainer.data.parallel import dismiss, hire, receive, send
+from trainer.system.parallel import ProcessDied, dismiss, hire, receive, send
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
