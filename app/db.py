@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlmodel import Session
 
-from trainer.events import nonfinite_name
+from trainer.rundir.events import nonfinite_name
 
 BUSY_SECONDS = 30
 THREADS = 40  # that the web process reads in; a connection beyond the pool would be opened and closed for each read

@@ -14,8 +14,8 @@ from app.tables import Job, Run, Status, Task, now
 from app.tasks import task_public
 from app.transitions import move
 from trainer.errors import DISK_FULL
-from trainer.events import Event
-from trainer.rundir import journal
+from trainer.rundir.events import Event
+from trainer.rundir.journal import journal
 
 ROOM_BYTES = 1 << 20  # with less, a trainer that died without a word died of it
 

@@ -16,7 +16,7 @@ from app.points import Points, encode
 from app.run_models import public
 from app.tables import Checkpoint, Finding, Job, LogLine, Run, Status
 from app.transitions import guarded_update, move
-from trainer.events import NONFINITE, Event, attempts, read_from
+from trainer.rundir.events import NONFINITE, Event, attempts, read_from
 
 LIVE_POINTS = 2000
 SPARK_POINTS = 48

@@ -16,7 +16,7 @@ from app.errors import not_found
 from app.levels import BUCKETS, LevelWriter, coarse_points
 from app.points import Points, encode
 from app.tables import Chunk, Point, Run, Series
-from trainer.events import NONFINITE
+from trainer.rundir.events import NONFINITE
 
 BLOCK = 1024
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from app.answers import Answers, answered_steps, read_answers
 from app.intervals import wilson
 from trainer.data.format import DatasetRecord
+from trainer.rundir.answers import Answers, answered_steps, read_answers
 
 Ints = npt.NDArray[np.int64]
 LEAST = 6e-8  # the smallest probability that half precision holds; below, the loss has no bound

@@ -13,7 +13,7 @@ from app.run_models import CheckpointPublic
 from app.runs import Runs
 from app.tables import Status
 from trainer.portable import Packing, Portable, PortableDamaged, plan_packing, write_packing
-from trainer.rundir import read_spec
+from trainer.rundir.folder import read_spec
 from trainer.trained_on import Labels, run_record
 
 SUFFIX = ".safetensors"

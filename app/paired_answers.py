@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 
-from app.answers import read_answers
 from app.datasets import Datasets
 from app.mcnemar import PairedTest, mcnemar
 from app.run_models import RunPublic
 from trainer.data.errors import DatasetError
+from trainer.rundir.answers import read_answers
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.events import nonfinite_name
+from trainer.rundir.events import nonfinite_name
 
 
 @dataclass(frozen=True)

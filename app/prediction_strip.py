@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from app.answers import Answers, answered_steps, read_answers
+from trainer.rundir.answers import Answers, answered_steps, read_answers
 
 IMAGES = 12
 EPOCHS = 40  # columns; a longer run's are thinned evenly, the last kept

@@ -22,7 +22,6 @@ import torch
 
 from app.predictor_explanations import MOST_EXPLANATIONS, Explained, Explanation, TooMany
 from app.predictor_wire import members_of
-from trainer.checkpoint import CheckpointDamaged
 from trainer.data.format import DatasetRecord, Images
 from trainer.ensemble import ensemble_of
 from trainer.familiarity import Familiarity
@@ -36,7 +35,8 @@ from trainer.infer import (
     load_classifier,
     run_record,
 )
-from trainer.rundir import read_spec
+from trainer.rundir.checkpoints import CheckpointDamaged
+from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import TrainSpec
 
 WARM_MODELS = 4

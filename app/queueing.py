@@ -11,7 +11,8 @@ from app.run_listing import queue_order
 from app.run_models import RunPublic, public
 from app.runs import Runs
 from app.tables import ACTIVE, Run, Status
-from trainer.rundir import PAUSE_FILE, journal
+from trainer.rundir.folder import PAUSE_FILE
+from trainer.rundir.journal import journal
 from trainer.system.durable import write_durably
 
 Move = Literal["next", "up", "down", "now"]

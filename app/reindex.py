@@ -27,9 +27,10 @@ from app.task_ingest import ingest_task
 from app.tasks import PLACES
 from app.transitions import guarded_update
 from trainer.data.format import DatasetRecord
-from trainer.events import attempts
-from trainer.lock import lock_holder
-from trainer.rundir import read_journal, read_spec
+from trainer.rundir.events import attempts
+from trainer.rundir.folder import read_spec
+from trainer.rundir.journal import read_journal
+from trainer.rundir.lock import lock_holder
 from trainer.schedule import make_plan, split_sizes
 
 GIVEN = ("group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from app.answers import answered_steps
 from app.datasets import Datasets
 from app.errors import not_found
 from app.errors_tab import ErrorsTab, errors_tab
@@ -11,6 +10,7 @@ from app.run_models import RunPublic
 from app.runs import Runs
 from app.tables import ENDED
 from trainer.data.errors import DatasetError
+from trainer.rundir.answers import answered_steps
 
 
 def examined(runs: Runs, datasets: Datasets, run: RunPublic, step: int | None) -> Examination | None:

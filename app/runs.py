@@ -37,7 +37,8 @@ from app.transitions import move
 from trainer.data.errors import DatasetMissing
 from trainer.data.format import read_record
 from trainer.feasibility import refuse_impossible
-from trainer.rundir import WIND_DOWN_FILE, create_run_dir, journal
+from trainer.rundir.folder import WIND_DOWN_FILE, create_run_dir
+from trainer.rundir.journal import journal
 from trainer.schedule import make_plan, split_sizes
 from trainer.spec.preset import SpecError, apply_overrides, build_spec, differences
 from trainer.spec.train_spec import TrainSpec

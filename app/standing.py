@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.tables import Status
-from trainer.events import Event, attempts, read_from
+from trainer.rundir.events import Event, attempts, read_from
 
 
 @dataclass

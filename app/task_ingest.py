@@ -12,7 +12,7 @@ from app.ingest import position
 from app.tables import Status, Task
 from app.tasks import task_public
 from app.transitions import guarded_update, move
-from trainer.events import Event, read_from
+from trainer.rundir.events import Event, read_from
 
 
 def ingest_task(session: Session, task: Task, folder: Path) -> Event | None:

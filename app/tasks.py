@@ -19,7 +19,7 @@ from app.errors import ApiError, not_found
 from app.run_models import ErrorPublic
 from app.settings import Settings
 from app.tables import Status, Task
-from trainer.rundir import PREDICTIONS_FILE
+from trainer.rundir.folder import PREDICTIONS_FILE
 from trainer.system.durable import sync_folder, write_durably
 
 UPLOAD = "upload.zip"

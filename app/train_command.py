@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.settings import Settings
 from trainer.assignment import Assignment
 from trainer.data.format import read_record
-from trainer.events import Event, EventWriter, attempts
 from trainer.feasibility import refuse_impossible
 from trainer.process import run_trainer
-from trainer.rundir import create_run_dir
+from trainer.rundir.events import Event, EventWriter, attempts
+from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import build_spec
 
 

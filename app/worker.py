@@ -25,9 +25,9 @@ from app.task_ingest import ingest_task
 from app.telemetry import Recorder, probe_of
 from app.transitions import LostClaim, guarded_update
 from trainer.assignment import Assignment
-from trainer.events import EventWriter
 from trainer.forkclient import ForkServer
-from trainer.lock import lock_holder
+from trainer.rundir.events import EventWriter
+from trainer.rundir.lock import lock_holder
 
 log = logging.getLogger(__name__)
 

@@ -192,7 +192,7 @@ class Server:
         return names
 
     def trainer_pid(self, run_id: str) -> int | None:
-        from trainer.lock import lock_holder
+        from trainer.rundir.lock import lock_holder
 
         return lock_holder(self.settings.runs / run_id)
 

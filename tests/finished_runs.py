@@ -17,7 +17,7 @@ from app.ingest import ingest, is_behind
 from app.run_models import NewRun
 from app.runs import Runs
 from app.tables import Run, Status, now
-from trainer.events import EventWriter
+from trainer.rundir.events import EventWriter
 
 PER_EPOCH = 10
 VAL_COUNT = 200

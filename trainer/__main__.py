@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from trainer.assignment import Assignment
-from trainer.events import attempts
 from trainer.process import run_trainer
+from trainer.rundir.events import attempts
 
 
 def main() -> int:

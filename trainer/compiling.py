@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from trainer.events import EventWriter
+from trainer.rundir.events import EventWriter
 
 log = logging.getLogger(__name__)
 

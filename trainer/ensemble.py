@@ -17,7 +17,7 @@ from trainer.ensemble_report import EnsembleReport
 from trainer.infer import BATCH, Classifier, load_best
 from trainer.portable import Portable
 from trainer.rebuild import open_file
-from trainer.rundir import read_spec
+from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.durable import write_durably
 from trainer.system.progress import Progress

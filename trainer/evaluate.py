@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from trainer import checkpoint
 from trainer.data.resident import ResidentData, Split
-from trainer.events import EventWriter
 from trainer.inputs import network_input
 from trainer.loss import batch_loss
 from trainer.models.pretrained import split_head
+from trainer.rundir.checkpoints import best_checkpoint, last_checkpoint
+from trainer.rundir.events import EventWriter
 from trainer.spec.train_spec import TrainSpec
 from trainer.trainee import Progress, Trainee, fresh_model
 
@@ -170,7 +171,7 @@ def test(
         return evaluate(spec, model, data, data.test, None, constants, autocast, flip=flip)[0]
 
     last = chosen = tested(trainee.evaluated)
-    info, newest = checkpoint.best_checkpoint(run_dir), checkpoint.last_checkpoint(run_dir)
+    info, newest = best_checkpoint(run_dir), last_checkpoint(run_dir)
     if info is not None and newest is not None and info.step != newest.step:
         trainee.load_evaluated(checkpoint.load(run_dir, info).part("model"))
         chosen = tested(trainee.evaluated)

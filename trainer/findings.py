@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from trainer.events import EventWriter
+from trainer.rundir.events import EventWriter
 
 Level = Literal["pass", "look", "info", "warn", "fail"]
 

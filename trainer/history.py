@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer.events import NONFINITE, attempts, read_from
+from trainer.rundir.events import NONFINITE, attempts, read_from
 
 KEPT = ("train/loss", "train/acc", "train_clean/loss", "train_clean/acc", "val/loss", "val/acc", "val/flips")
 KEPT_GRADIENTS = ("grad/norm", "update/ratio")

@@ -19,6 +19,7 @@ from trainer.errors import TrainerError
 from trainer.familiarity import UsualScores, usual_scores
 from trainer.inputs import network_input
 from trainer.models import build_model, count_flops
+from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, best_checkpoint, list_checkpoints
 from trainer.spec.train_spec import TrainSpec
 from trainer.trained_on import Labels as Labels
 from trainer.trained_on import run_record as run_record
@@ -87,16 +88,16 @@ class Classifier:
         return Prediction(self.labels.names[index], index, probability, above[index] if above else None)
 
 
-def candidates(run_dir: Path) -> list[checkpoint.CheckpointInfo]:
+def candidates(run_dir: Path) -> list[CheckpointInfo]:
     """The run's checkpoints in the order in which they are tried: the best, then the latest."""
-    best = checkpoint.best_checkpoint(run_dir)
-    others = [info for info in reversed(checkpoint.list_checkpoints(run_dir)) if info != best]
+    best = best_checkpoint(run_dir)
+    others = [info for info in reversed(list_checkpoints(run_dir)) if info != best]
     return [best, *others] if best else []
 
 
 def load_classifier(
     run_dir: Path,
-    info: checkpoint.CheckpointInfo,
+    info: CheckpointInfo,
     spec: TrainSpec,
     record: DatasetRecord,
     device: torch.device,
@@ -108,7 +109,7 @@ def load_classifier(
         model = build_model(spec.model, len(labels.names), spec.model.input_size or record.size)
         model.load_state_dict(weights)
     except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError) as error:
-        raise checkpoint.CheckpointDamaged(f"step {info.step}: {error}") from error
+        raise CheckpointDamaged(f"step {info.step}: {error}") from error
     model.to(device).to(memory_format=torch.channels_last)
     constants = channel_constants(record, device)
     size = spec.model.input_size or record.size
@@ -121,6 +122,6 @@ def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: tor
     for info in candidates(run_dir):
         try:
             return load_classifier(run_dir, info, spec, record, device)
-        except checkpoint.CheckpointDamaged as error:
+        except CheckpointDamaged as error:
             log.warning("%s: %s; trying the next", run_dir.name, error)
     raise NoCheckpoint("This run has no checkpoint to predict with.")

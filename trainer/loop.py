@@ -20,7 +20,6 @@ from trainer.decisions import Decisions
 from trainer.device import gains_by_compiling, pick_precision, prepare
 from trainer.errors import TrainerError
 from trainer.evaluate import evaluations_of_epoch, test, tested_images, validate
-from trainer.events import EventWriter
 from trainer.features import with_cached_features
 from trainer.inputs import network_input
 from trainer.loss import ClassWeights, batch_loss, right_answers
@@ -28,7 +27,9 @@ from trainer.models import count_parameters
 from trainer.optim import update_ratio
 from trainer.pace import Pace
 from trainer.range_test import RangeTest
-from trainer.rundir import read_spec
+from trainer.rundir.checkpoints import last_checkpoint, remove_checkpoints, superseded_checkpoints
+from trainer.rundir.events import EventWriter
+from trainer.rundir.folder import read_spec
 from trainer.schedule import gradient_interval, is_logged, learning_rate, log_interval, make_plan, resolution
 from trainer.spec.train_spec import TrainSpec
 from trainer.steering import extensions_asked_for, replay, wants_compiled, wind_down, wind_down_is_asked_for
@@ -257,7 +258,7 @@ def suggest(events: EventWriter, step: int, found: RangeTest) -> None:
 
 def save(run_dir: Path, events: EventWriter, progress: Progress, trainee: Trainee, epoch: int, *, best: bool) -> None:
     """Save everything that decides the next step, tell of it, and take superseded checkpoints away."""
-    known = checkpoint.last_checkpoint(run_dir)
+    known = last_checkpoint(run_dir)
     if known is not None and known.step == progress.step:
         return
     if trainee.scaler is not None:
@@ -274,9 +275,9 @@ def save(run_dir: Path, events: EventWriter, progress: Progress, trainee: Traine
     )
     events.emit("checkpoint", **info.model_dump())
     events.emit("log", line=f"saved step {info.step:,}{', the best so far' if best else ''}")
-    if old := checkpoint.superseded(run_dir):
+    if old := superseded_checkpoints(run_dir):
         events.emit("pruned", steps=old)
-        checkpoint.remove(run_dir, old)
+        remove_checkpoints(run_dir, old)
 
 
 def summary_of(progress: Progress) -> dict[str, float]:

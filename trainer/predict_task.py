@@ -15,7 +15,7 @@ from trainer.data.image_files import ZipImages
 from trainer.device import prepare
 from trainer.ensemble import open_runs
 from trainer.infer import NoCheckpoint
-from trainer.rundir import PREDICTIONS_FILE
+from trainer.rundir.folder import PREDICTIONS_FILE
 from trainer.system.durable import sync_folder, write_durably
 from trainer.system.progress import Progress
 

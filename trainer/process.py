@@ -13,9 +13,9 @@ from types import FrameType
 
 from trainer.assignment import Assignment
 from trainer.errors import explain
-from trainer.events import EventWriter, attempts
-from trainer.lock import LockHeld, take_lock
-from trainer.rundir import PAUSE_FILE
+from trainer.rundir.events import EventWriter, attempts
+from trainer.rundir.folder import PAUSE_FILE
+from trainer.rundir.lock import LockHeld, take_lock
 
 log = logging.getLogger(__name__)
 

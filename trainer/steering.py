@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainer.decisions import Decision, Decisions
 from trainer.pace import Pace
-from trainer.rundir import WIND_DOWN_FILE, extensions
+from trainer.rundir.folder import WIND_DOWN_FILE, extensions
 from trainer.schedule import Plan, extended, replanned, wound_down
 from trainer.spec.train_spec import ScheduleSpec, TrainSpec
 

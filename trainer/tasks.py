@@ -16,8 +16,8 @@ import orjson
 from trainer.data.source import add_dataset
 from trainer.ensemble import measure
 from trainer.errors import explain
-from trainer.events import EventWriter
-from trainer.lock import LockHeld, take_lock
+from trainer.rundir.events import EventWriter
+from trainer.rundir.lock import LockHeld, take_lock
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.progress import Progress
 

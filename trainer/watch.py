@@ -12,10 +12,10 @@ from trainer.activations import dead_units
 from trainer.data.resident import ResidentData
 from trainer.diagnosis import FIRST_LOOK, WINDOW, Case, diagnose, diverged
 from trainer.evaluate import Validation
-from trainer.events import EventWriter
 from trainer.findings import Finding, Remedy, tell
 from trainer.history import History
 from trainer.inputs import network_input
+from trainer.rundir.events import EventWriter
 from trainer.schedule import Plan
 from trainer.spec.train_spec import TrainSpec
 

@@ -24,7 +24,8 @@ from tests.conftest import wait_for
 from trainer import checkpoint
 from trainer.data.format import DatasetRecord, Images, read_record
 from trainer.models import build_model
-from trainer.rundir import create_run_dir, read_spec
+from trainer.rundir.checkpoints import CheckpointInfo
+from trainer.rundir.folder import create_run_dir, read_spec
 from trainer.spec.train_spec import DatasetSpec, ModelSpec, TrainSpec
 
 SIZE = 32
@@ -88,7 +89,7 @@ def add_row(database: Database, settings: Settings, run_id: str, status: Status 
         session.add(row)
 
 
-def add_checkpoint(run_dir: Path, spec: TrainSpec, step: int) -> checkpoint.CheckpointInfo:
+def add_checkpoint(run_dir: Path, spec: TrainSpec, step: int) -> CheckpointInfo:
     torch.manual_seed(step)
     model = build_model(spec.model, len(SUPERCLASSES if spec.target == "coarse" else CLASSES), SIZE)
     for parameter in model.parameters():

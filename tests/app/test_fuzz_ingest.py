@@ -18,7 +18,7 @@ from app.metrics import Metrics
 from app.run_models import public
 from app.standing import read_told
 from app.tables import Run, Status
-from trainer.event_shapes import SHAPES
+from trainer.rundir.event_shapes import SHAPES
 
 T = 1_790_000_000.0
 VALID: list[dict[str, Any]] = [

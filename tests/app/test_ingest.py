@@ -17,7 +17,7 @@ from app.ingest import ingest, is_behind
 from app.metrics import Metrics
 from app.tables import Change, Checkpoint, Finding, LogLine, Run, Status
 from app.transitions import LostClaim
-from trainer.events import EventWriter
+from trainer.rundir.events import EventWriter
 
 START: dict[str, Any] = {
     "total_steps": 100, "steps_per_epoch": 10, "epochs": 10, "device": "cpu", "val_count": 50,

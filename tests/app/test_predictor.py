@@ -33,7 +33,8 @@ from trainer import checkpoint
 from trainer.data.format import read_record
 from trainer.data.resident import channel_constants, normalise
 from trainer.models import build_model
-from trainer.rundir import read_spec
+from trainer.rundir.checkpoints import best_checkpoint, remove_checkpoints, weights_path
+from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import ModelSpec
 
 T = TypeVar("T")
@@ -96,7 +97,7 @@ Ask = Callable[[Callable[[PredictorClient], Coroutine[Any, Any, Any]]], Any]
 def expected(run_dir: Path, images: list[Any]) -> torch.Tensor:
     """The probabilities as the trainer's own parts give them."""
     spec = read_spec(run_dir)
-    info = checkpoint.best_checkpoint(run_dir)
+    info = best_checkpoint(run_dir)
     assert info is not None
     record = read_record(run_dir.parent.parent / "datasets", "tiny")
     model = build_model(spec.model, len(SUPERCLASSES if spec.target == "coarse" else CLASSES), record.size)
@@ -152,7 +153,7 @@ def test_a_new_checkpoint_is_taken_up(ask: Ask, home: Path) -> None:
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(ask: Ask, home: Path) -> None:
     run_dir = make_run(home, "da0a6ed000", steps=(10, 20))
-    path = checkpoint.weights_path(run_dir, 20)
+    path = weights_path(run_dir, 20)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -163,7 +164,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(ask: Ask, home: Path) 
 def test_checkpoints_removed_while_they_predict(ask: Ask, home: Path) -> None:
     run_dir = make_run(home, "0e0ed00000")
     assert ask(lambda client: client.predict("0e0ed00000", FILES[:1], 5)).model.step == 10
-    checkpoint.remove(run_dir, [10])
+    remove_checkpoints(run_dir, [10])
     with pytest.raises(ApiError) as refused:
         ask(lambda client: client.predict("0e0ed00000", FILES[:1], 5))
     assert (refused.value.status, refused.value.code) == (409, "no_checkpoint")

@@ -36,7 +36,7 @@ from app.settings import Settings
 from app.tables import ACTIVE, ENDED, Run, Status
 from app.transitions import LostClaim, guarded_update
 from app.worker import Held, WorkerLoop
-from trainer.events import EventWriter, attempts
+from trainer.rundir.events import EventWriter, attempts
 
 MAX_ATTEMPTS = 3
 LEASE_SECONDS = 15.0

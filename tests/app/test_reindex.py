@@ -21,8 +21,8 @@ from app.runs import Runs
 from app.settings import Settings
 from app.tables import Finding, Run
 from app.tasks import TaskPublic, Tasks
-from trainer.events import EventWriter
-from trainer.rundir import journal
+from trainer.rundir.events import EventWriter
+from trainer.rundir.journal import journal
 
 START: dict[str, Any] = {
     "total_steps": 112, "steps_per_epoch": 56, "epochs": 2, "device": "cpu", "val_count": 400,

@@ -16,7 +16,8 @@ from app.run_models import CloneRequest, NewRun, ResumeRequest, RunPatch, RunQue
 from app.runs import Runs
 from app.tables import ACTIVE, ENDED, Change, Run, Status
 from tests.conftest import runs_in
-from trainer.rundir import extensions, read_journal, read_spec
+from trainer.rundir.folder import extensions, read_spec
+from trainer.rundir.journal import read_journal
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from trainer.device import prepare
 from trainer.ensemble import open_runs
 from trainer.infer import Classifier
 from trainer.models import build_model
-from trainer.rundir import create_run_dir
+from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import build_spec
 from trainer.system.parallel import available_cores
 from trainer.threads import PATIENT_THREADS

@@ -11,7 +11,7 @@ from app.db import Database
 from app.ingest import ingest, is_behind
 from app.settings import Settings
 from app.tables import Run, Status
-from trainer.events import EventWriter
+from trainer.rundir.events import EventWriter
 from trainer.spec.preset import build_spec
 
 STEPS_PER_EPOCH = 700

@@ -10,7 +10,7 @@ from app.db import Database
 from app.ingest import ingest, is_behind
 from app.tables import Run, Status
 from tests.benchmarks.rows import Row
-from trainer.events import EventWriter
+from trainer.rundir.events import EventWriter
 
 SERIES = 4
 

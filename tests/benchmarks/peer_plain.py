@@ -17,7 +17,7 @@ from fastapi import FastAPI, UploadFile
 from PIL import Image
 
 from trainer.infer import Classifier, load_best, run_record
-from trainer.rundir import read_spec
+from trainer.rundir.folder import read_spec
 
 TOP_K = 5
 

@@ -19,12 +19,12 @@ from trainer.compiling import compiled
 from trainer.data.format import open_split, read_record
 from trainer.data.resident import channel_constants, load_resident
 from trainer.device import gains_by_compiling, pick_precision, prepare
-from trainer.events import EventWriter
 from trainer.inputs import network_input
 from trainer.loop import train
 from trainer.loss import batch_loss
 from trainer.models import build_model
-from trainer.rundir import create_run_dir
+from trainer.rundir.events import EventWriter
+from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import TrainSpec
 from trainer.trainee import make_trainee

@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.supervisor import free_port
 from tests.conftest import Server
 from tests.finished_runs import PER_EPOCH, drain, finished_run, tell_epoch
-from trainer.events import EventWriter
+from trainer.rundir.events import EventWriter
 
 
 @dataclass

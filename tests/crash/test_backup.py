@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import NARROW, Server, wait_for
 from tests.crash.series import assert_whole, values
-from trainer import checkpoint
+from trainer.rundir.checkpoints import list_checkpoints
 
 OVERRIDES = {**NARROW, "checks": "off"}
 
@@ -30,7 +30,7 @@ def test_a_backup_of_a_home_at_work_is_restored_elsewhere(make_server: Callable[
     ended = server.wait_status(server.launch(overrides={**OVERRIDES, "epochs": 1}), "finished")
     training = server.launch(overrides={**OVERRIDES, "epochs": 6, "log_every": 1})
     folder = server.settings.runs / training
-    wait_for(lambda: checkpoint.list_checkpoints(folder), 60, "a checkpoint")
+    wait_for(lambda: list_checkpoints(folder), 60, "a checkpoint")
     file = tmp_path / "trackside.tar"
     assert "files" in trackside(server, "backup", str(file))
     assert file.stat().st_mode & 0o777 == 0o600

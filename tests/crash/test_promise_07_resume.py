@@ -14,9 +14,11 @@ from tests.conftest import NARROW
 from trainer import checkpoint
 from trainer.data.format import read_record
 from trainer.decisions import FILE, Decisions
-from trainer.events import EventWriter
 from trainer.loop import train
-from trainer.rundir import WIND_DOWN_FILE, create_run_dir, journal
+from trainer.rundir.checkpoints import last_checkpoint
+from trainer.rundir.events import EventWriter
+from trainer.rundir.folder import WIND_DOWN_FILE, create_run_dir
+from trainer.rundir.journal import journal
 from trainer.spec.preset import build_spec
 
 STEPS_PER_EPOCH = 56
@@ -55,7 +57,7 @@ def stop_at(steps: list[int]) -> Callable[[], bool]:
 
 
 def weights_hash(run_dir: Path) -> str:
-    info = checkpoint.last_checkpoint(run_dir)
+    info = last_checkpoint(run_dir)
     assert info is not None
     loaded = checkpoint.load(run_dir, info)
     digest = hashlib.sha256()
@@ -155,7 +157,7 @@ def test_promise_07_winding_down_and_extending_are_taken_again_at_their_steps(tm
         (folder / WIND_DOWN_FILE).touch()
         for attempt in range(2, len(stops) + 2):
             go_on(folder, shapes, attempt, should_stop)
-        found = checkpoint.last_checkpoint(folder)
+        found = last_checkpoint(folder)
         assert found is not None
         assert found.step == 40 + STEPS_PER_EPOCH
         journal(folder, "resume", extend_epochs=1, extension={"schedule": {"name": "linear"}, "lr": 1e-4})

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from trainer import checkpoint
+from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, list_checkpoints, weights_path
 
 # Saves a second checkpoint and removes the first, and kills itself before the call of that number.
 WRITER = """
@@ -33,11 +34,11 @@ def deadly(function):
 os.fsync, Path.rename, Path.unlink, os.open = map(deadly, (os.fsync, Path.rename, Path.unlink, os.open))
 run_dir = Path(sys.argv[1])
 checkpoint.save(run_dir, {"model.w": torch.full((1000,), 2.0)}, {"step": 2}, step=2, epoch=1, metrics={}, best=True)
-checkpoint.remove(run_dir, [1])
+checkpoint.remove_checkpoints(run_dir, [1])
 """
 
 
-def save(run_dir: Path, step: int, *, best: bool = True) -> checkpoint.CheckpointInfo:
+def save(run_dir: Path, step: int, *, best: bool = True) -> CheckpointInfo:
     tensors = {"model.w": torch.full((1000,), float(step))}
     return checkpoint.save(run_dir, tensors, {"step": step}, step=step, epoch=1, metrics={}, best=best)
 
@@ -50,7 +51,7 @@ def test_promise_08_a_kill_at_any_call_leaves_only_whole_checkpoints(tmp_path: P
         run_dir.mkdir()
         save(run_dir, 1)
         code = subprocess.run([sys.executable, "-c", WRITER, str(run_dir), str(call)], check=False).returncode
-        listed = checkpoint.list_checkpoints(run_dir)
+        listed = list_checkpoints(run_dir)
         assert listed
         for info in listed:
             assert checkpoint.load(run_dir, info).tensors["model.w"][0] == info.step
@@ -66,15 +67,15 @@ def test_promise_08_a_kill_at_any_call_leaves_only_whole_checkpoints(tmp_path: P
 def test_promise_08_a_flipped_byte_is_detected_and_the_one_before_is_used(tmp_path: Path) -> None:
     save(tmp_path, 1)
     newest = save(tmp_path, 2)
-    path = checkpoint.weights_path(tmp_path, 2)
+    path = weights_path(tmp_path, 2)
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
-    with pytest.raises(checkpoint.CheckpointDamaged):
+    with pytest.raises(CheckpointDamaged):
         checkpoint.load(tmp_path, newest)
     loaded, faults = checkpoint.load_last_good(tmp_path)
     assert loaded is not None
     assert loaded.info.step == 1
     assert "step 2 is damaged" in faults[0]
-    assert [info.step for info in checkpoint.list_checkpoints(tmp_path)] == [1]
-    assert checkpoint.weights_path(tmp_path, 1).exists()
+    assert [info.step for info in list_checkpoints(tmp_path)] == [1]
+    assert weights_path(tmp_path, 1).exists()

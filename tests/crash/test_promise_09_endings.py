@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
 from trainer import checkpoint
+from trainer.rundir.checkpoints import best_checkpoint, list_checkpoints
 
 QUIET = {**NARROW, "checks": "off"}
 ROOM = 32 << 20
@@ -22,7 +23,7 @@ MEMORY_LEFT = 150 << 20
 
 def assert_kept(server: Server, run_id: str) -> None:
     folder = server.settings.runs / run_id
-    listed = checkpoint.list_checkpoints(folder)
+    listed = list_checkpoints(folder)
     assert listed
     for info in listed:
         checkpoint.load(folder, info)
@@ -37,7 +38,7 @@ def test_promise_09_nan_is_said_and_never_the_best(server: Server) -> None:
     with server.client() as client:
         for info in client.get(f"/api/runs/{run['id']}/checkpoints").json():
             assert not info["best"] or math.isfinite(info["metrics"]["val/loss"])
-    best = checkpoint.best_checkpoint(server.settings.runs / run["id"])
+    best = best_checkpoint(server.settings.runs / run["id"])
     assert best is None or math.isfinite(best.metrics["val/loss"])
 
 
@@ -86,7 +87,7 @@ def fill(folder: Path) -> Path:
 def test_promise_09_a_full_disk_is_said_and_the_checkpoint_kept(server: Server, small_disk: Path) -> None:
     server.start("web", "worker")
     run_id = server.launch(overrides={**QUIET, **ENDLESS})
-    wait_for(lambda: checkpoint.list_checkpoints(small_disk / run_id), 60, "a checkpoint")
+    wait_for(lambda: list_checkpoints(small_disk / run_id), 60, "a checkpoint")
     filling = fill(small_disk)
     failed = server.wait_status(run_id, "failed")
     assert failed["error"]["code"] == "disk_full"

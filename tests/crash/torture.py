@@ -32,6 +32,7 @@ from tests.conftest import NARROW, TEST_PER_CLASS, TRAIN_PER_CLASS, Server, wait
 from tests.crash.series import assert_whole, values
 from trainer import checkpoint
 from trainer.data.shapes import make_shapes100
+from trainer.rundir.checkpoints import list_checkpoints
 
 RUNS = 10
 PAUSE = (0.5, 6.0)
@@ -141,7 +142,7 @@ def compare(server: Server, ids: list[str], twins: list[str]) -> int:
         same = values(server.series(run_id)) == values(server.series(twin_id)) and run["summary"] == twin["summary"]
         lost += not same
         folder = server.settings.runs / run_id
-        for info in checkpoint.list_checkpoints(folder):
+        for info in list_checkpoints(folder):
             checkpoint.load(folder, info)
         print(f"{run['name']}: {run['attempt']} attempts, {'as' if same else 'NOT as'} its twin", flush=True)
     return lost

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.events import NONFINITE, EventWriter, attempts, read_from
+from trainer.rundir.events import NONFINITE, EventWriter, attempts, read_from
 
 
 def test_numbers_that_json_lacks_travel_as_names(tmp_path: Path) -> None:

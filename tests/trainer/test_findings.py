@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from trainer.checks import CheckFailed
 from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
-from trainer.events import EventWriter, read_from
 from trainer.loop import TrainingDiverged, train
-from trainer.rundir import create_run_dir
+from trainer.rundir.events import EventWriter, read_from
+from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import build_spec
 
 CLASSES = 10

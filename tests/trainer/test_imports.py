@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["app.main", "app.worker", "app.supervisor", "app.cli", "trainer.spec.train_spec", "trainer.lock"]
+    "module", ["app.main", "app.worker", "app.supervisor", "app.cli", "trainer.spec.train_spec", "trainer.rundir.lock"]
 )
 def test_torch_stays_unloaded(module: str) -> None:
     script = f"import sys, {module}; sys.exit(int('torch' in sys.modules or 'torchvision' in sys.modules))"

@@ -9,13 +9,14 @@ import orjson
 import pytest
 
 from trainer.assignment import Assignment
-from trainer.checkpoint import best_checkpoint, list_checkpoints
 from trainer.data.format import open_split, read_record
 from trainer.data.resident import stratified_split
-from trainer.events import EventWriter, read_from
 from trainer.loop import Outcome, TrainingDiverged, train
 from trainer.process import run_trainer
-from trainer.rundir import create_run_dir, journal
+from trainer.rundir.checkpoints import best_checkpoint, list_checkpoints
+from trainer.rundir.events import EventWriter, read_from
+from trainer.rundir.folder import create_run_dir
+from trainer.rundir.journal import journal
 from trainer.spec.preset import build_spec
 
 SERIES = {"train/loss", "train/acc", "val/loss", "val/acc", "val/acc5", "val/coarse_acc", "lr", "throughput"}

@@ -21,7 +21,8 @@ from trainer.infer import NoCheckpoint, load_best
 from trainer.models import build_model
 from trainer.portable import PortableDamaged
 from trainer.rebuild import open_file
-from trainer.rundir import read_spec
+from trainer.rundir.checkpoints import list_checkpoints, sidecar_path, weights_path
+from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import ModelSpec
 from trainer.trained_on import run_record
 
@@ -60,11 +61,11 @@ def test_promise_15_a_file_of_weights(tmp_path: Path, mark: Path, suffix: str, b
 def test_promise_15_a_checkpoint_whose_hash_is_right(tmp_path: Path, mark: Path) -> None:
     make_dataset(tmp_path)
     run_dir = make_run(tmp_path, "f13e000000")
-    (info,) = checkpoint.list_checkpoints(run_dir)
+    (info,) = list_checkpoints(run_dir)
     data = pickle.dumps(Canary(mark))
-    checkpoint.weights_path(run_dir, info.step).write_bytes(data)
+    weights_path(run_dir, info.step).write_bytes(data)
     told = info.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
-    checkpoint.sidecar_path(run_dir, info.step).write_text(told.model_dump_json())
+    sidecar_path(run_dir, info.step).write_text(told.model_dump_json())
     spec = read_spec(run_dir)
     with pytest.raises((NoCheckpoint, safetensors.SafetensorError, ValueError)):
         load_best(run_dir, spec, run_record(tmp_path / "datasets", run_dir, spec), torch.device("cpu"))

@@ -17,10 +17,11 @@ from trainer import checkpoint
 from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
 from trainer.device import DATA_LIMIT
-from trainer.events import EventWriter, read_from
 from trainer.loop import Outcome, train
 from trainer.models import build_model
-from trainer.rundir import WIND_DOWN_FILE, create_run_dir
+from trainer.rundir.checkpoints import last_checkpoint
+from trainer.rundir.events import EventWriter, read_from
+from trainer.rundir.folder import WIND_DOWN_FILE, create_run_dir
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import ModelSpec
 
@@ -52,7 +53,7 @@ def series(folder: Path, name: str) -> list[float]:
 
 
 def model_hash(folder: Path) -> dict[str, torch.Tensor]:
-    info = checkpoint.last_checkpoint(folder)
+    info = last_checkpoint(folder)
     assert info is not None
     return checkpoint.load(folder, info).part("model")
 
@@ -108,7 +109,7 @@ def test_a_range_test_breaks_and_suggests_a_rate(tmp_path: Path, shapes: Path) -
 def test_the_mean_of_the_weights_is_what_is_evaluated_and_kept(tmp_path: Path, shapes: Path) -> None:
     overrides = {**SWIFT, "optimizer.ema": 0.9, "epochs": 2, "test_flip": True}
     outcome = run(tmp_path / "r", shapes, overrides)
-    info = checkpoint.last_checkpoint(tmp_path / "r")
+    info = last_checkpoint(tmp_path / "r")
     assert info is not None
     loaded = checkpoint.load(tmp_path / "r", info)
     assert not torch.equal(loaded.part("model")["head.weight"], loaded.part("raw")["head.weight"])

@@ -45,7 +45,7 @@ from trainer.batch_predict import predict_files
 from trainer.data.image_files import open_paths
 from trainer.ensemble import open_runs
 from trainer.infer import load_best, run_record
-from trainer.rundir import read_spec
+from trainer.rundir.folder import read_spec
 from trainer.saliency import saliency
 
 FINE, COARSE, EMPTY, MINE = "f13e000000", "c0a45e0000", "e3b7000000", "313e000000"

@@ -21,8 +21,8 @@ from tests.app.predict_home import CLASSES, add_row, encode, make_dataset, make_
 from tests.conftest import Server, wait_for
 from tests.web.errors import assert_error
 from tests.web.zips import GOOD, archive, nothing_written, picture
-from trainer.events import read_from
-from trainer.lock import lock_holder
+from trainer.rundir.events import read_from
+from trainer.rundir.lock import lock_holder
 
 RUN, EMPTY = "f13e000000", "e3b7000000"
 PICTURES = [encode(random_image(number)) for number in range(50)]

@@ -33,14 +33,15 @@ from tests.app.predict_home import (
 )
 from tests.conftest import Server, wait_for
 from tests.web.test_predict import assert_error, post, serving
-from trainer.checkpoint import list_checkpoints, save, weights_path
+from trainer.checkpoint import save
 from trainer.data.format import open_split
 from trainer.data.resident import stratified_split
 from trainer.models import build_model
 from trainer.onnx_export import export_onnx, run_onnx
 from trainer.portable import METADATA, Portable, PortableDamaged, plan_packing, read_portable, write_packing
 from trainer.rebuild import open_file
-from trainer.rundir import read_spec
+from trainer.rundir.checkpoints import list_checkpoints, weights_path
+from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import DatasetSpec, ModelSpec, TrainSpec
 
 FIRST, SECOND, THIRD, COARSE, OTHER, EMPTY = (f"{word:0<10}" for word in ("f1", "5ec0", "74", "c0a45e", "07", "e3"))

@@ -7,15 +7,14 @@ events/<attempt>.jsonl  checkpoints/  artifacts/  lock  owner  output.log
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
-import orjson
 from pydantic import BaseModel
 
+from trainer.rundir.journal import journal, read_journal
 from trainer.spec.train_spec import TrainSpec
-from trainer.system.durable import append_durably, sync_folder, write_durably
+from trainer.system.durable import sync_folder, write_durably
 
 PAUSE_FILE = "pause"  # there while the run is asked to save and queue again
 WIND_DOWN_FILE = "wind-down"  # there while an early, annealed end is asked for
@@ -43,26 +42,6 @@ def create_run_dir(
 
 def read_spec(run_dir: Path) -> TrainSpec:
     return TrainSpec.model_validate_json((run_dir / "spec.json").read_bytes())
-
-
-def journal(run_dir: Path, kind: str, **fields: Any) -> None:
-    """Append to meta.jsonl, durably."""
-    line = orjson.dumps({"e": kind, "t": time.time(), **fields}, option=orjson.OPT_APPEND_NEWLINE)
-    append_durably(run_dir / "meta.jsonl", line)
-
-
-def read_journal(run_dir: Path) -> list[dict[str, Any]]:
-    """The journal's lines; one that was torn by a crash was never answered for, and is passed over."""
-    path = run_dir / "meta.jsonl"
-    if not path.exists():
-        return []
-    lines = []
-    for line in path.read_bytes().splitlines():
-        try:
-            lines.append(orjson.loads(line))
-        except orjson.JSONDecodeError:
-            continue
-    return lines
 
 
 def extensions(run_dir: Path) -> list[dict[str, Any]]:

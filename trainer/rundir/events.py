@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from trainer.event_shapes import NONFINITE, is_well_formed
+from trainer.rundir.event_shapes import NONFINITE, is_well_formed
 
 __all__ = ["NONFINITE", "Event", "EventWriter", "attempts", "nonfinite_name", "read_from"]
 

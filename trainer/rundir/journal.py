@@ -1,0 +1,31 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from trainer.system.durable import append_durably
+
+
+def journal(run_dir: Path, kind: str, **fields: Any) -> None:
+    """Append to meta.jsonl, durably."""
+    line = orjson.dumps({"e": kind, "t": time.time(), **fields}, option=orjson.OPT_APPEND_NEWLINE)
+    append_durably(run_dir / "meta.jsonl", line)
+
+
+def read_journal(run_dir: Path) -> list[dict[str, Any]]:
+    """The journal's lines; one that was torn by a crash was never answered for, and is passed over."""
+    path = run_dir / "meta.jsonl"
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_bytes().splitlines():
+        try:
+            lines.append(orjson.loads(line))
+        except orjson.JSONDecodeError:
+            continue
+    return lines
