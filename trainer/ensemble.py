@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trainer.augment import resize
 from trainer.data.errors import DatasetDamaged
 from trainer.data.format import DatasetRecord, open_split, read_record
-from trainer.data.resident import stratified_split
+from trainer.data.splits import stratified_split
 from trainer.ensemble_report import EnsembleReport
 from trainer.infer import BATCH, Classifier, load_best
 from trainer.portable import Portable

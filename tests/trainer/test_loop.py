@@ -10,7 +10,7 @@ import pytest
 
 from trainer.assignment import Assignment
 from trainer.data.format import open_split, read_record
-from trainer.data.resident import stratified_split
+from trainer.data.splits import stratified_split
 from trainer.loop import Outcome, TrainingDiverged, train
 from trainer.process import run_trainer
 from trainer.rundir.checkpoints import best_checkpoint, list_checkpoints

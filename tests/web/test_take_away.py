@@ -35,7 +35,7 @@ from tests.conftest import Server, wait_for
 from tests.web.test_predict import assert_error, post, serving
 from trainer.checkpoint import save
 from trainer.data.format import open_split
-from trainer.data.resident import stratified_split
+from trainer.data.splits import stratified_split
 from trainer.models import build_model
 from trainer.onnx_export import export_onnx, run_onnx
 from trainer.portable import METADATA, Portable, PortableDamaged, plan_packing, read_portable, write_packing

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.format import DatasetRecord, read_record
+from trainer.data.splits import stratified_split
 from trainer.device import data_limit
 from trainer.errors import TrainerError
 from trainer.spec.train_spec import TrainSpec
@@ -83,19 +84,6 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
         coarse_of=None if coarse or to_coarse is None else torch.from_numpy(to_coarse).to(device),
         streamed=streamed,
     )
-
-
-def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows held out, the same share of each class, at least one of each left to train on."""
-    if fraction == 0:
-        return np.arange(len(labels)), np.arange(0)
-    rng = np.random.default_rng([seed, 0x5EED])
-    order = rng.permutation(len(labels))
-    by_class = order[np.argsort(labels[order], kind="stable")]
-    counts = np.bincount(labels)
-    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    held = rank < np.minimum(np.round(counts * fraction), counts - 1).repeat(counts)
-    return np.sort(by_class[~held]), np.sort(by_class[held])
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
