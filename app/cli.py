@@ -273,7 +273,7 @@ def add_dataset(
     on_unreadable: Annotated[str, typer.Option(help="refuse or skip")] = "refuse",
 ) -> None:
     """Add a data set: `shapes100` is built in; others come from a folder, a zip, or torchvision's servers."""
-    from trainer.data import source as sources
+    from trainer.data.sources import source as sources
 
     columns = (
         TextColumn("{task.description}"),

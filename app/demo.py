@@ -9,7 +9,7 @@ from app.run_models import NewRun
 from app.runs import Runs
 from app.settings import Settings
 from trainer.data.format import list_records
-from trainer.data.source import BUILT_IN, add_dataset
+from trainer.data.sources.source import BUILT_IN, add_dataset
 
 STEPS = 500
 PRIORITY = -100

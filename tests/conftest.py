@@ -21,7 +21,7 @@ from app.db import Database
 from app.runs import Runs
 from app.settings import Settings
 from app.supervisor import free_port
-from trainer.data.shapes import make_shapes100
+from trainer.data.sources.shapes import make_shapes100
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")

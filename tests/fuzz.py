@@ -17,7 +17,7 @@ from app.db import Database
 from app.settings import Settings
 from app.supervisor import free_port
 from tests.conftest import NARROW, Server
-from trainer.data.shapes import make_shapes100
+from trainer.data.sources.shapes import make_shapes100
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 LEFT_OUT = "/api/(runs/.*/)?events$|/onnx$"  # streams never end; without a worker an export is 503

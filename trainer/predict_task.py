@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from trainer.batch_predict import CsvWriter, predict_files
-from trainer.data.archive import check_images
 from trainer.data.image_files import ZipImages
+from trainer.data.sources.archive import check_images
 from trainer.device import prepare
 from trainer.ensemble import open_runs
 from trainer.infer import NoCheckpoint

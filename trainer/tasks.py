@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from trainer.data.source import add_dataset
+from trainer.data.sources.source import add_dataset
 from trainer.ensemble import measure
 from trainer.errors import explain
 from trainer.rundir.events import EventWriter

@@ -15,12 +15,12 @@ from app.errors import ApiError, described, invalid
 from app.scopes import Scope
 from app.settings import Settings
 from app.tasks import TaskPublic, Tasks
-from trainer.data.archive import check_archive
 from trainer.data.errors import UnknownSource
 from trainer.data.format import SIZES, DatasetRecord, check_name
-from trainer.data.layout import plan_layout
-from trainer.data.source import BUILT_IN, TORCHVISION
-from trainer.data.torchvision_source import downloadable
+from trainer.data.sources.archive import check_archive
+from trainer.data.sources.layout import plan_layout
+from trainer.data.sources.source import BUILT_IN, TORCHVISION
+from trainer.data.sources.torchvision import downloadable
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 

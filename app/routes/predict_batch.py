@@ -15,7 +15,7 @@ from app.predictor_wire import members_of
 from app.routes.page_parts import checked
 from app.routes.predict import MAX_TOP_K
 from app.tasks import TaskPublic
-from trainer.data.archive import check_images
+from trainer.data.sources.archive import check_images
 
 router = APIRouter(tags=["predict"])
 

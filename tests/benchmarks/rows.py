@@ -20,7 +20,7 @@ import torch
 
 from app.settings import Settings
 from app.supervisor import free_port
-from trainer.data.shapes import make_shapes100
+from trainer.data.sources.shapes import make_shapes100
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from tests.app.predict_home import encode, random_image
 from tests.conftest import NARROW, TEST_PER_CLASS, TRAIN_PER_CLASS, Server, wait_for
 from tests.crash.series import assert_whole, values
 from trainer import checkpoint
-from trainer.data.shapes import make_shapes100
+from trainer.data.sources.shapes import make_shapes100
 from trainer.rundir.checkpoints import list_checkpoints
 
 RUNS = 10

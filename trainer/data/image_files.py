@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from trainer.data.archive import ZipEntry, check_images
-from trainer.data.layout import IMAGE_ENDINGS
+from trainer.data.sources.archive import ZipEntry, check_images
+from trainer.data.sources.layout import IMAGE_ENDINGS
 
 
 class ImageFile(NamedTuple):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.data.pictures import png, tree, write_zip
-from trainer.data.archive import ArchiveSource, Limits, check_archive
 from trainer.data.errors import BadArchive, BadLayout, BadStructure, UnreadableImage
+from trainer.data.sources.archive import ArchiveSource, Limits, check_archive
 
 GOOD = tree("cat", "dog")
 

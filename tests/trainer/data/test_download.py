@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.data.mirror import Mirror, serving
-from trainer.data.download import Remote, fetch
 from trainer.data.errors import DownloadFailed
+from trainer.data.sources.download import Remote, fetch
 from trainer.system.progress import silent
 
 DATA = bytes(range(256)) * 4096  # 1 MiB

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.trainer.data.pictures import encoded, noise, png, tree, write_tree, write_zip
 from trainer.data.errors import BadOption, DatasetError, UnknownSource, UnreadableImages
 from trainer.data.format import DatasetRecord, open_split, read_files, read_record, read_skipped
-from trainer.data.source import add_dataset
+from trainer.data.sources.source import add_dataset
 
 SPLIT = tree("train/cat", "train/dog", "test/cat", "test/dog", each=3)
 

@@ -5,9 +5,9 @@ import pytest
 
 from trainer.data.errors import BadOption
 from trainer.data.format import open_split, read_files
-from trainer.data.outlines import SHAPES, TEXTURES, distance_tables
-from trainer.data.shapes import CLASSES, FINE_TO_COARSE, draw, make_shapes100
-from trainer.data.source import add_dataset
+from trainer.data.sources.outlines import SHAPES, TEXTURES, distance_tables
+from trainer.data.sources.shapes import CLASSES, FINE_TO_COARSE, draw, make_shapes100
+from trainer.data.sources.source import add_dataset
 
 
 def test_it_has_the_structure_of_cifar100(tmp_path: Path) -> None:

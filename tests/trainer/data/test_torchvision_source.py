@@ -15,8 +15,8 @@ from tests.trainer.data.mirror import Mirror, serving
 from trainer.data import cifar100
 from trainer.data.errors import DatasetDamaged, UnknownSource
 from trainer.data.format import DatasetRecord, open_split, read_files
-from trainer.data.matlab import read_arrays
-from trainer.data.torchvision_source import (
+from trainer.data.sources.matlab import read_arrays
+from trainer.data.sources.torchvision import (
     CIFAR10,
     CIFAR100,
     DOWNLOADABLE,

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import get_args
 
-from trainer.data.archive import ArchiveSource, Limits, check_archive
 from trainer.data.errors import BadOption, UnknownSource
-from trainer.data.folder import FolderSource, check_folder
 from trainer.data.format import FITS, SIZES, DatasetRecord, Fit, check_name
-from trainer.data.importer import OnUnreadable, import_images
-from trainer.data.shapes import SIZE as SHAPES_SIZE
-from trainer.data.shapes import make_shapes100
-from trainer.data.torchvision_source import add_downloadable, downloadable
+from trainer.data.sources.archive import ArchiveSource, Limits, check_archive
+from trainer.data.sources.folder import FolderSource, check_folder
+from trainer.data.sources.importer import OnUnreadable, import_images
+from trainer.data.sources.shapes import SIZE as SHAPES_SIZE
+from trainer.data.sources.shapes import make_shapes100
+from trainer.data.sources.torchvision import add_downloadable, downloadable
 from trainer.system.progress import Progress, silent
 
 BUILT_IN = "shapes100"

@@ -5,9 +5,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data.archive import Limits
 from trainer.data.errors import BadLayout, UnreadableImage
-from trainer.data.layout import Layout, plan_layout
+from trainer.data.sources.archive import Limits
+from trainer.data.sources.layout import Layout, plan_layout
 
 
 @dataclass(frozen=True)

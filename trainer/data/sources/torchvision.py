@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from trainer.data import cifar100
-from trainer.data.download import Remote, fetch
 from trainer.data.errors import DatasetDamaged, UnknownSource
 from trainer.data.fit import fit_image
 from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Images, Labels, Split
-from trainer.data.matlab import read_arrays
+from trainer.data.sources.download import Remote, fetch
+from trainer.data.sources.matlab import read_arrays
 from trainer.data.writer import DatasetWriter
 from trainer.system.progress import Progress, silent
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.format import SPLITS, DatasetRecord, Images, Labels, Split, images_file
-from trainer.data.outlines import (
+from trainer.data.sources.outlines import (
     SHAPES,
     TABLE_REACH,
     TABLE_SIZE,

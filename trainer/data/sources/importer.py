@@ -9,11 +9,11 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 from PIL import Image
 
-from trainer.data.archive import Limits
 from trainer.data.errors import ImageError, UnreadableImages
 from trainer.data.fit import FORMATS, read_image
 from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Split, images_file
-from trainer.data.layout import Layout, Member
+from trainer.data.sources.archive import Limits
+from trainer.data.sources.layout import Layout, Member
 from trainer.data.writer import DatasetWriter
 from trainer.system.parallel import available_cores, spread
 from trainer.system.progress import Progress, silent
