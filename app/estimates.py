@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from app.predict import Description
 from app.tables import Run, Status
 from trainer.data.format import DatasetRecord
-from trainer.schedule import Plan
+from trainer.plan.schedule import Plan
 from trainer.spec.train_spec import ModelSpec, TrainSpec
 
 Basis = Literal["set", "measured", "estimated"]

@@ -27,11 +27,11 @@ from app.task_ingest import ingest_task
 from app.tasks import PLACES
 from app.transitions import guarded_update
 from trainer.data.format import DatasetRecord
+from trainer.plan.schedule import make_plan, split_sizes
 from trainer.rundir.events import attempts
 from trainer.rundir.folder import read_spec
 from trainer.rundir.journal import read_journal
 from trainer.rundir.lock import lock_holder
-from trainer.schedule import make_plan, split_sizes
 
 GIVEN = ("group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body")
 

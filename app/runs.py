@@ -36,10 +36,10 @@ from app.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, now
 from app.transitions import move
 from trainer.data.errors import DatasetMissing
 from trainer.data.format import read_record
-from trainer.feasibility import refuse_impossible
+from trainer.plan.feasibility import refuse_impossible
+from trainer.plan.schedule import make_plan, split_sizes
 from trainer.rundir.folder import WIND_DOWN_FILE, create_run_dir
 from trainer.rundir.journal import journal
-from trainer.schedule import make_plan, split_sizes
 from trainer.spec.preset import SpecError, apply_overrides, build_spec, differences
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.durable import write_durably

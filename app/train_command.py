@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.settings import Settings
 from trainer.assignment import Assignment
 from trainer.data.format import read_record
-from trainer.feasibility import refuse_impossible
+from trainer.plan.feasibility import refuse_impossible
 from trainer.process import run_trainer
 from trainer.rundir.events import Event, EventWriter, attempts
 from trainer.rundir.folder import create_run_dir

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from trainer.findings import Finding, Remedy
 from trainer.history import Curve, History
-from trainer.schedule import Plan, learning_rate
+from trainer.plan.schedule import Plan, learning_rate
 from trainer.spec.train_spec import TrainSpec
 
 WINDOW = 20  # logged points whose median is looked at

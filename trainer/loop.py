@@ -16,7 +16,6 @@ from trainer.batches import Batches
 from trainer.checks import check
 from trainer.compiling import compiled
 from trainer.data.resident import channel_constants, load_resident
-from trainer.decisions import Decisions
 from trainer.device import gains_by_compiling, pick_precision, prepare
 from trainer.errors import TrainerError
 from trainer.evaluate import evaluations_of_epoch, test, tested_images, validate
@@ -25,14 +24,15 @@ from trainer.inputs import network_input
 from trainer.loss import ClassWeights, batch_loss, right_answers
 from trainer.models import count_parameters
 from trainer.optim import update_ratio
-from trainer.pace import Pace
+from trainer.plan.decisions import Decisions
+from trainer.plan.pace import Pace
+from trainer.plan.schedule import gradient_interval, is_logged, learning_rate, log_interval, make_plan, resolution
+from trainer.plan.steering import extensions_asked_for, replay, wants_compiled, wind_down, wind_down_is_asked_for
 from trainer.range_test import RangeTest
 from trainer.rundir.checkpoints import last_checkpoint, remove_checkpoints, superseded_checkpoints
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import read_spec
-from trainer.schedule import gradient_interval, is_logged, learning_rate, log_interval, make_plan, resolution
 from trainer.spec.train_spec import TrainSpec
-from trainer.steering import extensions_asked_for, replay, wants_compiled, wind_down, wind_down_is_asked_for
 from trainer.trainee import INITIAL_WEIGHTS, Progress, Trainee, make_trainee, start_from_weights
 from trainer.watch import Watch
 

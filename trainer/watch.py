@@ -15,8 +15,8 @@ from trainer.evaluate import Validation
 from trainer.findings import Finding, Remedy, tell
 from trainer.history import History
 from trainer.inputs import network_input
+from trainer.plan.schedule import Plan
 from trainer.rundir.events import EventWriter
-from trainer.schedule import Plan
 from trainer.spec.train_spec import TrainSpec
 
 PROBED = 250  # held-out images that are looked at for dead units

@@ -17,8 +17,8 @@ from app.runs import Runs
 from app.variants import MOST_RUNS, checked_vary, combinations
 from app.workers import seen_workers
 from trainer.data.format import DatasetRecord, read_record
-from trainer.feasibility import refuse_impossible
-from trainer.schedule import Plan, Segment, extended, learning_rate, make_plan, split_sizes
+from trainer.plan.feasibility import refuse_impossible
+from trainer.plan.schedule import Plan, Segment, extended, learning_rate, make_plan, split_sizes
 from trainer.spec.catalog import is_custom
 from trainer.spec.preset import Preset, build_spec, presets
 from trainer.spec.train_spec import ModelSpec, ScheduleName, ScheduleSpec, TrainSpec

@@ -10,7 +10,7 @@ import pytest
 from app.estimates import BASE, Pace, estimated, measured, memory
 from app.predict import Description
 from trainer.data.format import read_record
-from trainer.schedule import make_plan
+from trainer.plan.schedule import make_plan
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import ModelSpec, TrainSpec
 

@@ -13,8 +13,8 @@ import torch
 from tests.conftest import NARROW
 from trainer import checkpoint
 from trainer.data.format import read_record
-from trainer.decisions import FILE, Decisions
 from trainer.loop import train
+from trainer.plan.decisions import FILE, Decisions
 from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import WIND_DOWN_FILE, create_run_dir

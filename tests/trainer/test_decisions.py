@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.decisions import FILE, Decisions
+from trainer.plan.decisions import FILE, Decisions
 
 
 def test_recorded_decisions_come_back_at_their_steps(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trainer.data.format import read_record
-from trainer.feasibility import refuse_impossible
+from trainer.plan.feasibility import refuse_impossible
 from trainer.spec.preset import SpecError, build_spec, presets
 
 IMPOSSIBLE: list[tuple[dict[str, Any], set[str]]] = [

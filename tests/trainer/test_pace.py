@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.decisions import Decision
-from trainer.pace import Pace, typical
-from trainer.schedule import Plan, make_plan, replanned
+from trainer.plan.decisions import Decision
+from trainer.plan.pace import Pace, typical
+from trainer.plan.schedule import Plan, make_plan, replanned
 from trainer.spec.preset import build_spec
 
 

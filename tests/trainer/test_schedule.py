@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.schedule import (
+from trainer.plan.schedule import (
     Plan,
     extended,
     is_logged,

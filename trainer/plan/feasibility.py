@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.data.format import DatasetRecord
-from trainer.schedule import make_plan, split_sizes
+from trainer.plan.schedule import make_plan, split_sizes
 from trainer.spec.catalog import MODELS
 from trainer.spec.preset import SpecError
 from trainer.spec.train_spec import TrainSpec

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from trainer.decisions import Decision, Decisions
-from trainer.pace import Pace
+from trainer.plan.decisions import Decision, Decisions
+from trainer.plan.pace import Pace
+from trainer.plan.schedule import Plan, extended, replanned, wound_down
 from trainer.rundir.folder import WIND_DOWN_FILE, extensions
-from trainer.schedule import Plan, extended, replanned, wound_down
 from trainer.spec.train_spec import ScheduleSpec, TrainSpec
 
 COMPILE_AT = 48  # steps after which the first curve is on the screen

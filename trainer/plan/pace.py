@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from trainer.decisions import Decision
-from trainer.schedule import Plan, resolution
+from trainer.plan.decisions import Decision
+from trainer.plan.schedule import Plan, resolution
 from trainer.spec.train_spec import TrainSpec
 
 SHARE_SAMPLES = 50  # where between here and the end the resolution is looked up
