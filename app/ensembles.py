@@ -11,7 +11,7 @@ from app.run_models import RunPublic
 from app.tables import ENDED, Status
 from app.tasks import TaskKind, Tasks
 from app.workers import seen_workers
-from trainer.ensemble_report import EnsembleReport, read_report
+from trainer.exported.ensemble_report import EnsembleReport, read_report
 
 KIND: TaskKind = "measure"
 

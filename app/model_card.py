@@ -13,7 +13,7 @@ from app.onnx_files import OnnxFile
 from app.run_models import CheckpointPublic, RunPublic
 from app.sparkline import Sparkline, sparkline
 from trainer.data.format import DatasetRecord
-from trainer.ensemble_report import EnsembleReport
+from trainer.exported.ensemble_report import EnsembleReport
 
 SHOWN = 5
 

@@ -1,4 +1,4 @@
-"""A run's best model as a file to take away (trainer/portable.py), made once and kept in the home's cache."""
+"""A run's best model as a file to take away (trainer/exported/portable.py), made once and kept in the home's cache."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from app.errors import ApiError
 from app.run_models import CheckpointPublic
 from app.runs import Runs
 from app.tables import Status
-from trainer.portable import Packing, Portable, PortableDamaged, plan_packing, write_packing
+from trainer.exported.labels import Labels, run_record
+from trainer.exported.portable import Packing, Portable, PortableDamaged, plan_packing, write_packing
 from trainer.rundir.folder import read_spec
-from trainer.trained_on import Labels, run_record
 
 SUFFIX = ".safetensors"
 KEPT_SECONDS = 3600.0  # an older file may be on its way to somebody

@@ -13,7 +13,7 @@ from app.predictor_wire import members_of
 from app.tables import ENDED, Status
 from app.tasks import TaskKind, TaskPublic, Tasks
 from app.workers import seen_workers
-from trainer.onnx_report import OnnxReport, missing_packages, read_report
+from trainer.exported.onnx_report import OnnxReport, missing_packages, read_report
 
 KIND: TaskKind = "export"
 

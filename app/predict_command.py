@@ -31,7 +31,7 @@ def predict_here(
 ) -> int:
     """Write what each file shows, and give how many could be read. Raises LookupError where there is no such model.
 
-    `model` is a run, a name, latest, or a file that was taken away (trainer/portable.py).
+    `model` is a run, a name, latest, or a file that was taken away (trainer/exported/portable.py).
     """
     run_dirs = [] if model.endswith(".safetensors") else _run_dirs(settings, model)
     sources = open_paths(paths)
@@ -41,8 +41,8 @@ def predict_here(
     from trainer.batch_predict import CsvWriter, JsonLinesWriter, predict_files
     from trainer.device import prepare
     from trainer.ensemble import open_runs
+    from trainer.exported.portable import PortableDamaged
     from trainer.infer import NoCheckpoint, OutputNotFinite
-    from trainer.portable import PortableDamaged
     from trainer.rebuild import open_file
 
     done = readable = 0

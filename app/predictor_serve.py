@@ -25,7 +25,8 @@ from app.settings import Settings
 from trainer.augment_preview import augmented
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
-from trainer.infer import Labels, NoCheckpoint, OutputNotFinite
+from trainer.exported.labels import Labels
+from trainer.infer import NoCheckpoint, OutputNotFinite
 from trainer.models import build_model, count_flops, count_parameters
 from trainer.models.footprint import saved_bytes
 from trainer.spec.train_spec import ModelSpec, TrainSpec

@@ -13,15 +13,15 @@ from trainer.augment import resize
 from trainer.data.errors import DatasetDamaged
 from trainer.data.format import DatasetRecord, open_split, read_record
 from trainer.data.splits import stratified_split
-from trainer.ensemble_report import EnsembleReport
+from trainer.exported.ensemble_report import EnsembleReport
+from trainer.exported.labels import run_record
+from trainer.exported.portable import Portable
 from trainer.infer import BATCH, Classifier, load_best
-from trainer.portable import Portable
 from trainer.rebuild import open_file
 from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.durable import write_durably
 from trainer.system.progress import Progress
-from trainer.trained_on import run_record
 
 SMALLEST = torch.finfo(torch.float32).tiny
 

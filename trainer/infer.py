@@ -16,13 +16,12 @@ from trainer import checkpoint
 from trainer.data.format import DatasetRecord, Images
 from trainer.data.resident import channel_constants
 from trainer.errors import TrainerError
+from trainer.exported.labels import Labels
 from trainer.familiarity import UsualScores, usual_scores
 from trainer.inputs import network_input
 from trainer.models import build_model, count_flops
 from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, best_checkpoint, list_checkpoints
 from trainer.spec.train_spec import TrainSpec
-from trainer.trained_on import Labels as Labels
-from trainer.trained_on import run_record as run_record
 
 BATCH = 64
 

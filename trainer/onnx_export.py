@@ -2,7 +2,7 @@
 
 `image` uint8 [N, size, size, 3], RGB, fitted to the square as the data set was; `probabilities` float32 [N, classes].
 Normalisation, and resizing where the network takes another size, are part of the graph. The metadata says the rest, as
-a model's own file does (trainer/portable.py).
+a model's own file does (trainer/exported/portable.py).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from trainer.data.errors import DatasetError
 from trainer.data.format import Images, open_split
 from trainer.ensemble import open_files
 from trainer.errors import TrainerError
+from trainer.exported.onnx_report import INPUT, OUTPUT, OnnxReport, report_path
+from trainer.exported.portable import METADATA, Portable
 from trainer.infer import BATCH, Classifier
 from trainer.inputs import network_input
-from trainer.onnx_report import INPUT, OUTPUT, OnnxReport, report_path
-from trainer.portable import METADATA, Portable
 from trainer.system.durable import placed, write_durably
 from trainer.system.progress import Progress
 

@@ -1,4 +1,4 @@
-"""A classifier from a file that was taken away (trainer/portable.py), without its run or data set."""
+"""A classifier from a file that was taken away (trainer/exported/portable.py), without its run or data set."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import safetensors.torch
 import torch
 
 from trainer.data.resident import constants_of
+from trainer.exported.labels import Labels
+from trainer.exported.portable import Portable, PortableDamaged, read_portable
 from trainer.infer import Classifier
 from trainer.models import build_model
-from trainer.portable import Portable, PortableDamaged, read_portable
 from trainer.spec.catalog import is_custom
-from trainer.trained_on import Labels
 
 
 def open_file(path: Path, device: torch.device, custom_models: Collection[str] = ()) -> tuple[Classifier, Portable]:

@@ -23,7 +23,7 @@ from app.runs import Runs
 from app.warming import warm
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
-from trainer.onnx_report import missing_packages
+from trainer.exported.onnx_report import missing_packages
 
 router = APIRouter()
 

@@ -16,7 +16,8 @@ import uvicorn
 from fastapi import FastAPI, UploadFile
 from PIL import Image
 
-from trainer.infer import Classifier, load_best, run_record
+from trainer.exported.labels import run_record
+from trainer.infer import Classifier, load_best
 from trainer.rundir.folder import read_spec
 
 TOP_K = 5

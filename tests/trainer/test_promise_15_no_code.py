@@ -17,14 +17,14 @@ from trainer import checkpoint
 from trainer.data.errors import DatasetError, ImageError
 from trainer.data.fit import read_image
 from trainer.data.format import open_split
+from trainer.exported.labels import run_record
+from trainer.exported.portable import PortableDamaged
 from trainer.infer import NoCheckpoint, load_best
 from trainer.models import build_model
-from trainer.portable import PortableDamaged
 from trainer.rebuild import open_file
 from trainer.rundir.checkpoints import list_checkpoints, sidecar_path, weights_path
 from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import ModelSpec
-from trainer.trained_on import run_record
 
 
 class Canary:

@@ -10,8 +10,9 @@ import safetensors.numpy
 import torch
 from torch import Tensor, nn
 
+from trainer.exported.labels import Labels
 from trainer.familiarity import LEAST, UsualScores, usual_scores
-from trainer.infer import Classifier, Labels, OutputNotFinite
+from trainer.infer import Classifier, OutputNotFinite
 from trainer.saliency import MOST_IN_PORTION, Saliency, saliency
 
 

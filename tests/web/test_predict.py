@@ -44,7 +44,8 @@ from tests.conftest import wait_for
 from trainer.batch_predict import predict_files
 from trainer.data.image_files import open_paths
 from trainer.ensemble import open_runs
-from trainer.infer import load_best, run_record
+from trainer.exported.labels import run_record
+from trainer.infer import load_best
 from trainer.rundir.folder import read_spec
 from trainer.saliency import saliency
 

@@ -36,9 +36,9 @@ from tests.web.test_predict import assert_error, post, serving
 from trainer.checkpoint import save
 from trainer.data.format import open_split
 from trainer.data.splits import stratified_split
+from trainer.exported.portable import METADATA, Portable, PortableDamaged, plan_packing, read_portable, write_packing
 from trainer.models import build_model
 from trainer.onnx_export import export_onnx, run_onnx
-from trainer.portable import METADATA, Portable, PortableDamaged, plan_packing, read_portable, write_packing
 from trainer.rebuild import open_file
 from trainer.rundir.checkpoints import list_checkpoints, weights_path
 from trainer.rundir.folder import read_spec
