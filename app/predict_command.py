@@ -39,10 +39,10 @@ def predict_here(
     progress(0, total)
 
     from trainer.batch_predict import CsvWriter, JsonLinesWriter, predict_files
-    from trainer.device import prepare
     from trainer.ensemble import open_runs
     from trainer.exported.portable import PortableDamaged
     from trainer.infer import NoCheckpoint, OutputNotFinite
+    from trainer.models.device import prepare
     from trainer.rebuild import open_file
 
     done = readable = 0

@@ -27,7 +27,7 @@ from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
 from trainer.exported.labels import Labels
 from trainer.infer import NoCheckpoint, OutputNotFinite
-from trainer.models import build_model, count_flops, count_parameters
+from trainer.models.build import build_model, count_flops, count_parameters
 from trainer.models.footprint import saved_bytes
 from trainer.spec.train_spec import ModelSpec, TrainSpec
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.pixels import read_pixels
@@ -165,12 +164,3 @@ def _cutmix_box(centre: Tensor, share: Tensor, height: int, width: int) -> Tenso
     middles = torch.stack([centre[:, 0] * height, centre[:, 1] * width], dim=1).long()
     halves = torch.stack([half * height, half * width], dim=1).long()
     return _box(middles - halves, middles + halves, height, width)
-
-
-def resize(images: Tensor, size: int) -> Tensor:
-    """Resize `images` (float B×3×H×W) to `size` pixels a side, antialiased; memory format is kept."""
-    if images.shape[2:] == (size, size):
-        return images
-    channels_last = images.is_contiguous(memory_format=torch.channels_last)
-    resized = F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
-    return resized.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)

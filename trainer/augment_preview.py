@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainer.augment import draw_epoch, mix, place, resize
+from trainer.augment import draw_epoch, mix, place
 from trainer.data.format import read_record
+from trainer.models.inputs import resize
 from trainer.sheet import sheet_of
 from trainer.spec.train_spec import TrainSpec
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from trainer.batches import Batches
 from trainer.data.resident import ResidentData
 from trainer.findings import Finding
-from trainer.inputs import network_input
 from trainer.loss import batch_loss
+from trainer.models.inputs import network_input
 from trainer.optim import Optimizers
 from trainer.sheet import save_sheet
 from trainer.spec.train_spec import TrainSpec

@@ -18,8 +18,8 @@ from trainer.check_training import overfit_one_batch, twin_runs
 from trainer.data.resident import ResidentData
 from trainer.errors import TrainerError
 from trainer.findings import Finding, Level, Remedy, tell
-from trainer.inputs import network_input
 from trainer.loss import batch_loss
+from trainer.models.inputs import network_input
 from trainer.optim import Optimizers
 from trainer.rundir.events import EventWriter
 from trainer.sheet import save_sheet

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainer.augment import resize
 from trainer.data.errors import DatasetDamaged
 from trainer.data.format import DatasetRecord, open_split, read_record
 from trainer.data.splits import stratified_split
@@ -17,6 +16,7 @@ from trainer.exported.ensemble_report import EnsembleReport
 from trainer.exported.labels import run_record
 from trainer.exported.portable import Portable
 from trainer.infer import BATCH, Classifier, load_best
+from trainer.models.inputs import resize
 from trainer.rebuild import open_file
 from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import TrainSpec

@@ -10,10 +10,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from trainer import checkpoint
 from trainer.data.resident import ResidentData, Split
-from trainer.inputs import network_input
 from trainer.loss import batch_loss
+from trainer.models import checkpoint
+from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
 from trainer.rundir.checkpoints import best_checkpoint, last_checkpoint
 from trainer.rundir.events import EventWriter

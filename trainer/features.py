@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.data.resident import ResidentData, Split
-from trainer.inputs import network_input
+from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.durable import write_durably

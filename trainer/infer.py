@@ -12,14 +12,13 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
-from trainer import checkpoint
 from trainer.data.format import DatasetRecord, Images
-from trainer.data.resident import channel_constants
 from trainer.errors import TrainerError
 from trainer.exported.labels import Labels
 from trainer.familiarity import UsualScores, usual_scores
-from trainer.inputs import network_input
-from trainer.models import build_model, count_flops
+from trainer.models import checkpoint
+from trainer.models.build import build_model, count_flops
+from trainer.models.inputs import channel_constants, network_input
 from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, best_checkpoint, list_checkpoints
 from trainer.spec.train_spec import TrainSpec
 

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import torch
 
-from trainer import checkpoint
 from trainer.augment import mix
 from trainer.batches import Batches
 from trainer.checks import check
 from trainer.compiling import compiled
-from trainer.data.resident import channel_constants, load_resident
-from trainer.device import gains_by_compiling, pick_precision, prepare
+from trainer.data.resident import load_resident
 from trainer.errors import TrainerError
 from trainer.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.features import with_cached_features
-from trainer.inputs import network_input
 from trainer.loss import ClassWeights, batch_loss, right_answers
-from trainer.models import count_parameters
+from trainer.models import checkpoint
+from trainer.models.build import count_parameters
+from trainer.models.device import gains_by_compiling, pick_precision, prepare
+from trainer.models.inputs import channel_constants, network_input
 from trainer.optim import update_ratio
 from trainer.plan.decisions import Decisions
 from trainer.plan.pace import Pace

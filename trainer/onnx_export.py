@@ -27,7 +27,7 @@ from trainer.errors import TrainerError
 from trainer.exported.onnx_report import INPUT, OUTPUT, OnnxReport, report_path
 from trainer.exported.portable import METADATA, Portable
 from trainer.infer import BATCH, Classifier
-from trainer.inputs import network_input
+from trainer.models.inputs import network_input
 from trainer.system.durable import placed, write_durably
 from trainer.system.progress import Progress
 

@@ -12,9 +12,9 @@ import orjson
 from trainer.batch_predict import CsvWriter, predict_files
 from trainer.data.image_files import ZipImages
 from trainer.data.sources.archive import check_images
-from trainer.device import prepare
 from trainer.ensemble import open_runs
 from trainer.infer import NoCheckpoint
+from trainer.models.device import prepare
 from trainer.rundir.folder import PREDICTIONS_FILE
 from trainer.system.durable import sync_folder, write_durably
 from trainer.system.progress import Progress

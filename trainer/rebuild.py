@@ -9,11 +9,11 @@ import safetensors
 import safetensors.torch
 import torch
 
-from trainer.data.resident import constants_of
 from trainer.exported.labels import Labels
 from trainer.exported.portable import Portable, PortableDamaged, read_portable
 from trainer.infer import Classifier
-from trainer.models import build_model
+from trainer.models.build import build_model
+from trainer.models.inputs import constants_of
 from trainer.spec.catalog import is_custom
 
 

@@ -10,9 +10,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from trainer import checkpoint
-from trainer.data.resident import ResidentData, channel_constants, normalise
-from trainer.models import build_model
+from trainer.data.resident import ResidentData
+from trainer.models import checkpoint
+from trainer.models.build import build_model
+from trainer.models.inputs import channel_constants, normalise
 from trainer.models.pretrained import split_head
 from trainer.models.swift import WHITENING_IMAGES, Swift
 from trainer.optim import Optimizers

@@ -14,7 +14,7 @@ from trainer.diagnosis import FIRST_LOOK, WINDOW, Case, diagnose, diverged
 from trainer.evaluate import Validation
 from trainer.findings import Finding, Remedy, tell
 from trainer.history import History
-from trainer.inputs import network_input
+from trainer.models.inputs import network_input
 from trainer.plan.schedule import Plan
 from trainer.rundir.events import EventWriter
 from trainer.spec.train_spec import TrainSpec

@@ -21,9 +21,9 @@ from app.db import Database
 from app.settings import Settings
 from app.tables import Run, Status
 from tests.conftest import wait_for
-from trainer import checkpoint
 from trainer.data.format import DatasetRecord, Images, read_record
-from trainer.models import build_model
+from trainer.models import checkpoint
+from trainer.models.build import build_model
 from trainer.rundir.checkpoints import CheckpointInfo
 from trainer.rundir.folder import create_run_dir, read_spec
 from trainer.spec.train_spec import DatasetSpec, ModelSpec, TrainSpec

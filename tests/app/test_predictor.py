@@ -29,10 +29,10 @@ from tests.app.predict_home import (
     serving_child,
     settings_for,
 )
-from trainer import checkpoint
 from trainer.data.format import read_record
-from trainer.data.resident import channel_constants, normalise
-from trainer.models import build_model
+from trainer.models import checkpoint
+from trainer.models.build import build_model
+from trainer.models.inputs import channel_constants, normalise
 from trainer.rundir.checkpoints import best_checkpoint, remove_checkpoints, weights_path
 from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import ModelSpec

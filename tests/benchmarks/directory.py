@@ -18,15 +18,15 @@ import torch
 from PIL import Image
 
 from tests.benchmarks.rows import Row, data_root
-from trainer import checkpoint
 from trainer.batch_predict import batch_size, predict_files
 from trainer.data.decoding import FileDecoder, decoded
 from trainer.data.format import DatasetRecord, Images, open_split, read_record
 from trainer.data.image_files import ImageFile, open_paths
-from trainer.device import prepare
 from trainer.ensemble import open_runs
 from trainer.infer import Classifier
-from trainer.models import build_model
+from trainer.models import checkpoint
+from trainer.models.build import build_model
+from trainer.models.device import prepare
 from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import build_spec
 from trainer.system.parallel import available_cores

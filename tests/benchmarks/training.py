@@ -17,12 +17,12 @@ from torchvision import transforms
 from tests.benchmarks.rows import Row, data_root
 from trainer.compiling import compiled
 from trainer.data.format import open_split, read_record
-from trainer.data.resident import channel_constants, load_resident
-from trainer.device import gains_by_compiling, pick_precision, prepare
-from trainer.inputs import network_input
+from trainer.data.resident import load_resident
 from trainer.loop import train
 from trainer.loss import batch_loss
-from trainer.models import build_model
+from trainer.models.build import build_model
+from trainer.models.device import gains_by_compiling, pick_precision, prepare
+from trainer.models.inputs import channel_constants, network_input
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import build_spec

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.conftest import NARROW
-from trainer import checkpoint
 from trainer.data.format import read_record
 from trainer.loop import train
+from trainer.models import checkpoint
 from trainer.plan.decisions import FILE, Decisions
 from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.events import EventWriter

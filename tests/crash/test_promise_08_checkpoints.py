@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer import checkpoint
+from trainer.models import checkpoint
 from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, list_checkpoints, weights_path
 
 # Saves a second checkpoint and removes the first, and kills itself before the call of that number.

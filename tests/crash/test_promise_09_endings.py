@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
-from trainer import checkpoint
+from trainer.models import checkpoint
 from trainer.rundir.checkpoints import best_checkpoint, list_checkpoints
 
 QUIET = {**NARROW, "checks": "off"}

@@ -30,8 +30,8 @@ from app.supervisor import free_port
 from tests.app.predict_home import encode, random_image
 from tests.conftest import NARROW, TEST_PER_CLASS, TRAIN_PER_CLASS, Server, wait_for
 from tests.crash.series import assert_whole, values
-from trainer import checkpoint
 from trainer.data.sources.shapes import make_shapes100
+from trainer.models import checkpoint
 from trainer.rundir.checkpoints import list_checkpoints
 
 RUNS = 10

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from trainer.data.format import open_split
-from trainer.models import build_model, count_flops, count_parameters
+from trainer.models.build import build_model, count_flops, count_parameters
 from trainer.models.pretrained import split_head
 from trainer.models.swift import Swift
 from trainer.spec.catalog import MODELS

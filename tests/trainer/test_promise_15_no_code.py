@@ -13,14 +13,14 @@ import safetensors
 import torch
 
 from tests.app.predict_home import CLASSES, make_dataset, make_run
-from trainer import checkpoint
 from trainer.data.errors import DatasetError, ImageError
 from trainer.data.fit import read_image
 from trainer.data.format import open_split
 from trainer.exported.labels import run_record
 from trainer.exported.portable import PortableDamaged
 from trainer.infer import NoCheckpoint, load_best
-from trainer.models import build_model
+from trainer.models import checkpoint
+from trainer.models.build import build_model
 from trainer.rebuild import open_file
 from trainer.rundir.checkpoints import list_checkpoints, sidecar_path, weights_path
 from trainer.rundir.folder import read_spec

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from tests.conftest import NARROW
-from trainer import checkpoint
 from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
-from trainer.device import DATA_LIMIT
 from trainer.loop import Outcome, train
-from trainer.models import build_model
+from trainer.models import checkpoint
+from trainer.models.build import build_model
+from trainer.models.device import DATA_LIMIT
 from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.events import EventWriter, read_from
 from trainer.rundir.folder import WIND_DOWN_FILE, create_run_dir

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from torch import Tensor
 
 from trainer.data.format import DatasetRecord, read_record
 from trainer.data.splits import stratified_split
-from trainer.device import data_limit
 from trainer.errors import TrainerError
+from trainer.models.device import data_limit
 from trainer.spec.train_spec import TrainSpec
 
 
@@ -84,22 +83,3 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
         coarse_of=None if coarse or to_coarse is None else torch.from_numpy(to_coarse).to(device),
         streamed=streamed,
     )
-
-
-def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 N×H×W×3 to float32 N×3×H×W in channels_last memory, each channel (x/255 − mean)/std."""
-    count, height, width, channels = images.shape
-    # By whole rows: over the three channels alone nothing is vectorised, and it takes twice as long.
-    scale, offset = (1 / (255 * std)).repeat(width), (-mean / std).repeat(width)
-    rows = images.reshape(count * height, width * channels).float()
-    return torch.addcmul(offset, rows, scale).view(count, height, width, channels).permute(0, 3, 1, 2)
-
-
-def channel_constants(record: DatasetRecord, device: torch.device) -> tuple[Tensor, Tensor]:
-    return constants_of(record.mean, record.std, device)
-
-
-def constants_of(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each channel; one that is the same everywhere has none, and is not divided by zero."""
-    deviation = torch.tensor(std, dtype=torch.float32, device=device).clamp_(min=1 / 255)
-    return torch.tensor(mean, dtype=torch.float32, device=device), deviation

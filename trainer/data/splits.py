@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""How images are held out for validation. Free of torch."""
 
 from __future__ import annotations
 

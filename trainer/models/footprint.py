@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainer.models import build_model
+from trainer.models.build import build_model
 from trainer.spec.train_spec import ModelSpec
 
 

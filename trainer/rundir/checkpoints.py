@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""The checkpoints of a run directory: their files, sidecars and order. Free of torch."""
 
 from __future__ import annotations
 

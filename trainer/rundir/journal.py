@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""The run's journal, meta.jsonl: what people added and asked, one JSON object per line. Free of torch."""
 
 from __future__ import annotations
 
