@@ -22,9 +22,9 @@ from app.predictor_decoders import BadImage, Decoders
 from app.predictor_explanations import Explained, TooMany
 from app.predictor_wire import BACKLOG, IMAGE_STATUS, Answering, Header
 from app.settings import Settings
-from trainer.augment_preview import augmented
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
+from trainer.engine.preview import augmented
 from trainer.exported.labels import Labels
 from trainer.infer import NoCheckpoint, OutputNotFinite
 from trainer.models.build import build_model, count_flops, count_parameters

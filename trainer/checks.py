@@ -12,17 +12,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainer.augment import mix
-from trainer.batches import Batches
 from trainer.check_training import overfit_one_batch, twin_runs
-from trainer.data.resident import ResidentData
+from trainer.engine.augment import mix
+from trainer.engine.batches import Batches
+from trainer.engine.contact_sheet import save_sheet
+from trainer.engine.loss import batch_loss
+from trainer.engine.optim import Optimizers
+from trainer.engine.resident import ResidentData
 from trainer.errors import TrainerError
 from trainer.findings import Finding, Level, Remedy, tell
-from trainer.loss import batch_loss
 from trainer.models.inputs import network_input
-from trainer.optim import Optimizers
 from trainer.rundir.events import EventWriter
-from trainer.sheet import save_sheet
 from trainer.spec.train_spec import TrainSpec
 
 FEW, LARGE = 8, 96  # images of more pixels than LARGE a side are looked at by the few

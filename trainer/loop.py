@@ -10,30 +10,30 @@ from pathlib import Path
 
 import torch
 
-from trainer.augment import mix
-from trainer.batches import Batches
 from trainer.checks import check
-from trainer.compiling import compiled
-from trainer.data.resident import load_resident
+from trainer.engine.augment import mix
+from trainer.engine.batches import Batches
+from trainer.engine.compiling import compiled
+from trainer.engine.evaluate import evaluations_of_epoch, test, tested_images, validate
+from trainer.engine.features import with_cached_features
+from trainer.engine.loss import ClassWeights, batch_loss, right_answers
+from trainer.engine.optim import update_ratio
+from trainer.engine.range_test import RangeTest
+from trainer.engine.resident import load_resident
+from trainer.engine.trainee import INITIAL_WEIGHTS, Progress, Trainee, make_trainee, start_from_weights
 from trainer.errors import TrainerError
-from trainer.evaluate import evaluations_of_epoch, test, tested_images, validate
-from trainer.features import with_cached_features
-from trainer.loss import ClassWeights, batch_loss, right_answers
 from trainer.models import checkpoint
 from trainer.models.build import count_parameters
 from trainer.models.device import gains_by_compiling, pick_precision, prepare
 from trainer.models.inputs import channel_constants, network_input
-from trainer.optim import update_ratio
 from trainer.plan.decisions import Decisions
 from trainer.plan.pace import Pace
 from trainer.plan.schedule import gradient_interval, is_logged, learning_rate, log_interval, make_plan, resolution
 from trainer.plan.steering import extensions_asked_for, replay, wants_compiled, wind_down, wind_down_is_asked_for
-from trainer.range_test import RangeTest
 from trainer.rundir.checkpoints import last_checkpoint, remove_checkpoints, superseded_checkpoints
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import TrainSpec
-from trainer.trainee import INITIAL_WEIGHTS, Progress, Trainee, make_trainee, start_from_weights
 from trainer.watch import Watch
 
 ONE_BATCH_EVALUATIONS = 20

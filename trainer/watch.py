@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from trainer.activations import dead_units
-from trainer.data.resident import ResidentData
 from trainer.diagnosis import FIRST_LOOK, WINDOW, Case, diagnose, diverged
-from trainer.evaluate import Validation
+from trainer.engine.evaluate import Validation
+from trainer.engine.resident import ResidentData
 from trainer.findings import Finding, Remedy, tell
 from trainer.history import History
 from trainer.models.inputs import network_input

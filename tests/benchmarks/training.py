@@ -15,11 +15,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from tests.benchmarks.rows import Row, data_root
-from trainer.compiling import compiled
 from trainer.data.format import open_split, read_record
-from trainer.data.resident import load_resident
+from trainer.engine.compiling import compiled
+from trainer.engine.loss import batch_loss
+from trainer.engine.resident import load_resident
+from trainer.engine.trainee import make_trainee
 from trainer.loop import train
-from trainer.loss import batch_loss
 from trainer.models.build import build_model
 from trainer.models.device import gains_by_compiling, pick_precision, prepare
 from trainer.models.inputs import channel_constants, network_input
@@ -27,7 +28,6 @@ from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import TrainSpec
-from trainer.trainee import make_trainee
 
 ROUNDS = 5
 STEPS = 120

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.augment import EpochDraws, draw_epoch, mix, place
+from trainer.engine.augment import EpochDraws, draw_epoch, mix, place
 from trainer.models.inputs import resize
 from trainer.spec.train_spec import AugmentSpec
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.data.format import open_split
+from trainer.engine.optim import Optimizers
 from trainer.models.build import build_model
-from trainer.optim import Optimizers
 from trainer.spec.catalog import IMAGENET
 from trainer.spec.train_spec import ModelSpec, OptimizerSpec
 

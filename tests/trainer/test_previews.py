@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.augment_preview import IMAGES, augmented
 from trainer.data.format import open_split
+from trainer.engine.preview import IMAGES, augmented
 from trainer.models.footprint import saved_bytes
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import ModelSpec

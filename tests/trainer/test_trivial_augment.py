@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from trainer.trivial_augment import BINS, Op, draw_trivial, trivial_augment
+from trainer.engine.trivial_augment import BINS, Op, draw_trivial, trivial_augment
 
 FILL = torch.tensor([120, 110, 100], dtype=torch.uint8)
 SIGNED = set(range(Op.SHEAR_X, Op.POSTERIZE))

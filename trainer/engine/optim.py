@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainer.muon import Muon
+from trainer.engine.muon import Muon
 from trainer.spec.train_spec import OptimizerSpec
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)

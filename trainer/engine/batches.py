@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from trainer.augment import EpochDraws, draw_epoch, place
-from trainer.data.resident import ResidentData
+from trainer.engine.augment import EpochDraws, draw_epoch, place
+from trainer.engine.resident import ResidentData
 from trainer.spec.train_spec import TrainSpec
 
 AHEAD = 2  # batches that a thread reads while the device is busy

@@ -10,13 +10,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from trainer.data.resident import ResidentData
+from trainer.engine.optim import Optimizers
+from trainer.engine.resident import ResidentData
 from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.models.inputs import channel_constants, normalise
 from trainer.models.pretrained import split_head
 from trainer.models.swift import WHITENING_IMAGES, Swift
-from trainer.optim import Optimizers
 from trainer.spec.train_spec import TrainSpec
 
 INITIAL_WEIGHTS = "initial.safetensors"

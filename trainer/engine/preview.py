@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainer.augment import draw_epoch, mix, place
 from trainer.data.format import read_record
+from trainer.engine.augment import draw_epoch, mix, place
+from trainer.engine.contact_sheet import sheet_of
 from trainer.models.inputs import resize
-from trainer.sheet import sheet_of
 from trainer.spec.train_spec import TrainSpec
 
 IMAGES = 8

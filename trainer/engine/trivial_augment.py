@@ -11,7 +11,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from trainer.pixels import read_pixels
+from trainer.engine.pixels import read_pixels
 
 BINS = 31
 

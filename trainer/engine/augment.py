@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.pixels import read_pixels
+from trainer.engine.pixels import read_pixels
+from trainer.engine.trivial_augment import draw_trivial, trivial_augment
 from trainer.spec.train_spec import AugmentSpec
-from trainer.trivial_augment import draw_trivial, trivial_augment
 
 
 @dataclass(frozen=True)

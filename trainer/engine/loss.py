@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.augment import Mixed
-from trainer.data.resident import ResidentData
+from trainer.engine.augment import Mixed
+from trainer.engine.resident import ResidentData
 from trainer.spec.train_spec import TrainSpec
 
 

@@ -10,15 +10,15 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from trainer.data.resident import ResidentData, Split
-from trainer.loss import batch_loss
+from trainer.engine.loss import batch_loss
+from trainer.engine.resident import ResidentData, Split
+from trainer.engine.trainee import Progress, Trainee, fresh_model
 from trainer.models import checkpoint
 from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
 from trainer.rundir.checkpoints import best_checkpoint, last_checkpoint
 from trainer.rundir.events import EventWriter
 from trainer.spec.train_spec import TrainSpec
-from trainer.trainee import Progress, Trainee, fresh_model
 
 BATCH = 250  # on a CPU larger batches fall out of the cache and take twice as long an image
 CLEAN_IMAGES = 2000

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from trainer.data.resident import ResidentData, Split
+from trainer.engine.resident import ResidentData, Split
 from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
 from trainer.spec.train_spec import TrainSpec
