@@ -12,7 +12,7 @@ from app.aliases import LATEST, Aliases
 from app.db import Database
 from app.runs import Runs
 from app.settings import Settings
-from trainer.data.image_files import open_paths
+from trainer.inference.image_files import open_paths
 
 # Told of how many files are done, of how many.
 Progress = Callable[[int, int], None]
@@ -38,12 +38,12 @@ def predict_here(
     total = sum(1 for _ in chain(*sources))
     progress(0, total)
 
-    from trainer.batch_predict import CsvWriter, JsonLinesWriter, predict_files
-    from trainer.ensemble import open_runs
     from trainer.exported.portable import PortableDamaged
-    from trainer.infer import NoCheckpoint, OutputNotFinite
+    from trainer.inference.batch_predict import CsvWriter, JsonLinesWriter, predict_files
+    from trainer.inference.classifier import NoCheckpoint, OutputNotFinite
+    from trainer.inference.ensemble import open_runs
+    from trainer.inference.rebuild import open_file
     from trainer.models.device import prepare
-    from trainer.rebuild import open_file
 
     done = readable = 0
     device = prepare("cpu")

@@ -23,10 +23,18 @@ import torch
 from app.predictor_explanations import MOST_EXPLANATIONS, Explained, Explanation, TooMany
 from app.predictor_wire import members_of
 from trainer.data.format import DatasetRecord, Images
-from trainer.ensemble import ensemble_of
 from trainer.exported.labels import run_record
-from trainer.familiarity import Familiarity
-from trainer.infer import BATCH, Classifier, NoCheckpoint, Prediction, candidates, load_best, load_classifier
+from trainer.inference.classifier import (
+    BATCH,
+    Classifier,
+    NoCheckpoint,
+    Prediction,
+    candidates,
+    load_best,
+    load_classifier,
+)
+from trainer.inference.ensemble import ensemble_of
+from trainer.inference.out_of_distribution import Familiarity
 from trainer.rundir.checkpoints import CheckpointDamaged
 from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import TrainSpec

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from trainer.data.format import Images
-from trainer.infer import Classifier, NoCheckpoint, OutputNotFinite
-from trainer.saliency import Saliency, saliency
+from trainer.inference.classifier import Classifier, NoCheckpoint, OutputNotFinite
+from trainer.inference.saliency import Saliency, saliency
 
 MOST_EXPLANATIONS = 16  # that wait, one of which is being worked on: of the slowest networks a second each
 

@@ -26,7 +26,7 @@ from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
 from trainer.engine.preview import augmented
 from trainer.exported.labels import Labels
-from trainer.infer import NoCheckpoint, OutputNotFinite
+from trainer.inference.classifier import NoCheckpoint, OutputNotFinite
 from trainer.models.build import build_model, count_flops, count_parameters
 from trainer.models.footprint import saved_bytes
 from trainer.spec.train_spec import ModelSpec, TrainSpec

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from trainer.data.sources.source import add_dataset
-from trainer.ensemble import measure
 from trainer.errors import explain
+from trainer.inference.ensemble import measure
 from trainer.rundir.events import EventWriter
 from trainer.rundir.lock import LockHeld, take_lock
 from trainer.spec.train_spec import TrainSpec
@@ -78,7 +78,7 @@ def _add(_task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[s
 
 
 def _export(_task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    from trainer.onnx_export import export_onnx  # an extra that need not be installed
+    from trainer.inference.onnx_export import export_onnx  # an extra that need not be installed
 
     files = [Path(file) for file in request["files"]]
     report = export_onnx(files, Path(request["datasets"]), Path(request["target"]), progress, request["custom_models"])
@@ -95,7 +95,7 @@ def _measure(_task_dir: Path, request: dict[str, Any], progress: Progress) -> di
 
 
 def _predict(task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    from trainer.predict_task import predict_zip  # torch comes in here, already loaded in a forked child
+    from trainer.inference.predict_task import predict_zip  # torch comes in here, already loaded in a forked child
 
     return predict_zip(task_dir, request, progress)
 

@@ -18,12 +18,12 @@ import torch
 from PIL import Image
 
 from tests.benchmarks.rows import Row, data_root
-from trainer.batch_predict import batch_size, predict_files
-from trainer.data.decoding import FileDecoder, decoded
 from trainer.data.format import DatasetRecord, Images, open_split, read_record
-from trainer.data.image_files import ImageFile, open_paths
-from trainer.ensemble import open_runs
-from trainer.infer import Classifier
+from trainer.inference.batch_predict import batch_size, predict_files
+from trainer.inference.classifier import Classifier
+from trainer.inference.decoding import FileDecoder, decoded
+from trainer.inference.ensemble import open_runs
+from trainer.inference.image_files import ImageFile, open_paths
 from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.models.device import prepare

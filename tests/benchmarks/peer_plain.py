@@ -17,7 +17,7 @@ from fastapi import FastAPI, UploadFile
 from PIL import Image
 
 from trainer.exported.labels import run_record
-from trainer.infer import Classifier, load_best
+from trainer.inference.classifier import Classifier, load_best
 from trainer.rundir.folder import read_spec
 
 TOP_K = 5

@@ -17,7 +17,7 @@ from app.tables import Checkpoint, Run, Status, now
 from tests.app.predict_home import encode, make_dataset, make_run, random_image
 from tests.conftest import Server
 from trainer.data.fit import read_image
-from trainer.ensemble import open_runs
+from trainer.inference.ensemble import open_runs
 from trainer.rundir.folder import read_spec
 
 ONE, OTHER = "0e00000000", "07e4000000"

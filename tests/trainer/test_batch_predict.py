@@ -17,14 +17,14 @@ import torch
 from PIL import Image
 
 from tests.app.predict_home import SIZE, encode, make_dataset, make_run, random_image
-from trainer.batch_predict import BATCH, CsvWriter, FileResult, JsonLinesWriter, predict_files
-from trainer.data.decoding import CHUNK, Fault, FileDecoder, decoded
 from trainer.data.errors import BadArchive, UnreadableImage
 from trainer.data.format import DatasetRecord
-from trainer.data.image_files import ImageFile, open_paths
 from trainer.data.sources.archive import ZipEntry, check_images
-from trainer.ensemble import open_runs
-from trainer.infer import Classifier
+from trainer.inference.batch_predict import BATCH, CsvWriter, FileResult, JsonLinesWriter, predict_files
+from trainer.inference.classifier import Classifier
+from trainer.inference.decoding import CHUNK, Fault, FileDecoder, decoded
+from trainer.inference.ensemble import open_runs
+from trainer.inference.image_files import ImageFile, open_paths
 
 Model = tuple[Classifier, DatasetRecord]
 

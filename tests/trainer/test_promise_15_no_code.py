@@ -18,10 +18,10 @@ from trainer.data.fit import read_image
 from trainer.data.format import open_split
 from trainer.exported.labels import run_record
 from trainer.exported.portable import PortableDamaged
-from trainer.infer import NoCheckpoint, load_best
+from trainer.inference.classifier import NoCheckpoint, load_best
+from trainer.inference.rebuild import open_file
 from trainer.models import checkpoint
 from trainer.models.build import build_model
-from trainer.rebuild import open_file
 from trainer.rundir.checkpoints import list_checkpoints, sidecar_path, weights_path
 from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import ModelSpec

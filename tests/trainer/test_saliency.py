@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from trainer.exported.labels import Labels
-from trainer.familiarity import LEAST, UsualScores, usual_scores
-from trainer.infer import Classifier, OutputNotFinite
-from trainer.saliency import MOST_IN_PORTION, Saliency, saliency
+from trainer.inference.classifier import Classifier, OutputNotFinite
+from trainer.inference.out_of_distribution import LEAST, UsualScores, usual_scores
+from trainer.inference.saliency import MOST_IN_PORTION, Saliency, saliency
 
 
 class Corner(nn.Module):

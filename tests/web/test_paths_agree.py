@@ -21,8 +21,8 @@ import torch
 from tests.app.predict_home import encode
 from tests.conftest import NARROW, Server, wait_for
 from trainer.data.format import Images, open_split
-from trainer.ensemble import open_runs
-from trainer.onnx_export import run_onnx
+from trainer.inference.ensemble import open_runs
+from trainer.inference.onnx_export import run_onnx
 
 REAL = os.environ.get("TRACKSIDE_TEST_DATASETS")
 DATASET, COUNT = ("cifar100", 1000) if REAL else ("shapes100", 48)

@@ -41,13 +41,13 @@ from tests.app.predict_home import (
     settings_for,
 )
 from tests.conftest import wait_for
-from trainer.batch_predict import predict_files
-from trainer.data.image_files import open_paths
-from trainer.ensemble import open_runs
 from trainer.exported.labels import run_record
-from trainer.infer import load_best
+from trainer.inference.batch_predict import predict_files
+from trainer.inference.classifier import load_best
+from trainer.inference.ensemble import open_runs
+from trainer.inference.image_files import open_paths
+from trainer.inference.saliency import saliency
 from trainer.rundir.folder import read_spec
-from trainer.saliency import saliency
 
 FINE, COARSE, EMPTY, MINE = "f13e000000", "c0a45e0000", "e3b7000000", "313e000000"
 LIMIT, BODY_LIMIT = 300_000, 100_000

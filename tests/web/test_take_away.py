@@ -36,10 +36,10 @@ from tests.web.test_predict import assert_error, post, serving
 from trainer.data.format import open_split
 from trainer.data.splits import stratified_split
 from trainer.exported.portable import METADATA, Portable, PortableDamaged, plan_packing, read_portable, write_packing
+from trainer.inference.onnx_export import export_onnx, run_onnx
+from trainer.inference.rebuild import open_file
 from trainer.models.build import build_model
 from trainer.models.checkpoint import save
-from trainer.onnx_export import export_onnx, run_onnx
-from trainer.rebuild import open_file
 from trainer.rundir.checkpoints import list_checkpoints, weights_path
 from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import DatasetSpec, ModelSpec, TrainSpec

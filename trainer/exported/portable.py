@@ -1,8 +1,8 @@
-"""A model to take away: one safetensors file of the best checkpoint's weights, whose metadata suffices to classify.
+"""An exported model: one safetensors file with the best checkpoint's weights and all that classifying needs.
 
-The metadata's `trackside_model` is a Portable as JSON. Weights are copied byte by byte out of the checkpoint, without
-the optimiser's state and the loop's; nothing is ever unpickled. trainer/rebuild.py makes a classifier of it. Free of
-torch.
+The metadata entry `trackside_model` is a Portable as JSON. The weights are copied byte by byte out of the checkpoint,
+without the state of the optimizer and the loop; nothing is unpickled. trainer/inference/rebuild.py makes a classifier
+of the file. Free of torch.
 """
 
 from __future__ import annotations

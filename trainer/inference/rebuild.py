@@ -11,7 +11,7 @@ import torch
 
 from trainer.exported.labels import Labels
 from trainer.exported.portable import Portable, PortableDamaged, read_portable
-from trainer.infer import Classifier
+from trainer.inference.classifier import Classifier
 from trainer.models.build import build_model
 from trainer.models.inputs import constants_of
 from trainer.spec.catalog import is_custom

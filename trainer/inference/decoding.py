@@ -13,8 +13,8 @@ from trainer.data.confined import MEMORY_BYTES, address_space, confine, read_unt
 from trainer.data.errors import ImageError, ImageTooLarge, UnreadableImage
 from trainer.data.fit import MAX_PIXELS
 from trainer.data.format import Fit
-from trainer.data.image_files import ImageFile
 from trainer.data.sources.folder import read_file
+from trainer.inference.image_files import ImageFile
 from trainer.system.in_order import in_order
 from trainer.system.parallel import available_cores
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 import orjson
 
-from trainer.data.decoding import CHUNK, Fault, FileDecoder, decoded
 from trainer.data.format import Fit
-from trainer.data.image_files import ImageFile
-from trainer.infer import Classifier, Prediction
+from trainer.inference.classifier import Classifier, Prediction
+from trainer.inference.decoding import CHUNK, Fault, FileDecoder, decoded
+from trainer.inference.image_files import ImageFile
 from trainer.system.ahead import ahead
 
 BATCH = 256  # on a CPU larger batches fall out of the cache

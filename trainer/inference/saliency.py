@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from trainer.data.format import Images
-from trainer.infer import Classifier, OutputNotFinite, Prediction
+from trainer.inference.classifier import Classifier, OutputNotFinite, Prediction
 
 PLACES = (7, 5, 4)  # of the square along each side, a quarter of the image wide; fewer where the network is slow
 CPU_FLOPS = 60e9  # for a map: some 0.6 s of one thread

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from trainer.data.format import DatasetRecord, Images
 from trainer.errors import TrainerError
 from trainer.exported.labels import Labels
-from trainer.familiarity import UsualScores, usual_scores
+from trainer.inference.out_of_distribution import UsualScores, usual_scores
 from trainer.models import checkpoint
 from trainer.models.build import build_model, count_flops
 from trainer.models.inputs import channel_constants, network_input
@@ -49,7 +49,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classifier:
-    """`step` and `epoch` are None for an ensemble (trainer/ensemble.py)."""
+    """`step` and `epoch` are None for an ensemble (trainer/inference/ensemble.py)."""
 
     step: int | None
     epoch: int | None

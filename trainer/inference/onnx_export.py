@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from trainer.data.errors import DatasetError
 from trainer.data.format import Images, open_split
-from trainer.ensemble import open_files
 from trainer.errors import TrainerError
 from trainer.exported.onnx_report import INPUT, OUTPUT, OnnxReport, report_path
 from trainer.exported.portable import METADATA, Portable
-from trainer.infer import BATCH, Classifier
+from trainer.inference.classifier import BATCH, Classifier
+from trainer.inference.ensemble import open_files
 from trainer.models.inputs import network_input
 from trainer.system.durable import placed, write_durably
 from trainer.system.progress import Progress

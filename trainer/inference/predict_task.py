@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from trainer.batch_predict import CsvWriter, predict_files
-from trainer.data.image_files import ZipImages
 from trainer.data.sources.archive import check_images
-from trainer.ensemble import open_runs
-from trainer.infer import NoCheckpoint
+from trainer.inference.batch_predict import CsvWriter, predict_files
+from trainer.inference.classifier import NoCheckpoint
+from trainer.inference.ensemble import open_runs
+from trainer.inference.image_files import ZipImages
 from trainer.models.device import prepare
 from trainer.rundir.folder import PREDICTIONS_FILE
 from trainer.system.durable import sync_folder, write_durably

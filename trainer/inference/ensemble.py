@@ -15,9 +15,9 @@ from trainer.data.splits import stratified_split
 from trainer.exported.ensemble_report import EnsembleReport
 from trainer.exported.labels import run_record
 from trainer.exported.portable import Portable
-from trainer.infer import BATCH, Classifier, load_best
+from trainer.inference.classifier import BATCH, Classifier, load_best
+from trainer.inference.rebuild import open_file
 from trainer.models.inputs import resize
-from trainer.rebuild import open_file
 from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.durable import write_durably
