@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from trainer.checks import check
+from trainer.diagnosis.checks import check
+from trainer.diagnosis.watch import Watch
 from trainer.engine.augment import mix
 from trainer.engine.batches import Batches
 from trainer.engine.compiling import compiled
@@ -34,7 +35,6 @@ from trainer.rundir.checkpoints import last_checkpoint, remove_checkpoints, supe
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import read_spec
 from trainer.spec.train_spec import TrainSpec
-from trainer.watch import Watch
 
 ONE_BATCH_EVALUATIONS = 20
 

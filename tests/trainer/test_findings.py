@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from torch import Tensor, nn
 
-from trainer.checks import CheckFailed
 from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
+from trainer.diagnosis.checks import CheckFailed
 from trainer.loop import TrainingDiverged, train
 from trainer.rundir.events import EventWriter, read_from
 from trainer.rundir.folder import create_run_dir

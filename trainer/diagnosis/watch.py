@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainer.activations import dead_units
-from trainer.diagnosis import FIRST_LOOK, WINDOW, Case, diagnose, diverged
+from trainer.diagnosis.activations import dead_units
+from trainer.diagnosis.findings import Finding, Remedy, tell
+from trainer.diagnosis.history import History
+from trainer.diagnosis.rules import FIRST_LOOK, WINDOW, Case, diagnose, diverged
 from trainer.engine.evaluate import Validation
 from trainer.engine.resident import ResidentData
-from trainer.findings import Finding, Remedy, tell
-from trainer.history import History
 from trainer.models.inputs import network_input
 from trainer.plan.schedule import Plan
 from trainer.rundir.events import EventWriter

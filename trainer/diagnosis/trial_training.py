@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from trainer.diagnosis.findings import Finding
 from trainer.engine.batches import Batches
 from trainer.engine.contact_sheet import save_sheet
 from trainer.engine.loss import batch_loss
 from trainer.engine.optim import Optimizers
 from trainer.engine.resident import ResidentData
-from trainer.findings import Finding
 from trainer.models.inputs import network_input
 from trainer.spec.train_spec import TrainSpec
 

@@ -10,8 +10,8 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from trainer.findings import Finding, Remedy
-from trainer.history import Curve, History
+from trainer.diagnosis.findings import Finding, Remedy
+from trainer.diagnosis.history import Curve, History
 from trainer.plan.schedule import Plan, learning_rate
 from trainer.spec.train_spec import TrainSpec
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainer.check_training import overfit_one_batch, twin_runs
+from trainer.diagnosis.findings import Finding, Level, Remedy, tell
+from trainer.diagnosis.trial_training import overfit_one_batch, twin_runs
 from trainer.engine.augment import mix
 from trainer.engine.batches import Batches
 from trainer.engine.contact_sheet import save_sheet
@@ -20,7 +21,6 @@ from trainer.engine.loss import batch_loss
 from trainer.engine.optim import Optimizers
 from trainer.engine.resident import ResidentData
 from trainer.errors import TrainerError
-from trainer.findings import Finding, Level, Remedy, tell
 from trainer.models.inputs import network_input
 from trainer.rundir.events import EventWriter
 from trainer.spec.train_spec import TrainSpec
