@@ -19,7 +19,7 @@ from rich.segment import ControlType
 from app.access_commands import password, tokens_app
 from app.settings import Settings
 from trainer.errors import TrainerError
-from trainer.threads import PATIENT_THREADS
+from trainer.process.threads import PATIENT_THREADS
 
 main = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Launch and watch the training of image classifiers."

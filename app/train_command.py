@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from app.settings import Settings
-from trainer.assignment import Assignment
 from trainer.data.format import read_record
 from trainer.plan.feasibility import refuse_impossible
-from trainer.process import run_trainer
+from trainer.process.assignment import Assignment
+from trainer.process.trainer import run_trainer
 from trainer.rundir.events import Event, EventWriter, attempts
 from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import build_spec

@@ -24,8 +24,8 @@ from app.tables import Job, Run, Status, Task, Worker, now
 from app.task_ingest import ingest_task
 from app.telemetry import Recorder, probe_of
 from app.transitions import LostClaim, guarded_update
-from trainer.assignment import Assignment
-from trainer.forkclient import ForkServer
+from trainer.process.assignment import Assignment
+from trainer.process.forkclient import ForkServer
 from trainer.rundir.events import EventWriter
 from trainer.rundir.lock import lock_holder
 
@@ -274,7 +274,7 @@ class WorkerLoop:
 def _is_ours(pid: int) -> bool:
     """Whether a process that a fork server made still lives there; numbers are given out again."""
     try:
-        return "trainer.forkserver" in psutil.Process(pid).cmdline()  # empty for a zombie
+        return "trainer.process.forkserver" in psutil.Process(pid).cmdline()  # empty for a zombie
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return False
 

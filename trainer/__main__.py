@@ -7,8 +7,8 @@ import logging
 import sys
 from pathlib import Path
 
-from trainer.assignment import Assignment
-from trainer.process import run_trainer
+from trainer.process.assignment import Assignment
+from trainer.process.trainer import run_trainer
 from trainer.rundir.events import attempts
 
 

@@ -27,10 +27,10 @@ from trainer.inference.image_files import ImageFile, open_paths
 from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.models.device import prepare
+from trainer.process.threads import PATIENT_THREADS
 from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import build_spec
 from trainer.system.parallel import available_cores
-from trainer.threads import PATIENT_THREADS
 
 IMAGES = 10_000
 TIMES = 3

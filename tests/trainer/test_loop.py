@@ -8,11 +8,11 @@ import numpy as np
 import orjson
 import pytest
 
-from trainer.assignment import Assignment
 from trainer.data.format import open_split, read_record
 from trainer.data.splits import stratified_split
 from trainer.loop import Outcome, TrainingDiverged, train
-from trainer.process import run_trainer
+from trainer.process.assignment import Assignment
+from trainer.process.trainer import run_trainer
 from trainer.rundir.checkpoints import best_checkpoint, list_checkpoints
 from trainer.rundir.events import EventWriter, read_from
 from trainer.rundir.folder import create_run_dir

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from trainer.assignment import Assignment
 from trainer.errors import explain
+from trainer.process.assignment import Assignment
 from trainer.rundir.events import EventWriter, attempts
 from trainer.rundir.folder import PAUSE_FILE
 from trainer.rundir.lock import LockHeld, take_lock

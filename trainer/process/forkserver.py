@@ -19,8 +19,8 @@ from typing import Any
 
 import orjson
 
-from trainer.assignment import Assignment
-from trainer.process import run_trainer
+from trainer.process.assignment import Assignment
+from trainer.process.trainer import run_trainer
 
 # torch._dynamo because the first optimiser of a process would load it, for more than a second.
 PRELOADED = ("torch", "torch._dynamo", "trainer.loop", "trainer.tasks")

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from trainer.assignment import Assignment
-from trainer.threads import PATIENT_THREADS
+from trainer.process.assignment import Assignment
+from trainer.process.threads import PATIENT_THREADS
 
 
 class ForkServer:
@@ -22,7 +22,7 @@ class ForkServer:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "trainer.forkserver", str(theirs.fileno())],
+                [sys.executable, "-m", "trainer.process.forkserver", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
                 env={**PATIENT_THREADS, **os.environ},
