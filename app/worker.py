@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.02
 START_SECONDS = 60.0
+# The module that a trainer's command line names. The second is its name up to version 0.1.0: a trainer outlives an
+# upgrade, and has to be stopped and reaped all the same.
+FORK_SERVERS = frozenset({"trainer.process.forkserver", "trainer.forkserver"})
 
 
 @dataclass
@@ -274,7 +277,7 @@ class WorkerLoop:
 def _is_ours(pid: int) -> bool:
     """Whether a process that a fork server made still lives there; numbers are given out again."""
     try:
-        return "trainer.process.forkserver" in psutil.Process(pid).cmdline()  # empty for a zombie
+        return not FORK_SERVERS.isdisjoint(psutil.Process(pid).cmdline())  # empty for a zombie
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return False
 

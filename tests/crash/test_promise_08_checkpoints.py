@@ -18,7 +18,8 @@ WRITER = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from trainer import checkpoint
+from trainer.models import checkpoint
+from trainer.rundir.checkpoints import remove_checkpoints
 
 countdown = int(sys.argv[2])
 
@@ -34,7 +35,7 @@ def deadly(function):
 os.fsync, Path.rename, Path.unlink, os.open = map(deadly, (os.fsync, Path.rename, Path.unlink, os.open))
 run_dir = Path(sys.argv[1])
 checkpoint.save(run_dir, {"model.w": torch.full((1000,), 2.0)}, {"step": 2}, step=2, epoch=1, metrics={}, best=True)
-checkpoint.remove_checkpoints(run_dir, [1])
+remove_checkpoints(run_dir, [1])
 """
 
 

@@ -39,7 +39,7 @@ def test_a_death_names_what_was_being_worked_on() -> None:
 
 def test_workers_end_when_their_owner_is_killed() -> None:
     script = (
-        "from trainer.data.parallel import spread\n"
+        "from trainer.system.parallel import spread\n"
         "from tests.trainer.data.crew import squared\n"
         "for _, (_, pid) in spread(squared, range(1000), processes=2):\n"
         "    print(pid, flush=True)\n"
