@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from app.errors import ApiError
-from app.run_models import Line, Request, RunPatch, Tag
+from app.fields import Line, RequestBody, Tag
+from app.run_models import RunPatch
 from app.runs import Runs
 
 MOST = 1000
@@ -15,7 +16,7 @@ MOST = 1000
 Action = Literal["stop", "delete", "tag", "untag", "star", "unstar"]
 
 
-class BulkRequest(Request):
+class BulkRequest(RequestBody):
     ids: Annotated[list[Line], Field(min_length=1, max_length=MOST)]
     action: Action
     tag: Tag | None = None

@@ -10,14 +10,15 @@ from pydantic import BaseModel, Field, model_validator
 
 from app.aliases import LATEST, Aliases, Move
 from app.errors import ApiError, invalid, not_found
+from app.fields import RequestBody
 from app.predictor_wire import JOINT, members_of
-from app.run_models import Request, RunPublic
+from app.run_models import RunPublic
 from app.runs import Runs
 
 MOST_MEMBERS = 8
 
 
-class Naming(Request):
+class Naming(RequestBody):
     """A run, or the runs of an ensemble."""
 
     run: str | None = None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
-import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -14,95 +12,40 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PlainValidator,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from app.fields import Line, Overrides, RequestBody, Tags, Text, not_empty
 from app.tables import ACTIVE, Run, Status
 from trainer.spec.train_spec import FiniteFloat, ScheduleSpec
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_BREAK = re.compile(r"[\n\u2028\u2029]")
 
-
-def _no_control(text: str) -> str:
-    text = text.replace("\r\n", "\n")  # as a form's text area sends it
-    if _CONTROL.search(text):
-        raise ValueError("must not contain control characters")
-    return text
-
-
-def _one_line(text: str) -> str:
-    if _BREAK.search(text):
-        raise ValueError("must be one line")
-    return _no_control(text).strip()
-
-
-def _not_empty(text: str) -> str:
-    if not text:
-        raise ValueError("must not be empty")
-    return text
-
-
-def _setting(value: Any) -> Any:
-    """One function instead of a union, whose errors would name each of its types in place of the field."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    if isinstance(value, str):
-        return _one_line(value)
-    if isinstance(value, list) and not all(isinstance(item, int | float) and math.isfinite(item) for item in value):
-        raise ValueError("must be a list of finite numbers")
-    if not isinstance(value, bool | int | float | list | None):
-        raise ValueError("must be a number, a text, a truth value, a list of numbers or null")
-    return value
-
-
-def none_if_empty(value: Any) -> Any:
-    """An empty parameter, as a form or a template sends it, asks for nothing."""
-    return None if value == "" else value
-
-
-Line = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
-Text = Annotated[str, Field(max_length=20_000), AfterValidator(_no_control)]
-Tag = Annotated[str, Field(max_length=60), AfterValidator(_one_line), AfterValidator(_not_empty)]
-Tags = Annotated[list[Tag], Field(max_length=30)]
-Setting = Annotated[
-    bool | int | float | str | list[int | float] | None,
-    PlainValidator(_setting, json_schema_input_type=bool | int | float | str | list[int | float] | None),
-]
-Overrides = Annotated[dict[Line, Setting], Field(max_length=100)]
-
-
-class Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-class NewRun(Request):
+class NewRun(RequestBody):
     dataset: Line
     preset: Line
     name: Line | None = None
-    tags: Tags = []
+    tags: Tags = Field([])
     group: Line | None = None
     expectation: Text = ""
-    overrides: Overrides = {}
+    overrides: Overrides = Field({})
     priority: int = Field(0, ge=-100, le=100)
 
 
-class RunPatch(Request):
-    name: Annotated[Line, AfterValidator(_not_empty)] = ""
+class RunPatch(RequestBody):
+    name: Annotated[Line, AfterValidator(not_empty)] = ""
     notes: Text = ""
-    tags: Tags = []
+    tags: Tags = Field([])
     starred: bool = False
     expectation: Text = ""
 
 
-class StopRequest(Request):
+class StopRequest(RequestBody):
     mode: Literal["now", "wind-down"] = "now"
 
 
-class ResumeRequest(Request):
+class ResumeRequest(RequestBody):
     extend_epochs: int = Field(0, ge=0, le=100_000)
     schedule: ScheduleSpec | None = Field(None, description="Of the added epochs; without it the run's own, once more.")
     lr: FiniteFloat | None = Field(None, gt=0, le=10, description="Highest rate of the added epochs.")
@@ -120,9 +63,9 @@ class ResumeRequest(Request):
         return (given | ({} if self.lr is None else {"lr": self.lr})) or None
 
 
-class CloneRequest(Request):
+class CloneRequest(RequestBody):
     name: Line | None = None
-    overrides: Overrides = {}
+    overrides: Overrides = Field({})
     from_step: int | None = Field(None, ge=0)
 
 

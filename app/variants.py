@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from app.run_models import Line, NewRun, Request, RunPublic, Setting
+from app.fields import Line, RequestBody, Setting
+from app.run_models import NewRun, RunPublic
 from app.run_naming import default_name
 from app.runs import Runs
 from trainer.spec.preset import SpecError, build_spec
@@ -21,7 +22,7 @@ MOST_RUNS = 100
 TRIES = 50  # for each draw, before giving up on finding one that was not drawn yet
 
 
-class Between(Request):
+class Between(RequestBody):
     """A range to draw from: evenly in the logarithm where it spans a factor of ten or more, rates above all."""
 
     low: FiniteFloat
@@ -61,7 +62,7 @@ class NewVariants(NewRun):
     draw: int | None = Field(None, ge=1, le=MOST_RUNS)
 
 
-class Variants(Request):
+class Variants(RequestBody):
     group: str
     runs: list[RunPublic]
 

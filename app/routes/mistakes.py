@@ -11,9 +11,9 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 from app.datasets import Datasets
 from app.deps import DatasetsDep, RunsDep
 from app.errors import described, not_found
+from app.fields import none_if_empty
 from app.mistakes import Examination, as_csv
 from app.run_mistakes import examined
-from app.run_models import none_if_empty
 from app.runs import Runs
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])

@@ -16,12 +16,13 @@ from app.changes import current_seq
 from app.contexts import dataset_card
 from app.datasets import Datasets
 from app.deps import DatasetsDep, FindingsDep, RunsDep, TasksDep
+from app.fields import none_if_empty
 from app.findings import FindingPublic
 from app.prediction_strip import prediction_strip
 from app.routes import launch
 from app.routes.page_parts import checked, render, texts
 from app.run_mistakes import tab_of
-from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery, StopRequest, none_if_empty
+from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery, StopRequest
 from app.run_views import Lane, Row, lanes_of, setup_of
 from app.runs import Runs
 from app.system import loads

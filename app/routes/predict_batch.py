@@ -7,10 +7,10 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 from starlette.datastructures import UploadFile
 
-from app import run_models
 from app.aliases import LATEST
 from app.deps import ModelsDep, SettingsDep, TasksDep
 from app.errors import ApiError, described, invalid
+from app.fields import Line, RequestBody
 from app.predictor_wire import members_of
 from app.routes.page_parts import checked
 from app.routes.predict import MAX_TOP_K
@@ -20,10 +20,10 @@ from trainer.data.sources.archive import check_images
 router = APIRouter(tags=["predict"])
 
 
-class BatchRequest(run_models.Request):
+class BatchRequest(RequestBody):
     """Which run is asked (a run's id, a model's name, or `latest`), and how many classes are named for each image."""
 
-    model: run_models.Line = LATEST
+    model: Line = LATEST
     top_k: int = Field(5, ge=1, le=MAX_TOP_K)
 
 

@@ -10,14 +10,15 @@ from starlette.responses import RedirectResponse, Response
 from app.bulk import BulkAnswer, BulkRequest, act_on
 from app.deps import QueueDep, RunsDep
 from app.errors import described
+from app.fields import RequestBody
 from app.queueing import Move
-from app.run_models import Request, RunPublic
+from app.run_models import RunPublic
 from app.variants import NewVariants, Variants, launch_variants
 
 router = APIRouter()
 
 
-class MoveRequest(Request):
+class MoveRequest(RequestBody):
     to: Literal["next", "up", "down", "now"]
 
 

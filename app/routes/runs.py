@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 
 from app.deps import MetricsDep, RunsDep
 from app.errors import described
+from app.fields import none_if_empty
 from app.ranges import check_ranges
 from app.run_models import (
     CheckpointPublic,
@@ -23,7 +24,6 @@ from app.run_models import (
     RunPublic,
     RunQuery,
     StopRequest,
-    none_if_empty,
 )
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])

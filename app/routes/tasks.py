@@ -5,9 +5,9 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
-from app import run_models
 from app.deps import TasksDep
 from app.errors import described
+from app.fields import RequestBody
 from app.ranges import check_ranges
 from app.tasks import TaskKind, TaskPublic
 
@@ -45,7 +45,7 @@ def file(request: Request, task_id: str, tasks: TasksDep) -> FileResponse:
     return FileResponse(path, filename=f"{task_id}.csv", media_type="text/csv")
 
 
-class RetryRequest(run_models.Request):
+class RetryRequest(RequestBody):
     on_unreadable: Literal["refuse", "skip"] = "refuse"
 
 

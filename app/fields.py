@@ -1,0 +1,64 @@
+"""Reusable field types of request bodies, and the base class of all of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_BREAK = re.compile(r"[\n\u2028\u2029]")
+
+
+def _no_control(text: str) -> str:
+    text = text.replace("\r\n", "\n")  # as a form's text area sends it
+    if _CONTROL.search(text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if _BREAK.search(text):
+        raise ValueError("must be one line")
+    return _no_control(text).strip()
+
+
+def not_empty(text: str) -> str:
+    if not text:
+        raise ValueError("must not be empty")
+    return text
+
+
+def _setting(value: Any) -> Any:
+    """One function instead of a union, whose errors would name each of its types in place of the field."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    if isinstance(value, str):
+        return _one_line(value)
+    if isinstance(value, list) and not all(isinstance(item, int | float) and math.isfinite(item) for item in value):
+        raise ValueError("must be a list of finite numbers")
+    if not isinstance(value, bool | int | float | list | None):
+        raise ValueError("must be a number, a text, a truth value, a list of numbers or null")
+    return value
+
+
+def none_if_empty(value: Any) -> Any:
+    """An empty parameter, as a form or a template sends it, asks for nothing."""
+    return None if value == "" else value
+
+
+Line = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
+Text = Annotated[str, Field(max_length=20_000), AfterValidator(_no_control)]
+Tag = Annotated[str, Field(max_length=60), AfterValidator(_one_line), AfterValidator(not_empty)]
+Tags = Annotated[list[Tag], Field(max_length=30)]
+Setting = Annotated[
+    bool | int | float | str | list[int | float] | None,
+    PlainValidator(_setting, json_schema_input_type=bool | int | float | str | list[int | float] | None),
+]
+Overrides = Annotated[dict[Line, Setting], Field(max_length=100)]
+
+
+class RequestBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
