@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from app.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, SeedGroup, compare
 from app.datasets import Datasets
-from app.formatting import count, duration, field_name, percent, setting
+from app.display.formatting import count, duration, field_name, percent, setting
 from app.model_registry import MOST_MEMBERS
 from app.run_models import RunPublic, RunQuery
 from app.runs import Runs

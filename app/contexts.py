@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, get_args
 from urllib.parse import urlencode
 
+from app.display.formatting import duration
 from app.errors_tab import ErrorsTab
-from app.formatting import duration
 from app.launch_form import FieldGroup
 from app.recipe import ChecksTab, Shown
 from app.run_models import CheckpointPublic, LogLinePublic, RunPublic

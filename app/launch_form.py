@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from app.formatting import setting
+from app.display.formatting import setting
 from trainer.spec.catalog import IMAGENET, MODELS
 from trainer.spec.preset import build_spec, differences, flatten, presets
 from trainer.spec.train_spec import TrainSpec

@@ -11,11 +11,12 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 
-from app import errors, formatting
+from app import errors
 from app.access import Access
 from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
 from app.db import Database
+from app.display import formatting
 from app.ensembles import Ensembles
 from app.findings import Findings
 from app.gate import Gate

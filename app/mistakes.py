@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from app.intervals import wilson
+from app.display.intervals import wilson
+from app.display.spreadsheet import safe_cell
 from trainer.data.format import DatasetRecord
 from trainer.rundir.answers import Answers, answered_steps, read_answers
 
 Ints = npt.NDArray[np.int64]
 LEAST = 6e-8  # the smallest probability that half precision holds; below, the loss has no bound
-RISKY = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run as a formula
 
 
 @dataclass(frozen=True)
@@ -197,10 +197,6 @@ def as_csv(mistakes: Iterator[Mistake]) -> Iterator[str]:
     for item in mistakes:
         written = io.StringIO()
         numbers = [f"{value:.4f}" for value in (item.own, item.top, item.loss)]
-        cells = [str(item.row), *map(_harmless, (item.file, item.label, item.guess)), *numbers]
+        cells = [str(item.row), *map(safe_cell, (item.file, item.label, item.guess)), *numbers]
         csv.writer(written).writerow(cells)
         yield written.getvalue()
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(RISKY) else text

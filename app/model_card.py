@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.formatting import half_width, percent
+from app.display.formatting import half_width, percent
+from app.display.sparkline import Sparkline, sparkline
 from app.mistakes import ClassResult
 from app.model_files import ModelFile
 from app.model_registry import ModelAlias
 from app.onnx_files import OnnxFile
 from app.run_models import CheckpointPublic, RunPublic
-from app.sparkline import Sparkline, sparkline
 from trainer.data.format import DatasetRecord
 from trainer.exported.ensemble_report import EnsembleReport
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.display.small_plot import SmallPlot, small_plot
 from app.findings import FindingPublic
 from app.prediction_strip import PredictionStrip
 from app.run_models import RunPublic
-from app.small_plot import SmallPlot, small_plot
 
 VERDICTS = {"pass": "passed", "look": "look", "info": "note", "warn": "warning", "fail": "failed"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
-from app.formatting import field_name, setting
+from app.display.formatting import field_name, setting
 from app.metrics import Metrics
 from app.reported import REPORTED, Reported
 from app.run_models import RunPublic, public

@@ -11,9 +11,9 @@ from sqlalchemy import String, cast, func
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
+from app.display.formatting import changes_text
+from app.display.intervals import half_width
 from app.errors import not_found
-from app.formatting import changes_text
-from app.intervals import half_width
 from app.reported_here import ReportedHere, reported_here
 from app.run_groups import recipe, spread
 from app.run_models import RunPublic, public

@@ -7,7 +7,8 @@ import io
 import re
 from collections.abc import Sequence
 
-from app.formatting import count, duration, percent
+from app.display.formatting import count, duration, percent
+from app.display.spreadsheet import safe_cell
 from app.results import ResultRow, ResultTable
 
 COLUMNS = (
@@ -15,7 +16,6 @@ COLUMNS = (
     "validation_loss", "test_accuracy", "test_half_width", "test_loss", "parameters", "seconds", "best_epoch", "epochs",
     "run", "name",
 )  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _MARKED_UP = re.compile(r"([\\|`*_\[\]<>])")
 
 
@@ -83,7 +83,7 @@ def _values(row: ResultRow) -> Sequence[object]:
 def _safe(value: object) -> object:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
+    return safe_cell(value) if isinstance(value, str) else value
 
 
 def _header(names: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from app.comparison import MOST_RUNS
-from app.formatting import count, duration, percent
+from app.display.formatting import count, duration, percent
 from app.reported import ORIGIN
 from app.reported_here import ReportedHere
 from app.results import Member, ResultRow, ResultTable, finished_datasets, results

@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 from sqlmodel import Session, col, select
 
-from app.intervals import half_width
+from app.display.intervals import half_width
 from app.run_models import RunPublic
 from app.run_views import took
 from app.tables import Checkpoint, Run

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from app.formatting import changes_text, duration, number
+from app.display.formatting import changes_text, duration, number
+from app.display.sparkline import Sparkline, sparkline
+from app.display.trace import Trace
 from app.run_models import RunPublic
-from app.sparkline import Sparkline, sparkline
-from app.system import Trace
 from app.tables import Status, Worker
 from trainer.spec.preset import build_spec, differences, flatten, presets
 from trainer.spec.train_spec import TrainSpec

@@ -20,6 +20,7 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from app.db import Database
+from app.display.trace import Trace, trace_path
 from app.settings import Settings
 from app.tables import Checkpoint, DeviceSample, Run, Worker
 from app.telemetry import HOUR, WEEK, samples
@@ -28,7 +29,6 @@ from app.workers import seen_workers
 Span = Literal["hour", "day", "week"]
 SPANS: dict[Span, float] = {"hour": HOUR, "day": 24 * HOUR, "week": WEEK}
 LARGEST = 8
-WIDTH, HEIGHT = 480, 96
 LANE_SECONDS = 600.0
 LANE_SIZE = (120, 24)
 GAP = 5  # a line is broken where samples are this many times as far apart as they should be
@@ -63,16 +63,6 @@ class SystemPublic(BaseModel):
     workers: list[Worker]
     disk: Disk
     versions: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One quantity over time, as a path in WIDTH × HEIGHT."""
-
-    name: str
-    now: str
-    highest: str
-    path: str
 
 
 @dataclass(frozen=True)
@@ -112,39 +102,6 @@ class DeviceView:
     def _path(self, values: Sequence[float | None], top: float) -> str:
         pace = 2.0 if self.seconds <= HOUR else 60.0
         return trace_path(self.series.time, values, self.start, time.time() - self.start, top, GAP * pace)
-
-
-def trace_path(
-    times: Sequence[float], values: Sequence[float | None], start: float, span: float, top: float, gap: float,
-    width: int = WIDTH, height: int = HEIGHT,
-) -> str:  # fmt: skip
-    """At most two points a pixel, the lowest and highest of its samples; broken where nothing was sampled."""
-    parts: list[str] = []
-    last = -float("inf")
-    column: list[float] = []
-    at = -1
-
-    def put(pixel: int, value: float) -> None:
-        parts.append(f"{'L' if parts and not broken else 'M'}{pixel} {height * (1 - min(1.0, value / top)):.1f}")
-
-    broken = True
-    for when, value in zip(times, values, strict=True):
-        if value is None:
-            continue
-        pixel = max(0, min(width, int(width * (when - start) / span)))
-        if pixel != at and column:
-            put(at, min(column))
-            broken = False
-            if max(column) > min(column):
-                put(at, max(column))
-            column = []
-        if when - last > gap:
-            broken = True
-        at, last = pixel, when
-        column.append(value)
-    if column:
-        put(at, max(column))
-    return "".join(parts)
 
 
 @dataclass(frozen=True)

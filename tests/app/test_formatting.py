@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from app import formatting
-from app.sparkline import sparkline
+from app.display import formatting
+from app.display.sparkline import sparkline
 
 CASES: dict[str, list[list[Any]]] = json.loads(
     (Path(__file__).parent.parent / "js" / "format_cases.json").read_text("utf-8")

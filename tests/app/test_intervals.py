@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.intervals import half_width, wilson
+from app.display.intervals import half_width, wilson
 
 
 def test_the_interval_of_a_share() -> None:

@@ -9,7 +9,8 @@ import pytest
 from sqlmodel import select
 
 from app.db import Database
-from app.system import device_views, trace_path
+from app.display.trace import trace_path
+from app.system import device_views
 from app.tables import DeviceSample
 from app.telemetry import HOUR, WEEK, CpuProbe, Reading, Recorder, mean, probe_of, samples
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from app.formatting import percent
+from app.display.formatting import percent
 from tests.conftest import Server
 
 REAL = os.environ.get("TRACKSIDE_TEST_DATASETS")

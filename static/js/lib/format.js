@@ -1,4 +1,4 @@
-// How numbers and times read; app/formatting.py says the same on the server.
+// How numbers and times read; app/display/formatting.py says the same on the server.
 const Z95 = 1.959964;
 
 const SHORT_NAMES = {

@@ -1,4 +1,4 @@
-// The same picture as app/sparkline.py draws.
+// The same picture as app/display/sparkline.py draws.
 const WIDTH = 160;
 const HEIGHT = 28;
 const MARGIN = 2;

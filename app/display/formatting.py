@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from app import intervals
+from app.display import intervals
 
 SHORT_NAMES = {
     "optimizer.lr": "lr",

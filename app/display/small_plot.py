@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.formatting import number
+from app.display.formatting import number
 
 WIDTH = 240
 HEIGHT = 72
