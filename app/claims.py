@@ -11,8 +11,8 @@ from sqlalchemy import or_
 from sqlmodel import Session, col, select
 
 from app.run_listing import queue_order
-from app.tables import ACTIVE, Job, Run, Status, Task, now
-from app.transitions import guarded_update, move
+from app.storage.tables import ACTIVE, Job, Run, Status, Task, now
+from app.storage.transitions import guarded_update, move
 
 J = TypeVar("J", bound=Job)
 

@@ -48,9 +48,9 @@ def serve(
 ) -> None:
     """Serve the dashboard, with a worker for each device and the predictor."""
     from app.access import Exposed, cautions, check_exposure
-    from app.db import SchemaTooNew
     from app.demo import prepare_demo
     from app.home_disk import caution
+    from app.storage.db import SchemaTooNew
     from app.supervisor import AlreadyServed, PortTaken, find_devices
     from app.supervisor import serve as run_server
 
@@ -229,9 +229,9 @@ def restore(file: Annotated[Path, typer.Argument(help="A tar of trackside backup
 @main.command()
 def reindex() -> None:
     """Rebuild the database from the run directories: for a database that was lost or damaged, and deleted."""
-    from app.db import SchemaTooNew
     from app.reindex import BeingServed
     from app.reindex import reindex as rebuild
+    from app.storage.db import SchemaTooNew
 
     damaged = 0
     try:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 from sqlmodel import col, select
 
-from app.changes import current_seq
 from app.datasets import Datasets
 from app.errors import invalid, not_found
 from app.paired_answers import Pair, pairs_of
@@ -16,7 +15,8 @@ from app.run_groups import grouped, spread
 from app.run_models import RunPublic, public
 from app.run_outcomes import half_width_of, losses_at_best, parameters_of, seconds_of
 from app.runs import Runs
-from app.tables import Run
+from app.storage.changes import current_seq
+from app.storage.tables import Run
 from trainer.spec.preset import flatten
 from trainer.spec.train_spec import TrainSpec
 

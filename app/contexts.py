@@ -14,7 +14,7 @@ from app.launch_form import FieldGroup
 from app.recipe import ChecksTab, Shown
 from app.run_models import CheckpointPublic, LogLinePublic, RunPublic
 from app.run_views import MOVING, Difference, Lane, Row, arrival, failed_at, took
-from app.tables import Status
+from app.storage.tables import Status
 from app.tasks import TaskPublic
 from trainer.data.format import DatasetRecord
 from trainer.spec.preset import Preset

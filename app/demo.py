@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from app.db import Database
 from app.run_models import NewRun
 from app.runs import Runs
 from app.settings import Settings
+from app.storage.db import Database
 from trainer.data.format import list_records
 from trainer.data.sources.source import BUILT_IN, add_dataset
 

@@ -9,9 +9,9 @@ from importlib.metadata import version
 
 from rich.console import Console
 
-from app.db import Database, SchemaTooNew
 from app.home_disk import caution
 from app.settings import Settings
+from app.storage.db import Database, SchemaTooNew
 from app.supervisor import find_devices
 from trainer.data.format import damaged_files, list_records
 

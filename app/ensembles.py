@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from app.errors import ApiError
 from app.model_files import ModelFiles
 from app.run_models import RunPublic
-from app.tables import ENDED, Status
+from app.storage.tables import ENDED, Status
 from app.tasks import TaskKind, Tasks
 from app.workers import seen_workers
 from trainer.exported.ensemble_report import EnsembleReport, read_report

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sqlmodel import Session, col, select
 
 from app.predict import Description
-from app.tables import Run, Status
+from app.storage.tables import Run, Status
 from trainer.data.format import DatasetRecord
 from trainer.plan.schedule import Plan
 from trainer.spec.train_spec import ModelSpec, TrainSpec

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
-from app.db import Database
 from app.errors import ApiError, not_found
 from app.run_models import CloneRequest, RunPublic
 from app.runs import Runs
-from app.tables import Finding, Run
+from app.storage.db import Database
+from app.storage.tables import Finding, Run
 
 PICTURES = ("input", "one_batch")
 

@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
-from app.changes import publish
 from app.metrics import SeriesWriter
 from app.points import Points, encode
 from app.run_models import public
-from app.tables import Checkpoint, Finding, Job, LogLine, Run, Status
-from app.transitions import guarded_update, move
+from app.storage.changes import publish
+from app.storage.tables import Checkpoint, Finding, Job, LogLine, Run, Status
+from app.storage.transitions import guarded_update, move
 from trainer.rundir.events import NONFINITE, Event, attempts, read_from
 
 LIVE_POINTS = 2000

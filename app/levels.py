@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from app.downsample import extremes, width_for
 from app.points import Points
-from app.tables import Chunk, Level
+from app.storage.tables import Chunk, Level
 
 FAN = 32
 BUCKETS = 32

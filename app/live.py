@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from sqlmodel import col, select
 
-from app.changes import current_seq
-from app.db import ChangeHint, Database
 from app.errors import ApiError
-from app.tables import Change
+from app.storage.changes import current_seq
+from app.storage.db import ChangeHint, Database
+from app.storage.tables import Change
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from app import errors
 from app.access import Access
 from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
-from app.db import Database
 from app.display import formatting
 from app.ensembles import Ensembles
 from app.findings import Findings
@@ -55,6 +54,7 @@ from app.routes import (
 from app.runs import Runs
 from app.security import Guard
 from app.settings import Settings
+from app.storage.db import Database
 from app.tasks import Tasks
 from app.warming import warm_all
 

@@ -10,12 +10,12 @@ from typing import Any
 from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
 
-from app.db import Database, upsert_points
 from app.downsample import extremes, width_for
 from app.errors import not_found
 from app.levels import BUCKETS, LevelWriter, coarse_points
 from app.points import Points, encode
-from app.tables import Chunk, Point, Run, Series
+from app.storage.db import Database, upsert_points
+from app.storage.tables import Chunk, Point, Run, Series
 from trainer.rundir.events import NONFINITE
 
 BLOCK = 1024

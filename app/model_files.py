@@ -11,7 +11,7 @@ from pathlib import Path
 from app.errors import ApiError
 from app.run_models import CheckpointPublic
 from app.runs import Runs
-from app.tables import Status
+from app.storage.tables import Status
 from trainer.exported.labels import Labels, run_record
 from trainer.exported.portable import Packing, Portable, PortableDamaged, plan_packing, write_packing
 from trainer.rundir.folder import read_spec

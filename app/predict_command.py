@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TextIO
 
 from app.aliases import LATEST, Aliases
-from app.db import Database
 from app.runs import Runs
 from app.settings import Settings
+from app.storage.db import Database
 from trainer.inference.image_files import open_paths
 
 # Told of how many files are done, of how many.

@@ -11,7 +11,7 @@ from app.aliases import LATEST
 from app.datasets import Datasets
 from app.model_registry import ModelRegistry
 from app.run_models import RunPublic, RunQuery
-from app.tables import Status
+from app.storage.tables import Status
 from trainer.data.errors import DatasetError
 from trainer.data.format import RECORD_FILE, DatasetRecord
 

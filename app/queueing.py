@@ -10,7 +10,7 @@ from app.errors import ApiError, not_found
 from app.run_listing import queue_order
 from app.run_models import RunPublic, public
 from app.runs import Runs
-from app.tables import ACTIVE, Run, Status
+from app.storage.tables import ACTIVE, Run, Status
 from trainer.rundir.folder import PAUSE_FILE
 from trainer.rundir.journal import journal
 from trainer.system.durable import write_durably

@@ -16,16 +16,16 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from app.claims import host_name
-from app.db import Database
 from app.ingest import ingest, is_behind
 from app.run_models import RunPatch
 from app.settings import Settings
 from app.standing import Told, read_told, stand
+from app.storage.db import Database
+from app.storage.tables import ACTIVE, Checkpoint, Job, Run, Status, Task
+from app.storage.transitions import guarded_update
 from app.supervisor import find_devices
-from app.tables import ACTIVE, Checkpoint, Job, Run, Status, Task
 from app.task_ingest import ingest_task
 from app.tasks import PLACES
-from app.transitions import guarded_update
 from trainer.data.format import DatasetRecord
 from trainer.plan.schedule import make_plan, split_sizes
 from trainer.rundir.events import attempts

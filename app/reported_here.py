@@ -12,7 +12,7 @@ from app.run_models import RunPublic, public
 from app.run_outcomes import summary_number
 from app.run_views import setup_of
 from app.runs import Runs
-from app.tables import Run, Status
+from app.storage.tables import Run, Status
 from trainer.data.cifar100 import known_superclasses
 from trainer.data.format import DatasetRecord
 

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 from sqlmodel.sql.expression import Select
 
 from app.run_models import RunQuery
-from app.tables import Run
+from app.storage.tables import Run
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 SORTABLE = {

@@ -8,7 +8,7 @@ from app.errors_tab import ErrorsTab, errors_tab
 from app.mistakes import Examination, examine
 from app.run_models import RunPublic
 from app.runs import Runs
-from app.tables import ENDED
+from app.storage.tables import ENDED
 from trainer.data.errors import DatasetError
 from trainer.rundir.answers import answered_steps
 

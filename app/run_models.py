@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from app.fields import Line, Overrides, RequestBody, Tags, Text, not_empty
-from app.tables import ACTIVE, Run, Status
+from app.storage.tables import ACTIVE, Run, Status
 from trainer.spec.train_spec import FiniteFloat, ScheduleSpec
 
 

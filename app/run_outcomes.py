@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 from app.display.intervals import half_width
 from app.run_models import RunPublic
 from app.run_views import took
-from app.tables import Checkpoint, Run
+from app.storage.tables import Checkpoint, Run
 
 
 def losses_at_best(session: Session, ids: Sequence[str]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from app.display.formatting import changes_text, duration, number
 from app.display.sparkline import Sparkline, sparkline
 from app.display.trace import Trace
 from app.run_models import RunPublic
-from app.tables import Status, Worker
+from app.storage.tables import Status, Worker
 from trainer.spec.preset import build_spec, differences, flatten, presets
 from trainer.spec.train_spec import TrainSpec
 

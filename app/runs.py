@@ -13,8 +13,6 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from app.aliases import Aliases
-from app.changes import current_seq, publish
-from app.db import Database
 from app.errors import ApiError, not_found
 from app.run_listing import matching, queue_order
 from app.run_models import (
@@ -32,8 +30,10 @@ from app.run_models import (
 from app.run_naming import changes, default_name
 from app.run_permissions import permitted
 from app.settings import Settings
-from app.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, now
-from app.transitions import move
+from app.storage.changes import current_seq, publish
+from app.storage.db import Database
+from app.storage.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, now
+from app.storage.transitions import move
 from trainer.data.errors import DatasetMissing
 from trainer.data.format import read_record
 from trainer.plan.feasibility import refuse_impossible

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.tables import Status
+from app.storage.tables import Status
 from trainer.rundir.events import Event, attempts, read_from
 
 

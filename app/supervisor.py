@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass
 from types import FrameType
 
-from app.db import Database
 from app.settings import Settings
+from app.storage.db import Database
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from pydantic import BaseModel
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from app.db import Database
 from app.display.trace import Trace, trace_path
 from app.settings import Settings
-from app.tables import Checkpoint, DeviceSample, Run, Worker
+from app.storage.db import Database
+from app.storage.tables import Checkpoint, DeviceSample, Run, Worker
 from app.telemetry import HOUR, WEEK, samples
 from app.workers import seen_workers
 

@@ -13,12 +13,12 @@ import orjson
 from pydantic import BaseModel
 from sqlmodel import col, select
 
-from app.changes import publish
-from app.db import Database
 from app.errors import ApiError, not_found
 from app.run_models import ErrorPublic
 from app.settings import Settings
-from app.tables import Status, Task
+from app.storage.changes import publish
+from app.storage.db import Database
+from app.storage.tables import Status, Task
 from trainer.rundir.folder import PREDICTIONS_FILE
 from trainer.system.durable import sync_folder, write_durably
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
-from app import changes
-from app.tables import DeviceSample
+from app.storage import changes
+from app.storage.tables import DeviceSample
 
 log = logging.getLogger(__name__)
 

@@ -14,16 +14,16 @@ from typing import Any
 import psutil
 from sqlalchemy.exc import OperationalError
 
-from app import changes
 from app.claims import adopt_next, claim_next, has_work, host_name, lease, worker_id
-from app.db import ChangeHint, Database
 from app.endings import conclude, requeue_or_fail
 from app.ingest import ingest, is_behind
 from app.settings import Settings
-from app.tables import Job, Run, Status, Task, Worker, now
+from app.storage import changes
+from app.storage.db import ChangeHint, Database
+from app.storage.tables import Job, Run, Status, Task, Worker, now
+from app.storage.transitions import LostClaim, guarded_update
 from app.task_ingest import ingest_task
 from app.telemetry import Recorder, probe_of
-from app.transitions import LostClaim, guarded_update
 from trainer.process.assignment import Assignment
 from trainer.process.forkclient import ForkServer
 from trainer.rundir.events import EventWriter

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from sqlmodel import col, select
 
-from app.db import Database
-from app.tables import Worker, now
+from app.storage.db import Database
+from app.storage.tables import Worker, now
 
 SEEN = timedelta(seconds=15)
 

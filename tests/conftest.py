@@ -17,9 +17,9 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from app.db import Database
 from app.runs import Runs
 from app.settings import Settings
+from app.storage.db import Database
 from app.supervisor import free_port
 from trainer.data.sources.shapes import make_shapes100
 

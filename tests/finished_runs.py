@@ -16,7 +16,7 @@ from app.endings import conclude
 from app.ingest import ingest, is_behind
 from app.run_models import NewRun
 from app.runs import Runs
-from app.tables import Run, Status, now
+from app.storage.tables import Run, Status, now
 from trainer.rundir.events import EventWriter
 
 PER_EPOCH = 10

@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from app.db import Database
 from app.settings import Settings
+from app.storage.db import Database
 from app.supervisor import free_port
 from tests.conftest import NARROW, Server
 from trainer.data.sources.shapes import make_shapes100

@@ -12,7 +12,6 @@ from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse
 
 from app import contexts, recipe
-from app.changes import current_seq
 from app.contexts import dataset_card
 from app.datasets import Datasets
 from app.deps import DatasetsDep, FindingsDep, RunsDep, TasksDep
@@ -25,8 +24,9 @@ from app.run_mistakes import tab_of
 from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery, StopRequest
 from app.run_views import Lane, Row, lanes_of, setup_of
 from app.runs import Runs
+from app.storage.changes import current_seq
+from app.storage.tables import ACTIVE, Status
 from app.system import loads
-from app.tables import ACTIVE, Status
 from app.workers import seen_workers
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app import system
-from app.changes import current_seq
 from app.deps import RunsDep, SettingsDep
 from app.routes.page_parts import render
+from app.storage.changes import current_seq
 from app.system import Span, SystemPage, SystemPublic
 from app.workers import seen_workers
 

@@ -17,9 +17,9 @@ import psutil
 import torch
 from PIL import Image
 
-from app.db import Database
 from app.settings import Settings
-from app.tables import Run, Status
+from app.storage.db import Database
+from app.storage.tables import Run, Status
 from tests.conftest import wait_for
 from trainer.data.format import DatasetRecord, Images, read_record
 from trainer.models import checkpoint

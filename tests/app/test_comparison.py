@@ -11,12 +11,12 @@ from sqlmodel import select
 from app.compare_page import compare_page, p_value
 from app.comparison import compare, slots_of
 from app.datasets import Datasets
-from app.db import Database
 from app.errors import ApiError
 from app.run_groups import Spread, spread
 from app.runs import Runs
 from app.settings import Settings
-from app.tables import Run
+from app.storage.db import Database
+from app.storage.tables import Run
 from tests.finished_runs import VAL_COUNT, finished_run
 
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.db import Database
 from app.endings import conclude
 from app.ingest import ingest, is_behind
 from app.metrics import Metrics
 from app.run_models import public
 from app.standing import read_told
-from app.tables import Run, Status
+from app.storage.db import Database
+from app.storage.tables import Run, Status
 from trainer.rundir.event_shapes import SHAPES
 
 T = 1_790_000_000.0

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from app.db import Database
 from app.endings import conclude
 from app.ingest import ingest, is_behind
 from app.metrics import Metrics
-from app.tables import Change, Checkpoint, Finding, LogLine, Run, Status
-from app.transitions import LostClaim
+from app.storage.db import Database
+from app.storage.tables import Change, Checkpoint, Finding, LogLine, Run, Status
+from app.storage.transitions import LostClaim
 from trainer.rundir.events import EventWriter
 
 START: dict[str, Any] = {

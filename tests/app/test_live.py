@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import pytest
 
-from app.changes import prune, publish
-from app.db import Database
 from app.errors import ApiError
 from app.live import QUEUE_EVENTS, REPLAY_EVENTS, Feed, Viewer
+from app.storage.changes import prune, publish
+from app.storage.db import Database
 
 T = TypeVar("T")
 ALL: frozenset[str] = frozenset()

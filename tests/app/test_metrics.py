@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlmodel import Session, select
 
-from app.db import Database
 from app.downsample import extremes, width_for
 from app.metrics import BLOCK, Metrics, SeriesWriter
 from app.points import Points
-from app.tables import Chunk, Point, Run
+from app.storage.db import Database
+from app.storage.tables import Chunk, Point, Run
 
 
 @contextmanager

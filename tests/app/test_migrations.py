@@ -16,10 +16,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
-from app.db import Database, alembic_config
 from app.metrics import BLOCK, Metrics, SeriesWriter
 from app.points import Points
-from app.tables import Run
+from app.storage.db import Database, alembic_config
+from app.storage.tables import Run
 
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(alembic_config("")).walk_revisions()][::-1]
 

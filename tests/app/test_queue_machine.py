@@ -24,7 +24,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlmodel import select
 
 from app.claims import is_alive, worker_id
-from app.db import Database
 from app.errors import ApiError
 from app.ingest import is_behind
 from app.metrics import Metrics
@@ -33,8 +32,9 @@ from app.reindex import reindex
 from app.run_models import NewRun, ResumeRequest
 from app.runs import Runs
 from app.settings import Settings
-from app.tables import ACTIVE, ENDED, Run, Status
-from app.transitions import LostClaim, guarded_update
+from app.storage.db import Database
+from app.storage.tables import ACTIVE, ENDED, Run, Status
+from app.storage.transitions import LostClaim, guarded_update
 from app.worker import Held, WorkerLoop
 from trainer.rundir.events import EventWriter, attempts
 

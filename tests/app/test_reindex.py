@@ -13,13 +13,13 @@ import orjson
 import pytest
 from sqlmodel import select
 
-from app.db import Database
 from app.metrics import Metrics
 from app.reindex import BeingServed, Indexed, reindex
 from app.run_models import NewRun, RunPatch
 from app.runs import Runs
 from app.settings import Settings
-from app.tables import Finding, Run
+from app.storage.db import Database
+from app.storage.tables import Finding, Run
 from app.tasks import TaskPublic, Tasks
 from trainer.rundir.events import EventWriter
 from trainer.rundir.journal import journal

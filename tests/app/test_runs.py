@@ -14,7 +14,7 @@ from app.errors import ApiError
 from app.queueing import Queue
 from app.run_models import CloneRequest, NewRun, ResumeRequest, RunPatch, RunQuery
 from app.runs import Runs
-from app.tables import ACTIVE, ENDED, Change, Run, Status
+from app.storage.tables import ACTIVE, ENDED, Change, Run, Status
 from tests.conftest import runs_in
 from trainer.rundir.folder import extensions, read_spec
 from trainer.rundir.journal import read_journal

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from app.db import Database
 from app.display.trace import trace_path
+from app.storage.db import Database
+from app.storage.tables import DeviceSample
 from app.system import device_views
-from app.tables import DeviceSample
 from app.telemetry import HOUR, WEEK, CpuProbe, Reading, Recorder, mean, probe_of, samples
 
 

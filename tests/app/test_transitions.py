@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from app.db import Database
-from app.tables import ENDED, Run, Status
-from app.transitions import TRANSITIONS, LostClaim, guarded_update, move
+from app.storage.db import Database
+from app.storage.tables import ENDED, Run, Status
+from app.storage.transitions import TRANSITIONS, LostClaim, guarded_update, move
 
 ALLOWED = {
     "queued": "starting stopped failed",

@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from app.db import Database
 from app.ingest import ingest, is_behind
 from app.settings import Settings
-from app.tables import Run, Status
+from app.storage.db import Database
+from app.storage.tables import Run, Status
 from trainer.rundir.events import EventWriter
 from trainer.spec.preset import build_spec
 

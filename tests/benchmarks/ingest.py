@@ -6,9 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from app.db import Database
 from app.ingest import ingest, is_behind
-from app.tables import Run, Status
+from app.storage.db import Database
+from app.storage.tables import Run, Status
 from tests.benchmarks.rows import Row
 from trainer.rundir.events import EventWriter
 

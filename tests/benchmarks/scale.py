@@ -14,13 +14,13 @@ import httpx
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from app.db import Database
 from app.metrics import SeriesWriter
 from app.points import Points
 from app.run_listing import SORTABLE
 from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import Run, Status, now
 from app.supervisor import free_port
-from app.tables import Run, Status, now
 from tests.benchmarks.rows import Row, data_root, web_process
 from tests.browser.conftest import ARGUMENTS
 from tests.browser.find_browser import installed

@@ -16,8 +16,8 @@ import httpx
 import psutil
 from playwright.sync_api import sync_playwright
 
-from app.db import Database
 from app.settings import Settings
+from app.storage.db import Database
 from app.supervisor import free_port
 from tests.benchmarks.rows import Row, data_root, web_process
 from tests.browser.conftest import ARGUMENTS

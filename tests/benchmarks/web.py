@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from app.db import Database
 from app.settings import Settings
+from app.storage.db import Database
 from app.supervisor import free_port
 from tests.benchmarks.rows import Row, answers, data_root, until
 

@@ -11,9 +11,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from app.db import Database
 from app.runs import Runs
 from app.settings import Settings
+from app.storage.db import Database
 from app.supervisor import free_port
 from tests.conftest import Server
 from tests.finished_runs import PER_EPOCH, drain, finished_run, tell_epoch

@@ -10,10 +10,10 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import FilePayload, Page, expect
 
-from app.db import Database
 from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import Checkpoint, Run, Status, now
 from app.supervisor import free_port
-from app.tables import Checkpoint, Run, Status, now
 from tests.app.predict_home import encode, make_dataset, make_run, random_image
 from tests.conftest import Server
 from trainer.data.fit import read_image

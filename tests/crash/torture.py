@@ -24,8 +24,8 @@ from typing import Any
 import httpx
 import psutil
 
-from app.db import Database
 from app.settings import Settings
+from app.storage.db import Database
 from app.supervisor import free_port
 from tests.app.predict_home import encode, random_image
 from tests.conftest import NARROW, TEST_PER_CLASS, TRAIN_PER_CLASS, Server, wait_for

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.db import Database
 from app.password import PasswordFile
 from app.scopes import Scope
 from app.settings import Settings
+from app.storage.db import Database
 from app.supervisor import free_port
 from app.tokens import Tokens
 from tests.conftest import Server

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 from sqlmodel import select
 
-from app.db import Database
 from app.login_attempts import BY_PEER
-from app.tables import Checkpoint, Run, Status
+from app.storage.db import Database
+from app.storage.tables import Checkpoint, Run, Status
 from tests.app.predict_home import add_row, encode, make_dataset, make_run, random_image
 from tests.app.test_predictor_decoders import long_gif, png, text_bomb
 from tests.conftest import wait_for

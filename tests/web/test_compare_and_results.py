@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.db import Database
 from app.runs import Runs
+from app.storage.db import Database
 from tests.conftest import Server
 from tests.finished_runs import finished_run
 from tests.web.conftest import web_process

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from app.tables import Status
+from app.storage.tables import Status
 from tests.conftest import Server
 from tests.web.errors import assert_error
 from tests.web.zips import GOOD, archive, nothing_written

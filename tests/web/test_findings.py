@@ -4,8 +4,8 @@ import httpx
 import pytest
 from sqlmodel import select
 
-from app.db import Database
-from app.tables import Finding, Run
+from app.storage.db import Database
+from app.storage.tables import Finding, Run
 from tests.conftest import Server
 
 EVIDENCE = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 from sqlalchemy import text
 
-from app.db import Database
-from app.tables import Worker
+from app.storage.db import Database
+from app.storage.tables import Worker
 from tests.conftest import Server
 from tests.web.errors import assert_error
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.db import Database
 from app.main import create_app
 from app.run_models import NewRun
 from app.runs import Runs
 from app.settings import Settings
+from app.storage.db import Database
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
 FORBIDDEN = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+\s*=\s*[\"']|javascript:", re.IGNORECASE)

@@ -22,11 +22,11 @@ import torch
 import uvicorn
 from PIL import Image
 
-from app.db import Database
 from app.main import create_app
 from app.predict import IMAGES_IN_MEMORY
 from app.settings import Settings
-from app.tables import Checkpoint, Run, Status
+from app.storage.db import Database
+from app.storage.tables import Checkpoint, Run, Status
 from tests.app.predict_home import (
     CLASSES,
     SUPERCLASSES,

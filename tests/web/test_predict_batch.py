@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from app.db import Database
 from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import Status
 from app.supervisor import free_port
-from app.tables import Status
 from tests.app.predict_home import CLASSES, add_row, encode, make_dataset, make_run, random_image
 from tests.conftest import Server, wait_for
 from tests.web.errors import assert_error

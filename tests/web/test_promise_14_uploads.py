@@ -12,7 +12,7 @@ import httpx
 import psutil
 from PIL import Image
 
-from app.db import Database
+from app.storage.db import Database
 from tests.app.predict_home import (
     add_row,
     encode,

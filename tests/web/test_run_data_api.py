@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from sqlmodel import select
 
-from app.db import Database
 from app.metrics import SeriesWriter
 from app.points import Points
-from app.tables import Checkpoint, LogLine, Run, Status
+from app.storage.db import Database
+from app.storage.tables import Checkpoint, LogLine, Run, Status
 from tests.conftest import Server
 from tests.web.errors import assert_error
 

@@ -16,9 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from app import cli
-from app.db import Database
 from app.scopes import Scope
 from app.settings import Settings
+from app.storage.db import Database
 from app.supervisor import free_port
 from app.tokens import Tokens
 from tests.conftest import Server, wait_for

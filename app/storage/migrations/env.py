@@ -1,10 +1,10 @@
-"""Alembic's entry: runs migrations against the URL that app.db passes in."""
+"""Alembic's entry: runs migrations against the URL that app.storage.db passes in."""
 
 from alembic import context
 from sqlalchemy import create_engine
 from sqlmodel import SQLModel
 
-import app.tables  # noqa: F401  (fills the metadata)
+import app.storage.tables  # noqa: F401  (fills the metadata)
 
 engine = create_engine(context.config.attributes["url"])
 with engine.begin() as connection:

@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
 
-from app.tables import Change
+from app.storage.tables import Change
 
 KEPT_CHANGES = 20_000
 
