@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from app.scopes import Scope
+from app.auth.scopes import Scope
 
 tokens_app = typer.Typer(no_args_is_help=True, help="Tokens for programs: Authorization: Bearer …")
 
@@ -24,7 +24,7 @@ def password(
     sign_out: Annotated[bool, typer.Option("--sign-out", help="End all sessions; the password stays.")] = False,
 ) -> None:
     """Set the password that the server asks for: typed twice, or the first line of a pipe. Ends all sessions."""
-    from app.password import PasswordFile, PasswordUnfit
+    from app.auth.password import PasswordFile, PasswordUnfit
     from app.settings import Settings
 
     settings = Settings()
@@ -58,9 +58,9 @@ def add_token(
     scope: Annotated[list[Scope], typer.Option(help="read, predict, launch (with both), or admin; as often as needed")],
 ) -> None:
     """Make a token and show it, this once."""
+    from app.auth.tokens import Tokens
     from app.errors import ApiError
     from app.settings import Settings
-    from app.tokens import Tokens
 
     try:
         typer.echo(Tokens(Settings().access).add(name, scope))
@@ -71,8 +71,8 @@ def add_token(
 @tokens_app.command("list")
 def list_tokens() -> None:
     """Name, scopes, when made, when last used (to the minute)."""
+    from app.auth.tokens import Tokens
     from app.settings import Settings
-    from app.tokens import Tokens
 
     for token, used in Tokens(Settings().access).list():
         last = f"last used {_moment(used)}" if used else "never used"
@@ -86,9 +86,9 @@ def _moment(seconds: float) -> str:
 @tokens_app.command("revoke")
 def revoke_token(name: str) -> None:
     """From the next request on it is refused; its live streams end within a minute."""
+    from app.auth.tokens import Tokens
     from app.errors import ApiError
     from app.settings import Settings
-    from app.tokens import Tokens
 
     try:
         Tokens(Settings().access).revoke(name)

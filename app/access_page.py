@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.scopes import MEANING, Scope
-from app.tokens import Token
+from app.auth.scopes import MEANING, Scope
+from app.auth.tokens import Token
 
 
 @dataclass(frozen=True)

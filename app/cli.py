@@ -47,7 +47,7 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the dashboard, with a worker for each device and the predictor."""
-    from app.access import Exposed, cautions, check_exposure
+    from app.auth.exposure import Exposed, cautions, check_exposure
     from app.demo import prepare_demo
     from app.home_disk import caution
     from app.storage.db import SchemaTooNew

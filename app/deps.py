@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 from fastapi import Depends, Request
 
-from app.access import Access, Caller
+from app.auth.authenticate import Access, Caller
 from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
 from app.ensembles import Ensembles

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.access import Access
+from app.auth.authenticate import Access
 from app.errors import ApiError, respond
 
 FOR_PROGRAMS = ("/api", "/v2", "/metrics", "/openapi.json")

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 
 from app import errors
-from app.access import Access
+from app.auth.authenticate import Access
 from app.dataset_statistics import DatasetStatistics
 from app.datasets import Datasets
 from app.display import formatting

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from app.access import Access
 from app.access_page import LoginPage, TokensPage
+from app.auth.authenticate import Access
+from app.auth.password import MAX_LENGTH
+from app.auth.scopes import Scope
 from app.deps import AccessDep, CallerDep
 from app.errors import ApiError, invalid
-from app.password import MAX_LENGTH
 from app.routes.page_parts import render, texts
-from app.scopes import Scope
 
 router = APIRouter(include_in_schema=False)
 

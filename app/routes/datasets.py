@@ -10,9 +10,9 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from starlette.datastructures import UploadFile
 
+from app.auth.scopes import Scope
 from app.deps import CallerDep, DatasetsDep, SettingsDep, TasksDep
 from app.errors import ApiError, described, invalid
-from app.scopes import Scope
 from app.settings import Settings
 from app.tasks import TaskPublic, Tasks
 from trainer.data.errors import UnknownSource

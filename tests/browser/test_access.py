@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from app.password import PasswordFile
+from app.auth.password import PasswordFile
 from tests.conftest import Server
 from tests.web.conftest import web_process
 

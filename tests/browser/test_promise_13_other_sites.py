@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext
 
-from app.password import PasswordFile
+from app.auth.password import PasswordFile
 from tests.conftest import Server
 
 CANARY = "a name that others must not learn"

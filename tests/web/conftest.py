@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.password import PasswordFile
-from app.scopes import Scope
+from app.auth.password import PasswordFile
+from app.auth.scopes import Scope
+from app.auth.tokens import Tokens
 from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
-from app.tokens import Tokens
 from tests.conftest import Server
 from tests.web.locked import CANARY, CHEAP, PASSWORD, PROXY, Locked
 

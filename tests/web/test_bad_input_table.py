@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from sqlmodel import select
 
-from app.login_attempts import BY_PEER
+from app.auth.login_attempts import BY_PEER
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, Status
 from tests.app.predict_home import add_row, encode, make_dataset, make_run, random_image

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.login_attempts import BY_PEER, IN_ALL, LoginAttempts, peer_of
-from app.password import PasswordFile, PasswordUnfit
+from app.auth.login_attempts import BY_PEER, IN_ALL, LoginAttempts, peer_of
+from app.auth.password import PasswordFile, PasswordUnfit
 from app.routes.access import way_back
 from tests.web.locked import CANARY, PASSWORD, PROXY, Locked, sign_in
 

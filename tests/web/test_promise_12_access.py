@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Mount, Route
 
-from app.access import Exposed, check_exposure
+from app.auth.exposure import Exposed, check_exposure
+from app.auth.password import PasswordFile
+from app.auth.scopes import is_open, suffices
 from app.main import create_app
-from app.password import PasswordFile
-from app.scopes import is_open, suffices
 from app.settings import Settings
 from tests.web.errors import assert_error
 from tests.web.locked import CANARY, CHEAP, PASSWORD, Locked
@@ -102,7 +102,7 @@ def snapshot(locked: Locked) -> Any:
 
 
 def test_promise_12_every_route_has_a_rule_or_is_known_to_be_for_admins(app: FastAPI) -> None:
-    """A new route is closed to tokens without `admin` until app/scopes.py names it."""
+    """A new route is closed to tokens without `admin` until app/auth/scopes.py names it."""
     unruled = {
         f"{method} {path}"
         for path, methods in paths_of(app).items()

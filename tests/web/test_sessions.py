@@ -16,11 +16,11 @@ import pytest
 from typer.testing import CliRunner
 
 from app import cli
-from app.scopes import Scope
+from app.auth.scopes import Scope
+from app.auth.tokens import Tokens
 from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
-from app.tokens import Tokens
 from tests.conftest import Server, wait_for
 from tests.web.errors import assert_error
 from tests.web.locked import PASSWORD, Locked, sign_in

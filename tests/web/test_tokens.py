@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.scopes import Scope
+from app.auth.scopes import Scope
+from app.auth.tokens import Tokens
 from app.settings import Settings
-from app.tokens import Tokens
 from tests.web.errors import assert_error
 from tests.web.locked import Locked
 from tests.web.test_pages import Visitor

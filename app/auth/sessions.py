@@ -10,7 +10,7 @@ from pathlib import Path
 
 import orjson
 
-from app.private_files import Watched, locked, write_private
+from app.auth.private_files import Watched, locked, write_private
 
 FILE = "signed-out.json"
 

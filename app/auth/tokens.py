@@ -16,9 +16,9 @@ from typing import Any
 
 import orjson
 
+from app.auth.private_files import Watched, locked, write_private
+from app.auth.scopes import Scope
 from app.errors import ApiError, invalid, not_found
-from app.private_files import Watched, locked, write_private
-from app.scopes import Scope
 
 FILE, USES = "tokens.json", "token-uses.json"
 PREFIX = "trackside_"  # so that people and scanners know one when they see it

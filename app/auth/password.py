@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from app.private_files import Watched, locked, write_private
+from app.auth.private_files import Watched, locked, write_private
 
 FILE = "password.json"
 MIN_LENGTH, MAX_LENGTH = 8, 1024

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
+from app.auth.exposure import is_loopback
+from app.auth.login_attempts import LoginAttempts
+from app.auth.password import PasswordFile
+from app.auth.scopes import Scope, granted, is_open, suffices
+from app.auth.sessions import Sessions
+from app.auth.tokens import Tokens
 from app.errors import ApiError
-from app.login_attempts import LoginAttempts
-from app.password import FILE, PasswordFile
-from app.scopes import Scope, granted, is_open, suffices
-from app.sessions import Sessions
-from app.settings import OWN_NAMES, Settings
-from app.tokens import Tokens
+from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
 USES_SECONDS = 60.0
-
-
-class Exposed(RuntimeError):
-    """Others could reach an address without a password."""
 
 
 @dataclass(frozen=True)
@@ -103,38 +99,3 @@ class Access:
 
 def unauthorized(message: str) -> ApiError:
     return ApiError(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
-
-
-def is_loopback(host: str) -> bool:
-    """A name other than localhost may stand for any address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def check_exposure(settings: Settings) -> None:
-    """Raises Exposed: off the loopback, a password is set or `--insecure` said."""
-    if is_loopback(settings.host) or settings.insecure or (settings.access / FILE).exists():
-        return
-    raise Exposed(
-        f"Whoever reaches {settings.host} could launch, delete and download. Set a password first:\n"
-        "    trackside password\n"
-        f"(kept in {settings.home.resolve()}), or say --insecure if something else keeps others out. "
-        "From a single other machine neither is needed:\n"
-        f"    ssh -L {settings.port}:127.0.0.1:{settings.port} this-machine"
-    )
-
-
-def cautions(settings: Settings) -> list[str]:
-    """What whoever starts the server should know."""
-    lines = []
-    strangers = settings.hosts - {f"[{settings.host}]", settings.host} - set(OWN_NAMES)
-    if not (settings.access / FILE).exists() and (settings.insecure or strangers):
-        names = ", ".join(sorted(strangers)) or settings.host
-        lines.append(f"No password is set: whoever comes by way of {names} may launch, delete and download.")
-    if settings.host in ("0.0.0.0", "::") and not strangers:
-        lines.append(
-            'Name this machine in TRACKSIDE_ALLOWED_HOSTS, as in \'["127.0.0.1", "machine.lan"]\', to be answered.'
-        )
-    return lines
