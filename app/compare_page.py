@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from app.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, SeedGroup, compare
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
 from app.display.formatting import count, duration, field_name, percent, setting
 from app.model_registry import MOST_MEMBERS
 from app.run_models import RunPublic, RunQuery

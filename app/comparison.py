@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 from sqlmodel import col, select
 
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
 from app.errors import invalid, not_found
 from app.paired_answers import Pair, pairs_of
 from app.run_groups import grouped, spread

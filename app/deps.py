@@ -7,8 +7,8 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import Depends, Request
 
 from app.auth.authenticate import Access, Caller
-from app.dataset_statistics import DatasetStatistics
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
+from app.datasets.statistics import DatasetStatistics
 from app.ensembles import Ensembles
 from app.findings import Findings
 from app.live import Feed

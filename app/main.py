@@ -13,8 +13,8 @@ from fastapi.templating import Jinja2Templates
 
 from app import errors
 from app.auth.authenticate import Access
-from app.dataset_statistics import DatasetStatistics
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
+from app.datasets.statistics import DatasetStatistics
 from app.display import formatting
 from app.ensembles import Ensembles
 from app.findings import Findings

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
 from app.mcnemar import PairedTest, mcnemar
 from app.run_models import RunPublic
 from trainer.data.errors import DatasetError

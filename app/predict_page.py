@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from app.aliases import LATEST
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
 from app.model_registry import ModelRegistry
 from app.run_models import RunPublic, RunQuery
 from app.storage.tables import Status

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
 from app.errors import not_found
 from app.errors_tab import ErrorsTab, errors_tab
 from app.mistakes import Examination, examine

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import safetensors.numpy
 from sqlmodel import select
 
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
 from app.endings import conclude
 from app.ingest import ingest, is_behind
 from app.run_models import NewRun

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Whether the server may listen where it was told to: off the loopback it needs a password. No HTTP here."""
 
 from __future__ import annotations
 

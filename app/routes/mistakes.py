@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
 from app.deps import DatasetsDep, RunsDep
 from app.errors import described, not_found
 from app.fields import none_if_empty

@@ -6,7 +6,7 @@ from fastapi import APIRouter, BackgroundTasks, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
 from app.deps import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep, PredictorDep, RunsDep
 from app.ensembles import Ensembles
 from app.errors import ApiError, described

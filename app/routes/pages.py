@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse
 
 from app import contexts, recipe
 from app.contexts import dataset_card
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
 from app.deps import DatasetsDep, FindingsDep, RunsDep, TasksDep
 from app.fields import none_if_empty
 from app.findings import FindingPublic

@@ -10,7 +10,7 @@ from sqlmodel import select
 
 from app.compare_page import compare_page, p_value
 from app.comparison import compare, slots_of
-from app.datasets import Datasets
+from app.datasets.datasets import Datasets
 from app.errors import ApiError
 from app.run_groups import Spread, spread
 from app.runs import Runs
