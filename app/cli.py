@@ -49,9 +49,11 @@ def serve(
     """Serve the dashboard, with a worker for each device and the predictor."""
     from app.auth.exposure import Exposed, cautions, check_exposure
     from app.demo import prepare_demo
-    from app.home_disk import caution
+    from app.host.devices import find_devices
+    from app.host.home_lock import HomeInUse
+    from app.host.network_home import caution
     from app.storage.db import SchemaTooNew
-    from app.supervisor import AlreadyServed, PortTaken, find_devices
+    from app.supervisor import PortTaken
     from app.supervisor import serve as run_server
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s serve %(message)s")
@@ -68,7 +70,7 @@ def serve(
         for line in filter(None, (caution(settings.home), *cautions(settings))):
             errors.print(line, style="yellow", markup=False)
         run_server(settings, find_devices(workers))
-    except (AlreadyServed, Exposed, PortTaken, SchemaTooNew) as error:
+    except (Exposed, HomeInUse, PortTaken, SchemaTooNew) as error:
         raise fail(str(error)) from None
 
 
@@ -229,7 +231,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A tar of trackside backup
 @main.command()
 def reindex() -> None:
     """Rebuild the database from the run directories: for a database that was lost or damaged, and deleted."""
-    from app.reindex import BeingServed
+    from app.host.home_lock import HomeInUse
     from app.reindex import reindex as rebuild
     from app.storage.db import SchemaTooNew
 
@@ -239,7 +241,7 @@ def reindex() -> None:
             said = item.status or f"left alone: {item.reason}"
             console.print(f"{item.folder.name} {said}", markup=False, highlight=False)
             damaged += item.damaged
-    except (BeingServed, SchemaTooNew) as error:
+    except (HomeInUse, SchemaTooNew) as error:
         raise fail(str(error)) from None
     raise typer.Exit(1 if damaged else 0)
 

@@ -9,10 +9,10 @@ from importlib.metadata import version
 
 from rich.console import Console
 
-from app.home_disk import caution
+from app.host.devices import find_devices
+from app.host.network_home import caution
 from app.settings import Settings
 from app.storage.db import Database, SchemaTooNew
-from app.supervisor import find_devices
 from trainer.data.format import damaged_files, list_records
 
 

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Sequence
 
 from app.errors import ApiError
+from app.host.workers import seen_workers
 from app.model_files import ModelFiles
 from app.run_models import RunPublic
 from app.storage.tables import ENDED, Status
 from app.tasks import TaskKind, Tasks
-from app.workers import seen_workers
 from trainer.exported.ensemble_report import EnsembleReport, read_report
 
 KIND: TaskKind = "measure"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +12,9 @@ import orjson
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
-from app.claims import host_name
+from app.host.devices import find_devices
+from app.host.home_lock import home_lock
+from app.host.identity import host_name
 from app.ingest import ingest, is_behind
 from app.run_models import RunPatch
 from app.settings import Settings
@@ -23,7 +22,6 @@ from app.standing import Told, read_told, stand
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, Checkpoint, Job, Run, Status, Task
 from app.storage.transitions import guarded_update
-from app.supervisor import find_devices
 from app.task_ingest import ingest_task
 from app.tasks import PLACES
 from trainer.data.format import DatasetRecord
@@ -34,10 +32,6 @@ from trainer.rundir.journal import read_journal
 from trainer.rundir.lock import lock_holder
 
 GIVEN = ("group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body")
-
-
-class BeingServed(RuntimeError):
-    """A `serve` has this home: it must end first."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +45,8 @@ class Indexed:
 
 
 def reindex(settings: Settings) -> Iterator[Indexed]:
-    """Add every committed run and task that the database lacks. Raises BeingServed, SchemaTooNew."""
-    with unserved(settings.home):
+    """Add every committed run and task that the database lacks. Raises HomeInUse, SchemaTooNew."""
+    with home_lock(settings.home):
         database = Database(settings.url)
         database.migrate()
         for kind, parent in ((Run, settings.runs), (Task, settings.tasks)):
@@ -62,19 +56,6 @@ def reindex(settings: Settings) -> Iterator[Indexed]:
             for folder in sorted(fresh, key=created_at):
                 yield add(database, kind, folder)
         database.close()
-
-
-@contextmanager
-def unserved(home: Path) -> Iterator[None]:
-    home.mkdir(parents=True, exist_ok=True)
-    lock = os.open(home / "serve.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise BeingServed(f"`trackside serve` is running on {home.resolve()}: end it first.") from None
-    finally:
-        os.close(lock)
 
 
 def created_at(folder: Path) -> datetime:

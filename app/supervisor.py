@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -13,6 +12,7 @@ import time
 from dataclasses import dataclass
 from types import FrameType
 
+from app.host.home_lock import home_lock
 from app.settings import Settings
 from app.storage.db import Database
 
@@ -21,10 +21,6 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 45.0
 RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_SECONDS = 30.0
-
-
-class AlreadyServed(RuntimeError):
-    """Another `serve` has this home."""
 
 
 class PortTaken(RuntimeError):
@@ -102,20 +98,13 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def serve(settings: Settings, devices: list[str]) -> None:
-    """Serve until told to end. Raises AlreadyServed, PortTaken, SchemaTooNew."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    lock = os.open(settings.home / "serve.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise AlreadyServed(f"Another `trackside serve` is running on {settings.home.resolve()}.") from None
-    check_port(settings.host, settings.port)
-    database = Database(settings.url)
-    database.migrate()
-    database.close()
-    Supervisor(settings, children_of(settings, devices)).run()
-    os.close(lock)
+    """Serve until told to end. Raises HomeInUse, PortTaken, SchemaTooNew."""
+    with home_lock(settings.home):
+        check_port(settings.host, settings.port)
+        database = Database(settings.url)
+        database.migrate()
+        database.close()
+        Supervisor(settings, children_of(settings, devices)).run()
 
 
 def children_of(settings: Settings, devices: list[str]) -> list[Child]:
@@ -142,21 +131,3 @@ def free_port(host: str) -> int:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def find_devices(workers: str) -> list[str]:
-    """A device for each GPU that NVIDIA's driver shows (within CUDA_VISIBLE_DEVICES), else the CPU alone."""
-    if workers == "0":
-        return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = len([part for part in visible.split(",") if part.strip()]) if visible else _gpu_count()
-    devices = [f"cuda:{index}" for index in range(count)] or ["cpu"]
-    return devices if workers == "auto" else devices[: int(workers)]
-
-
-def _gpu_count() -> int:
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return 0
-    return listed.stdout.count("GPU ") if listed.returncode == 0 else 0

@@ -2,60 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import shutil
-import sqlite3
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import BaseModel
-from sqlalchemy import func
-from sqlmodel import Session, col, select
+from sqlmodel import select
 
 from app.display.trace import Trace, trace_path
-from app.settings import Settings
+from app.host.disk import Disk, LargestRun
+from app.host.samples import HOUR, WEEK, SampleSeries, samples, series_of
+from app.host.workers import seen_workers
 from app.storage.db import Database
-from app.storage.tables import Checkpoint, DeviceSample, Run, Worker
-from app.telemetry import HOUR, WEEK, samples
-from app.workers import seen_workers
+from app.storage.tables import DeviceSample, Worker
 
 Span = Literal["hour", "day", "week"]
 SPANS: dict[Span, float] = {"hour": HOUR, "day": 24 * HOUR, "week": WEEK}
-LARGEST = 8
 LANE_SECONDS = 600.0
 LANE_SIZE = (120, 24)
 GAP = 5  # a line is broken where samples are this many times as far apart as they should be
-PACKAGES = ("trackside", "torch", "torchvision", "fastapi", "sqlmodel")
-
-
-class Disk(BaseModel):
-    """Bytes. `checkpoints` and `database` are counted one by one; `used` and `total` are of the whole disk."""
-
-    total: int
-    used: int
-    free: int
-    checkpoints: int
-    datasets: int
-    database: int
-
-
-class SampleSeries(BaseModel):
-    """The samples of one device: seconds since the epoch, shares of 1, bytes, °C."""
-
-    host: str
-    device: str
-    time: list[float]
-    utilisation: list[float]
-    memory: list[int]
-    temperature: list[float | None]
-    memory_total: int
 
 
 class SystemPublic(BaseModel):
@@ -105,23 +72,13 @@ class DeviceView:
 
 
 @dataclass(frozen=True)
-class Hoard:
-    """A run whose checkpoints take much of the disk."""
-
-    id: str
-    name: str
-    count: int
-    size: int
-
-
-@dataclass(frozen=True)
 class SystemPage:
     """`/system`."""
 
     devices: tuple[DeviceView, ...]
     workers: tuple[Worker, ...]
     disk: Disk
-    hoards: tuple[Hoard, ...]
+    largest_runs: tuple[LargestRun, ...]
     versions: dict[str, str]
     span: Span
     seq: int
@@ -147,19 +104,6 @@ def device_views(database: Database, span: Span) -> tuple[DeviceView, ...]:
         )
 
 
-def series_of(session: Session, host: str, device: str, seconds: float) -> SampleSeries:
-    rows = samples(session, host, device, seconds, time.time())
-    return SampleSeries(
-        host=host,
-        device=device,
-        time=[round(row.time, 2) for row in rows],
-        utilisation=[round(row.utilisation, 4) for row in rows],
-        memory=[row.memory for row in rows],
-        temperature=[row.temperature for row in rows],
-        memory_total=rows[-1].memory_total if rows else 0,
-    )
-
-
 def loads(database: Database, workers: Sequence[Worker]) -> dict[str, Trace]:
     """The use of each worker's device in the last minutes, small enough for its lane, by the worker's id."""
     found = {}
@@ -171,48 +115,3 @@ def loads(database: Database, workers: Sequence[Worker]) -> dict[str, Trace]:
                 path = trace_path(times, values, time.time() - LANE_SECONDS, LANE_SECONDS, 1.0, 10.0, *LANE_SIZE)
                 found[worker.id] = Trace("utilisation", f"{values[-1]:.0%}", f"{max(values):.0%}", path)
     return found
-
-
-def disk(session: Session, settings: Settings) -> Disk:
-    usage = shutil.disk_usage(settings.home)
-    kept = session.exec(select(func.coalesce(func.sum(Checkpoint.size), 0))).one()
-    return Disk(
-        total=usage.total,
-        used=usage.used,
-        free=usage.free,
-        checkpoints=int(kept),
-        datasets=sum(file.stat().st_size for file in settings.datasets.glob("*/*") if file.is_file()),
-        database=sum(file.stat().st_size for file in Path(settings.home).glob("trackside.db*")),
-    )
-
-
-def hoards(session: Session) -> tuple[Hoard, ...]:
-    size = func.sum(Checkpoint.size)
-    statement = (
-        select(Run.id, Run.name, func.count(), size)
-        .join(Checkpoint, col(Checkpoint.run) == col(Run.key))
-        .group_by(col(Run.key))
-        .order_by(size.desc())
-        .limit(LARGEST)
-    )
-    return tuple(Hoard(*row) for row in session.exec(statement).all())
-
-
-def versions() -> dict[str, str]:
-    return {
-        "python": sys.version.split()[0],
-        **{name: version(name) for name in PACKAGES},
-        "sqlite": sqlite3.sqlite_version,
-        "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
-        "cores": str(os.cpu_count()),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -9,13 +9,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import psutil
 from sqlalchemy.exc import OperationalError
 
-from app.claims import adopt_next, claim_next, has_work, host_name, lease, worker_id
+from app.claims import adopt_next, claim_next, has_work, lease
 from app.endings import conclude, requeue_or_fail
+from app.host.devices import describe_device
+from app.host.identity import host_name, worker_id
+from app.host.telemetry import Recorder, probe_of
 from app.ingest import ingest, is_behind
 from app.settings import Settings
 from app.storage import changes
@@ -23,7 +25,6 @@ from app.storage.db import ChangeHint, Database
 from app.storage.tables import Job, Run, Status, Task, Worker, now
 from app.storage.transitions import LostClaim, guarded_update
 from app.task_ingest import ingest_task
-from app.telemetry import Recorder, probe_of
 from trainer.process.assignment import Assignment
 from trainer.process.forkclient import ForkServer
 from trainer.rundir.events import EventWriter
@@ -280,13 +281,6 @@ def _is_ours(pid: int) -> bool:
         return not FORK_SERVERS.isdisjoint(psutil.Process(pid).cmdline())  # empty for a zombie
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return False
-
-
-def describe_device(device: str) -> str:
-    if device == "cpu":
-        count: Any = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return f"{count} cores"
-    return device
 
 
 def main(device: str, settings: Settings) -> None:

@@ -9,8 +9,8 @@ from sqlmodel import col, select
 
 from app.deps import FeedDep, RunsDep, SettingsDep
 from app.errors import ApiError, described
+from app.host.workers import seen_workers
 from app.storage.tables import Run, Worker
-from app.workers import seen_workers
 
 router = APIRouter(tags=["health"])
 

@@ -17,6 +17,7 @@ from app.datasets.datasets import Datasets
 from app.deps import DatasetsDep, FindingsDep, RunsDep, TasksDep
 from app.fields import none_if_empty
 from app.findings import FindingPublic
+from app.host.workers import seen_workers
 from app.prediction_strip import prediction_strip
 from app.routes import launch
 from app.routes.page_parts import checked, render, texts
@@ -27,7 +28,6 @@ from app.runs import Runs
 from app.storage.changes import current_seq
 from app.storage.tables import ACTIVE, Status
 from app.system import loads
-from app.workers import seen_workers
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
 

@@ -10,12 +10,12 @@ from pydantic import BaseModel
 from app.deps import DatasetsDep, PredictorDep, RunsDep
 from app.errors import ApiError, described, invalid
 from app.estimates import Basis, Pace, estimated, measured, memory, paces
+from app.host.workers import seen_workers
 from app.launch_form import parse_overrides, split_variants
 from app.predict import Description, PredictorClient
 from app.run_naming import changes, default_name
 from app.runs import Runs
 from app.variants import MOST_RUNS, checked_vary, combinations
-from app.workers import seen_workers
 from trainer.data.format import DatasetRecord, read_record
 from trainer.plan.feasibility import refuse_impossible
 from trainer.plan.schedule import Plan, Segment, extended, learning_rate, make_plan, split_sizes

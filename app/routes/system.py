@@ -8,10 +8,12 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app import system
 from app.deps import RunsDep, SettingsDep
+from app.host import disk as home_disk
+from app.host.versions import versions
+from app.host.workers import seen_workers
 from app.routes.page_parts import render
 from app.storage.changes import current_seq
 from app.system import Span, SystemPage, SystemPublic
-from app.workers import seen_workers
 
 router = APIRouter()
 
@@ -23,12 +25,12 @@ def system_state(runs: RunsDep, settings: SettingsDep, span: SpanQuery = "hour")
     """Devices over time, workers, disk and versions."""
     views = system.device_views(runs.database, span)
     with runs.database.read() as session:
-        disk = system.disk(session, settings)
+        disk = home_disk.disk(session, settings)
     return SystemPublic(
         devices=[view.series for view in views],
         workers=seen_workers(runs.database),
         disk=disk,
-        versions=system.versions(),
+        versions=versions(),
     )
 
 
@@ -36,13 +38,13 @@ def system_state(runs: RunsDep, settings: SettingsDep, span: SpanQuery = "hour")
 def page(request: Request, runs: RunsDep, settings: SettingsDep, span: SpanQuery = "hour") -> Response:
     with runs.database.read() as session:
         seq = current_seq(session)
-        disk, hoards = system.disk(session, settings), system.hoards(session)
+        disk, largest_runs = home_disk.disk(session, settings), home_disk.largest_runs(session)
     shown = SystemPage(
         devices=system.device_views(runs.database, span),
         workers=tuple(seen_workers(runs.database)),
         disk=disk,
-        hoards=hoards,
-        versions=system.versions(),
+        largest_runs=largest_runs,
+        versions=versions(),
         span=span,
         seq=seq,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.home_disk import caution, file_system
+from app.host.network_home import caution, file_system
 
 
 def test_the_file_system_of_a_path_is_found(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlmodel import select
 
-from app.claims import is_alive, worker_id
 from app.errors import ApiError
+from app.host.identity import is_alive, worker_id
 from app.ingest import is_behind
 from app.metrics import Metrics
 from app.queueing import Move, Queue

@@ -13,8 +13,9 @@ import orjson
 import pytest
 from sqlmodel import select
 
+from app.host.home_lock import HomeInUse
 from app.metrics import Metrics
-from app.reindex import BeingServed, Indexed, reindex
+from app.reindex import Indexed, reindex
 from app.run_models import NewRun, RunPatch
 from app.runs import Runs
 from app.settings import Settings
@@ -242,7 +243,7 @@ def test_rows_that_are_there_stay_as_they_are(settings: Settings) -> None:
 def test_a_home_that_is_served_is_refused(settings: Settings) -> None:
     fd = os.open(settings.home / "serve.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     fcntl.flock(fd, fcntl.LOCK_EX)
-    with pytest.raises(BeingServed, match="end it first"):
+    with pytest.raises(HomeInUse, match="end it first"):
         list(reindex(settings))
     os.close(fd)
     assert list(reindex(settings)) == []

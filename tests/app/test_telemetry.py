@@ -9,10 +9,11 @@ import pytest
 from sqlmodel import select
 
 from app.display.trace import trace_path
+from app.host.samples import HOUR, WEEK, samples
+from app.host.telemetry import CpuProbe, Reading, Recorder, mean, probe_of
 from app.storage.db import Database
 from app.storage.tables import DeviceSample
 from app.system import device_views
-from app.telemetry import HOUR, WEEK, CpuProbe, Reading, Recorder, mean, probe_of, samples
 
 
 class Steady:

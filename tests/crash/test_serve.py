@@ -87,7 +87,7 @@ def test_a_second_serve_on_the_same_home_is_refused_in_words(server: Server, ser
         serve_command(server, port), env=environment(server), capture_output=True, text=True, check=False, timeout=60
     )
     assert second.returncode == 1
-    assert "Another `trackside serve` is running" in second.stderr
+    assert "`trackside serve` is already running" in second.stderr
 
 
 @pytest.mark.timeout(120)

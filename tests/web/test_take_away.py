@@ -16,11 +16,11 @@ import onnx
 import pytest
 import torch
 
+from app.host.workers import seen_workers
 from app.predict_command import predict_here
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, Status
-from app.workers import seen_workers
 from tests.app.predict_home import (
     CLASSES,
     SUPERCLASSES,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,16 +11,14 @@ import psutil
 import pynvml
 from pydantic import BaseModel
 from sqlalchemy import delete
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col
 
+from app.host.devices import gpu_handle
+from app.host.samples import HOUR, MINUTE, WEEK
 from app.storage import changes
 from app.storage.tables import DeviceSample
 
 log = logging.getLogger(__name__)
-
-MINUTE = 60
-HOUR = 3600.0
-WEEK = 7 * 24 * HOUR
 
 
 class Reading(BaseModel):
@@ -65,8 +62,7 @@ class GpuProbe:
     """One NVIDIA GPU by NVML. Raises pynvml.NVMLError where there is none."""
 
     def __init__(self, index: int) -> None:
-        pynvml.nvmlInit()
-        self._handle = _gpu_handle(index)
+        self._handle = gpu_handle(index)
 
     def read(self) -> Reading:
         memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
@@ -76,15 +72,6 @@ class GpuProbe:
             memory_total=int(memory.total),
             temperature=float(pynvml.nvmlDeviceGetTemperature(self._handle, pynvml.NVML_TEMPERATURE_GPU)),
         )
-
-
-def _gpu_handle(index: int) -> Any:
-    """PyTorch counts the GPUs that CUDA_VISIBLE_DEVICES leaves visible, NVML counts all."""
-    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    name = visible[index] if index < len(visible) else str(index)
-    if name.isdecimal():
-        return pynvml.nvmlDeviceGetHandleByIndex(int(name))
-    return pynvml.nvmlDeviceGetHandleByUUID(name)
 
 
 def probe_of(device: str) -> Probe:
@@ -145,15 +132,3 @@ def mean(readings: Sequence[Reading]) -> Reading:
         memory_total=readings[-1].memory_total,
         temperature=sum(warm) / len(warm) if warm else None,
     )
-
-
-def samples(session: Session, host: str, device: str, seconds: float, now: float) -> list[DeviceSample]:
-    """The samples of the `seconds` before `now`, in order: each one of an hour, the means of minutes of more."""
-    statement = (
-        select(DeviceSample)
-        .where(DeviceSample.host == host, DeviceSample.device == device)
-        .where(DeviceSample.seconds == (0 if seconds <= HOUR else MINUTE))
-        .where(col(DeviceSample.time) > now - seconds)
-        .order_by(col(DeviceSample.time))
-    )
-    return list(session.exec(statement).all())

@@ -1,0 +1,62 @@
+"""What the home takes of the disk, and which runs take most of it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from app.settings import Settings
+from app.storage.tables import Checkpoint, Run
+
+LARGEST = 8
+
+
+class Disk(BaseModel):
+    """Bytes. `checkpoints` and `database` are counted one by one; `used` and `total` are of the whole disk."""
+
+    total: int
+    used: int
+    free: int
+    checkpoints: int
+    datasets: int
+    database: int
+
+
+@dataclass(frozen=True)
+class LargestRun:
+    """A run whose checkpoints take much of the disk."""
+
+    id: str
+    name: str
+    count: int
+    size: int
+
+
+def disk(session: Session, settings: Settings) -> Disk:
+    usage = shutil.disk_usage(settings.home)
+    kept = session.exec(select(func.coalesce(func.sum(Checkpoint.size), 0))).one()
+    return Disk(
+        total=usage.total,
+        used=usage.used,
+        free=usage.free,
+        checkpoints=int(kept),
+        datasets=sum(file.stat().st_size for file in settings.datasets.glob("*/*") if file.is_file()),
+        database=sum(file.stat().st_size for file in Path(settings.home).glob("trackside.db*")),
+    )
+
+
+def largest_runs(session: Session) -> tuple[LargestRun, ...]:
+    size = func.sum(Checkpoint.size)
+    statement = (
+        select(Run.id, Run.name, func.count(), size)
+        .join(Checkpoint, col(Checkpoint.run) == col(Run.key))
+        .group_by(col(Run.key))
+        .order_by(size.desc())
+        .limit(LARGEST)
+    )
+    return tuple(LargestRun(*row) for row in session.exec(statement).all())
