@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
-from app.metrics import SeriesWriter
-from app.points import Points, encode
+from app.metrics.points import Points, encode
+from app.metrics.writer import SeriesWriter
 from app.run_models import public
 from app.storage.changes import publish
 from app.storage.tables import Checkpoint, Finding, Job, LogLine, Run, Status

@@ -20,7 +20,7 @@ from app.ensembles import Ensembles
 from app.findings import Findings
 from app.gate import Gate
 from app.live import Feed
-from app.metrics import Metrics
+from app.metrics.reader import Metrics
 from app.model_files import ModelFiles
 from app.model_registry import ModelRegistry
 from app.onnx_files import OnnxFiles

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
 from app.display.formatting import field_name, setting
-from app.metrics import Metrics
+from app.metrics.reader import Metrics
 from app.reported import REPORTED, Reported
 from app.run_models import RunPublic, public
 from app.run_outcomes import summary_number

@@ -123,23 +123,6 @@ def _decode_cursor(cursor: str, sort: str) -> tuple[Any, int]:
         raise ValueError("is not a cursor that this listing gave") from None
 
 
-class NonFinite(BaseModel):
-    step: int
-    kind: Literal["NaN", "Infinity", "-Infinity"]
-
-
-class SeriesPublic(BaseModel):
-    step: list[int]
-    value: list[float | None] = Field(description="Null where it is not a finite number.")
-    time: list[float] = Field(description="Seconds since 1970, UTC.")
-    total: int = Field(description="How many points there are before down-sampling.")
-    nonfinite: list[NonFinite] = Field([], description="The values that are null; left out where all are finite.")
-
-
-class MetricsPublic(BaseModel):
-    series: dict[str, SeriesPublic]
-
-
 class LogLinePublic(BaseModel):
     key: int
     time: float

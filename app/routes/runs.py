@@ -11,12 +11,12 @@ from pydantic import BeforeValidator
 from app.deps import MetricsDep, RunsDep
 from app.errors import described
 from app.fields import none_if_empty
+from app.metrics.reader import MetricsPublic
 from app.ranges import check_ranges
 from app.run_models import (
     CheckpointPublic,
     CloneRequest,
     LogLinePublic,
-    MetricsPublic,
     NewRun,
     ResumeRequest,
     RunPage,

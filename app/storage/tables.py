@@ -135,7 +135,7 @@ class Chunk(SQLModel, table=True):
 
 
 class Level(SQLModel, table=True):
-    """Extremes of many chunks, see app/levels.py; packed as a chunk's points are."""
+    """Extremes of many chunks, see app/metrics/levels.py; packed as a chunk's points are."""
 
     __table_args__ = {"sqlite_with_rowid": False}
     series: int = Field(primary_key=True, foreign_key="series.key", ondelete="CASCADE")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.endings import conclude
 from app.ingest import ingest, is_behind
-from app.metrics import Metrics
+from app.metrics.reader import Metrics
 from app.run_models import public
 from app.standing import read_told
 from app.storage.db import Database

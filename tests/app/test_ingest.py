@@ -13,7 +13,7 @@ from sqlmodel import select
 
 from app.endings import conclude
 from app.ingest import ingest, is_behind
-from app.metrics import Metrics
+from app.metrics.reader import Metrics
 from app.storage.db import Database
 from app.storage.tables import Change, Checkpoint, Finding, LogLine, Run, Status
 from app.storage.transitions import LostClaim

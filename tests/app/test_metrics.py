@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlmodel import Session, select
 
-from app.downsample import extremes, width_for
-from app.metrics import BLOCK, Metrics, SeriesWriter
-from app.points import Points
+from app.metrics.downsample import extremes, width_for
+from app.metrics.points import Points
+from app.metrics.reader import Metrics
+from app.metrics.writer import BLOCK, SeriesWriter
 from app.storage.db import Database
 from app.storage.tables import Chunk, Point, Run
 

@@ -16,8 +16,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
-from app.metrics import BLOCK, Metrics, SeriesWriter
-from app.points import Points
+from app.metrics.points import Points
+from app.metrics.reader import Metrics
+from app.metrics.writer import BLOCK, SeriesWriter
 from app.storage.db import Database, alembic_config
 from app.storage.tables import Run
 

@@ -26,7 +26,7 @@ from sqlmodel import select
 from app.errors import ApiError
 from app.host.identity import is_alive, worker_id
 from app.ingest import is_behind
-from app.metrics import Metrics
+from app.metrics.reader import Metrics
 from app.queueing import Move, Queue
 from app.reindex import reindex
 from app.run_models import NewRun, ResumeRequest

@@ -14,7 +14,7 @@ import pytest
 from sqlmodel import select
 
 from app.host.home_lock import HomeInUse
-from app.metrics import Metrics
+from app.metrics.reader import Metrics
 from app.reindex import Indexed, reindex
 from app.run_models import NewRun, RunPatch
 from app.runs import Runs

@@ -14,8 +14,8 @@ import httpx
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from app.metrics import SeriesWriter
-from app.points import Points
+from app.metrics.points import Points
+from app.metrics.writer import SeriesWriter
 from app.run_listing import SORTABLE
 from app.settings import Settings
 from app.storage.db import Database

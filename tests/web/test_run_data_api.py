@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from sqlmodel import select
 
-from app.metrics import SeriesWriter
-from app.points import Points
+from app.metrics.points import Points
+from app.metrics.writer import SeriesWriter
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, LogLine, Run, Status
 from tests.conftest import Server

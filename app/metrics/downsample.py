@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.points import Points
+from app.metrics.points import Points
 
 
 def width_for(first: int, last: int, buckets: int) -> int:

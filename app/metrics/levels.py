@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
-from app.downsample import extremes, width_for
-from app.points import Points
+from app.metrics.downsample import extremes, width_for
+from app.metrics.points import Points
 from app.storage.tables import Chunk, Level
 
 FAN = 32

@@ -1,21 +1,17 @@
-"""Series of points: a hot tail of rows, packed into chunks with min/max levels as it fills."""
+"""TODO docstring."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
 
-from app.downsample import extremes, width_for
-from app.errors import not_found
-from app.levels import BUCKETS, LevelWriter, coarse_points
-from app.points import Points, encode
-from app.storage.db import Database, upsert_points
-from app.storage.tables import Chunk, Point, Run, Series
+from app.metrics.downsample import extremes, width_for
+from app.metrics.levels import BUCKETS, LevelWriter
+from app.metrics.points import Points
+from app.storage.db import upsert_points
+from app.storage.tables import Chunk, Point, Series
 from trainer.rundir.events import NONFINITE
 
 BLOCK = 1024
@@ -131,76 +127,3 @@ class SeriesWriter:
 def tail_points(session: Session, where: list[Any]) -> Points:
     rows = session.exec(select(Point.step, Point.value, Point.kind, Point.time).where(*where).order_by(col(Point.step)))
     return Points.of([(s, v if v is not None else NONFINITE[k or "NaN"], t) for s, v, k, t in rows.all()])
-
-
-class Metrics:
-    def __init__(self, database: Database) -> None:
-        self.database = database
-
-    def names(self, run_id: str) -> list[str]:
-        with self.database.read() as session:
-            return sorted(row.name for row in self._series(session, run_id).values())
-
-    def read(
-        self, run_id: str, names: Sequence[str] | None = None, points: int = 1000, after_step: int | None = None
-    ) -> dict[str, Any]:
-        """Each series down-sampled to about `points` points (all of them when there are no more), as api.md has it."""
-        with self.database.read() as session:
-            known = self._series(session, run_id)
-            wanted = known if names is None else {name: known[name] for name in names if name in known}
-            return {"series": {name: self._read(session, row, points, after_step) for name, row in wanted.items()}}
-
-    def csv(self, run_id: str) -> Iterator[str]:
-        """Every point as run-ordered rows of series, step, value, time."""
-        with self.database.read() as session:
-            series = self._series(session, run_id)
-            yield "series,step,value,time\r\n"
-            for name in sorted(series):
-                points = self._points(session, series[name])
-                buffer = io.StringIO()
-                rows = zip(points.steps.tolist(), points.values.tolist(), points.times.tolist(), strict=True)
-                csv.writer(buffer).writerows((name, *row) for row in rows)
-                yield buffer.getvalue()
-
-    def _series(self, session: Session, run_id: str) -> Mapping[str, Series]:
-        key = session.exec(select(Run.key).where(Run.id == run_id)).first()
-        if key is None:
-            raise not_found("run", run_id)
-        return {row.name: row for row in session.exec(select(Series).where(Series.run == key)).all()}
-
-    def _read(self, session: Session, row: Series, count: int, after_step: int | None) -> dict[str, Any]:
-        if row.total <= count:
-            return encode(self._points(session, row, after_step)) | {"total": row.total}
-        buckets = max(1, count // 2)
-        if after_step is None:
-            first = self._first_step(session, row)
-            width = width_for(first, row.last_step, buckets)
-            points = Points.join([coarse_points(session, row.key or 0, width), self._tail(session, row)])
-        else:
-            points = self._points(session, row, after_step)
-            if len(points) <= count:
-                return encode(points) | {"total": row.total}
-            width = width_for(int(points.steps[0]), int(points.steps[-1]), buckets)
-        return encode(extremes(points, width)) | {"total": row.total}
-
-    def _points(self, session: Session, row: Series, after_step: int | None = None) -> Points:
-        """Every point, or those past a step."""
-        where = [Chunk.series == row.key]
-        if after_step is not None:
-            where.append(col(Chunk.last_step) > after_step)  # type: ignore[arg-type]
-        blobs = session.exec(select(Chunk.data).where(*where).order_by(col(Chunk.number))).all()
-        points = Points.join([*map(Points.unpack, blobs), self._tail(session, row)])
-        return points if after_step is None else points.take(points.steps > after_step)
-
-    def _tail(self, session: Session, row: Series) -> Points:
-        return tail_points(session, [Point.series == row.key])
-
-    def _first_step(self, session: Session, row: Series) -> int:
-        """0 would do as well, but for runs that go on from another's step."""
-        chunk = session.exec(
-            select(Chunk.first_step).where(Chunk.series == row.key).order_by(col(Chunk.number)).limit(1)
-        ).first()
-        if chunk is not None:
-            return chunk
-        tail = session.exec(select(func.min(Point.step)).where(Point.series == row.key)).one()
-        return 0 if tail is None else tail
