@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from app.predictor_wire import Header, pack, receive_blocking
+from app.prediction.wire import Header, pack, receive_blocking
 from trainer.data.confined import confine, read_untrusted
 from trainer.data.errors import ImageError
 

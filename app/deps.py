@@ -16,7 +16,7 @@ from app.metrics.reader import Metrics
 from app.model_files import ModelFiles
 from app.model_registry import ModelRegistry
 from app.onnx_files import OnnxFiles
-from app.predict import PredictorClient
+from app.prediction.client import PredictorClient
 from app.queueing import Queue
 from app.runs import Runs
 from app.settings import Settings

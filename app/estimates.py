@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sqlmodel import Session, col, select
 
-from app.predict import Description
+from app.prediction.client import Description
 from app.storage.tables import Run, Status
 from trainer.data.format import DatasetRecord
 from trainer.plan.schedule import Plan

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 from app.aliases import LATEST, Aliases, Move
 from app.errors import ApiError, invalid, not_found
 from app.fields import RequestBody
-from app.predictor_wire import JOINT, members_of
+from app.prediction.members import JOINT, members_of
 from app.run_models import RunPublic
 from app.runs import Runs
 

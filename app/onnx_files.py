@@ -10,7 +10,7 @@ from pathlib import Path
 from app.errors import ApiError
 from app.host.workers import seen_workers
 from app.model_files import ModelFile, ModelFiles
-from app.predictor_wire import members_of
+from app.prediction.members import members_of
 from app.storage.tables import ENDED, Status
 from app.tasks import TaskKind, TaskPublic, Tasks
 from trainer.exported.onnx_report import OnnxReport, missing_packages, read_report

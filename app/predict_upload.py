@@ -13,7 +13,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from app.errors import ApiError
-from app.predict import MemoryBudget
+from app.prediction.client import MemoryBudget
 from app.settings import Settings
 
 FIELD = "file"

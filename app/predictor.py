@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from app.prediction.wire import BACKLOG, socket_address
 from app.predictor_decoders import DecoderHost
-from app.predictor_wire import BACKLOG, socket_address
 from app.settings import Settings
 
 # Below the web process and its live streams, above nothing: training runs at the same priority as the web.

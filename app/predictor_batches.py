@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from app.prediction.members import members_of
 from app.predictor_explanations import MOST_EXPLANATIONS, Explained, Explanation, TooMany
-from app.predictor_wire import members_of
 from trainer.data.format import DatasetRecord, Images
 from trainer.exported.labels import run_record
 from trainer.inference.classifier import (

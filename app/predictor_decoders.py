@@ -12,7 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from app.predictor_wire import Asking, Header, WireError
+from app.prediction.wire import Asking, Header, WireError
 
 # The slowest image within the limits, a 50-megapixel WebP, takes three seconds on an idle core.
 SECONDS_PER_IMAGE = 10.0

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 import uvloop
 
+from app.prediction.answers import IMAGE_STATUS
+from app.prediction.wire import BACKLOG, Answering, Header
 from app.predictor_batches import Batches, Models, Outcome, use_half_the_cores
 from app.predictor_decoders import BadImage, Decoders
 from app.predictor_explanations import Explained, TooMany
-from app.predictor_wire import BACKLOG, IMAGE_STATUS, Answering, Header
 from app.settings import Settings
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from app.errors import ApiError
 from app.model_registry import ModelRegistry
-from app.predict import PredictorClient
-from app.predictor_wire import JOINT
+from app.prediction.client import PredictorClient
+from app.prediction.members import JOINT
 
 PATIENCE_SECONDS, PAUSE_SECONDS = 120.0, 0.5
 # A PNG of one grey pixel.

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 
 from app.deps import ModelFilesDep, ModelsDep, OnnxFilesDep
 from app.errors import ApiError, described
-from app.predictor_wire import JOINT, members_of
+from app.prediction.members import JOINT, members_of
 from app.ranges import check_ranges
 
 router = APIRouter(prefix="/api/models", tags=["models"])

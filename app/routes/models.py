@@ -15,7 +15,7 @@ from app.model_card import EnsembleCard, ModelCard
 from app.model_registry import ModelAlias, Naming
 from app.models_page import ModelsPage
 from app.onnx_files import OnnxFile, OnnxFiles
-from app.predictor_wire import JOINT, members_of
+from app.prediction.members import JOINT, members_of
 from app.routes.page_parts import checked, render, texts
 from app.run_mistakes import examined
 from app.run_models import RunPublic, RunQuery

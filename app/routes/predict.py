@@ -10,7 +10,9 @@ from pydantic import BaseModel, Field
 
 from app.deps import ServingDep
 from app.errors import ApiError, described
-from app.predict_answers import (
+from app.predict_upload import Upload, images
+from app.prediction.answers import (
+    IMAGE_STATUS,
     Answer,
     FamiliarityPublic,
     ImageFault,
@@ -20,8 +22,6 @@ from app.predict_answers import (
     SaliencyPublic,
     TimingPublic,
 )
-from app.predict_upload import Upload, images
-from app.predictor_wire import IMAGE_STATUS
 
 router = APIRouter(tags=["predict"])
 

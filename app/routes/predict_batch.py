@@ -11,7 +11,7 @@ from app.aliases import LATEST
 from app.deps import ModelsDep, SettingsDep, TasksDep
 from app.errors import ApiError, described, invalid
 from app.fields import Line, RequestBody
-from app.predictor_wire import members_of
+from app.prediction.members import members_of
 from app.routes.page_parts import checked
 from app.routes.predict import MAX_TOP_K
 from app.tasks import TaskPublic

@@ -12,7 +12,7 @@ from app.errors import ApiError, described, invalid
 from app.estimates import Basis, Pace, estimated, measured, memory, paces
 from app.host.workers import seen_workers
 from app.launch_form import parse_overrides, split_variants
-from app.predict import Description, PredictorClient
+from app.prediction.client import Description, PredictorClient
 from app.run_naming import changes, default_name
 from app.runs import Runs
 from app.variants import MOST_RUNS, checked_vary, combinations

@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field
 
 from app.deps import ModelsDep, PredictorDep, SettingsDep
 from app.errors import described, invalid
-from app.predict import Target
-from app.predict_answers import Answer
+from app.prediction.answers import Answer
+from app.prediction.client import Target
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 

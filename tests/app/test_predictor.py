@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from app.errors import ApiError
-from app.predict import PredictorClient
-from app.predict_answers import Answer
+from app.prediction.answers import Answer
+from app.prediction.client import PredictorClient
 from app.settings import Settings
 from tests.app.predict_home import (
     CLASSES,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.predictor_wire import Answering, Asking, Header, Line, WireError, pack
+from app.prediction.wire import Answering, Asking, Header, Line, WireError, pack
 
 HEADERS = st.dictionaries(st.text(max_size=5), st.integers(0, 9), max_size=3)
 FRAMES = st.lists(st.tuples(HEADERS, st.binary(max_size=50)), max_size=6)

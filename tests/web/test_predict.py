@@ -23,7 +23,7 @@ import uvicorn
 from PIL import Image
 
 from app.main import create_app
-from app.predict import IMAGES_IN_MEMORY
+from app.prediction.client import IMAGES_IN_MEMORY
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, Status

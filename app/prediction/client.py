@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pydantic import BaseModel
 
 from app.errors import ApiError
-from app.predict_answers import Answer, SaliencyPublic
-from app.predictor_wire import Asking, Header, WireError, socket_address
+from app.prediction.answers import Answer, SaliencyPublic
+from app.prediction.wire import Asking, Header, WireError, socket_address
 from app.settings import Settings
 from trainer.spec.train_spec import ModelSpec, TrainSpec
 

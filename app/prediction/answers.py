@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from app.predictor_wire import JOINT, members_of
+from app.prediction.members import JOINT, members_of
 
 
 class PredictionPublic(BaseModel):
@@ -91,3 +91,7 @@ class SaliencyPublic(BaseModel):
     strongest: SquarePublic = Field(description="The square that, covered, costs the class the most probability.")
     cold: bool = Field(description="Whether this request had to load the model.")
     timing_ms: TimingPublic
+
+
+# What is wrong with an image, as an HTTP status, where that is not 422.
+IMAGE_STATUS = {"unsupported_image": 415, "image_too_large": 413}

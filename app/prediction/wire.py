@@ -22,21 +22,13 @@ _LENGTHS = struct.Struct(">II")
 # The kernel's limit on a unix socket's path is 108 bytes on Linux, 104 elsewhere.
 _PATH_BYTES = 100
 BACKLOG = 512
-# What is wrong with an image, as an HTTP status, where that is not 422.
-IMAGE_STATUS = {"unsupported_image": 415, "image_too_large": 413}
 
-JOINT = "+"
 
 Header = dict[str, Any]
 
 
 class WireError(Exception):
     """The other side went away, in or before a frame."""
-
-
-def members_of(model: str) -> list[str]:
-    """The runs that answer: a model is named by a run's id, an ensemble by its members' ids, joined."""
-    return model.split(JOINT)
 
 
 def pack(header: Header, *payload: bytes) -> bytes:
