@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Writes the points of series and packs their blocks."""
 
 from __future__ import annotations
 

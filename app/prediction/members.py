@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""How an ensemble is named in a request: the ids of its runs, joined."""
 
 from __future__ import annotations
 
