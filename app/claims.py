@@ -9,7 +9,7 @@ from sqlalchemy import or_
 from sqlmodel import Session, col, select
 
 from app.host.identity import host_name, is_alive
-from app.run_listing import queue_order
+from app.runs.query import queue_order
 from app.storage.tables import ACTIVE, Job, Run, Status, Task, now
 from app.storage.transitions import guarded_update, move
 

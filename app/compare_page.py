@@ -11,8 +11,9 @@ from app.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, Se
 from app.datasets.datasets import Datasets
 from app.display.formatting import count, duration, field_name, percent, setting
 from app.model_registry import MOST_MEMBERS
-from app.run_models import RunPublic, RunQuery
-from app.runs import Runs
+from app.runs.public import RunPublic
+from app.runs.query import RunQuery
+from app.runs.runs import Runs
 
 SeriesName = Literal["val/acc", "val/loss", "train/loss"]
 XAxis = Literal["epoch", "step"]

@@ -12,9 +12,9 @@ from app.datasets.datasets import Datasets
 from app.errors import invalid, not_found
 from app.paired_answers import Pair, pairs_of
 from app.run_groups import grouped, spread
-from app.run_models import RunPublic, public
 from app.run_outcomes import half_width_of, losses_at_best, parameters_of, seconds_of
-from app.runs import Runs
+from app.runs.public import RunPublic, public
+from app.runs.runs import Runs
 from app.storage.changes import current_seq
 from app.storage.tables import Run
 from trainer.spec.preset import flatten

@@ -12,8 +12,9 @@ from app.display.formatting import duration
 from app.errors_tab import ErrorsTab
 from app.launch_form import FieldGroup
 from app.recipe import ChecksTab, Shown
-from app.run_models import CheckpointPublic, LogLinePublic, RunPublic
-from app.run_views import MOVING, Difference, Lane, Row, arrival, failed_at, took
+from app.run_views import MOVING, Lane, Row, arrival, failed_at
+from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
+from app.runs.setup import Difference
 from app.storage.tables import Status
 from app.tasks import TaskPublic
 from trainer.data.format import DatasetRecord

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from app.run_models import NewRun
-from app.runs import Runs
+from app.runs.requests import NewRun
+from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from trainer.data.format import list_records

@@ -17,8 +17,8 @@ from app.model_files import ModelFiles
 from app.model_registry import ModelRegistry
 from app.onnx_files import OnnxFiles
 from app.prediction.client import PredictorClient
-from app.queueing import Queue
-from app.runs import Runs
+from app.runs.queue import Queue
+from app.runs.runs import Runs
 from app.settings import Settings
 from app.tasks import Tasks
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlmodel import Session
 
-from app.run_models import public
+from app.runs.public import public
 from app.storage.changes import publish
 from app.storage.tables import Job, Run, Status, Task, now
 from app.storage.transitions import move

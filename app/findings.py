@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
 from app.errors import ApiError, not_found
-from app.run_models import CloneRequest, RunPublic
-from app.runs import Runs
+from app.runs.public import RunPublic
+from app.runs.requests import CloneRequest
+from app.runs.runs import Runs
 from app.storage.db import Database
 from app.storage.tables import Finding, Run
 

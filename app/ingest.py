@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 
 from app.metrics.points import Points, encode
 from app.metrics.writer import SeriesWriter
-from app.run_models import public
+from app.runs.public import public
 from app.storage.changes import publish
 from app.storage.tables import Checkpoint, Finding, Job, LogLine, Run, Status
 from app.storage.transitions import guarded_update, move

@@ -25,7 +25,6 @@ from app.model_files import ModelFiles
 from app.model_registry import ModelRegistry
 from app.onnx_files import OnnxFiles
 from app.prediction.client import PredictorClient
-from app.queueing import Queue
 from app.ranges import Assets
 from app.routes import (
     access,
@@ -51,7 +50,8 @@ from app.routes import (
     tasks,
     v2,
 )
-from app.runs import Runs
+from app.runs.queue import Queue
+from app.runs.runs import Runs
 from app.security import Guard
 from app.settings import Settings
 from app.storage.db import Database

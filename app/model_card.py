@@ -11,7 +11,7 @@ from app.mistakes import ClassResult
 from app.model_files import ModelFile
 from app.model_registry import ModelAlias
 from app.onnx_files import OnnxFile
-from app.run_models import CheckpointPublic, RunPublic
+from app.runs.public import CheckpointPublic, RunPublic
 from trainer.data.format import DatasetRecord
 from trainer.exported.ensemble_report import EnsembleReport
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import ApiError
-from app.run_models import CheckpointPublic
-from app.runs import Runs
+from app.runs.public import CheckpointPublic
+from app.runs.runs import Runs
 from app.storage.tables import Status
 from trainer.exported.labels import Labels, run_record
 from trainer.exported.portable import Packing, Portable, PortableDamaged, plan_packing, write_packing

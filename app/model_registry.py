@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field, model_validator
 
-from app.aliases import LATEST, Aliases, Move
 from app.errors import ApiError, invalid, not_found
 from app.fields import RequestBody
 from app.prediction.members import JOINT, members_of
-from app.run_models import RunPublic
-from app.runs import Runs
+from app.runs.names import LATEST, Aliases, Move
+from app.runs.public import RunPublic
+from app.runs.runs import Runs
 
 MOST_MEMBERS = 8
 

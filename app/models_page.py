@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.model_registry import ModelAlias
-from app.run_models import RunPublic
+from app.runs.public import RunPublic
 
 
 @dataclass(frozen=True)

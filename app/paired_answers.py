@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from app.datasets.datasets import Datasets
 from app.mcnemar import PairedTest, mcnemar
-from app.run_models import RunPublic
+from app.runs.public import RunPublic
 from trainer.data.errors import DatasetError
 from trainer.rundir.answers import read_answers
 

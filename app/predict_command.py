@@ -8,8 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-from app.aliases import LATEST, Aliases
-from app.runs import Runs
+from app.runs.names import LATEST, Aliases
+from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from trainer.inference.image_files import open_paths

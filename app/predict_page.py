@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from app.aliases import LATEST
 from app.datasets.datasets import Datasets
 from app.model_registry import ModelRegistry
-from app.run_models import RunPublic, RunQuery
+from app.runs.names import LATEST
+from app.runs.public import RunPublic
+from app.runs.query import RunQuery
 from app.storage.tables import Status
 from trainer.data.errors import DatasetError
 from trainer.data.format import RECORD_FILE, DatasetRecord

@@ -12,7 +12,7 @@ from typing import Any
 from app.display.small_plot import SmallPlot, small_plot
 from app.findings import FindingPublic
 from app.prediction_strip import PredictionStrip
-from app.run_models import RunPublic
+from app.runs.public import RunPublic
 
 VERDICTS = {"pass": "passed", "look": "look", "info": "note", "warn": "warning", "fail": "failed"}
 

@@ -16,7 +16,7 @@ from app.host.devices import find_devices
 from app.host.home_lock import home_lock
 from app.host.identity import host_name
 from app.ingest import ingest, is_behind
-from app.run_models import RunPatch
+from app.runs.requests import RunPatch
 from app.settings import Settings
 from app.standing import Told, read_told, stand
 from app.storage.db import Database

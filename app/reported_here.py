@@ -8,10 +8,10 @@ from sqlmodel import Session, col, select
 from app.display.formatting import field_name, setting
 from app.metrics.reader import Metrics
 from app.reported import REPORTED, Reported
-from app.run_models import RunPublic, public
 from app.run_outcomes import summary_number
-from app.run_views import setup_of
-from app.runs import Runs
+from app.runs.public import RunPublic, public
+from app.runs.runs import Runs
+from app.runs.setup import setup_of
 from app.storage.tables import Run, Status
 from trainer.data.cifar100 import known_superclasses
 from trainer.data.format import DatasetRecord

@@ -16,9 +16,9 @@ from app.display.intervals import half_width
 from app.errors import not_found
 from app.reported_here import ReportedHere, reported_here
 from app.run_groups import recipe, spread
-from app.run_models import RunPublic, public
 from app.run_outcomes import half_width_of, losses_at_best, parameters_of, seconds_of, summary_number
-from app.runs import Runs
+from app.runs.public import RunPublic, public
+from app.runs.runs import Runs
 from app.storage.tables import Run, Status
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord, read_record

@@ -11,7 +11,7 @@ from app.reported import ORIGIN
 from app.reported_here import ReportedHere
 from app.results import Member, ResultRow, ResultTable, finished_datasets, results
 from app.results_export import figure, with_half_width
-from app.runs import Runs
+from app.runs.runs import Runs
 
 ROWS = 50
 MOST_ROWS = 500

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from app.run_models import RunPublic
+from app.runs.public import RunPublic
 
 SEED, BY_EPOCHS = '"seed": ', '"minutes": null'  # as json.dumps writes them, and so the database
 _NUMBER = re.compile(r"\d+")

@@ -6,8 +6,8 @@ from app.datasets.datasets import Datasets
 from app.errors import not_found
 from app.errors_tab import ErrorsTab, errors_tab
 from app.mistakes import Examination, examine
-from app.run_models import RunPublic
-from app.runs import Runs
+from app.runs.public import RunPublic
+from app.runs.runs import Runs
 from app.storage.tables import ENDED
 from trainer.data.errors import DatasetError
 from trainer.rundir.answers import answered_steps

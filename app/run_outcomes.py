@@ -8,8 +8,7 @@ from typing import Any, TypeGuard
 from sqlmodel import Session, col, select
 
 from app.display.intervals import half_width
-from app.run_models import RunPublic
-from app.run_views import took
+from app.runs.public import RunPublic, took
 from app.storage.tables import Checkpoint, Run
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from app.display.formatting import changes_text, duration, number
+from app.display.formatting import changes_text, duration
 from app.display.sparkline import Sparkline, sparkline
 from app.display.trace import Trace
-from app.run_models import RunPublic
+from app.runs.public import RunPublic, took
 from app.storage.tables import Status, Worker
-from trainer.spec.preset import build_spec, differences, flatten, presets
-from trainer.spec.train_spec import TrainSpec
 
 WAITING_SHOWN = 3
 MOVING = (Status.STARTING, Status.RUNNING, Status.STOPPING)
@@ -61,12 +58,6 @@ def arrival(run: RunPublic) -> datetime | None:
     return datetime.now(UTC) + timedelta(seconds=run.eta_seconds)
 
 
-def took(run: RunPublic) -> float | None:
-    if run.started_at is None or run.finished_at is None:
-        return None
-    return (run.finished_at - run.started_at).total_seconds()
-
-
 def failed_at(run: RunPublic) -> str:
     return f"at step {run.step:,}" if run.step else "before its first step"
 
@@ -106,30 +97,3 @@ def lanes_of(
         )
         for index, worker in enumerate(workers)
     )
-
-
-@dataclass(frozen=True)
-class Difference:
-    field: str
-    old: Any
-    new: Any
-
-
-def setup_of(run: RunPublic) -> tuple[tuple[tuple[str, Any], ...], tuple[Difference, ...], str]:
-    """The settings, what differs from the preset, and the command that trains the same again."""
-    spec = TrainSpec.model_validate(run.spec)
-    settings = tuple(flatten(spec).items())
-    if spec.preset not in presets():
-        return settings, (), ""
-    changed = differences(spec, build_spec(run.dataset, spec.preset))
-    words = [f"trackside train --preset {spec.preset} --dataset {run.dataset}"]
-    words += [f"--set {name}={_as_argument(value)}" for name, (_, value) in changed.items()]
-    return settings, tuple(Difference(name, old, new) for name, (old, new) in changed.items()), " ".join(words)
-
-
-def _as_argument(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"'[{', '.join(map(str, value))}]'"
-    return "null" if value is None else number(value)

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from sqlmodel import col, select
 
 from app.errors import ApiError, not_found
-from app.run_models import ErrorPublic
+from app.runs.public import ErrorPublic
 from app.settings import Settings
 from app.storage.changes import publish
 from app.storage.db import Database

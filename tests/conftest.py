@@ -17,7 +17,7 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from app.runs import Runs
+from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port

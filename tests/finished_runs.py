@@ -14,8 +14,8 @@ from sqlmodel import select
 from app.datasets.datasets import Datasets
 from app.endings import conclude
 from app.ingest import ingest, is_behind
-from app.run_models import NewRun
-from app.runs import Runs
+from app.runs.requests import NewRun
+from app.runs.runs import Runs
 from app.storage.tables import Run, Status, now
 from trainer.rundir.events import EventWriter
 

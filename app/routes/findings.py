@@ -14,7 +14,7 @@ from app.errors import described, not_found
 from app.filters import first_filters
 from app.findings import FindingPublic
 from app.routes.page_parts import render
-from app.run_models import RunPublic
+from app.runs.public import RunPublic
 
 router = APIRouter()
 PNG: dict[int | str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ from app.errors import described, not_found
 from app.fields import none_if_empty
 from app.mistakes import Examination, as_csv
 from app.run_mistakes import examined
-from app.runs import Runs
+from app.runs.runs import Runs
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}

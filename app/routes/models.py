@@ -18,8 +18,9 @@ from app.onnx_files import OnnxFile, OnnxFiles
 from app.prediction.members import JOINT, members_of
 from app.routes.page_parts import checked, render, texts
 from app.run_mistakes import examined
-from app.run_models import RunPublic, RunQuery
-from app.runs import Runs
+from app.runs.public import RunPublic
+from app.runs.query import RunQuery
+from app.runs.runs import Runs
 from app.warming import warm
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord

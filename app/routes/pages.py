@@ -22,9 +22,12 @@ from app.prediction_strip import prediction_strip
 from app.routes import launch
 from app.routes.page_parts import checked, render, texts
 from app.run_mistakes import tab_of
-from app.run_models import CloneRequest, ResumeRequest, RunPatch, RunPublic, RunQuery, StopRequest
-from app.run_views import Lane, Row, lanes_of, setup_of
-from app.runs import Runs
+from app.run_views import Lane, Row, lanes_of
+from app.runs.public import RunPublic
+from app.runs.query import RunQuery
+from app.runs.requests import CloneRequest, ResumeRequest, RunPatch, StopRequest
+from app.runs.runs import Runs
+from app.runs.setup import setup_of
 from app.storage.changes import current_seq
 from app.storage.tables import ACTIVE, Status
 from app.system import loads

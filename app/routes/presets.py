@@ -9,25 +9,27 @@ from pydantic import BaseModel
 
 from app.deps import DatasetsDep, PredictorDep, RunsDep
 from app.errors import ApiError, described, invalid
-from app.estimates import Basis, Pace, estimated, measured, memory, paces
-from app.host.workers import seen_workers
 from app.launch_form import parse_overrides, split_variants
-from app.prediction.client import Description, PredictorClient
-from app.run_naming import changes, default_name
-from app.runs import Runs
-from app.variants import MOST_RUNS, checked_vary, combinations
+from app.runs.estimates import (
+    Basis,
+    _described,
+    _device,
+    _duration,
+    memory,
+    paces,
+    rate_curve,
+)
+from app.runs.naming import changes, default_name
+from app.runs.variants import MOST_RUNS, checked_vary, combinations
 from trainer.data.format import DatasetRecord, read_record
 from trainer.plan.feasibility import refuse_impossible
-from trainer.plan.schedule import Plan, Segment, extended, learning_rate, make_plan, split_sizes
-from trainer.spec.catalog import is_custom
+from trainer.plan.schedule import Plan, Segment, extended, make_plan, split_sizes
 from trainer.spec.preset import Preset, build_spec, presets
-from trainer.spec.train_spec import ModelSpec, ScheduleName, ScheduleSpec, TrainSpec
+from trainer.spec.train_spec import ScheduleName, ScheduleSpec, TrainSpec
 
 router = APIRouter(prefix="/api", tags=["presets"])
 
-PREVIEW_POINTS = 200
 IMAGES_SECONDS = 5.0
-DESCRIBE_SECONDS = 1.0  # a preview is shown while a person types
 
 
 @router.get("/presets")
@@ -140,56 +142,8 @@ def _asked(overrides: str, typed: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return parse_overrides(same), checked_vary(vary)
 
 
-def _device(runs: Runs) -> str | None:
-    """The kind of device that the workers have, where they all have one kind."""
-    kinds = {worker.device.split(":")[0] for worker in seen_workers(runs.database)}
-    return kinds.pop() if len(kinds) == 1 else None
-
-
-async def _duration(
-    spec: TrainSpec,
-    plan: Plan,
-    past: list[Pace],
-    known: Description | None,
-    predictor: PredictorClient,
-    record: DatasetRecord,
-) -> tuple[float | None, Basis | None]:
-    if spec.budget.minutes is not None:
-        return 60 * spec.budget.minutes, "set"
-    steps = min(plan.total_steps, spec.max_steps or plan.total_steps)
-    if (pace := measured(spec, past)) is not None:
-        return pace * steps, "measured"
-    if known is None:
-        return None, None
-
-    async def describe(model: ModelSpec, classes: int, size: int) -> Description | None:
-        return await _described(predictor, model, classes, size)
-
-    pace = await estimated(spec, known.flops, past, describe, record)
-    return (None, None) if pace is None else (pace * steps, "estimated")
-
-
 def _classes(spec: TrainSpec, record: DatasetRecord) -> int:
     return len(record.superclasses or ()) if spec.target == "coarse" else len(record.classes)
-
-
-async def _described(predictor: PredictorClient, model: ModelSpec, classes: int, size: int) -> Description | None:
-    """What only torch knows of the network. The preview does without where no predictor runs."""
-    if is_custom(model.name):
-        return None  # a preview runs nobody's code
-    try:
-        return await predictor.describe(model, classes, size, DESCRIBE_SECONDS)
-    except ApiError as error:
-        if error.status == 503:
-            return None
-        raise
-
-
-def rate_curve(plan: Plan, first: int) -> dict[str, list[Any]]:
-    """At most PREVIEW_POINTS steps from `first` to the plan's end with their rates, by the function that trains."""
-    span = plan.total_steps - 1 - first
-    steps = sorted({first + round(i * span / (PREVIEW_POINTS - 1)) for i in range(PREVIEW_POINTS)})
-    return {"step": steps, "value": [learning_rate(plan, step) for step in steps]}
 
 
 class Extension(BaseModel):

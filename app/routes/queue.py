@@ -7,13 +7,13 @@ from typing import Literal
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
-from app.bulk import BulkAnswer, BulkRequest, act_on
 from app.deps import QueueDep, RunsDep
 from app.errors import described
 from app.fields import RequestBody
-from app.queueing import Move
-from app.run_models import RunPublic
-from app.variants import NewVariants, Variants, launch_variants
+from app.runs.bulk import BulkAnswer, BulkRequest, act_on
+from app.runs.public import RunPublic
+from app.runs.queue import Move
+from app.runs.variants import NewVariants, Variants, launch_variants
 
 router = APIRouter()
 

@@ -13,18 +13,9 @@ from app.errors import described
 from app.fields import none_if_empty
 from app.metrics.reader import MetricsPublic
 from app.ranges import check_ranges
-from app.run_models import (
-    CheckpointPublic,
-    CloneRequest,
-    LogLinePublic,
-    NewRun,
-    ResumeRequest,
-    RunPage,
-    RunPatch,
-    RunPublic,
-    RunQuery,
-    StopRequest,
-)
+from app.runs.public import CheckpointPublic, LogLinePublic, RunPage, RunPublic
+from app.runs.query import RunQuery
+from app.runs.requests import CloneRequest, NewRun, ResumeRequest, RunPatch, StopRequest
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 CREATED: dict[int | str, dict[str, Any]] = {

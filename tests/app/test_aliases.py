@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.aliases import JOURNAL, Aliases
 from app.errors import ApiError
+from app.runs.names import JOURNAL, Aliases
 
 
 def nothing() -> None:

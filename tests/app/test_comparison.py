@@ -13,7 +13,7 @@ from app.comparison import compare, slots_of
 from app.datasets.datasets import Datasets
 from app.errors import ApiError
 from app.run_groups import Spread, spread
-from app.runs import Runs
+from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.estimates import BASE, Pace, estimated, measured, memory
 from app.prediction.client import Description
+from app.runs.estimates import BASE, Pace, estimated, measured, memory
 from trainer.data.format import read_record
 from trainer.plan.schedule import make_plan
 from trainer.spec.preset import build_spec

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.endings import conclude
 from app.ingest import ingest, is_behind
 from app.metrics.reader import Metrics
-from app.run_models import public
+from app.runs.public import public
 from app.standing import read_told
 from app.storage.db import Database
 from app.storage.tables import Run, Status

@@ -27,10 +27,10 @@ from app.errors import ApiError
 from app.host.identity import is_alive, worker_id
 from app.ingest import is_behind
 from app.metrics.reader import Metrics
-from app.queueing import Move, Queue
 from app.reindex import reindex
-from app.run_models import NewRun, ResumeRequest
-from app.runs import Runs
+from app.runs.queue import Move, Queue
+from app.runs.requests import NewRun, ResumeRequest
+from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, ENDED, Run, Status

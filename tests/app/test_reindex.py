@@ -16,8 +16,8 @@ from sqlmodel import select
 from app.host.home_lock import HomeInUse
 from app.metrics.reader import Metrics
 from app.reindex import Indexed, reindex
-from app.run_models import NewRun, RunPatch
-from app.runs import Runs
+from app.runs.requests import NewRun, RunPatch
+from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Finding, Run

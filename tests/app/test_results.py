@@ -15,7 +15,7 @@ from app.reported_here import reported_here
 from app.results import finished_datasets, results
 from app.results_export import as_csv, as_markdown
 from app.results_page import results_page
-from app.runs import Runs
+from app.runs.runs import Runs
 from tests.conftest import runs_in
 from tests.finished_runs import finished_run
 from trainer.data.cifar100 import FINE_NAMES

@@ -11,9 +11,10 @@ from sqlmodel import select
 
 from app.claims import claim_next
 from app.errors import ApiError
-from app.queueing import Queue
-from app.run_models import CloneRequest, NewRun, ResumeRequest, RunPatch, RunQuery
-from app.runs import Runs
+from app.runs.query import RunQuery
+from app.runs.queue import Queue
+from app.runs.requests import CloneRequest, NewRun, ResumeRequest, RunPatch
+from app.runs.runs import Runs
 from app.storage.tables import ACTIVE, ENDED, Change, Run, Status
 from tests.conftest import runs_in
 from trainer.rundir.folder import extensions, read_spec

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.launch_form import split_variants
-from app.variants import Between, combinations
+from app.runs.variants import Between, combinations
 from trainer.spec.preset import SpecError
 
 

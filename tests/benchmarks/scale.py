@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 
 from app.metrics.points import Points
 from app.metrics.writer import SeriesWriter
-from app.run_listing import SORTABLE
+from app.runs.query import SORTABLE
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status, now

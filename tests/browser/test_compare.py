@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from app.runs import Runs
+from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.runs import Runs
+from app.runs.runs import Runs
 from app.storage.db import Database
 from tests.conftest import Server
 from tests.finished_runs import finished_run

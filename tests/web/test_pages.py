@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from app.main import create_app
-from app.run_models import NewRun
-from app.runs import Runs
+from app.runs.requests import NewRun
+from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field, model_validator
 
 from app.errors import ApiError
 from app.fields import Line, RequestBody, Tag
-from app.run_models import RunPatch
-from app.runs import Runs
+from app.runs.requests import RunPatch
+from app.runs.runs import Runs
 
 MOST = 1000
 

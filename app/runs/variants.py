@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from app.fields import Line, RequestBody, Setting
-from app.run_models import NewRun, RunPublic
-from app.run_naming import default_name
-from app.runs import Runs
+from app.runs.naming import default_name
+from app.runs.public import RunPublic
+from app.runs.requests import NewRun
+from app.runs.runs import Runs
 from trainer.spec.preset import SpecError, build_spec
 from trainer.spec.train_spec import FiniteFloat
 

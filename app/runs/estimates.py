@@ -9,10 +9,14 @@ from typing import Any, Literal
 
 from sqlmodel import Session, col, select
 
-from app.prediction.client import Description
+from app.errors import ApiError
+from app.host.workers import seen_workers
+from app.prediction.client import Description, PredictorClient
+from app.runs.runs import Runs
 from app.storage.tables import Run, Status
 from trainer.data.format import DatasetRecord
-from trainer.plan.schedule import Plan
+from trainer.plan.schedule import Plan, learning_rate
+from trainer.spec.catalog import is_custom
 from trainer.spec.train_spec import ModelSpec, TrainSpec
 
 Basis = Literal["set", "measured", "estimated"]
@@ -91,3 +95,55 @@ def memory(spec: TrainSpec, found: Description, record: DatasetRecord, plan: Pla
     kept = found.saved_bytes * plan.batch_size // (1 if spec.precision == "float32" else 2)
     compiled = COMPILED if spec.model.name == "cnn" and spec.compile != "off" else 0
     return BASE + compiled + images + 4 * found.parameters * tensors + kept
+
+
+PREVIEW_POINTS = 200
+DESCRIBE_SECONDS = 1.0  # a preview is shown while a person types
+
+
+def _device(runs: Runs) -> str | None:
+    """The kind of device that the workers have, where they all have one kind."""
+    kinds = {worker.device.split(":")[0] for worker in seen_workers(runs.database)}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+async def _duration(
+    spec: TrainSpec,
+    plan: Plan,
+    past: list[Pace],
+    known: Description | None,
+    predictor: PredictorClient,
+    record: DatasetRecord,
+) -> tuple[float | None, Basis | None]:
+    if spec.budget.minutes is not None:
+        return 60 * spec.budget.minutes, "set"
+    steps = min(plan.total_steps, spec.max_steps or plan.total_steps)
+    if (pace := measured(spec, past)) is not None:
+        return pace * steps, "measured"
+    if known is None:
+        return None, None
+
+    async def describe(model: ModelSpec, classes: int, size: int) -> Description | None:
+        return await _described(predictor, model, classes, size)
+
+    pace = await estimated(spec, known.flops, past, describe, record)
+    return (None, None) if pace is None else (pace * steps, "estimated")
+
+
+async def _described(predictor: PredictorClient, model: ModelSpec, classes: int, size: int) -> Description | None:
+    """What only torch knows of the network. The preview does without where no predictor runs."""
+    if is_custom(model.name):
+        return None  # a preview runs nobody's code
+    try:
+        return await predictor.describe(model, classes, size, DESCRIBE_SECONDS)
+    except ApiError as error:
+        if error.status == 503:
+            return None
+        raise
+
+
+def rate_curve(plan: Plan, first: int) -> dict[str, list[Any]]:
+    """At most PREVIEW_POINTS steps from `first` to the plan's end with their rates, by the function that trains."""
+    span = plan.total_steps - 1 - first
+    steps = sorted({first + round(i * span / (PREVIEW_POINTS - 1)) for i in range(PREVIEW_POINTS)})
+    return {"step": steps, "value": [learning_rate(plan, step) for step in steps]}

@@ -12,23 +12,13 @@ from pathlib import Path
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from app.aliases import Aliases
 from app.errors import ApiError, not_found
-from app.run_listing import matching, queue_order
-from app.run_models import (
-    CheckpointPublic,
-    CloneRequest,
-    LogLinePublic,
-    NewRun,
-    ResumeRequest,
-    RunPage,
-    RunPatch,
-    RunPublic,
-    RunQuery,
-    public,
-)
-from app.run_naming import changes, default_name
-from app.run_permissions import permitted
+from app.runs.names import Aliases
+from app.runs.naming import changes, default_name
+from app.runs.permissions import permitted
+from app.runs.public import CheckpointPublic, LogLinePublic, RunPage, RunPublic, public
+from app.runs.query import RunQuery, matching, queue_order
+from app.runs.requests import CloneRequest, NewRun, ResumeRequest, RunPatch
 from app.settings import Settings
 from app.storage.changes import current_seq, publish
 from app.storage.db import Database

@@ -7,9 +7,9 @@ from typing import Literal
 from sqlmodel import Session, col, select
 
 from app.errors import ApiError, not_found
-from app.run_listing import queue_order
-from app.run_models import RunPublic, public
-from app.runs import Runs
+from app.runs.public import RunPublic, public
+from app.runs.query import queue_order
+from app.runs.runs import Runs
 from app.storage.tables import ACTIVE, Run, Status
 from trainer.rundir.folder import PAUSE_FILE
 from trainer.rundir.journal import journal

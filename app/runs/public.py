@@ -1,0 +1,103 @@
+"""What goes in and out about runs: requests, answers, and a page of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+)
+
+from app.storage.tables import ACTIVE, Run, Status
+
+
+class LogLinePublic(BaseModel):
+    key: int
+    time: float
+    attempt: int
+    line: str
+
+
+class CheckpointPublic(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    step: int
+    epoch: int
+    sha256: str
+    size: int
+    metrics: dict[str, Any]
+    best: bool
+    last: bool
+    created_at: datetime
+
+
+class ErrorPublic(BaseModel):
+    code: str
+    message: str
+    detail: Any = None
+
+
+class RunPublic(BaseModel):
+    id: str
+    name: str
+    status: Status
+    phase: str | None
+    dataset: str
+    preset: str | None
+    model: str
+    spec: dict[str, Any]
+    changed: list[dict[str, Any]]
+    group: str | None
+    parent: str | None
+    parent_step: int | None
+    tags: list[str]
+    notes: str
+    expectation: str
+    starred: bool
+    attempt: int
+    device: str | None
+    epoch: int
+    epochs: int
+    step: int
+    total_steps: int | None
+    steps_per_epoch: int | None
+    progress: float
+    eta_seconds: float | None
+    throughput: float | None
+    best_acc: float | None
+    best_epoch: int | None
+    best_step: int | None
+    val_count: int | None
+    summary: dict[str, Any]
+    spark: dict[str, Any]
+    error: ErrorPublic | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    seq: int = 0
+
+    def live(self, *, spark: bool = True) -> dict[str, Any]:
+        """The body of a `status` event; without its sparkline, the bulk of it, where that is as it was."""
+        left_out = {"id", "spec", "notes", "expectation", "seq"} | (set() if spark else {"spark"})
+        return {"run": self.id, **self.model_dump(mode="json", exclude=left_out)}
+
+
+class RunPage(BaseModel):
+    items: list[RunPublic]
+    next_cursor: str | None
+
+
+def public(row: Run, seq: int = 0) -> RunPublic:
+    progress = min(1.0, row.step / row.total_steps) if row.total_steps else 0.0
+    eta = None
+    if row.status in ACTIVE and row.throughput and row.total_steps:
+        eta = (row.total_steps - row.step) * row.spec["batch_size"] / row.throughput
+    return RunPublic(**row.model_dump(), progress=progress, eta_seconds=eta, seq=seq)
+
+
+def took(run: RunPublic) -> float | None:
+    if run.started_at is None or run.finished_at is None:
+        return None
+    return (run.finished_at - run.started_at).total_seconds()

@@ -1,0 +1,117 @@
+"""The listing of runs as one query: filters, search, and an order in which pages follow each other."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from sqlalchemy import String, cast, func, or_
+from sqlmodel import col, select
+from sqlmodel.sql.expression import Select
+
+from app.fields import Line
+from app.storage.tables import Run, Status
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+SORTABLE = {
+    "created_at": (Run.created_at, NEVER),
+    "name": (Run.name, ""),
+    "status": (Run.status, ""),
+    "best_acc": (Run.best_acc, -1.0),
+    "finished_at": (Run.finished_at, NEVER),
+}
+
+
+def matching(query: RunQuery) -> Select[Run, Any]:
+    """Runs and what they are ranked by, in order, from the cursor on."""
+    descending = query.sort.startswith("-")
+    column, missing = SORTABLE[query.sort.lstrip("-")]
+    rank: Any = func.coalesce(column, missing)
+    statement = select(Run, rank)
+    for name in ("status", "dataset", "model", "group"):
+        if (value := getattr(query, name)) is not None:
+            statement = statement.where(getattr(Run, name) == value)
+    if query.starred is not None:
+        statement = statement.where(col(Run.starred) == query.starred)
+    if query.tag is not None:
+        statement = statement.where(_json_text(Run.tags).contains(json.dumps(query.tag), autoescape=True))
+    if query.q:
+        texts = map(col, (Run.name, Run.notes, Run.preset, Run.dataset, Run.id))
+        found = [text.icontains(query.q, autoescape=True) for text in texts]
+        quoted = json.dumps(query.q)[1:-1]
+        found += [_json_text(column).icontains(quoted, autoescape=True) for column in (Run.tags, Run.changed)]
+        statement = statement.where(or_(*found))
+    if (after := query.after()) is not None:
+        value, key = after
+        same = (rank == value) & (col(Run.key) < key if descending else col(Run.key) > key)
+        statement = statement.where((rank < value if descending else rank > value) | same)
+    order = (rank.desc(), col(Run.key).desc()) if descending else (rank, col(Run.key))
+    return statement.order_by(*order)
+
+
+def queue_order() -> list[Any]:
+    """What the queue is sorted by: higher priorities first, then places."""
+    return [col(Run.priority).desc(), col(Run.place), col(Run.key)]
+
+
+def _json_text(column: Any) -> Any:
+    """The column as it is stored: JSON with \\u escapes."""
+    return cast(column, String)
+
+
+class RunQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    status: Status | None = None
+    dataset: Line | None = None
+    model: Line | None = None
+    tag: Line | None = None
+    group: Line | None = None
+    starred: bool | None = None
+    q: Line | None = None
+    sort: Literal[
+        "created_at", "-created_at", "name", "-name", "status", "-status", "best_acc", "-best_acc",
+        "finished_at", "-finished_at",
+    ] = "-created_at"  # fmt: skip
+    limit: int = Field(50, ge=1, le=500)
+    cursor: str | None = Field(None, max_length=500)
+
+    @model_validator(mode="before")
+    @classmethod
+    def empty_is_not_asked(cls, values: Any) -> Any:
+        return {name: value for name, value in values.items() if value != ""} if isinstance(values, dict) else values
+
+    @field_validator("cursor")
+    @classmethod
+    def cursor_is_ours(cls, cursor: str | None, info: ValidationInfo) -> str | None:
+        if cursor is not None and "sort" in info.data:
+            _decode_cursor(cursor, info.data["sort"])
+        return cursor
+
+    def after(self) -> tuple[Any, int] | None:
+        """The sorted column's value and the key of the last run of the page before."""
+        return None if self.cursor is None else _decode_cursor(self.cursor, self.sort)
+
+    def cursor_after(self, value: Any, key: int | None) -> str:
+        return base64.urlsafe_b64encode(orjson.dumps([value, key], default=str)).decode()
+
+
+def _decode_cursor(cursor: str, sort: str) -> tuple[Any, int]:
+    try:
+        value, key = orjson.loads(base64.urlsafe_b64decode(cursor))
+        if type(key) is not int or not 0 <= key < 2**63:
+            raise ValueError
+        match sort.lstrip("-"):
+            case "created_at" | "finished_at":
+                return datetime.fromisoformat(value).astimezone(UTC), key
+            case "best_acc":
+                return float(value), key
+            case _ if isinstance(value, str):
+                return value, key
+        raise ValueError
+    except (ValueError, TypeError, OverflowError):  # binascii's error is a ValueError
+        raise ValueError("is not a cursor that this listing gave") from None

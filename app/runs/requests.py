@@ -1,0 +1,57 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from app.fields import Line, Overrides, RequestBody, Tags, Text, not_empty
+from trainer.spec.train_spec import FiniteFloat, ScheduleSpec
+
+
+class NewRun(RequestBody):
+    dataset: Line
+    preset: Line
+    name: Line | None = None
+    tags: Tags = Field([])
+    group: Line | None = None
+    expectation: Text = ""
+    overrides: Overrides = Field({})
+    priority: int = Field(0, ge=-100, le=100)
+
+
+class RunPatch(RequestBody):
+    name: Annotated[Line, AfterValidator(not_empty)] = ""
+    notes: Text = ""
+    tags: Tags = Field([])
+    starred: bool = False
+    expectation: Text = ""
+
+
+class StopRequest(RequestBody):
+    mode: Literal["now", "wind-down"] = "now"
+
+
+class ResumeRequest(RequestBody):
+    extend_epochs: int = Field(0, ge=0, le=100_000)
+    schedule: ScheduleSpec | None = Field(None, description="Of the added epochs; without it the run's own, once more.")
+    lr: FiniteFloat | None = Field(None, gt=0, le=10, description="Highest rate of the added epochs.")
+
+    @model_validator(mode="after")
+    def schedule_needs_epochs(self) -> ResumeRequest:
+        if (self.schedule or self.lr) and not self.extend_epochs:
+            raise ValueError("a schedule or rate is for added epochs: say extend_epochs")
+        return self
+
+    @property
+    def extension(self) -> dict[str, Any] | None:
+        """What the trainer reads of it (trainer.rundir.extensions)."""
+        given: dict[str, Any] = {} if self.schedule is None else {"schedule": self.schedule.model_dump(mode="json")}
+        return (given | ({} if self.lr is None else {"lr": self.lr})) or None
+
+
+class CloneRequest(RequestBody):
+    name: Line | None = None
+    overrides: Overrides = Field({})
+    from_step: int | None = Field(None, ge=0)
