@@ -12,9 +12,9 @@ from app.errors import ApiError, described, invalid
 from app.launch_form import parse_overrides, split_variants
 from app.runs.estimates import (
     Basis,
-    _described,
-    _device,
-    _duration,
+    describe_or_none,
+    device_kind,
+    duration_of,
     memory,
     paces,
     rate_curve,
@@ -80,10 +80,10 @@ async def preview(
     record = read_record(datasets.root, dataset)
     refuse_impossible(spec, record)
     plan = make_plan(spec, split_sizes(spec, record.train_count)[0])
-    known = await _described(predictor, spec.model, _classes(spec, record), record.size)
+    known = await describe_or_none(predictor, spec.model, _classes(spec, record), record.size)
     with runs.database.read() as session:
-        past = paces(session, _device(runs))
-    seconds, basis = await _duration(spec, plan, past, known, predictor, record)
+        past = paces(session, device_kind(runs))
+    seconds, basis = await duration_of(spec, plan, past, known, predictor, record)
     return Preview(
         name=default_name(spec, base),
         epochs=plan.epochs,

@@ -101,13 +101,13 @@ PREVIEW_POINTS = 200
 DESCRIBE_SECONDS = 1.0  # a preview is shown while a person types
 
 
-def _device(runs: Runs) -> str | None:
+def device_kind(runs: Runs) -> str | None:
     """The kind of device that the workers have, where they all have one kind."""
     kinds = {worker.device.split(":")[0] for worker in seen_workers(runs.database)}
     return kinds.pop() if len(kinds) == 1 else None
 
 
-async def _duration(
+async def duration_of(
     spec: TrainSpec,
     plan: Plan,
     past: list[Pace],
@@ -124,13 +124,13 @@ async def _duration(
         return None, None
 
     async def describe(model: ModelSpec, classes: int, size: int) -> Description | None:
-        return await _described(predictor, model, classes, size)
+        return await describe_or_none(predictor, model, classes, size)
 
     pace = await estimated(spec, known.flops, past, describe, record)
     return (None, None) if pace is None else (pace * steps, "estimated")
 
 
-async def _described(predictor: PredictorClient, model: ModelSpec, classes: int, size: int) -> Description | None:
+async def describe_or_none(predictor: PredictorClient, model: ModelSpec, classes: int, size: int) -> Description | None:
     """What only torch knows of the network. The preview does without where no predictor runs."""
     if is_custom(model.name):
         return None  # a preview runs nobody's code

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Request bodies about runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""The settings of a run, what differs from its preset, and the command that trains the same again."""
 
 from __future__ import annotations
 
