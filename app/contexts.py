@@ -10,13 +10,13 @@ from urllib.parse import urlencode
 
 from app.display.formatting import duration
 from app.errors_tab import ErrorsTab
+from app.jobs.tasks import TaskPublic
 from app.launch_form import FieldGroup
 from app.recipe import ChecksTab, Shown
 from app.run_views import MOVING, Lane, Row, arrival, failed_at
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
 from app.runs.setup import Difference
 from app.storage.tables import Status
-from app.tasks import TaskPublic
 from trainer.data.format import DatasetRecord
 from trainer.spec.preset import Preset
 from trainer.spec.train_spec import ScheduleName

@@ -11,6 +11,7 @@ from app.datasets.datasets import Datasets
 from app.datasets.statistics import DatasetStatistics
 from app.ensembles import Ensembles
 from app.findings import Findings
+from app.jobs.tasks import Tasks
 from app.live import Feed
 from app.metrics.reader import Metrics
 from app.model_files import ModelFiles
@@ -20,7 +21,6 @@ from app.prediction.client import PredictorClient
 from app.runs.queue import Queue
 from app.runs.runs import Runs
 from app.settings import Settings
-from app.tasks import Tasks
 
 
 def _state(name: str) -> Any:

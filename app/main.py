@@ -19,6 +19,7 @@ from app.display import formatting
 from app.ensembles import Ensembles
 from app.findings import Findings
 from app.gate import Gate
+from app.jobs.tasks import Tasks
 from app.live import Feed
 from app.metrics.reader import Metrics
 from app.model_files import ModelFiles
@@ -55,7 +56,6 @@ from app.runs.runs import Runs
 from app.security import Guard
 from app.settings import Settings
 from app.storage.db import Database
-from app.tasks import Tasks
 from app.warming import warm_all
 
 

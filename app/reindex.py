@@ -15,15 +15,16 @@ from sqlmodel import Session, col, select
 from app.host.devices import find_devices
 from app.host.home_lock import home_lock
 from app.host.identity import host_name
-from app.ingest import ingest, is_behind
+from app.jobs.derived_status import Told, read_told, stand
+from app.jobs.ingest import ingest
+from app.jobs.tail import is_behind
+from app.jobs.task_ingest import ingest_task
+from app.jobs.tasks import PLACES
 from app.runs.requests import RunPatch
 from app.settings import Settings
-from app.standing import Told, read_told, stand
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, Checkpoint, Job, Run, Status, Task
 from app.storage.transitions import guarded_update
-from app.task_ingest import ingest_task
-from app.tasks import PLACES
 from trainer.data.format import DatasetRecord
 from trainer.plan.schedule import make_plan, split_sizes
 from trainer.rundir.events import attempts

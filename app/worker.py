@@ -13,18 +13,19 @@ from types import FrameType
 import psutil
 from sqlalchemy.exc import OperationalError
 
-from app.claims import adopt_next, claim_next, has_work, lease
-from app.endings import conclude, requeue_or_fail
 from app.host.devices import describe_device
 from app.host.identity import host_name, worker_id
 from app.host.telemetry import Recorder, probe_of
-from app.ingest import ingest, is_behind
+from app.jobs.claims import adopt_next, claim_next, has_work, lease
+from app.jobs.conclude import conclude, requeue_or_fail
+from app.jobs.ingest import ingest
+from app.jobs.tail import is_behind
+from app.jobs.task_ingest import ingest_task
 from app.settings import Settings
 from app.storage import changes
 from app.storage.db import ChangeHint, Database
 from app.storage.tables import Job, Run, Status, Task, Worker, now
 from app.storage.transitions import LostClaim, guarded_update
-from app.task_ingest import ingest_task
 from trainer.process.assignment import Assignment
 from trainer.process.forkclient import ForkServer
 from trainer.rundir.events import EventWriter

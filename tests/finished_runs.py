@@ -12,8 +12,9 @@ import safetensors.numpy
 from sqlmodel import select
 
 from app.datasets.datasets import Datasets
-from app.endings import conclude
-from app.ingest import ingest, is_behind
+from app.jobs.conclude import conclude
+from app.jobs.ingest import ingest
+from app.jobs.tail import is_behind
 from app.runs.requests import NewRun
 from app.runs.runs import Runs
 from app.storage.tables import Run, Status, now

@@ -13,8 +13,8 @@ from starlette.datastructures import UploadFile
 from app.auth.scopes import Scope
 from app.deps import CallerDep, DatasetsDep, SettingsDep, TasksDep
 from app.errors import ApiError, described, invalid
+from app.jobs.tasks import TaskPublic, Tasks
 from app.settings import Settings
-from app.tasks import TaskPublic, Tasks
 from trainer.data.errors import UnknownSource
 from trainer.data.format import SIZES, DatasetRecord, check_name
 from trainer.data.sources.archive import check_archive

@@ -10,11 +10,11 @@ from starlette.datastructures import UploadFile
 from app.deps import ModelsDep, SettingsDep, TasksDep
 from app.errors import ApiError, described, invalid
 from app.fields import Line, RequestBody
+from app.jobs.tasks import TaskPublic
 from app.prediction.members import members_of
 from app.routes.page_parts import checked
 from app.routes.predict import MAX_TOP_K
 from app.runs.names import LATEST
-from app.tasks import TaskPublic
 from trainer.data.sources.archive import check_images
 
 router = APIRouter(tags=["predict"])

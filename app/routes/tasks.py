@@ -8,8 +8,8 @@ from fastapi.responses import FileResponse
 from app.deps import TasksDep
 from app.errors import described
 from app.fields import RequestBody
+from app.jobs.tasks import TaskKind, TaskPublic
 from app.ranges import check_ranges
-from app.tasks import TaskKind, TaskPublic
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 

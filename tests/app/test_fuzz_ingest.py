@@ -11,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.endings import conclude
-from app.ingest import ingest, is_behind
+from app.jobs.conclude import conclude
+from app.jobs.derived_status import read_told
+from app.jobs.ingest import ingest
+from app.jobs.tail import is_behind
 from app.metrics.reader import Metrics
 from app.runs.public import public
-from app.standing import read_told
 from app.storage.db import Database
 from app.storage.tables import Run, Status
 from trainer.rundir.event_shapes import SHAPES

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from app.endings import conclude
-from app.ingest import ingest, is_behind
+from app.jobs.conclude import conclude
+from app.jobs.ingest import ingest
+from app.jobs.tail import is_behind
 from app.metrics.reader import Metrics
 from app.storage.db import Database
 from app.storage.tables import Change, Checkpoint, Finding, LogLine, Run, Status

@@ -25,7 +25,7 @@ from sqlmodel import select
 
 from app.errors import ApiError
 from app.host.identity import is_alive, worker_id
-from app.ingest import is_behind
+from app.jobs.tail import is_behind
 from app.metrics.reader import Metrics
 from app.reindex import reindex
 from app.runs.queue import Move, Queue

@@ -14,6 +14,7 @@ import pytest
 from sqlmodel import select
 
 from app.host.home_lock import HomeInUse
+from app.jobs.tasks import TaskPublic, Tasks
 from app.metrics.reader import Metrics
 from app.reindex import Indexed, reindex
 from app.runs.requests import NewRun, RunPatch
@@ -21,7 +22,6 @@ from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Finding, Run
-from app.tasks import TaskPublic, Tasks
 from trainer.rundir.events import EventWriter
 from trainer.rundir.journal import journal
 

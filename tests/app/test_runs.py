@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlmodel import select
 
-from app.claims import claim_next
 from app.errors import ApiError
+from app.jobs.claims import claim_next
 from app.runs.query import RunQuery
 from app.runs.queue import Queue
 from app.runs.requests import CloneRequest, NewRun, ResumeRequest, RunPatch

@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from app.ingest import ingest, is_behind
+from app.jobs.ingest import ingest
+from app.jobs.tail import is_behind
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status

@@ -6,7 +6,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from app.ingest import ingest, is_behind
+from app.jobs.ingest import ingest
+from app.jobs.tail import is_behind
 from app.storage.db import Database
 from app.storage.tables import Run, Status
 from tests.benchmarks.rows import Row

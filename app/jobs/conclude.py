@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sqlmodel import Session
 
+from app.jobs.tasks import task_public
 from app.runs.public import public
 from app.storage.changes import publish
 from app.storage.tables import Job, Run, Status, Task, now
 from app.storage.transitions import move
-from app.tasks import task_public
 from trainer.errors import DISK_FULL
 from trainer.rundir.events import Event
 from trainer.rundir.journal import journal

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlmodel import Session
 
-from app.ingest import position
+from app.jobs.tail import position
+from app.jobs.tasks import task_public
 from app.storage.changes import publish
 from app.storage.tables import Status, Task
 from app.storage.transitions import guarded_update, move
-from app.tasks import task_public
 from trainer.rundir.events import Event, read_from
 
 

@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
+from app.jobs.tail import position
 from app.metrics.points import Points, encode
 from app.metrics.writer import SeriesWriter
 from app.runs.public import public
 from app.storage.changes import publish
-from app.storage.tables import Checkpoint, Finding, Job, LogLine, Run, Status
+from app.storage.tables import Checkpoint, Finding, LogLine, Run, Status
 from app.storage.transitions import guarded_update, move
-from trainer.rundir.events import NONFINITE, Event, attempts, read_from
+from trainer.rundir.events import NONFINITE, Event, read_from
 
 LIVE_POINTS = 2000
 SPARK_POINTS = 48
@@ -55,37 +56,6 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
     if events:
         publish(session, run.id, "status", public(run).live(spark=batch.spark != drawn))
     return batch.end if attempt == run.attempt else None
-
-
-def position(run: Job, run_dir: Path) -> tuple[int, int]:
-    """Where to read on: the file that was being read until it is drained and a newer one says something.
-
-    An attempt that was killed before its first word has left an empty file, and is passed over.
-    """
-    attempt, offset = run.tail_attempt, run.tail_offset
-    folder = run_dir / "events"
-    if _has_line(folder / f"{attempt}.jsonl", offset):
-        return attempt, offset
-    newer = (number for number in attempts(run_dir) if number > attempt)
-    following = next((number for number in newer if _has_line(folder / f"{number}.jsonl", 0)), None)
-    return (attempt, offset) if following is None else (following, 0)
-
-
-def is_behind(run: Job, run_dir: Path) -> bool:
-    """Whether a whole line waits to be read."""
-    attempt, offset = position(run, run_dir)
-    return _has_line(run_dir / "events" / f"{attempt}.jsonl", offset)
-
-
-def _has_line(path: Path, offset: int) -> bool:
-    try:
-        if path.stat().st_size <= offset:
-            return False
-        with path.open("rb") as file:
-            file.seek(offset)
-            return b"\n" in file.read(1 << 16) or b"\n" in file.read()
-    except FileNotFoundError:
-        return False
 
 
 def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event: Event, attempt: int) -> None:
