@@ -9,8 +9,8 @@ from fastapi import Depends, Request
 from app.auth.authenticate import Access, Caller
 from app.datasets.datasets import Datasets
 from app.datasets.statistics import DatasetStatistics
+from app.diagnosis.findings import Findings
 from app.ensembles import Ensembles
-from app.findings import Findings
 from app.jobs.tasks import Tasks
 from app.live import Feed
 from app.metrics.reader import Metrics

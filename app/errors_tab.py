@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from urllib.parse import urlencode
 
-from app.mistakes import ClassResult, Examination, Mistake, Pair
+from app.diagnosis.mistakes import ClassResult, Examination, Mistake, Pair
 
 PAIRS = 8
 EXAMPLES = 4

@@ -15,9 +15,9 @@ from app import errors
 from app.auth.authenticate import Access
 from app.datasets.datasets import Datasets
 from app.datasets.statistics import DatasetStatistics
+from app.diagnosis.findings import Findings
 from app.display import formatting
 from app.ensembles import Ensembles
-from app.findings import Findings
 from app.gate import Gate
 from app.jobs.tasks import Tasks
 from app.live import Feed

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.diagnosis.mistakes import ClassResult
 from app.display.formatting import half_width, percent
 from app.display.sparkline import Sparkline, sparkline
-from app.mistakes import ClassResult
 from app.model_files import ModelFile
 from app.model_registry import ModelAlias
 from app.onnx_files import OnnxFile

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.diagnosis.findings import FindingPublic
+from app.diagnosis.strip import PredictionStrip
 from app.display.small_plot import SmallPlot, small_plot
-from app.findings import FindingPublic
-from app.prediction_strip import PredictionStrip
 from app.runs.public import RunPublic
 
 VERDICTS = {"pass": "passed", "look": "look", "info": "note", "warn": "warning", "fail": "failed"}

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from app.datasets.datasets import Datasets
+from app.diagnosis.mistakes import examined
 from app.errors import not_found
 from app.errors_tab import ErrorsTab, errors_tab
-from app.mistakes import Examination, examine
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
 from app.storage.tables import ENDED
 from trainer.data.errors import DatasetError
 from trainer.rundir.answers import answered_steps
-
-
-def examined(runs: Runs, datasets: Datasets, run: RunPublic, step: int | None) -> Examination | None:
-    """The answers at `step`, or at the best one. Raises FileNotFoundError where there are none at that very step."""
-    record = datasets.get(run.dataset)
-    folder = runs.folder(run.id)
-    labels = datasets.labels(run.dataset, "train")
-    coarse = run.spec.get("target") == "coarse"
-    if step is None and run.best_step is not None:
-        try:
-            return examine(folder, record, labels, coarse=coarse, step=run.best_step)
-        except FileNotFoundError:
-            pass  # the best step was not an evaluation that kept its answers
-    return examine(folder, record, labels, coarse=coarse, step=step)
 
 
 def tab_of(

@@ -10,9 +10,9 @@ from starlette.responses import RedirectResponse
 
 from app import recipe
 from app.deps import FindingsDep, RunsDep
+from app.diagnosis.findings import FindingPublic
+from app.diagnosis.first_layer import first_filters
 from app.errors import described, not_found
-from app.filters import first_filters
-from app.findings import FindingPublic
 from app.routes.page_parts import render
 from app.runs.public import RunPublic
 

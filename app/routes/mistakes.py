@@ -10,10 +10,9 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from app.datasets.datasets import Datasets
 from app.deps import DatasetsDep, RunsDep
+from app.diagnosis.mistakes import Examination, as_csv, examined
 from app.errors import described, not_found
 from app.fields import none_if_empty
-from app.mistakes import Examination, as_csv
-from app.run_mistakes import examined
 from app.runs.runs import Runs
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])

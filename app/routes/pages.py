@@ -15,10 +15,10 @@ from app import contexts, recipe
 from app.contexts import dataset_card
 from app.datasets.datasets import Datasets
 from app.deps import DatasetsDep, FindingsDep, RunsDep, TasksDep
+from app.diagnosis.findings import FindingPublic
+from app.diagnosis.strip import prediction_strip
 from app.fields import none_if_empty
-from app.findings import FindingPublic
 from app.host.workers import seen_workers
-from app.prediction_strip import prediction_strip
 from app.routes import launch
 from app.routes.page_parts import checked, render, texts
 from app.run_mistakes import tab_of

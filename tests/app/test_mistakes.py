@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from app.diagnosis.mistakes import as_csv, examine
 from app.errors_tab import errors_tab
-from app.mistakes import as_csv, examine
 from trainer.data.format import DatasetRecord
 
 LABELS = np.array([0, 0, 1, 1, 2, 2, 0])

@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from app.datasets.datasets import Datasets
 from app.display.intervals import wilson
 from app.display.spreadsheet import safe_cell
+from app.runs.public import RunPublic
+from app.runs.runs import Runs
 from trainer.data.format import DatasetRecord
 from trainer.rundir.answers import Answers, answered_steps, read_answers
 
@@ -200,3 +203,17 @@ def as_csv(mistakes: Iterator[Mistake]) -> Iterator[str]:
         cells = [str(item.row), *map(safe_cell, (item.file, item.label, item.guess)), *numbers]
         csv.writer(written).writerow(cells)
         yield written.getvalue()
+
+
+def examined(runs: Runs, datasets: Datasets, run: RunPublic, step: int | None) -> Examination | None:
+    """The answers at `step`, or at the best one. Raises FileNotFoundError where there are none at that very step."""
+    record = datasets.get(run.dataset)
+    folder = runs.folder(run.id)
+    labels = datasets.labels(run.dataset, "train")
+    coarse = run.spec.get("target") == "coarse"
+    if step is None and run.best_step is not None:
+        try:
+            return examine(folder, record, labels, coarse=coarse, step=run.best_step)
+        except FileNotFoundError:
+            pass  # the best step was not an evaluation that kept its answers
+    return examine(folder, record, labels, coarse=coarse, step=step)
