@@ -10,13 +10,13 @@ from app.auth.authenticate import Access, Caller
 from app.datasets.datasets import Datasets
 from app.datasets.statistics import DatasetStatistics
 from app.diagnosis.findings import Findings
-from app.ensembles import Ensembles
 from app.jobs.tasks import Tasks
 from app.live import Feed
 from app.metrics.reader import Metrics
-from app.model_files import ModelFiles
-from app.model_registry import ModelRegistry
-from app.onnx_files import OnnxFiles
+from app.models.ensembles import Ensembles
+from app.models.files import ModelFiles
+from app.models.onnx import OnnxFiles
+from app.models.registry import ModelRegistry
 from app.prediction.client import PredictorClient
 from app.runs.queue import Queue
 from app.runs.runs import Runs

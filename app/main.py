@@ -17,14 +17,15 @@ from app.datasets.datasets import Datasets
 from app.datasets.statistics import DatasetStatistics
 from app.diagnosis.findings import Findings
 from app.display import formatting
-from app.ensembles import Ensembles
 from app.gate import Gate
 from app.jobs.tasks import Tasks
 from app.live import Feed
 from app.metrics.reader import Metrics
-from app.model_files import ModelFiles
-from app.model_registry import ModelRegistry
-from app.onnx_files import OnnxFiles
+from app.models.ensembles import Ensembles
+from app.models.files import ModelFiles
+from app.models.onnx import OnnxFiles
+from app.models.registry import ModelRegistry
+from app.models.warming import warm_all
 from app.prediction.client import PredictorClient
 from app.ranges import Assets
 from app.routes import (
@@ -56,7 +57,6 @@ from app.runs.runs import Runs
 from app.security import Guard
 from app.settings import Settings
 from app.storage.db import Database
-from app.warming import warm_all
 
 
 class Application(FastAPI):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from app.diagnosis.mistakes import ClassResult
 from app.display.formatting import half_width, percent
 from app.display.sparkline import Sparkline, sparkline
-from app.model_files import ModelFile
-from app.model_registry import ModelAlias
-from app.onnx_files import OnnxFile
+from app.models.files import ModelFile
+from app.models.onnx import OnnxFile
+from app.models.registry import ModelAlias
 from app.runs.public import CheckpointPublic, RunPublic
 from trainer.data.format import DatasetRecord
 from trainer.exported.ensemble_report import EnsembleReport

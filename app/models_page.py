@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.model_registry import ModelAlias
+from app.models.registry import ModelAlias
 from app.runs.public import RunPublic
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from app.datasets.datasets import Datasets
-from app.model_registry import ModelRegistry
+from app.models.registry import ModelRegistry
 from app.runs.names import LATEST
 from app.runs.public import RunPublic
 from app.runs.query import RunQuery

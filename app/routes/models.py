@@ -9,18 +9,18 @@ from starlette.responses import RedirectResponse
 from app.datasets.datasets import Datasets
 from app.deps import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep, PredictorDep, RunsDep
 from app.diagnosis.mistakes import ClassResult, examined
-from app.ensembles import Ensembles
 from app.errors import ApiError, described
 from app.model_card import EnsembleCard, ModelCard
-from app.model_registry import ModelAlias, Naming
+from app.models.ensembles import Ensembles
+from app.models.onnx import OnnxFile, OnnxFiles
+from app.models.registry import ModelAlias, Naming
+from app.models.warming import warm
 from app.models_page import ModelsPage
-from app.onnx_files import OnnxFile, OnnxFiles
 from app.prediction.members import JOINT, members_of
 from app.routes.page_parts import checked, render, texts
 from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.runs import Runs
-from app.warming import warm
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
 from trainer.exported.onnx_report import missing_packages

@@ -7,7 +7,7 @@ import base64
 from contextlib import suppress
 
 from app.errors import ApiError
-from app.model_registry import ModelRegistry
+from app.models.registry import ModelRegistry
 from app.prediction.client import PredictorClient
 from app.prediction.members import JOINT
 

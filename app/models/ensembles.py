@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from app.errors import ApiError
 from app.host.workers import seen_workers
 from app.jobs.tasks import TaskKind, Tasks
-from app.model_files import ModelFiles
+from app.models.files import ModelFiles
 from app.runs.public import RunPublic
 from app.storage.tables import ENDED, Status
 from trainer.exported.ensemble_report import EnsembleReport, read_report

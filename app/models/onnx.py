@@ -10,7 +10,7 @@ from pathlib import Path
 from app.errors import ApiError
 from app.host.workers import seen_workers
 from app.jobs.tasks import TaskKind, TaskPublic, Tasks
-from app.model_files import ModelFile, ModelFiles
+from app.models.files import ModelFile, ModelFiles
 from app.prediction.members import members_of
 from app.storage.tables import ENDED, Status
 from trainer.exported.onnx_report import OnnxReport, missing_packages, read_report
