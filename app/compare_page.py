@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlencode
 
-from app.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, SeedGroup, compare
 from app.datasets.datasets import Datasets
 from app.display.formatting import count, duration, field_name, percent, setting
 from app.models.registry import MOST_MEMBERS
+from app.results.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, SeedGroup, compare
 from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.runs import Runs

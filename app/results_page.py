@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from app.comparison import MOST_RUNS
 from app.display.formatting import count, duration, percent
-from app.reported import ORIGIN
-from app.reported_here import ReportedHere
-from app.results import Member, ResultRow, ResultTable, finished_datasets, results
-from app.results_export import figure, with_half_width
+from app.results.comparison import MOST_RUNS
+from app.results.export import figure, with_half_width
+from app.results.ranking import Member, ResultRow, ResultTable, finished_datasets, results
+from app.results.reported import ORIGIN
+from app.results.reported_here import ReportedHere
 from app.runs.runs import Runs
 
 ROWS = 50

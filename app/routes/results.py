@@ -9,8 +9,8 @@ from pydantic import BeforeValidator
 from app.deps import RunsDep
 from app.errors import described
 from app.fields import none_if_empty
-from app.results import ResultTable, results
-from app.results_export import as_csv, as_markdown
+from app.results.export import as_csv, as_markdown
+from app.results.ranking import ResultTable, results
 from app.results_page import MOST_ROWS, ROWS, results_page
 from app.routes.page_parts import render
 

@@ -9,10 +9,10 @@ import pytest
 from sqlmodel import select
 
 from app.compare_page import compare_page, p_value
-from app.comparison import compare, slots_of
 from app.datasets.datasets import Datasets
 from app.errors import ApiError
-from app.run_groups import Spread, spread
+from app.results.comparison import compare, slots_of
+from app.results.seeds import Spread, spread
 from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database

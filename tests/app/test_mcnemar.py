@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.mcnemar import mcnemar
+from app.results.mcnemar import mcnemar
 
 
 def test_the_exact_test_agrees_with_published_values() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from app.errors import ApiError
-from app.reported import REPORTED
-from app.reported_here import reported_here
-from app.results import finished_datasets, results
-from app.results_export import as_csv, as_markdown
+from app.results.export import as_csv, as_markdown
+from app.results.ranking import finished_datasets, results
+from app.results.reported import REPORTED
+from app.results.reported_here import reported_here
 from app.results_page import results_page
 from app.runs.runs import Runs
 from tests.conftest import runs_in

@@ -7,8 +7,8 @@ from sqlmodel import Session, col, select
 
 from app.display.formatting import field_name, setting
 from app.metrics.reader import Metrics
-from app.reported import REPORTED, Reported
-from app.run_outcomes import summary_number
+from app.results.outcomes import summary_number
+from app.results.reported import REPORTED, Reported
 from app.runs.public import RunPublic, public
 from app.runs.runs import Runs
 from app.runs.setup import setup_of

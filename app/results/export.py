@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from app.display.formatting import count, duration, percent
 from app.display.spreadsheet import safe_cell
-from app.results import ResultRow, ResultTable
+from app.results.ranking import ResultRow, ResultTable
 
 COLUMNS = (
     "rank", "model", "preset", "changed", "validation_accuracy", "validation_half_width", "seeds", "mean", "sd",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 
 from app.datasets.datasets import Datasets
-from app.mcnemar import PairedTest, mcnemar
+from app.results.mcnemar import PairedTest, mcnemar
 from app.runs.public import RunPublic
 from trainer.data.errors import DatasetError
 from trainer.rundir.answers import read_answers

@@ -10,9 +10,9 @@ from sqlmodel import col, select
 
 from app.datasets.datasets import Datasets
 from app.errors import invalid, not_found
-from app.paired_answers import Pair, pairs_of
-from app.run_groups import grouped, spread
-from app.run_outcomes import half_width_of, losses_at_best, parameters_of, seconds_of
+from app.results.outcomes import half_width_of, losses_at_best, parameters_of, seconds_of
+from app.results.paired import Pair, pairs_of
+from app.results.seeds import grouped, spread
 from app.runs.public import RunPublic, public
 from app.runs.runs import Runs
 from app.storage.changes import current_seq

@@ -14,9 +14,9 @@ from sqlmodel import Session, col, select
 from app.display.formatting import changes_text
 from app.display.intervals import half_width
 from app.errors import not_found
-from app.reported_here import ReportedHere, reported_here
-from app.run_groups import recipe, spread
-from app.run_outcomes import half_width_of, losses_at_best, parameters_of, seconds_of, summary_number
+from app.results.outcomes import half_width_of, losses_at_best, parameters_of, seconds_of, summary_number
+from app.results.reported_here import ReportedHere, reported_here
+from app.results.seeds import recipe, spread
 from app.runs.public import RunPublic, public
 from app.runs.runs import Runs
 from app.storage.tables import Run, Status
