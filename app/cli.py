@@ -81,7 +81,7 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
     import uvicorn
 
     from app.main import create_app
-    from app.patience import ImpatientProtocol
+    from app.web.slow_clients import ImpatientProtocol
 
     settings = Settings(host=host, port=port)
     app = create_app(settings)

@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
-
-from fastapi import FastAPI, HTTPException, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
-from pydantic import BaseModel, Field
-from sqlalchemy.exc import OperationalError
-from starlette.exceptions import HTTPException as StarletteHTTPException
-
-from trainer.data.errors import BadName, DatasetError, DatasetMissing, UnknownSource
-from trainer.spec.preset import SpecError
-
-log = logging.getLogger(__name__)
-
-REQUEST_FIELDS: dict[type[DatasetError], str] = {BadName: "name", UnknownSource: "source"}
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ApiError(Exception):
@@ -32,23 +14,6 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.detail, self.headers = status, code, message, detail, headers
-
-
-class ErrorDetail(BaseModel):
-    code: str = Field(description="A stable word for programs.")
-    message: str = Field(description="A sentence for people.")
-    detail: Any = Field(description="Where fields are wrong, a list of {field, message}; else what the code says.")
-
-
-class ErrorBody(BaseModel):
-    """What every error looks like."""
-
-    error: ErrorDetail
-
-
-def described(answers: Mapping[int | str, str]) -> dict[int | str, dict[str, Any]]:
-    """Errors as the OpenAPI document has them."""
-    return {status: {"model": ErrorBody, "description": text} for status, text in answers.items()}
 
 
 def not_found(what: str, name: str) -> ApiError:
@@ -63,90 +28,3 @@ def invalid(problems: Iterable[tuple[Sequence[int | str], str]]) -> ApiError:
     ]
     message = "; ".join(f"{item['field']}: {item['message']}" for item in detail)
     return ApiError(422, "invalid_request", message[:1000], detail)
-
-
-def install(app: FastAPI) -> None:
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(SpecError, _spec_error)
-    app.add_exception_handler(DatasetError, _dataset_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(StarletteHTTPException, _http_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(OSError, _system_error)
-    app.add_exception_handler(OperationalError, _database_error)
-    app.add_exception_handler(Exception, _unexpected)
-
-
-def respond(request: Request, error: ApiError) -> Response:
-    message = error.message.encode(errors="replace").decode()
-    if wants_html(request):
-        context = {"status": error.status, "code": error.code, "message": message, "request": request}
-        page: Response = request.app.state.templates.TemplateResponse(
-            request, "error.html", context, status_code=error.status, headers=error.headers
-        )
-        return page
-    body = {"error": {"code": error.code, "message": message, "detail": error.detail}}
-    # A field's name is the sender's word: it may hold a lone surrogate, which UTF-8 has no bytes for.
-    text = json.dumps(body, default=str, ensure_ascii=False).encode(errors="replace")
-    return Response(text, status_code=error.status, headers=error.headers, media_type="application/json")
-
-
-def wants_html(request: Request) -> bool:
-    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
-
-
-async def _api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return respond(request, error)
-
-
-async def _spec_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, SpecError)
-    detail = [{"field": field[:200], "message": message} for field, message in error.fields.items()]
-    return respond(request, ApiError(422, "invalid_spec", str(error)[:1000], detail))
-
-
-async def _dataset_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, DatasetError)
-    status = 404 if isinstance(error, DatasetMissing) else 422
-    detail = error.detail
-    if (field := REQUEST_FIELDS.get(type(error))) is not None:
-        detail = [{"field": field, "message": error.message}]
-    return respond(request, ApiError(status, error.code, error.message, detail))
-
-
-async def _validation_error(request: Request, error: Exception) -> Response:
-    """FastAPI's own handler echoes the input, which a lone surrogate or a NaN turns into a 500."""
-    assert isinstance(error, RequestValidationError)
-    problems = error.errors()
-    if any(problem["type"] == "json_invalid" for problem in problems):
-        return respond(request, ApiError(400, "malformed_json", "The body is not valid JSON."))
-    return respond(request, invalid([(problem["loc"][1:] or problem["loc"], problem["msg"]) for problem in problems]))
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, StarletteHTTPException)
-    codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request", 408: "too_slow", 413: "too_large"}
-    headers = dict(error.headers) if error.headers else None
-    code = codes.get(error.status_code, "http_error")
-    return respond(request, ApiError(error.status_code, code, str(error.detail), headers=headers))
-
-
-async def _system_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, OSError)
-    if error.errno not in NO_ROOM:
-        raise error
-    return respond(request, ApiError(507, "disk_full", "There is no room left to keep this."))
-
-
-async def _database_error(request: Request, error: Exception) -> Response:
-    log.error("%s %s: the database failed", request.method, request.url.path, exc_info=error)
-    if "is full" in str(error):
-        return respond(request, ApiError(507, "disk_full", "There is no room left in the database."))
-    message = "The database cannot be reached."
-    return respond(request, ApiError(503, "database_unavailable", message, headers={"Retry-After": "2"}))
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return respond(request, ApiError(500, "internal_error", "Something went wrong; the server's log has the details."))

@@ -11,15 +11,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.templating import Jinja2Templates
 
-from app import errors
 from app.auth.authenticate import Access
 from app.datasets.datasets import Datasets
 from app.datasets.statistics import DatasetStatistics
 from app.diagnosis.findings import Findings
-from app.display import formatting
-from app.gate import Gate
 from app.jobs.tasks import Tasks
-from app.live import Feed
 from app.metrics.reader import Metrics
 from app.models.ensembles import Ensembles
 from app.models.files import ModelFiles
@@ -27,16 +23,12 @@ from app.models.onnx import OnnxFiles
 from app.models.registry import ModelRegistry
 from app.models.warming import warm_all
 from app.prediction.client import PredictorClient
-from app.ranges import Assets
 from app.routes import (
     access,
     compare,
     dataset_explorer,
     datasets,
-    docs,
-    events,
     findings,
-    health,
     mistakes,
     model_files,
     models,
@@ -49,14 +41,19 @@ from app.routes import (
     results,
     runs,
     system,
-    tasks,
     v2,
 )
 from app.runs.queue import Queue
 from app.runs.runs import Runs
-from app.security import Guard
 from app.settings import Settings
 from app.storage.db import Database
+from app.web import docs, events, health, tasks
+from app.web.errors import described, install_error_handlers
+from app.web.feed import Feed
+from app.web.gate import Gate
+from app.web.guard import Guard
+from app.web.ranges import Assets
+from app.web.templates import install_filters
 
 
 class Application(FastAPI):
@@ -85,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         statistics.close()
         database.close()
 
-    answers = errors.described({422: "A field is missing, unknown or out of bounds", "default": "Any other error"})
+    answers = described({422: "A field is missing, unknown or out of bounds", "default": "Any other error"})
     app = Application(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None, responses=answers)
     entry = Access(settings)
     database = Database(settings.url)
@@ -109,8 +106,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.ensembles = Ensembles(app.state.model_files, app.state.tasks)
     app.state.onnx_files = OnnxFiles(app.state.model_files, app.state.tasks)
     app.state.templates = Jinja2Templates(asset_folder("templates"))
-    formatting.install(app.state.templates.env)
-    errors.install(app)
+    install_filters(app.state.templates.env)
+    install_error_handlers(app)
     app.add_middleware(Gate, access=entry)
     app.add_middleware(Guard, settings=settings)  # the outermost
     for module in (

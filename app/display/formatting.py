@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
-
-from jinja2 import Environment
-from markupsafe import Markup
 
 from app.display import intervals
 
@@ -25,25 +21,6 @@ SHORT_NAMES = {
     "overfit_one_batch": "one batch",
     "val_fraction": "validation share",
 }
-
-
-def install(environment: Environment) -> None:
-    environment.filters |= {
-        "duration": duration,
-        "number": number,
-        "percent": percent,
-        "short": short,
-        "size": size,
-        "count": count,
-        "setting": setting,
-        "field_name": field_name,
-        "changes": changes_text,
-        "clock": clock,
-        "moment": moment,
-    }
-    environment.globals["half_width"] = half_width
-    environment.trim_blocks = True
-    environment.lstrip_blocks = True
 
 
 def duration(seconds: float | None) -> str:
@@ -129,22 +106,3 @@ def _change(item: Mapping[str, Any]) -> str:
     if isinstance(item["to"], bool):
         return f"{'+' if item['to'] else '−'}{name}"
     return f"{name} {setting(item['from'])} → {setting(item['to'])}"
-
-
-def clock(when: datetime | float | None) -> Markup | str:
-    """A clock time in UTC, which the browser puts into its own zone."""
-    return _time_element(when, "clock", "%H:%M")
-
-
-def moment(when: datetime | float | None) -> Markup | str:
-    return _time_element(when, "moment", "%Y-%m-%d %H:%M UTC")
-
-
-def _time_element(when: datetime | float | None, kind: str, pattern: str) -> Markup | str:
-    if when is None:
-        return ""
-    if not isinstance(when, datetime):
-        when = datetime.fromtimestamp(when, UTC)
-    return Markup('<time datetime="{}" data-time="{}">{}</time>').format(
-        when.isoformat(), kind, when.astimezone(UTC).strftime(pattern)
-    )

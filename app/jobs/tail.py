@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""How far a job's event files have been read, and whether there is more."""
 
 from __future__ import annotations
 

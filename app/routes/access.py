@@ -14,9 +14,9 @@ from app.access_page import LoginPage, TokensPage
 from app.auth.authenticate import Access
 from app.auth.password import MAX_LENGTH
 from app.auth.scopes import Scope
-from app.deps import AccessDep, CallerDep
 from app.errors import ApiError, invalid
-from app.routes.page_parts import render, texts
+from app.web.forms import render, texts
+from app.web.services import AccessDep, CallerDep
 
 router = APIRouter(include_in_schema=False)
 

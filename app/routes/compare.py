@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app.compare_page import ComparePage, SeriesName, XAxis, compare_page
-from app.deps import DatasetsDep, RunsDep
-from app.errors import described
 from app.results.comparison import Comparison, compare, slots_of
-from app.routes.page_parts import render
+from app.web.errors import described
+from app.web.forms import render
+from app.web.services import DatasetsDep, RunsDep
 
 router = APIRouter()
 

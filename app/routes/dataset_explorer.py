@@ -12,9 +12,10 @@ from PIL import Image
 from pydantic import BaseModel
 
 from app.dataset_page import MEANS_COLUMNS, ExplorerQuery, dataset_page
-from app.deps import DatasetsDep, StatisticsDep
-from app.errors import described, not_found
-from app.routes.page_parts import render
+from app.errors import not_found
+from app.web.errors import described
+from app.web.forms import render
+from app.web.services import DatasetsDep, StatisticsDep
 from trainer.data.survey import Statistics
 
 router = APIRouter()

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from starlette.datastructures import UploadFile
 
 from app.auth.scopes import Scope
-from app.deps import CallerDep, DatasetsDep, SettingsDep, TasksDep
-from app.errors import ApiError, described, invalid
+from app.errors import ApiError, invalid
 from app.jobs.tasks import TaskPublic, Tasks
 from app.settings import Settings
+from app.web.errors import described
+from app.web.services import CallerDep, DatasetsDep, SettingsDep, TasksDep
 from trainer.data.errors import UnknownSource
 from trainer.data.format import SIZES, DatasetRecord, check_name
 from trainer.data.sources.archive import check_archive

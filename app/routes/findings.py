@@ -9,12 +9,13 @@ from fastapi.responses import FileResponse
 from starlette.responses import RedirectResponse
 
 from app import recipe
-from app.deps import FindingsDep, RunsDep
 from app.diagnosis.findings import FindingPublic
 from app.diagnosis.first_layer import first_filters
-from app.errors import described, not_found
-from app.routes.page_parts import render
+from app.errors import not_found
 from app.runs.public import RunPublic
+from app.web.errors import described
+from app.web.forms import render
+from app.web.services import FindingsDep, RunsDep
 
 router = APIRouter()
 PNG: dict[int | str, dict[str, Any]] = {

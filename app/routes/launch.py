@@ -13,13 +13,13 @@ from starlette.responses import RedirectResponse
 
 from app import contexts
 from app.contexts import dataset_card
-from app.deps import DatasetsDep, RunsDep
 from app.launch_form import parse_overrides, preset_values, setting_groups, split_variants, typed_from
-from app.routes.page_parts import render, texts
 from app.runs.public import RunPublic
 from app.runs.requests import CloneRequest, NewRun, RunPatch
 from app.runs.runs import Runs
 from app.runs.variants import NewVariants, checked_vary, launch_variants
+from app.web.forms import render, texts
+from app.web.services import DatasetsDep, RunsDep
 from trainer.data.format import DatasetRecord
 from trainer.spec.preset import SpecError, build_spec, differences, presets
 from trainer.spec.train_spec import TrainSpec

@@ -9,11 +9,12 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from app.datasets.datasets import Datasets
-from app.deps import DatasetsDep, RunsDep
 from app.diagnosis.mistakes import Examination, as_csv, examined
-from app.errors import described, not_found
+from app.errors import not_found
 from app.fields import none_if_empty
 from app.runs.runs import Runs
+from app.web.errors import described
+from app.web.services import DatasetsDep, RunsDep
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}

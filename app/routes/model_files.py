@@ -10,10 +10,11 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from app.deps import ModelFilesDep, ModelsDep, OnnxFilesDep
-from app.errors import ApiError, described
+from app.errors import ApiError
 from app.prediction.members import JOINT, members_of
-from app.ranges import check_ranges
+from app.web.errors import described
+from app.web.ranges import check_ranges
+from app.web.services import ModelFilesDep, ModelsDep, OnnxFilesDep
 
 router = APIRouter(prefix="/api/models", tags=["models"])
 

@@ -7,9 +7,8 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from app.datasets.datasets import Datasets
-from app.deps import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep, PredictorDep, RunsDep
 from app.diagnosis.mistakes import ClassResult, examined
-from app.errors import ApiError, described
+from app.errors import ApiError
 from app.model_card import EnsembleCard, ModelCard
 from app.models.ensembles import Ensembles
 from app.models.onnx import OnnxFile, OnnxFiles
@@ -17,10 +16,12 @@ from app.models.registry import ModelAlias, Naming
 from app.models.warming import warm
 from app.models_page import ModelsPage
 from app.prediction.members import JOINT, members_of
-from app.routes.page_parts import checked, render, texts
 from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.runs import Runs
+from app.web.errors import described
+from app.web.forms import checked, render, texts
+from app.web.services import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep, PredictorDep, RunsDep
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
 from trainer.exported.onnx_report import missing_packages

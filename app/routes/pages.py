@@ -14,13 +14,11 @@ from starlette.responses import RedirectResponse
 from app import contexts, recipe
 from app.contexts import dataset_card
 from app.datasets.datasets import Datasets
-from app.deps import DatasetsDep, FindingsDep, RunsDep, TasksDep
 from app.diagnosis.findings import FindingPublic
 from app.diagnosis.strip import prediction_strip
 from app.fields import none_if_empty
 from app.host.workers import seen_workers
 from app.routes import launch
-from app.routes.page_parts import checked, render, texts
 from app.run_mistakes import tab_of
 from app.run_views import Lane, Row, lanes_of
 from app.runs.public import RunPublic
@@ -31,6 +29,8 @@ from app.runs.setup import setup_of
 from app.storage.changes import current_seq
 from app.storage.tables import ACTIVE, Status
 from app.system import loads
+from app.web.forms import checked, render, texts
+from app.web.services import DatasetsDep, FindingsDep, RunsDep, TasksDep
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
 

@@ -8,8 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from app.deps import ServingDep
-from app.errors import ApiError, described
+from app.errors import ApiError
 from app.predict_upload import Upload, images
 from app.prediction.answers import (
     IMAGE_STATUS,
@@ -22,6 +21,8 @@ from app.prediction.answers import (
     SaliencyPublic,
     TimingPublic,
 )
+from app.web.errors import described
+from app.web.services import ServingDep
 
 router = APIRouter(tags=["predict"])
 

@@ -7,14 +7,15 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 from starlette.datastructures import UploadFile
 
-from app.deps import ModelsDep, SettingsDep, TasksDep
-from app.errors import ApiError, described, invalid
+from app.errors import ApiError, invalid
 from app.fields import Line, RequestBody
 from app.jobs.tasks import TaskPublic
 from app.prediction.members import members_of
-from app.routes.page_parts import checked
 from app.routes.predict import MAX_TOP_K
 from app.runs.names import LATEST
+from app.web.errors import described
+from app.web.forms import checked
+from app.web.services import ModelsDep, SettingsDep, TasksDep
 from trainer.data.sources.archive import check_images
 
 router = APIRouter(tags=["predict"])

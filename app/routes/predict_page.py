@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.deps import DatasetsDep, ModelsDep
 from app.predict_page import predict_page
-from app.routes.page_parts import render
+from app.web.forms import render
+from app.web.services import DatasetsDep, ModelsDep
 
 router = APIRouter(include_in_schema=False)
 

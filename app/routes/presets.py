@@ -7,8 +7,7 @@ import orjson
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from app.deps import DatasetsDep, PredictorDep, RunsDep
-from app.errors import ApiError, described, invalid
+from app.errors import ApiError, invalid
 from app.launch_form import parse_overrides, split_variants
 from app.runs.estimates import (
     Basis,
@@ -21,6 +20,8 @@ from app.runs.estimates import (
 )
 from app.runs.naming import changes, default_name
 from app.runs.variants import MOST_RUNS, checked_vary, combinations
+from app.web.errors import described
+from app.web.services import DatasetsDep, PredictorDep, RunsDep
 from trainer.data.format import DatasetRecord, read_record
 from trainer.plan.feasibility import refuse_impossible
 from trainer.plan.schedule import Plan, Segment, extended, make_plan, split_sizes

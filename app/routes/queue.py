@@ -7,13 +7,13 @@ from typing import Literal
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
-from app.deps import QueueDep, RunsDep
-from app.errors import described
 from app.fields import RequestBody
 from app.runs.bulk import BulkAnswer, BulkRequest, act_on
 from app.runs.public import RunPublic
 from app.runs.queue import Move
 from app.runs.variants import NewVariants, Variants, launch_variants
+from app.web.errors import described
+from app.web.services import QueueDep, RunsDep
 
 router = APIRouter()
 

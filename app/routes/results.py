@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BeforeValidator
 
-from app.deps import RunsDep
-from app.errors import described
 from app.fields import none_if_empty
 from app.results.export import as_csv, as_markdown
 from app.results.ranking import ResultTable, results
 from app.results_page import MOST_ROWS, ROWS, results_page
-from app.routes.page_parts import render
+from app.web.errors import described
+from app.web.forms import render
+from app.web.services import RunsDep
 
 router = APIRouter()
 

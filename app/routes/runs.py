@@ -8,14 +8,14 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BeforeValidator
 
-from app.deps import MetricsDep, RunsDep
-from app.errors import described
 from app.fields import none_if_empty
 from app.metrics.reader import MetricsPublic
-from app.ranges import check_ranges
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPage, RunPublic
 from app.runs.query import RunQuery
 from app.runs.requests import CloneRequest, NewRun, ResumeRequest, RunPatch, StopRequest
+from app.web.errors import described
+from app.web.ranges import check_ranges
+from app.web.services import MetricsDep, RunsDep
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 CREATED: dict[int | str, dict[str, Any]] = {

@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app import system
-from app.deps import RunsDep, SettingsDep
 from app.host import disk as home_disk
 from app.host.versions import versions
 from app.host.workers import seen_workers
-from app.routes.page_parts import render
 from app.storage.changes import current_seq
 from app.system import Span, SystemPage, SystemPublic
+from app.web.forms import render
+from app.web.services import RunsDep, SettingsDep
 
 router = APIRouter()
 

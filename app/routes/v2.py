@@ -15,10 +15,11 @@ import numpy as np
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from app.deps import ModelsDep, PredictorDep, SettingsDep
-from app.errors import described, invalid
+from app.errors import invalid
 from app.prediction.answers import Answer
 from app.prediction.client import Target
+from app.web.errors import described
+from app.web.services import ModelsDep, PredictorDep, SettingsDep
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 

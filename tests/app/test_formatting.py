@@ -11,6 +11,7 @@ import pytest
 
 from app.display import formatting
 from app.display.sparkline import sparkline
+from app.web.templates import clock
 
 CASES: dict[str, list[list[Any]]] = json.loads(
     (Path(__file__).parent.parent / "js" / "format_cases.json").read_text("utf-8")
@@ -47,9 +48,9 @@ def test_changes_are_told_in_short() -> None:
 def test_times_carry_their_moment() -> None:
     when = datetime(2026, 1, 2, 22, 41, tzinfo=UTC)
     expected = '<time datetime="2026-01-02T22:41:00+00:00" data-time="clock">22:41</time>'
-    assert formatting.clock(when) == expected
-    assert formatting.clock(when.timestamp()) == expected
-    assert formatting.clock(None) == ""
+    assert clock(when) == expected
+    assert clock(when.timestamp()) == expected
+    assert clock(None) == ""
 
 
 def test_a_sparkline_spans_as_much_of_its_box_as_the_run_has_done() -> None:

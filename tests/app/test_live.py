@@ -11,9 +11,9 @@ from typing import TypeVar
 import pytest
 
 from app.errors import ApiError
-from app.live import QUEUE_EVENTS, REPLAY_EVENTS, Feed, Viewer
 from app.storage.changes import prune, publish
 from app.storage.db import Database
+from app.web.feed import QUEUE_EVENTS, REPLAY_EVENTS, Feed, Viewer
 
 T = TypeVar("T")
 ALL: frozenset[str] = frozenset()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.patience import MAX_HEADER_BYTES
+from app.web.slow_clients import MAX_HEADER_BYTES
 from tests.conftest import Server
 from tests.web.conftest import web_process
 from tests.web.errors import assert_error

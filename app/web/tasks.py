@@ -5,11 +5,11 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
-from app.deps import TasksDep
-from app.errors import described
 from app.fields import RequestBody
 from app.jobs.tasks import TaskKind, TaskPublic
-from app.ranges import check_ranges
+from app.web.errors import described
+from app.web.ranges import check_ranges
+from app.web.services import TasksDep
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 

@@ -7,10 +7,11 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import func
 from sqlmodel import col, select
 
-from app.deps import FeedDep, RunsDep, SettingsDep
-from app.errors import ApiError, described
+from app.errors import ApiError
 from app.host.workers import seen_workers
 from app.storage.tables import Run, Worker
+from app.web.errors import described
+from app.web.services import FeedDep, RunsDep, SettingsDep
 
 router = APIRouter(tags=["health"])
 

@@ -10,7 +10,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.authenticate import Access
-from app.errors import ApiError, respond
+from app.errors import ApiError
+from app.web.errors import respond
 
 FOR_PROGRAMS = ("/api", "/v2", "/metrics", "/openapi.json")
 LONGEST_WAY_BACK = 2000

@@ -11,7 +11,6 @@ from app.datasets.datasets import Datasets
 from app.datasets.statistics import DatasetStatistics
 from app.diagnosis.findings import Findings
 from app.jobs.tasks import Tasks
-from app.live import Feed
 from app.metrics.reader import Metrics
 from app.models.ensembles import Ensembles
 from app.models.files import ModelFiles
@@ -21,6 +20,7 @@ from app.prediction.client import PredictorClient
 from app.runs.queue import Queue
 from app.runs.runs import Runs
 from app.settings import Settings
+from app.web.feed import Feed
 
 
 def _state(name: str) -> Any:

@@ -11,8 +11,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import ApiError, respond
+from app.errors import ApiError
 from app.settings import Settings
+from app.web.errors import respond
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SLOWEST_BYTES = 1000  # a second, in the long run

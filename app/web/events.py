@@ -6,9 +6,9 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.deps import FeedDep, RunsDep
-from app.errors import described
-from app.live import Feed, Viewer
+from app.web.errors import described
+from app.web.feed import Feed, Viewer
+from app.web.services import FeedDep, RunsDep
 
 router = APIRouter(prefix="/api", tags=["live"])
 

@@ -1,0 +1,59 @@
+"""TODO docstring."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from app.display.formatting import (
+    changes_text,
+    count,
+    duration,
+    field_name,
+    half_width,
+    number,
+    percent,
+    setting,
+    short,
+    size,
+)
+
+
+def install_filters(environment: Environment) -> None:
+    environment.filters |= {
+        "duration": duration,
+        "number": number,
+        "percent": percent,
+        "short": short,
+        "size": size,
+        "count": count,
+        "setting": setting,
+        "field_name": field_name,
+        "changes": changes_text,
+        "clock": clock,
+        "moment": moment,
+    }
+    environment.globals["half_width"] = half_width
+    environment.trim_blocks = True
+    environment.lstrip_blocks = True
+
+
+def clock(when: datetime | float | None) -> Markup | str:
+    """A clock time in UTC, which the browser puts into its own zone."""
+    return _time_element(when, "clock", "%H:%M")
+
+
+def moment(when: datetime | float | None) -> Markup | str:
+    return _time_element(when, "moment", "%Y-%m-%d %H:%M UTC")
+
+
+def _time_element(when: datetime | float | None, kind: str, pattern: str) -> Markup | str:
+    if when is None:
+        return ""
+    if not isinstance(when, datetime):
+        when = datetime.fromtimestamp(when, UTC)
+    return Markup('<time datetime="{}" data-time="{}">{}</time>').format(
+        when.isoformat(), kind, when.astimezone(UTC).strftime(pattern)
+    )
