@@ -1,4 +1,4 @@
-"""The one error shape, for every way in which a request can fail."""
+"""Errors of the domain that people are told of. No HTTP here: app.web.errors makes responses of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""The error handlers: every way in which a request can fail, as one shape, JSON or a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""The filters and globals of the Jinja2 templates, and the templates themselves."""
 
 from __future__ import annotations
 
