@@ -9,7 +9,7 @@ import pytest
 
 from app.auth.login_attempts import BY_PEER, IN_ALL, LoginAttempts, peer_of
 from app.auth.password import PasswordFile, PasswordUnfit
-from app.routes.access import way_back
+from app.web.auth.routes import way_back
 from tests.web.locked import CANARY, PASSWORD, PROXY, Locked, sign_in
 
 

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from app.access_page import LoginPage, TokensPage
 from app.auth.authenticate import Access
 from app.auth.password import MAX_LENGTH
 from app.auth.scopes import Scope
 from app.errors import ApiError, invalid
+from app.web.auth.view import LoginPage, TokensPage
 from app.web.forms import render, texts
 from app.web.services import AccessDep, CallerDep
 
