@@ -24,7 +24,6 @@ from app.models.registry import ModelRegistry
 from app.models.warming import warm_all
 from app.prediction.client import PredictorClient
 from app.routes import (
-    compare,
     dataset_explorer,
     datasets,
     findings,
@@ -48,6 +47,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.web import docs, events, health, tasks
 from app.web.auth import routes as access
+from app.web.compare import routes as compare
 from app.web.errors import described, install_error_handlers
 from app.web.feed import Feed
 from app.web.gate import Gate

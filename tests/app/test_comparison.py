@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
-from app.compare_page import compare_page, p_value
 from app.datasets.datasets import Datasets
 from app.errors import ApiError
 from app.results.comparison import compare, slots_of
@@ -17,6 +16,7 @@ from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run
+from app.web.compare.view import compare_page, p_value
 from tests.finished_runs import VAL_COUNT, finished_run
 
 

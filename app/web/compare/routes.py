@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.compare_page import ComparePage, SeriesName, XAxis, compare_page
 from app.results.comparison import Comparison, compare, slots_of
+from app.web.compare.view import ComparePage, SeriesName, XAxis, compare_page
 from app.web.errors import described
 from app.web.forms import render
 from app.web.services import DatasetsDep, RunsDep
