@@ -36,7 +36,6 @@ from app.routes import (
     predict_page,
     presets,
     queue,
-    results,
     runs,
     system,
     v2,
@@ -53,6 +52,7 @@ from app.web.feed import Feed
 from app.web.gate import Gate
 from app.web.guard import Guard
 from app.web.ranges import Assets
+from app.web.results import routes as results
 from app.web.templates import install_filters
 
 

@@ -14,8 +14,8 @@ from app.results.export import as_csv, as_markdown
 from app.results.ranking import finished_datasets, results
 from app.results.reported import REPORTED
 from app.results.reported_here import reported_here
-from app.results_page import results_page
 from app.runs.runs import Runs
+from app.web.results.view import results_page
 from tests.conftest import runs_in
 from tests.finished_runs import finished_run
 from trainer.data.cifar100 import FINE_NAMES

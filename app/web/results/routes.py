@@ -9,9 +9,9 @@ from pydantic import BeforeValidator
 from app.fields import none_if_empty
 from app.results.export import as_csv, as_markdown
 from app.results.ranking import ResultTable, results
-from app.results_page import MOST_ROWS, ROWS, results_page
 from app.web.errors import described
 from app.web.forms import render
+from app.web.results.view import MOST_ROWS, ROWS, results_page
 from app.web.services import RunsDep
 
 router = APIRouter()
