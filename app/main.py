@@ -28,8 +28,6 @@ from app.routes import (
     datasets,
     findings,
     mistakes,
-    model_files,
-    models,
     pages,
     predict,
     predict_batch,
@@ -51,6 +49,8 @@ from app.web.errors import described, install_error_handlers
 from app.web.feed import Feed
 from app.web.gate import Gate
 from app.web.guard import Guard
+from app.web.models import files as model_files
+from app.web.models import routes as models
 from app.web.ranges import Assets
 from app.web.results import routes as results
 from app.web.templates import install_filters

@@ -9,18 +9,18 @@ from starlette.responses import RedirectResponse
 from app.datasets.datasets import Datasets
 from app.diagnosis.mistakes import ClassResult, examined
 from app.errors import ApiError
-from app.model_card import EnsembleCard, ModelCard
 from app.models.ensembles import Ensembles
 from app.models.onnx import OnnxFile, OnnxFiles
 from app.models.registry import ModelAlias, Naming
 from app.models.warming import warm
-from app.models_page import ModelsPage
 from app.prediction.members import JOINT, members_of
 from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.runs import Runs
 from app.web.errors import described
 from app.web.forms import checked, render, texts
+from app.web.models.card import EnsembleCard, ModelCard
+from app.web.models.view import ModelsPage
 from app.web.services import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep, PredictorDep, RunsDep
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
