@@ -23,21 +23,7 @@ from app.models.onnx import OnnxFiles
 from app.models.registry import ModelRegistry
 from app.models.warming import warm_all
 from app.prediction.client import PredictorClient
-from app.routes import (
-    dataset_explorer,
-    datasets,
-    findings,
-    mistakes,
-    pages,
-    predict,
-    predict_batch,
-    predict_page,
-    presets,
-    queue,
-    runs,
-    system,
-    v2,
-)
+from app.routes import dataset_explorer, datasets, findings, mistakes, pages, presets, queue, runs, system
 from app.runs.queue import Queue
 from app.runs.runs import Runs
 from app.settings import Settings
@@ -51,6 +37,10 @@ from app.web.gate import Gate
 from app.web.guard import Guard
 from app.web.models import files as model_files
 from app.web.models import routes as models
+from app.web.predict import batch as predict_batch
+from app.web.predict import inference_protocol as v2
+from app.web.predict import page as predict_page
+from app.web.predict import routes as predict
 from app.web.ranges import Assets
 from app.web.results import routes as results
 from app.web.templates import install_filters

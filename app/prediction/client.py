@@ -14,6 +14,7 @@ from app.errors import ApiError
 from app.prediction.answers import Answer, SaliencyPublic
 from app.prediction.wire import Asking, Header, WireError, socket_address
 from app.settings import Settings
+from app.web.predict.upload import IMAGES_IN_MEMORY, MemoryBudget
 from trainer.spec.train_spec import ModelSpec, TrainSpec
 
 # A predictor whose parent was killed needs about three seconds to be back.
@@ -26,8 +27,6 @@ ANSWER_SECONDS_PER_IMAGE = 5.0
 DELIVERIES = 3
 # Larger questions travel on a connection of their own, so that small ones need not wait behind them.
 LARGE_BYTES = 1 << 18
-# How many images of the largest size may be held in memory at once, over all requests.
-IMAGES_IN_MEMORY = 16
 
 
 class Description(BaseModel):
@@ -151,21 +150,6 @@ class PredictorClient:
     async def close(self) -> None:
         for line in self._lines.values():
             line.close()
-
-
-class MemoryBudget:
-    """Bytes of uploads held at once: what does not fit is refused rather than swapped out."""
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit
-
-    def take(self, count: int) -> None:
-        if count > self._left:
-            raise unavailable("queue_full", "Too many images are being received; try again shortly.")
-        self._left -= count
-
-    def give_back(self, count: int) -> None:
-        self._left += count
 
 
 def unavailable(code: str, message: str) -> ApiError:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app.predict_page import predict_page
 from app.web.forms import render
+from app.web.predict.view import predict_page
 from app.web.services import DatasetsDep, ModelsDep
 
 router = APIRouter(include_in_schema=False)

@@ -9,7 +9,6 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from app.errors import ApiError
-from app.predict_upload import Upload, images
 from app.prediction.answers import (
     IMAGE_STATUS,
     Answer,
@@ -22,6 +21,7 @@ from app.prediction.answers import (
     TimingPublic,
 )
 from app.web.errors import described
+from app.web.predict.upload import Upload, images
 from app.web.services import ServingDep
 
 router = APIRouter(tags=["predict"])

@@ -11,10 +11,10 @@ from app.errors import ApiError, invalid
 from app.fields import Line, RequestBody
 from app.jobs.tasks import TaskPublic
 from app.prediction.members import members_of
-from app.routes.predict import MAX_TOP_K
 from app.runs.names import LATEST
 from app.web.errors import described
 from app.web.forms import checked
+from app.web.predict.routes import MAX_TOP_K
 from app.web.services import ModelsDep, SettingsDep, TasksDep
 from trainer.data.sources.archive import check_images
 
