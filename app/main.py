@@ -23,7 +23,7 @@ from app.models.onnx import OnnxFiles
 from app.models.registry import ModelRegistry
 from app.models.warming import warm_all
 from app.prediction.client import PredictorClient
-from app.routes import dataset_explorer, datasets, findings, mistakes, pages, presets, queue, runs, system
+from app.routes import dataset_explorer, datasets, findings, mistakes, pages, presets, queue, runs
 from app.runs.queue import Queue
 from app.runs.runs import Runs
 from app.settings import Settings
@@ -43,6 +43,7 @@ from app.web.predict import page as predict_page
 from app.web.predict import routes as predict
 from app.web.ranges import Assets
 from app.web.results import routes as results
+from app.web.system import routes as system
 from app.web.templates import install_filters
 
 

@@ -28,9 +28,9 @@ from app.runs.runs import Runs
 from app.runs.setup import setup_of
 from app.storage.changes import current_seq
 from app.storage.tables import ACTIVE, Status
-from app.system import loads
 from app.web.forms import checked, render, texts
 from app.web.services import DatasetsDep, FindingsDep, RunsDep, TasksDep
+from app.web.system.view import loads
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
 

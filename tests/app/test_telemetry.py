@@ -13,7 +13,7 @@ from app.host.samples import HOUR, WEEK, samples
 from app.host.telemetry import CpuProbe, Reading, Recorder, mean, probe_of
 from app.storage.db import Database
 from app.storage.tables import DeviceSample
-from app.system import device_views
+from app.web.system.view import device_views
 
 
 class Steady:

@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from app import system
 from app.host import disk as home_disk
 from app.host.versions import versions
 from app.host.workers import seen_workers
 from app.storage.changes import current_seq
-from app.system import Span, SystemPage, SystemPublic
 from app.web.forms import render
 from app.web.services import RunsDep, SettingsDep
+from app.web.system import view as system
+from app.web.system.view import Span, SystemPage, SystemPublic
 
 router = APIRouter()
 
