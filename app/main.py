@@ -23,7 +23,7 @@ from app.models.onnx import OnnxFiles
 from app.models.registry import ModelRegistry
 from app.models.warming import warm_all
 from app.prediction.client import PredictorClient
-from app.routes import dataset_explorer, datasets, findings, mistakes, pages, presets, queue, runs
+from app.routes import findings, mistakes, pages, presets, queue, runs
 from app.runs.queue import Queue
 from app.runs.runs import Runs
 from app.settings import Settings
@@ -31,6 +31,8 @@ from app.storage.db import Database
 from app.web import docs, events, health, tasks
 from app.web.auth import routes as access
 from app.web.compare import routes as compare
+from app.web.datasets import pages as dataset_explorer
+from app.web.datasets import routes as datasets
 from app.web.errors import described, install_error_handlers
 from app.web.feed import Feed
 from app.web.gate import Gate

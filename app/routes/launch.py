@@ -11,13 +11,13 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.responses import RedirectResponse
 
-from app import contexts
-from app.contexts import dataset_card
 from app.launch_form import parse_overrides, preset_values, setting_groups, split_variants, typed_from
 from app.runs.public import RunPublic
 from app.runs.requests import CloneRequest, NewRun, RunPatch
 from app.runs.runs import Runs
 from app.runs.variants import NewVariants, checked_vary, launch_variants
+from app.web.datasets import view as contexts
+from app.web.datasets.view import dataset_card
 from app.web.forms import render, texts
 from app.web.services import DatasetsDep, RunsDep
 from trainer.data.format import DatasetRecord

@@ -11,8 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse
 
-from app import contexts, recipe
-from app.contexts import dataset_card
+from app import recipe
 from app.datasets.datasets import Datasets
 from app.diagnosis.findings import FindingPublic
 from app.diagnosis.strip import prediction_strip
@@ -28,8 +27,9 @@ from app.runs.runs import Runs
 from app.runs.setup import setup_of
 from app.storage.changes import current_seq
 from app.storage.tables import ACTIVE, Status
+from app.web.datasets import view as contexts
 from app.web.forms import checked, render, texts
-from app.web.services import DatasetsDep, FindingsDep, RunsDep, TasksDep
+from app.web.services import DatasetsDep, FindingsDep, RunsDep
 from app.web.system.view import loads
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
@@ -37,7 +37,6 @@ from trainer.data.format import DatasetRecord
 router = APIRouter(include_in_schema=False)
 router.include_router(launch.router)  # before /runs/{run_id}, which would take /runs/new for an id
 
-SOURCES = ("torchvision:CIFAR100", "torchvision:CIFAR10", "torchvision:FashionMNIST", "torchvision:SVHN", "shapes100")
 FILTERS = ("status", "dataset", "q", "tag", "group", "model", "starred", "sort", "cursor")
 
 
@@ -161,15 +160,6 @@ async def edit(request: Request, run_id: str, runs: RunsDep) -> Response:
         typed["tags"] = [tag.strip() for tag in typed["tags"].split(",") if tag.strip()]
     await run_in_threadpool(runs.patch, run_id, checked(RunPatch, typed))
     return RedirectResponse(f"/runs/{run_id}?tab=setup", 303)
-
-
-@router.get("/datasets")
-def datasets_page(request: Request, datasets: DatasetsDep, tasks: TasksDep) -> Response:
-    shown = tuple(task for task in tasks.list("dataset") if task.status != Status.FINISHED)
-    page = contexts.DatasetsPage(
-        cards=tuple(dataset_card(record) for record in datasets.list()), tasks=shown, sources=SOURCES
-    )
-    return render(request, "datasets/index.html", page)
 
 
 def _checks(run: RunPublic, found: Sequence[FindingPublic], runs: Runs, datasets: Datasets) -> recipe.ChecksTab:

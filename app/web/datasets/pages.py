@@ -1,4 +1,4 @@
-"""The page of one data set, and what was measured of it."""
+"""The pages of the datasets, and what was measured of each."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from fastapi.responses import JSONResponse
 from PIL import Image
 from pydantic import BaseModel
 
-from app.dataset_page import MEANS_COLUMNS, ExplorerQuery, dataset_page
 from app.errors import not_found
+from app.storage.tables import Status
+from app.web.datasets.explorer_view import MEANS_COLUMNS, ExplorerQuery, dataset_page
+from app.web.datasets.view import DatasetsPage, dataset_card
 from app.web.errors import described
 from app.web.forms import render
-from app.web.services import DatasetsDep, StatisticsDep
+from app.web.services import DatasetsDep, StatisticsDep, TasksDep
 from trainer.data.survey import Statistics
 
 router = APIRouter()
+
+SOURCES = ("torchvision:CIFAR100", "torchvision:CIFAR10", "torchvision:FashionMNIST", "torchvision:SVHN", "shapes100")
 PNG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -26,6 +30,15 @@ PNG: dict[int | str, dict[str, Any]] = {
 
 class BeingMeasured(BaseModel):
     status: Literal["measuring", "failed"]
+
+
+@router.get("/datasets", include_in_schema=False)
+def datasets_page(request: Request, datasets: DatasetsDep, tasks: TasksDep) -> Response:
+    shown = tuple(task for task in tasks.list("dataset") if task.status != Status.FINISHED)
+    page = DatasetsPage(
+        cards=tuple(dataset_card(record) for record in datasets.list()), tasks=shown, sources=SOURCES
+    )
+    return render(request, "datasets/index.html", page)
 
 
 @router.get("/datasets/{name}", include_in_schema=False)

@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.contexts import CELLS, Sample
 from app.datasets.datasets import Datasets
 from app.datasets.order import Sort, chosen_rows
 from app.fields import none_if_empty
+from app.web.datasets.view import CELLS, Sample
 from trainer.data.format import DatasetRecord, Split
 from trainer.data.survey import Duplicates, Measures, RepeatedName, Statistics
 
