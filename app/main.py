@@ -23,7 +23,6 @@ from app.models.onnx import OnnxFiles
 from app.models.registry import ModelRegistry
 from app.models.warming import warm_all
 from app.prediction.client import PredictorClient
-from app.routes import findings, mistakes, pages, presets, queue, runs
 from app.runs.queue import Queue
 from app.runs.runs import Runs
 from app.settings import Settings
@@ -37,6 +36,7 @@ from app.web.errors import described, install_error_handlers
 from app.web.feed import Feed
 from app.web.gate import Gate
 from app.web.guard import Guard
+from app.web.launch import preview as presets
 from app.web.models import files as model_files
 from app.web.models import routes as models
 from app.web.predict import batch as predict_batch
@@ -45,6 +45,8 @@ from app.web.predict import page as predict_page
 from app.web.predict import routes as predict
 from app.web.ranges import Assets
 from app.web.results import routes as results
+from app.web.runs import findings, mistakes, pages, queue
+from app.web.runs import routes as runs
 from app.web.system import routes as system
 from app.web.templates import install_filters
 

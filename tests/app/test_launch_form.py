@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.launch_form import parse_overrides, setting_groups, typed_from
+from app.web.launch.form import parse_overrides, setting_groups, typed_from
 from trainer.spec.preset import build_spec, flatten, presets
 
 

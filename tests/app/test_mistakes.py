@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 from app.diagnosis.mistakes import as_csv, examine
-from app.errors_tab import errors_tab
+from app.web.runs.errors_tab import errors_tab
 from trainer.data.format import DatasetRecord
 
 LABELS = np.array([0, 0, 1, 1, 2, 2, 0])

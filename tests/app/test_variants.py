@@ -8,8 +8,8 @@ import random
 import pytest
 from pydantic import ValidationError
 
-from app.launch_form import split_variants
 from app.runs.variants import Between, combinations
+from app.web.launch.form import split_variants
 from trainer.spec.preset import SpecError
 
 

@@ -35,9 +35,7 @@ class BeingMeasured(BaseModel):
 @router.get("/datasets", include_in_schema=False)
 def datasets_page(request: Request, datasets: DatasetsDep, tasks: TasksDep) -> Response:
     shown = tuple(task for task in tasks.list("dataset") if task.status != Status.FINISHED)
-    page = DatasetsPage(
-        cards=tuple(dataset_card(record) for record in datasets.list()), tasks=shown, sources=SOURCES
-    )
+    page = DatasetsPage(cards=tuple(dataset_card(record) for record in datasets.list()), tasks=shown, sources=SOURCES)
     return render(request, "datasets/index.html", page)
 
 

@@ -13,15 +13,13 @@ from sqlmodel import select
 
 from app.display.trace import Trace, trace_path
 from app.host.disk import Disk, LargestRun
-from app.host.samples import HOUR, WEEK, SampleSeries, samples, series_of
+from app.host.samples import HOUR, WEEK, SampleSeries, series_of
 from app.host.workers import seen_workers
 from app.storage.db import Database
 from app.storage.tables import DeviceSample, Worker
 
 Span = Literal["hour", "day", "week"]
 SPANS: dict[Span, float] = {"hour": HOUR, "day": 24 * HOUR, "week": WEEK}
-LANE_SECONDS = 600.0
-LANE_SIZE = (120, 24)
 GAP = 5  # a line is broken where samples are this many times as far apart as they should be
 
 
@@ -102,16 +100,3 @@ def device_views(database: Database, span: Span) -> tuple[DeviceView, ...]:
             )
             for host, device in known
         )
-
-
-def loads(database: Database, workers: Sequence[Worker]) -> dict[str, Trace]:
-    """The use of each worker's device in the last minutes, small enough for its lane, by the worker's id."""
-    found = {}
-    with database.read() as session:
-        for worker in workers:
-            rows = samples(session, worker.host, worker.device, LANE_SECONDS, time.time())
-            if rows:
-                times, values = [row.time for row in rows], [row.utilisation for row in rows]
-                path = trace_path(times, values, time.time() - LANE_SECONDS, LANE_SECONDS, 1.0, 10.0, *LANE_SIZE)
-                found[worker.id] = Trace("utilisation", f"{values[-1]:.0%}", f"{max(values):.0%}", path)
-    return found

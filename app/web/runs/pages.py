@@ -1,4 +1,4 @@
-"""The pages, and the plain forms on them. Each reads what it shows through the same objects as the API."""
+"""The runs page and a run's page, and the plain forms on them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse
 
-from app import recipe
 from app.datasets.datasets import Datasets
 from app.diagnosis.findings import FindingPublic
 from app.diagnosis.strip import prediction_strip
 from app.fields import none_if_empty
 from app.host.workers import seen_workers
-from app.routes import launch
-from app.run_mistakes import tab_of
-from app.run_views import Lane, Row, lanes_of
 from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.requests import CloneRequest, ResumeRequest, RunPatch, StopRequest
@@ -27,15 +23,17 @@ from app.runs.runs import Runs
 from app.runs.setup import setup_of
 from app.storage.changes import current_seq
 from app.storage.tables import ACTIVE, Status
-from app.web.datasets import view as contexts
 from app.web.forms import checked, render, texts
+from app.web.runs import checks_tab as recipe
+from app.web.runs.errors_tab import tab_of
+from app.web.runs.lanes import Lane, lanes_of, loads
+from app.web.runs.rows import Row
+from app.web.runs.view import TAIL_LINES, RunPage, RunsPage
 from app.web.services import DatasetsDep, FindingsDep, RunsDep
-from app.web.system.view import loads
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
 
 router = APIRouter(include_in_schema=False)
-router.include_router(launch.router)  # before /runs/{run_id}, which would take /runs/new for an id
 
 FILTERS = ("status", "dataset", "q", "tag", "group", "model", "starred", "sort", "cursor")
 
@@ -48,7 +46,7 @@ def runs_page(request: Request, runs: RunsDep, datasets: DatasetsDep) -> Respons
     found = runs.list(checked(RunQuery, filters))
     active, queue = _active(runs), runs.queue()
     places = {run.id: index + len(active) for index, run in enumerate(queue)}
-    page = contexts.RunsPage(
+    page = RunsPage(
         lanes=_lanes(runs, active, queue),
         rows=tuple(Row(run, places.get(run.id)) for run in found.items),
         datasets=tuple(record.name for record in datasets.list()),
@@ -109,16 +107,14 @@ def run_page(
     if run.status == Status.QUEUED:
         shown["behind"] = _places(runs).get(run_id, 0)
     if run.status == Status.FAILED:
-        shown["tail"] = tuple(runs.log(run_id)[-contexts.TAIL_LINES :])
+        shown["tail"] = tuple(runs.log(run_id)[-TAIL_LINES:])
     if tab == "errors":
         label, _, guess = (cell or "").partition(",")
         place = (int(label), int(guess)) if cell else None
         shown["errors"] = tab_of(runs, datasets, run, step, place, page)
     if tab == "checks":
         shown["checks"] = _checks(run, found, runs, datasets)
-    context = contexts.RunPage(
-        run=run, tab=tab, classes=_classes(datasets, run), findings=recipe.troubles(found), **shown
-    )
+    context = RunPage(run=run, tab=tab, classes=_classes(datasets, run), findings=recipe.troubles(found), **shown)
     return render(request, "runs/show.html", context)
 
 

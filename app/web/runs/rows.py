@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from app.display.formatting import changes_text, duration
 from app.display.sparkline import Sparkline, sparkline
-from app.display.trace import Trace
 from app.runs.public import RunPublic, took
-from app.storage.tables import Status, Worker
+from app.storage.tables import Status
 
-WAITING_SHOWN = 3
 MOVING = (Status.STARTING, Status.RUNNING, Status.STOPPING)
 
 
@@ -60,40 +57,3 @@ def arrival(run: RunPublic) -> datetime | None:
 
 def failed_at(run: RunPublic) -> str:
     return f"at step {run.step:,}" if run.step else "before its first step"
-
-
-@dataclass(frozen=True)
-class Lane:
-    """A device as a track. `waiting` are the next runs that will likely come onto it."""
-
-    worker: Worker
-    run: RunPublic | None
-    waiting: tuple[RunPublic, ...]
-    load: Trace | None = None
-
-    @property
-    def arrival(self) -> datetime | None:
-        return None if self.run is None else arrival(self.run)
-
-    @property
-    def percent(self) -> str:
-        """The train's length, as an SVG attribute; a train that has just set out can still be seen."""
-        return f"{max(2.0, 100 * self.run.progress):.2f}%" if self.run else "0%"
-
-
-def lanes_of(
-    workers: Sequence[Worker],
-    active: Mapping[str, RunPublic],
-    queue: Sequence[RunPublic],
-    loads: Mapping[str, Trace],
-) -> tuple[Lane, ...]:
-    """`loads` are by the worker's id."""
-    return tuple(
-        Lane(
-            worker,
-            active.get(worker.run or ""),
-            tuple(queue[index :: len(workers)][:WAITING_SHOWN]),
-            loads.get(worker.id),
-        )
-        for index, worker in enumerate(workers)
-    )

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from app.errors import ApiError, invalid
-from app.launch_form import parse_overrides, split_variants
 from app.runs.estimates import (
     Basis,
     describe_or_none,
@@ -19,8 +18,9 @@ from app.runs.estimates import (
     rate_curve,
 )
 from app.runs.naming import changes, default_name
-from app.runs.variants import MOST_RUNS, checked_vary, combinations
+from app.runs.variants import MOST_RUNS, NewVariants, Variants, checked_vary, combinations, launch_variants
 from app.web.errors import described
+from app.web.launch.form import parse_overrides, split_variants
 from app.web.services import DatasetsDep, PredictorDep, RunsDep
 from trainer.data.format import DatasetRecord, read_record
 from trainer.plan.feasibility import refuse_impossible
@@ -170,3 +170,9 @@ def extension(
     added = spec.schedule if schedule is None else ScheduleSpec(name=schedule)
     plan = extended(Plan(spec.batch_size, per_epoch, (own,)), epochs, added, lr or spec.optimizer.lr)
     return Extension(epochs=plan.epochs, total_steps=plan.total_steps, lr=rate_curve(plan, end))
+
+
+@router.post("/runs/variants", tags=["runs"], status_code=201)
+def variants(body: NewVariants, runs: RunsDep) -> Variants:
+    """Queue every combination of the values given, or so many drawn at random, as one group; all of them or none."""
+    return launch_variants(runs, body)

@@ -11,7 +11,6 @@ from app.fields import RequestBody
 from app.runs.bulk import BulkAnswer, BulkRequest, act_on
 from app.runs.public import RunPublic
 from app.runs.queue import Move
-from app.runs.variants import NewVariants, Variants, launch_variants
 from app.web.errors import described
 from app.web.services import QueueDep, RunsDep
 
@@ -20,12 +19,6 @@ router = APIRouter()
 
 class MoveRequest(RequestBody):
     to: Literal["next", "up", "down", "now"]
-
-
-@router.post("/api/runs/variants", tags=["runs"], status_code=201)
-def variants(body: NewVariants, runs: RunsDep) -> Variants:
-    """Queue every combination of the values given, or so many drawn at random, as one group; all of them or none."""
-    return launch_variants(runs, body)
 
 
 @router.post("/api/runs/bulk", tags=["runs"])

@@ -11,14 +11,14 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.responses import RedirectResponse
 
-from app.launch_form import parse_overrides, preset_values, setting_groups, split_variants, typed_from
 from app.runs.public import RunPublic
 from app.runs.requests import CloneRequest, NewRun, RunPatch
 from app.runs.runs import Runs
 from app.runs.variants import NewVariants, checked_vary, launch_variants
-from app.web.datasets import view as contexts
 from app.web.datasets.view import dataset_card
 from app.web.forms import render, texts
+from app.web.launch.form import parse_overrides, preset_values, setting_groups, split_variants, typed_from
+from app.web.launch.view import LaunchPage, PresetCard
 from app.web.services import DatasetsDep, RunsDep
 from trainer.data.format import DatasetRecord
 from trainer.spec.preset import SpecError, build_spec, differences, presets
@@ -114,10 +114,10 @@ def _launch_form(
     preset = typed.get("preset", "")
     if preset not in presets():
         preset = next(iter(presets()))
-    page = contexts.LaunchPage(
+    page = LaunchPage(
         datasets=tuple(dataset_card(record) for record in records),
         dataset=dataset,
-        presets=tuple(contexts.PresetCard(item, preset_values("-", item.name)) for item in presets().values()),
+        presets=tuple(PresetCard(item, preset_values("-", item.name)) for item in presets().values()),
         preset=preset,
         groups=setting_groups("-", preset, typed, errors),
         typed=typed,

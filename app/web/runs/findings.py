@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from starlette.responses import RedirectResponse
 
-from app import recipe
 from app.diagnosis.findings import FindingPublic
 from app.diagnosis.first_layer import first_filters
 from app.errors import not_found
 from app.runs.public import RunPublic
 from app.web.errors import described
 from app.web.forms import render
+from app.web.runs import checks_tab as recipe
 from app.web.services import FindingsDep, RunsDep
 
 router = APIRouter()

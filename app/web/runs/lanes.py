@@ -1,0 +1,71 @@
+"""The devices of the runs page: what each trains, how busy it is, and which runs wait for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.display.trace import Trace, trace_path
+from app.host.samples import samples
+from app.runs.public import RunPublic
+from app.storage.db import Database
+from app.storage.tables import Worker
+from app.web.runs.rows import arrival
+
+LANE_SECONDS = 600.0
+LANE_SIZE = (120, 24)
+
+
+def loads(database: Database, workers: Sequence[Worker]) -> dict[str, Trace]:
+    """The use of each worker's device in the last minutes, small enough for its lane, by the worker's id."""
+    found = {}
+    with database.read() as session:
+        for worker in workers:
+            rows = samples(session, worker.host, worker.device, LANE_SECONDS, time.time())
+            if rows:
+                times, values = [row.time for row in rows], [row.utilisation for row in rows]
+                path = trace_path(times, values, time.time() - LANE_SECONDS, LANE_SECONDS, 1.0, 10.0, *LANE_SIZE)
+                found[worker.id] = Trace("utilisation", f"{values[-1]:.0%}", f"{max(values):.0%}", path)
+    return found
+
+
+WAITING_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A device as a track. `waiting` are the next runs that will likely come onto it."""
+
+    worker: Worker
+    run: RunPublic | None
+    waiting: tuple[RunPublic, ...]
+    load: Trace | None = None
+
+    @property
+    def arrival(self) -> datetime | None:
+        return None if self.run is None else arrival(self.run)
+
+    @property
+    def percent(self) -> str:
+        """The train's length, as an SVG attribute; a train that has just set out can still be seen."""
+        return f"{max(2.0, 100 * self.run.progress):.2f}%" if self.run else "0%"
+
+
+def lanes_of(
+    workers: Sequence[Worker],
+    active: Mapping[str, RunPublic],
+    queue: Sequence[RunPublic],
+    loads: Mapping[str, Trace],
+) -> tuple[Lane, ...]:
+    """`loads` are by the worker's id."""
+    return tuple(
+        Lane(
+            worker,
+            active.get(worker.run or ""),
+            tuple(queue[index :: len(workers)][:WAITING_SHOWN]),
+            loads.get(worker.id),
+        )
+        for index, worker in enumerate(workers)
+    )

@@ -1,0 +1,123 @@
+"""What the runs page and a run's page are given to render. Templates read these and compute nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, get_args
+from urllib.parse import urlencode
+
+from app.display.formatting import duration
+from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
+from app.runs.setup import Difference
+from app.storage.tables import Status
+from app.web.runs.checks_tab import ChecksTab, Shown
+from app.web.runs.errors_tab import ErrorsTab
+from app.web.runs.lanes import Lane
+from app.web.runs.rows import MOVING, Row, arrival, failed_at
+from trainer.spec.train_spec import ScheduleName
+
+TAIL_LINES = 20
+
+
+@dataclass(frozen=True)
+class RunsPage:
+    """`/`. `total` counts all runs, whatever the filter; `filters` are those that are set."""
+
+    lanes: tuple[Lane, ...]
+    rows: tuple[Row, ...]
+    datasets: tuple[str, ...]
+    filters: dict[str, str]
+    total: int
+    next_cursor: str | None
+    seq: int
+    section: str = "runs"
+
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        return tuple(Status)
+
+    @property
+    def older(self) -> str | None:
+        return None if self.next_cursor is None else self.link(cursor=self.next_cursor)
+
+    @property
+    def is_filtered(self) -> bool:
+        return any(name in self.filters for name in ("status", "dataset", "q", "tag", "group", "model", "starred"))
+
+    @property
+    def is_first_page(self) -> bool:
+        return "cursor" not in self.filters
+
+    def link(self, **changed: str | None) -> str:
+        """This page's address with other filters; the place in the list is kept only where it is named."""
+        kept = {name: value for name, value in self.filters.items() if name != "cursor"} | changed
+        query = urlencode({name: value for name, value in kept.items() if value})
+        return f"/?{query}" if query else "/"
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """`/runs/{id}`. `tail` are the last log lines of a failed run, `behind` says how many run before a queued one;
+    the tab decides which of the rest is filled."""
+
+    run: RunPublic
+    tab: str
+    classes: int | None
+    behind: int = 0
+    tail: tuple[LogLinePublic, ...] = ()
+    lines: tuple[LogLinePublic, ...] = ()
+    checkpoints: tuple[CheckpointPublic, ...] = ()
+    findings: tuple[Shown, ...] = ()
+    checks: ChecksTab | None = None
+    errors: ErrorsTab | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
+    from_preset: tuple[Difference, ...] = ()
+    command: str = ""
+    section: str = "runs"
+    schedules: tuple[str, ...] = field(default=get_args(ScheduleName), init=False)
+    tabs: tuple[tuple[str, str], ...] = field(
+        default=(
+            ("curves", "Curves"),
+            ("checks", "Checks"),
+            ("errors", "Errors"),
+            ("log", "Log"),
+            ("setup", "Setup & files"),
+        ),
+        init=False,
+    )
+
+    @property
+    def title(self) -> str:
+        best = "" if self.run.best_acc is None else f"{100 * self.run.best_acc:.1f} · "
+        done = f"{100 * self.run.progress:.0f}% · " if self.run.status in MOVING else ""
+        return f"{done}{best}{self.run.name}"
+
+    @property
+    def arrival(self) -> datetime | None:
+        return arrival(self.run)
+
+    @property
+    def took(self) -> str:
+        return duration(took(self.run))
+
+    @property
+    def changed_fields(self) -> frozenset[str]:
+        return frozenset(item.field for item in self.from_preset)
+
+    @property
+    def failed_at(self) -> str:
+        return failed_at(self.run)
+
+    @property
+    def failure_detail(self) -> str:
+        detail = None if self.run.error is None else self.run.error.detail
+        return detail if isinstance(detail, str) else ""
+
+    @property
+    def now_loss(self) -> str:
+        value = self.run.summary.get("val/loss")
+        if not isinstance(value, int | float):
+            seen = [item for item in self.run.spark.get("val", []) if item is not None]
+            value = seen[-1] if seen else None
+        return "" if value is None else f"{value:.2f}"
