@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from app.runs.launching import Launcher
 from app.runs.requests import NewRun
 from app.runs.runs import Runs
 from app.settings import Settings
@@ -21,9 +22,8 @@ def prepare_demo(settings: Settings, console: Console) -> None:
             add_dataset(settings.datasets, BUILT_IN, BUILT_IN)
     database = Database(settings.url)
     database.migrate()
-    runs = Runs(database, settings)
-    if runs.count() == 0:
-        runs.create(
+    if Runs(database, settings).count() == 0:
+        Launcher(database, settings).create(
             NewRun(
                 dataset=BUILT_IN,
                 preset="baseline-cnn",

@@ -28,3 +28,8 @@ def invalid(problems: Iterable[tuple[Sequence[int | str], str]]) -> ApiError:
     ]
     message = "; ".join(f"{item['field']}: {item['message']}" for item in detail)
     return ApiError(422, "invalid_request", message[:1000], detail)
+
+
+def unavailable(code: str, message: str) -> ApiError:
+    """A request that may succeed in two seconds."""
+    return ApiError(503, code, message, headers={"Retry-After": "2"})

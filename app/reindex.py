@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,8 @@ from app.host.devices import find_devices
 from app.host.home_lock import home_lock
 from app.host.identity import host_name
 from app.jobs.derived_status import Told, read_told, stand
-from app.jobs.ingest import ingest
+from app.jobs.kinds import KINDS, RUN, TASK, Kind
 from app.jobs.tail import is_behind
-from app.jobs.task_ingest import ingest_task
 from app.jobs.tasks import PLACES
 from app.runs.requests import RunPatch
 from app.settings import Settings
@@ -26,7 +25,7 @@ from app.storage.db import Database
 from app.storage.tables import ACTIVE, Checkpoint, Job, Run, Status, Task
 from app.storage.transitions import guarded_update
 from trainer.data.format import DatasetRecord
-from trainer.plan.schedule import make_plan, split_sizes
+from trainer.plan.schedule import plan_of
 from trainer.rundir.events import attempts
 from trainer.rundir.folder import read_spec
 from trainer.rundir.journal import read_journal
@@ -50,10 +49,10 @@ def reindex(settings: Settings) -> Iterator[Indexed]:
     with home_lock(settings.home):
         database = Database(settings.url)
         database.migrate()
-        for kind, parent in ((Run, settings.runs), (Task, settings.tasks)):
+        for kind in KINDS:
             with database.read() as session:
-                known = set(session.exec(select(kind.id)).all())
-            fresh = [path for path in parent.glob("*") if path.is_dir() and path.name not in known]
+                known = set(session.exec(select(kind.table.id)).all())
+            fresh = [path for path in kind.root(settings).glob("*") if path.is_dir() and path.name not in known]
             for folder in sorted(fresh, key=created_at):
                 yield add(database, kind, folder)
         database.close()
@@ -67,7 +66,7 @@ def created_at(folder: Path) -> datetime:
     return datetime.fromtimestamp(written.stat().st_mtime, UTC)
 
 
-def add(database: Database, kind: type[Run] | type[Task], folder: Path) -> Indexed:
+def add(database: Database, kind: Kind, folder: Path) -> Indexed:
     """One directory's rows, in one transaction: nobody claims, and no crash leaves, a run that is half read."""
     if folder.name.startswith("."):
         return Indexed(folder, None, "it was being deleted")
@@ -75,7 +74,7 @@ def add(database: Database, kind: type[Run] | type[Task], folder: Path) -> Index
         return Indexed(folder, None, "it was never committed")
     try:
         with database.write() as session:
-            status = add_run(session, folder) if kind is Run else add_task(session, folder)
+            status = add_run(session, folder) if kind is RUN else add_task(session, folder)
     except (OSError, ValueError, KeyError) as error:
         reason = f"{type(error).__name__}: {error}"
         return Indexed(folder, None, " ".join(reason.split())[:300], damaged=True)
@@ -86,7 +85,7 @@ def add_run(session: Session, folder: Path) -> Status:
     run = described(folder)
     session.add(run)
     session.flush()
-    alive = catch_up(run, folder, lambda: ingest(session, run, folder))
+    alive = catch_up(session, RUN, run, folder)
     said = read_told(folder, run.tail_attempt, run.tail_offset)
     for step, time in said.saved.items():
         of_step = (col(Checkpoint.run) == run.key, col(Checkpoint.step) == step)
@@ -107,7 +106,7 @@ def add_task(session: Session, folder: Path) -> Status:
     )
     session.add(task)
     session.flush()
-    alive = catch_up(task, folder, lambda: ingest_task(session, task, folder))
+    alive = catch_up(session, TASK, task, folder)
     said = read_told(folder, task.tail_attempt, task.tail_offset)
     guarded_update(session, task, result=said.end.get("result") if said.end else None)
     return settle(session, task, folder, said, alive=alive)
@@ -121,7 +120,7 @@ def described(folder: Path) -> Run:
         if line.get("e") == "meta":
             meta |= line
     record = DatasetRecord.model_validate_json((folder / "dataset.json").read_bytes())
-    plan = make_plan(spec, split_sizes(spec, record.train_count)[0])
+    plan = plan_of(spec, record.train_count)
     return Run(
         id=folder.name,
         dataset=spec.dataset.name,
@@ -140,14 +139,14 @@ def described(folder: Path) -> Run:
     )
 
 
-def catch_up(job: Job, folder: Path, read: Callable[[], object]) -> bool:
+def catch_up(session: Session, kind: Kind, job: Job, folder: Path) -> bool:
     """Read all that there is, and say whether a trainer is still at work.
 
     One that is found gone has said its last words before: they are looked for after.
     """
     while True:
         while is_behind(job, folder):
-            read()
+            kind.ingest(session, job, folder)
         alive = lock_holder(folder) is not None
         if alive or not is_behind(job, folder):
             return alive

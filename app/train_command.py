@@ -10,13 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from app.settings import Settings
-from trainer.data.format import read_record
-from trainer.plan.feasibility import refuse_impossible
+from trainer.plan.prepared import prepared
 from trainer.process.assignment import Assignment
 from trainer.process.trainer import run_trainer
 from trainer.rundir.events import Event, EventWriter, attempts
 from trainer.rundir.folder import create_run_dir
-from trainer.spec.preset import build_spec
 
 
 class ShownEvents(EventWriter):
@@ -68,12 +66,9 @@ def train_here(
     console: Console,
 ) -> int:
     """Train in a new folder and give the exit status. Raises SpecError, DatasetError, FileExistsError."""
-    spec = build_spec(dataset, preset, overrides)
-    record = read_record(settings.datasets, dataset)
-    refuse_impossible(spec, record)
-    spec = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"sha256": record.sha256})})
+    ready = prepared(dataset, preset, overrides, settings.datasets)
     run_dir = out or settings.runs / secrets.token_hex(5)
-    create_run_dir(run_dir, spec, record, {"name": run_dir.name})
+    create_run_dir(run_dir, ready.spec, ready.record, {"name": run_dir.name})
     console.print(f"Training in {run_dir}", markup=False)
     columns = (
         TextColumn("{task.fields[latest]}"),

@@ -14,7 +14,9 @@ from sqlmodel import select
 from app.datasets.datasets import Datasets
 from app.jobs.conclude import conclude
 from app.jobs.ingest import ingest
+from app.jobs.kinds import RUN
 from app.jobs.tail import is_behind
+from app.runs.launching import Launcher
 from app.runs.requests import NewRun
 from app.runs.runs import Runs
 from app.storage.tables import Run, Status, now
@@ -39,7 +41,7 @@ def finished_run(
     """A run whose epochs had these validation accuracies. `wrong` are the images that its best epoch got wrong,
     of VAL_COUNT from `first_row` on; without it no answers were kept. With `end` False it goes on."""
     request = {"dataset": dataset, "preset": preset, "overrides": {"epochs": len(accs)}, **body}
-    run_id = runs.create(NewRun.model_validate(request)).id
+    run_id = Launcher(runs.database, runs.settings).create(NewRun.model_validate(request)).id
     with runs.database.write() as session:
         row = session.exec(select(Run).where(Run.id == run_id)).one()
         row.status, row.claim, row.attempt, row.started_at = Status.STARTING, 1, 1, now()
@@ -84,7 +86,7 @@ def drain(runs: Runs, run_id: str) -> None:
     while is_behind(row, runs.folder(run_id)):
         with runs.database.write() as session:
             if (end := ingest(session, row, runs.folder(run_id))) is not None:
-                conclude(session, row, end)
+                conclude(session, RUN, row, end)
 
 
 def keep_answers(folder: Path, step: int, first_row: int, labels: npt.NDArray[np.int64], wrong: Sequence[int]) -> None:

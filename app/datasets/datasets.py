@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from app.errors import not_found
+from trainer.data.errors import DatasetError
 from trainer.data.format import SPLITS, DatasetRecord, Split, list_records, open_split, read_files, read_record
 
 
@@ -22,6 +23,13 @@ class Datasets:
 
     def get(self, name: str) -> DatasetRecord:
         return read_record(self.root, name)
+
+    def find(self, name: str) -> DatasetRecord | None:
+        """None once the dataset is gone: its runs can still be looked at."""
+        try:
+            return read_record(self.root, name)
+        except DatasetError:
+            return None
 
     def labels(self, name: str, split: str) -> npt.NDArray[np.int64]:
         return open_split(self.root, name, checked_split(split))[1]

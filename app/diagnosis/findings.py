@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
-from sqlmodel import Session, col, select
+from sqlmodel import col, select
 
 from app.errors import ApiError, not_found
+from app.runs.launching import Launcher
 from app.runs.public import RunPublic
+from app.runs.query import key_of
 from app.runs.requests import CloneRequest
 from app.runs.runs import Runs
 from app.storage.db import Database
-from app.storage.tables import Finding, Run
+from app.storage.tables import Finding
 
 PICTURES = ("input", "one_batch")
 
@@ -42,15 +44,16 @@ class FindingPublic(BaseModel):
 
 
 class Findings:
-    def __init__(self, database: Database, runs: Runs) -> None:
+    def __init__(self, database: Database, runs: Runs, launcher: Launcher) -> None:
         self.database = database
         self.runs = runs
+        self._launcher = launcher
 
     def of(self, run_id: str) -> list[FindingPublic]:
         """In the order in which they were made."""
         with self.database.read() as session:
             rows = session.exec(
-                select(Finding).where(Finding.run == _run_key(session, run_id)).order_by(col(Finding.key))
+                select(Finding).where(Finding.run == key_of(session, run_id)).order_by(col(Finding.key))
             ).all()
         return [_public(row) for row in rows]
 
@@ -65,7 +68,7 @@ class Findings:
         finding = self.get(run_id, finding_id)
         if finding.remedy is None:
             raise ApiError(409, "no_remedy", "This finding comes without a setting to try.")
-        return self.runs.clone(run_id, CloneRequest(overrides=finding.remedy.overrides, from_step=None))
+        return self._launcher.clone(run_id, CloneRequest(overrides=finding.remedy.overrides, from_step=None))
 
     def picture(self, run_id: str, name: str) -> Path:
         self.runs.exists(run_id)
@@ -73,13 +76,6 @@ class Findings:
         if name not in PICTURES or not path.exists():
             raise not_found("picture", name)
         return path
-
-
-def _run_key(session: Session, run_id: str) -> int:
-    key = session.exec(select(Run.key).where(Run.id == run_id)).first()
-    if key is None:
-        raise not_found("run", run_id)
-    return key
 
 
 def _public(row: Finding) -> FindingPublic:

@@ -186,8 +186,8 @@ def examine(
     fine = labels[answers.row].astype(np.int64)
     to_coarse = record.fine_to_coarse
     if coarse and to_coarse is not None:
-        names = tuple(record.superclasses or ())
-        return Examination(answers, np.array(to_coarse)[fine], names, tuple(range(len(names))), None, ())
+        names = tuple(record.target_names("coarse"))
+        return Examination(answers, record.target_labels("coarse", fine), names, tuple(range(len(names))), None, ())
     names = tuple(record.classes)
     if to_coarse is None:
         return Examination(answers, fine, names, tuple(range(len(names))), None, ())

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import or_
 from sqlmodel import Session, col, select
 
 from app.host.identity import host_name, is_alive
-from app.runs.query import queue_order
-from app.storage.tables import ACTIVE, Job, Run, Status, Task, now
+from app.jobs.kinds import Kind
+from app.storage.tables import ACTIVE, Job, Status, now
 from app.storage.transitions import guarded_update, move
-
-J = TypeVar("J", bound=Job)
 
 
 def lease(seconds: float) -> dict[str, Any]:
     return {"lease_until": now() + timedelta(seconds=seconds)}
 
 
-def has_work(session: Session, kind: type[Run] | type[Task]) -> bool:
-    found = session.exec(select(kind.key).where(col(kind.status).in_([Status.QUEUED, *ACTIVE])).limit(1)).first()
+def has_work(session: Session, kind: Kind) -> bool:
+    found = session.exec(
+        select(kind.table.key).where(col(kind.table.status).in_([Status.QUEUED, *ACTIVE])).limit(1)
+    ).first()
     return found is not None
 
 
-def claim_next(session: Session, kind: type[J], worker: str, device: str, seconds: float) -> J | None:
-    """Take the job that has waited longest, of the highest priority."""
-    order: list[Any] = queue_order() if kind is Run else [col(kind.key)]
-    row = session.exec(select(kind).where(kind.status == Status.QUEUED).order_by(*order).limit(1)).first()
+def claim_next(session: Session, kind: Kind, worker: str, device: str, seconds: float) -> Job | None:
+    """Take the first job of the queue."""
+    table = kind.table
+    row = session.exec(select(table).where(table.status == Status.QUEUED).order_by(*kind.order()).limit(1)).first()
     return None if row is None else _take(session, row, worker, device, seconds)
 
 
-def _take(session: Session, row: J, worker: str, device: str, seconds: float) -> J:
+def _take(session: Session, row: Job, worker: str, device: str, seconds: float) -> Job:
     first: dict[str, Any] = {} if row.started_at else {"started_at": now()}
     move(
         session,
@@ -51,15 +51,16 @@ def _take(session: Session, row: J, worker: str, device: str, seconds: float) ->
     return row
 
 
-def adopt_next(session: Session, kind: type[J], worker: str, device: str, seconds: float) -> J | None:
+def adopt_next(session: Session, kind: Kind, worker: str, device: str, seconds: float) -> Job | None:
     """Take over an active job of this host whose worker is dead, or silent for longer than its lease.
 
     A job of this device is preferred to none: a worker never adopts another device's while that device's worker lives.
     """
+    table = kind.table
     rows = session.exec(
-        select(kind)
-        .where(col(kind.status).in_(ACTIVE), col(kind.host) == host_name(), col(kind.device) == device)
-        .where(or_(col(kind.worker) != worker, col(kind.worker).is_(None)))
+        select(table)
+        .where(col(table.status).in_(ACTIVE), col(table.host) == host_name(), col(table.device) == device)
+        .where(or_(col(table.worker) != worker, col(table.worker).is_(None)))
     ).all()
     for row in rows:
         expired = row.lease_until is None or row.lease_until < now()

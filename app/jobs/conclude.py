@@ -1,4 +1,4 @@
-"""How a job ends: as its trainer said, or without a word."""
+"""How a job ends: as its trainer's `end` event says, or without one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from pathlib import Path
 
 from sqlmodel import Session
 
-from app.jobs.tasks import task_public
-from app.runs.public import public
-from app.storage.changes import publish
-from app.storage.tables import Job, Run, Status, Task, now
+from app.jobs.kinds import Kind
+from app.storage.tables import Job, Status, now
 from app.storage.transitions import move
 from trainer.errors import DISK_FULL
 from trainer.rundir.events import Event
@@ -22,23 +20,22 @@ ROOM_BYTES = 1 << 20  # with less, a trainer that died without a word died of it
 log = logging.getLogger(__name__)
 
 
-def conclude(session: Session, job: Job, end: Event) -> None:
+def conclude(session: Session, kind: Kind, job: Job, end: Event) -> None:
     """The trainer said how it ended: the job's state follows in the same transaction."""
     reason = end["reason"]
     if reason == "finished":
-        extra = {"result": end.get("result")} if isinstance(job, Task) else {}
-        move(session, job, Status.FINISHED, finished_at=now(), phase=None, pid=None, **extra)
+        move(session, job, Status.FINISHED, finished_at=now(), phase=None, pid=None, **kind.result(end))
     elif reason == "failed":
         move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, error=end["error"])
     elif job.status == Status.STOPPING:
         move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
     else:
         move(session, job, Status.QUEUED, phase=None, pid=None)
-    tell(session, job)
+    kind.publish(session, job)
 
 
-def requeue_or_fail(session: Session, job: Job, folder: Path, max_attempts: int) -> None:
-    """The trainer died without a word. One that was never forked does not count as a death."""
+def requeue_or_fail(session: Session, kind: Kind, job: Job, folder: Path, max_attempts: int) -> None:
+    """The trainer exited without an `end` event. One that was never forked does not count."""
     deaths = job.deaths + (job.pid is not None)
     if job.status == Status.STOPPING:
         move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
@@ -57,14 +54,7 @@ def requeue_or_fail(session: Session, job: Job, folder: Path, max_attempts: int)
     else:
         log.warning("the trainer of %s died: queued again (%d)", job.id, deaths)
         move(session, job, Status.QUEUED, phase=None, pid=None, deaths=deaths)
-    tell(session, job)
-
-
-def tell(session: Session, job: Job) -> None:
-    if isinstance(job, Run):
-        publish(session, job.id, "status", public(job).live())
-    elif isinstance(job, Task):
-        publish(session, job.id, "task", task_public(job).model_dump(mode="json"))
+    kind.publish(session, job)
 
 
 def last_output(folder: Path, limit: int = 4000) -> str:

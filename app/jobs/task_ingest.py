@@ -8,8 +8,7 @@ from typing import Any
 from sqlmodel import Session
 
 from app.jobs.tail import position
-from app.jobs.tasks import task_public
-from app.storage.changes import publish
+from app.jobs.tasks import publish_task
 from app.storage.tables import Status, Task
 from app.storage.transitions import guarded_update, move
 from trainer.rundir.events import Event, read_from
@@ -30,5 +29,5 @@ def ingest_task(session: Session, task: Task, folder: Path) -> Event | None:
         move(session, task, Status.RUNNING, **fields)
     else:
         guarded_update(session, task, **fields)
-    publish(session, task.id, "task", task_public(task).model_dump(mode="json"))
+    publish_task(session, task)
     return end if attempt == task.attempt else None

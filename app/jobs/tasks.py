@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Literal
 
 import orjson
 from pydantic import BaseModel
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 
 from app.errors import ApiError, not_found
 from app.runs.public import ErrorPublic
@@ -87,7 +87,7 @@ class Tasks:
         with self.database.write() as session:
             session.add(row)
             session.flush()
-            publish(session, row.id, "task", task_public(row).model_dump(mode="json"))
+            publish_task(session, row)
         return task_public(row)
 
     def retry(self, task_id: str, changed: dict[str, Any]) -> TaskPublic:
@@ -141,3 +141,8 @@ class Tasks:
 def task_public(row: Task) -> TaskPublic:
     progress = 1.0 if row.status == Status.FINISHED else row.done / row.total if row.total else 0.0
     return TaskPublic(**row.model_dump(), progress=progress)
+
+
+def publish_task(session: Session, row: Task) -> None:
+    """Tell the live feed where the task stands."""
+    publish(session, row.id, "task", task_public(row).model_dump(mode="json"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from app.errors import ApiError
 from app.runs.public import CheckpointPublic
 from app.runs.runs import Runs
+from app.settings import Settings
 from app.storage.tables import Status
 from trainer.exported.labels import Labels, run_record
 from trainer.exported.portable import Packing, Portable, PortableDamaged, plan_packing, write_packing
@@ -35,9 +36,10 @@ class ModelFile:
 
 
 class ModelFiles:
-    def __init__(self, runs: Runs) -> None:
+    def __init__(self, runs: Runs, settings: Settings) -> None:
         self._runs = runs
-        self.cache = runs.settings.model_cache
+        self._datasets = settings.datasets
+        self.cache = settings.model_cache
 
     def planned(self, run_id: str) -> ModelFile:
         """What would be written, without writing it. Raises ApiError 404, 409 (no checkpoint); DatasetError."""
@@ -69,7 +71,7 @@ class ModelFiles:
     def _about(self, run_id: str, chosen: CheckpointPublic) -> Portable:
         run, folder = self._runs.get(run_id), self._runs.folder(run_id)
         spec = read_spec(folder)
-        record = run_record(self._runs.settings.datasets, folder, spec)
+        record = run_record(self._datasets, folder, spec)
         labels = Labels.of(spec, record)
         tested = {name: value for name, value in run.summary.items() if name.startswith("test/")}
         measured = {**chosen.metrics, **(tested if run.status == Status.FINISHED else {})}

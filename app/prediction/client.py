@@ -10,11 +10,10 @@ from contextlib import contextmanager, suppress
 
 from pydantic import BaseModel
 
-from app.errors import ApiError
+from app.errors import ApiError, unavailable
 from app.prediction.answers import Answer, SaliencyPublic
 from app.prediction.wire import Asking, Header, WireError, socket_address
 from app.settings import Settings
-from app.web.predict.upload import IMAGES_IN_MEMORY, MemoryBudget
 from trainer.spec.train_spec import ModelSpec, TrainSpec
 
 # A predictor whose parent was killed needs about three seconds to be back.
@@ -52,7 +51,6 @@ class PredictorClient:
         self._opening = asyncio.Lock()
         self._waiting = 0
         self._waiting_limit = settings.max_queued_predictions
-        self.memory = MemoryBudget(IMAGES_IN_MEMORY * settings.max_image_bytes)
 
     async def predict(self, run_id: str, images: Sequence[bytes], top_k: int, *, pixels: bool = False) -> Answer:
         """The classes of each image, or what is wrong with it, in order. Raises ApiError.
@@ -150,7 +148,3 @@ class PredictorClient:
     async def close(self) -> None:
         for line in self._lines.values():
             line.close()
-
-
-def unavailable(code: str, message: str) -> ApiError:
-    return ApiError(503, code, message, headers={"Retry-After": "2"})

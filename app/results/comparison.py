@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
-from sqlmodel import col, select
 
 from app.datasets.datasets import Datasets
 from app.errors import invalid, not_found
@@ -14,9 +13,10 @@ from app.results.outcomes import half_width_of, losses_at_best, parameters_of, s
 from app.results.paired import Pair, pairs_of
 from app.results.seeds import grouped, spread
 from app.runs.public import RunPublic, public
+from app.runs.query import rows_by_id
 from app.runs.runs import Runs
 from app.storage.changes import current_seq
-from app.storage.tables import Run
+from app.storage.db import Database
 from trainer.spec.preset import flatten
 from trainer.spec.train_spec import TrainSpec
 
@@ -98,12 +98,12 @@ def slots_of(asked: Sequence[str]) -> list[str]:
     return slots
 
 
-def compare(runs: Runs, datasets: Datasets, slots: Sequence[str]) -> Comparison:
+def compare(database: Database, runs: Runs, datasets: Datasets, slots: Sequence[str]) -> Comparison:
     """Raises ApiError 404 for an unknown run."""
     ids = [item for item in slots if item]
-    with runs.database.read() as session:
+    with database.read() as session:
         seq = current_seq(session)
-        rows = session.exec(select(Run).where(col(Run.id).in_(ids))).all()
+        rows = rows_by_id(session, ids)
         losses = losses_at_best(session, ids)
     found = {row.id: public(row, seq) for row in rows}
     for item in ids:

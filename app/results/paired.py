@@ -103,6 +103,4 @@ class _LabelsOf:
             return None
         if record.sha256 != _hashes(run):
             return None
-        if run.spec["target"] == "coarse" and record.fine_to_coarse is not None:
-            return np.asarray(record.fine_to_coarse)[labels]
-        return labels
+        return record.target_labels(run.spec["target"], labels)

@@ -11,6 +11,7 @@ from sqlalchemy import String, cast, func
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
+from app.datasets.datasets import Datasets
 from app.display.formatting import changes_text
 from app.display.intervals import half_width
 from app.errors import not_found
@@ -18,10 +19,10 @@ from app.results.outcomes import half_width_of, losses_at_best, parameters_of, s
 from app.results.reported_here import ReportedHere, reported_here
 from app.results.seeds import recipe, spread
 from app.runs.public import RunPublic, public
-from app.runs.runs import Runs
+from app.runs.query import rows_by_key
+from app.storage.db import Database
 from app.storage.tables import Run, Status
-from trainer.data.errors import DatasetError
-from trainer.data.format import DatasetRecord, read_record
+from trainer.data.format import DatasetRecord
 
 MOST_RUNS = 20_000
 MOST_MEMBERS = 20
@@ -80,9 +81,9 @@ class Candidate(NamedTuple):
     seed: int | None
 
 
-def finished_datasets(runs: Runs) -> dict[str, int]:
+def finished_datasets(database: Database) -> dict[str, int]:
     """How many runs have finished on each data set, the one of the latest first."""
-    with runs.database.read() as session:
+    with database.read() as session:
         rows = session.exec(
             select(Run.dataset, func.count(), func.max(Run.finished_at))
             .where(Run.status == Status.FINISHED)
@@ -92,10 +93,10 @@ def finished_datasets(runs: Runs) -> dict[str, int]:
     return {name: number for name, number, _ in rows}
 
 
-def results(runs: Runs, dataset: str, limit: int) -> ResultTable:
+def results(database: Database, datasets: Datasets, dataset: str, limit: int) -> ResultTable:
     """Raises ApiError 404 where there is neither such a data set nor a run on it."""
-    record = _record(runs, dataset)
-    with runs.database.read() as session:
+    record = datasets.find(dataset)
+    with database.read() as session:
         candidates, unranked = _candidates(session, dataset)
         if record is None and not candidates and not unranked:
             raise not_found("data set", dataset)
@@ -115,7 +116,7 @@ def results(runs: Runs, dataset: str, limit: int) -> ResultTable:
         total=len(groups),
         unranked=unranked,
         chance=None if record is None else 1 / len(record.classes),
-        reported=reported_here(runs, dataset, record),
+        reported=reported_here(database, dataset, record),
     )
 
 
@@ -150,7 +151,7 @@ def _ranked(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
 
 
 def _selected(session: Session, keys: Sequence[int]) -> dict[int, RunPublic]:
-    rows = session.exec(select(Run).where(col(Run.key).in_(keys))).all()
+    rows = rows_by_key(session, keys)
     return {row.key: public(row) for row in rows if row.key is not None}
 
 
@@ -207,10 +208,3 @@ def _row(
         seconds=seconds_of(run),
         members=[members[item.key] for item in group[:MOST_MEMBERS] if item.key in members],
     )
-
-
-def _record(runs: Runs, dataset: str) -> DatasetRecord | None:
-    try:
-        return read_record(runs.settings.datasets, dataset)
-    except DatasetError:
-        return None

@@ -10,8 +10,9 @@ from app.metrics.reader import Metrics
 from app.results.outcomes import summary_number
 from app.results.reported import REPORTED, Reported
 from app.runs.public import RunPublic, public
-from app.runs.runs import Runs
+from app.runs.query import rows_by_key
 from app.runs.setup import setup_of
+from app.storage.db import Database
 from app.storage.tables import Run, Status
 from trainer.data.cifar100 import known_superclasses
 from trainer.data.format import DatasetRecord
@@ -35,13 +36,13 @@ class ReportedHere(BaseModel):
     differs: str = Field(description="What the run has otherwise than the preset.")
 
 
-def reported_here(runs: Runs, dataset: str, record: DatasetRecord | None) -> list[ReportedHere]:
+def reported_here(database: Database, dataset: str, record: DatasetRecord | None) -> list[ReportedHere]:
     """All that is reported; beside it our numbers, if the data set holds CIFAR-100's classes."""
     found: dict[str, RunPublic] = {}
     if record is not None and known_superclasses(record.classes) is not None:
-        with runs.database.read() as session:
+        with database.read() as session:
             found = _most_faithful(session, dataset)
-    metrics = Metrics(runs.database)
+    metrics = Metrics(database)
     return [_beside(item, found.get(item.preset), metrics) for item in REPORTED]
 
 
@@ -61,7 +62,7 @@ def _most_faithful(session: Session, dataset: str) -> dict[str, RunPublic]:
         if preset not in chosen or altered < chosen[preset][0]:
             chosen[preset] = (altered, key)
     keys = [key for _, key in chosen.values()]
-    return {row.preset: public(row) for row in session.exec(select(Run).where(col(Run.key).in_(keys))) if row.preset}
+    return {row.preset: public(row) for row in rows_by_key(session, keys) if row.preset}
 
 
 def _beside(item: Reported, run: RunPublic | None, metrics: Metrics) -> ReportedHere:

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from app.errors import ApiError
 from app.host.workers import seen_workers
 from app.prediction.client import Description, PredictorClient
-from app.runs.runs import Runs
+from app.storage.db import Database
 from app.storage.tables import Run, Status
 from trainer.data.format import DatasetRecord
 from trainer.plan.schedule import Plan, learning_rate
@@ -101,9 +101,9 @@ PREVIEW_POINTS = 200
 DESCRIBE_SECONDS = 1.0  # a preview is shown while a person types
 
 
-def device_kind(runs: Runs) -> str | None:
+def device_kind(database: Database) -> str | None:
     """The kind of device that the workers have, where they all have one kind."""
-    kinds = {worker.device.split(":")[0] for worker in seen_workers(runs.database)}
+    kinds = {worker.device.split(":")[0] for worker in seen_workers(database)}
     return kinds.pop() if len(kinds) == 1 else None
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from trainer.spec.preset import differences
-from trainer.spec.train_spec import TrainSpec
+Changed = Mapping[str, tuple[Any, Any]]  # (old, new) by dotted field
 
 
-def default_name(spec: TrainSpec, base: TrainSpec, stem: str | None = None) -> str:
-    """Made from what differs: `baseline-cnn lr3e-4 epochs3`."""
-    words = [
-        f"{field.rsplit('.', 1)[-1]}{_short(value)}"
-        for field, (_, value) in differences(spec, base).items()
-        if value is not None
-    ]
-    return " ".join([stem or spec.preset or spec.model.name, *words])[:120]
+def default_name(changed: Changed, stem: str) -> str:
+    """A preset's or a parent's name and what differs: `baseline-cnn lr3e-4 epochs3`."""
+    words = [f"{field.rsplit('.', 1)[-1]}{_short(value)}" for field, (_, value) in changed.items() if value is not None]
+    return " ".join([stem, *words])[:120]
 
 
 def _short(value: Any) -> str:
@@ -25,5 +21,6 @@ def _short(value: Any) -> str:
     return "-".join(map(str, value)) if isinstance(value, list) else str(value).lower()
 
 
-def changes(spec: TrainSpec, base: TrainSpec) -> list[dict[str, Any]]:
-    return [{"field": field, "from": old, "to": new} for field, (old, new) in differences(spec, base).items()]
+def changes(changed: Changed) -> list[dict[str, Any]]:
+    """As the API and the database have them."""
+    return [{"field": field, "from": old, "to": new} for field, (old, new) in changed.items()]

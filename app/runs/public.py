@@ -9,7 +9,9 @@ from pydantic import (
     BaseModel,
     ConfigDict,
 )
+from sqlmodel import Session
 
+from app.storage.changes import publish
 from app.storage.tables import ACTIVE, Run, Status
 
 
@@ -101,3 +103,8 @@ def took(run: RunPublic) -> float | None:
     if run.started_at is None or run.finished_at is None:
         return None
     return (run.finished_at - run.started_at).total_seconds()
+
+
+def publish_run(session: Session, row: Run, kind: str = "status") -> None:
+    """Tell the live feed where the run stands: its `status`, or that it was `created`."""
+    publish(session, row.id, kind, public(row).live())

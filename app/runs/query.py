@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from sqlalchemy import String, cast, func, or_
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import Select
 
+from app.errors import not_found
 from app.fields import Line
-from app.storage.tables import Run, Status
+from app.storage.tables import ACTIVE, Run, Status
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 SORTABLE = {
@@ -51,6 +53,38 @@ def matching(query: RunQuery) -> Select[Run, Any]:
         statement = statement.where((rank < value if descending else rank > value) | same)
     order = (rank.desc(), col(Run.key).desc()) if descending else (rank, col(Run.key))
     return statement.order_by(*order)
+
+
+def row_of(session: Session, run_id: str) -> Run:
+    """Raises ApiError 404."""
+    row = session.exec(select(Run).where(Run.id == run_id)).first()
+    if row is None:
+        raise not_found("run", run_id)
+    return row
+
+
+def key_of(session: Session, run_id: str) -> int:
+    """The key that a run's points, findings and checkpoints carry. Raises ApiError 404."""
+    key = session.exec(select(Run.key).where(Run.id == run_id)).first()
+    if key is None:
+        raise not_found("run", run_id)
+    return key
+
+
+def rows_by_id(session: Session, ids: Sequence[str]) -> Sequence[Run]:
+    return session.exec(select(Run).where(col(Run.id).in_(ids))).all()
+
+
+def rows_by_key(session: Session, keys: Sequence[int | None]) -> Sequence[Run]:
+    return session.exec(select(Run).where(col(Run.key).in_(keys))).all()
+
+
+def active_rows(session: Session) -> Sequence[Run]:
+    return session.exec(select(Run).where(col(Run.status).in_(ACTIVE))).all()
+
+
+def counts_by_status(session: Session) -> Sequence[tuple[str, int]]:
+    return session.exec(select(Run.status, func.count()).group_by(col(Run.status))).all()
 
 
 def queue_order() -> list[Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
 from app.errors import ApiError, not_found
-from app.runs.public import RunPublic, public
-from app.runs.query import queue_order
-from app.runs.runs import Runs
-from app.storage.tables import ACTIVE, Run, Status
+from app.runs.public import RunPublic, public, publish_run
+from app.runs.query import active_rows, queue_order
+from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import Run, Status
 from trainer.rundir.folder import PAUSE_FILE
 from trainer.rundir.journal import journal
 from trainer.system.durable import write_durably
@@ -19,9 +20,9 @@ Move = Literal["next", "up", "down", "now"]
 
 
 class Queue:
-    def __init__(self, runs: Runs) -> None:
-        self.database = runs.database
-        self.runs = runs
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self.database = database
+        self.settings = settings
 
     def move(self, run_id: str, to: Move) -> RunPublic:
         """Move a queued run: "next" before all others, "up" or "down" by one, "now" with a running one giving way.
@@ -46,10 +47,10 @@ class Queue:
                 case "next":
                     self._put_before(row, [waits(0)])
                 case "now":
-                    active = list(session.exec(select(Run).where(col(Run.status).in_(ACTIVE))).all())
+                    active = list(active_rows(session))
                     self._put_before(row, [waits(0), *active])
                     self._give_way(session, active)
-            self.runs.tell(session, row)
+            publish_run(session, row)
         return public(row)
 
     def _swap(self, row: Run, other: Run) -> None:
@@ -64,15 +65,15 @@ class Queue:
 
     def _put(self, row: Run, priority: int, place: float) -> None:
         row.priority, row.place = priority, place
-        journal(self.runs.folder(row.id), "meta", priority=priority, place=place)
+        journal(self.settings.runs / row.id, "meta", priority=priority, place=place)
 
     def _give_way(self, session: Session, active: list[Run]) -> None:
         """Ask the running run that stands last to save and queue again; its trainer looks for the file."""
         running = [row for row in active if row.status == Status.RUNNING]
         if running:
             last = max(running, key=lambda other: (-other.priority, other.place))
-            write_durably(self.runs.folder(last.id) / PAUSE_FILE, b"")
-            self.runs.tell(session, last)
+            write_durably(self.settings.runs / last.id / PAUSE_FILE, b"")
+            publish_run(session, last)
 
     def _not_waiting(self, session: Session, run_id: str) -> ApiError:
         status = session.exec(select(Run.status).where(Run.id == run_id)).first()

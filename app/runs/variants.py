@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from app.fields import Line, RequestBody, Setting
+from app.runs.launching import Launcher
 from app.runs.naming import default_name
 from app.runs.public import RunPublic
 from app.runs.requests import NewRun
-from app.runs.runs import Runs
-from trainer.spec.preset import SpecError, build_spec
+from trainer.spec.preset import SpecError, build_spec, differences
 from trainer.spec.train_spec import FiniteFloat
 
 MOST_RUNS = 100
@@ -110,20 +110,20 @@ def _distinct(values: Sequence[Any]) -> list[Any]:
     return [value for index, value in enumerate(values) if value not in values[:index]]
 
 
-def launch_variants(runs: Runs, request: NewVariants) -> Variants:
+def launch_variants(launcher: Launcher, request: NewVariants) -> Variants:
     """Queue them all as one group, or, if one of them cannot be, none. Raises SpecError."""
     chosen = combinations(request.vary, request.draw, random.Random())
     base = build_spec(request.dataset, request.preset, request.overrides)
     common = request.model_dump(include={"dataset", "preset", "tags", "expectation", "priority"})
     group = request.group or f"{request.name or request.preset} {_axes(request.vary)} {secrets.token_hex(2)}"
-    asked = []
+    ready = []
     for values in chosen:
-        overrides = {**request.overrides, **values}
-        name = request.name and default_name(build_spec(request.dataset, request.preset, overrides), base, request.name)
-        asked.append(NewRun(**common, group=group[:200], name=name, overrides=overrides))
-    for new in asked:
-        runs.examine(new)
-    return Variants(group=group[:200], runs=[runs.create(new) for new in asked])
+        new = NewRun(**common, group=group[:200], overrides={**request.overrides, **values})
+        plan = launcher.prepare(new)
+        if request.name:
+            new = new.model_copy(update={"name": default_name(differences(plan.spec, base), request.name)})
+        ready.append((new, plan))
+    return Variants(group=group[:200], runs=[launcher.queue(new, plan) for new, plan in ready])
 
 
 def _axes(vary: Mapping[str, Any]) -> str:

@@ -1,8 +1,12 @@
-"""What route handlers ask for by type."""
+"""The objects that answer requests: made once from the settings, and given to route handlers by their type."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 from fastapi import Depends, Request
 
@@ -16,16 +20,92 @@ from app.models.ensembles import Ensembles
 from app.models.files import ModelFiles
 from app.models.onnx import OnnxFiles
 from app.models.registry import ModelRegistry
+from app.models.warming import warm_all
 from app.prediction.client import PredictorClient
+from app.runs.launching import Launcher
 from app.runs.queue import Queue
 from app.runs.runs import Runs
 from app.settings import Settings
+from app.storage.db import Database
 from app.web.feed import Feed
+from app.web.upload_memory import MemoryBudget
 
 
-def _state(name: str) -> Any:
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    access: Access
+    database: Database
+    feed: Feed
+    runs: Runs
+    launcher: Launcher
+    queue: Queue
+    metrics: Metrics
+    findings: Findings
+    datasets: Datasets
+    statistics: DatasetStatistics
+    tasks: Tasks
+    models: ModelRegistry
+    model_files: ModelFiles
+    onnx_files: OnnxFiles
+    ensembles: Ensembles
+    predictor: PredictorClient
+    uploads: MemoryBudget
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While the web process serves; everything is closed at the end."""
+        await self.feed.start()
+        background = [
+            asyncio.create_task(warm_all(self.models, self.predictor)),
+            asyncio.create_task(self.access.note_uses()),
+        ]
+        yield
+        for task in background:
+            task.cancel()
+        self.access.write_uses()
+        await self.feed.stop()
+        await self.predictor.close()
+        self.statistics.close()
+        self.database.close()
+
+
+def services_of(settings: Settings) -> Services:
+    """On a database that has been migrated already."""
+    database = Database(settings.url)
+    runs = Runs(database, settings)
+    launcher = Launcher(database, settings)
+    tasks = Tasks(database, settings)
+    model_files = ModelFiles(runs, settings)
+    return Services(
+        settings=settings,
+        access=Access(settings),
+        database=database,
+        feed=Feed(database, settings.max_streams, settings.recheck_seconds),
+        runs=runs,
+        launcher=launcher,
+        queue=Queue(database, settings),
+        metrics=Metrics(database),
+        findings=Findings(database, runs, launcher),
+        datasets=Datasets(settings.datasets),
+        statistics=DatasetStatistics(settings.datasets, settings.cache),
+        tasks=tasks,
+        models=ModelRegistry(runs),
+        model_files=model_files,
+        onnx_files=OnnxFiles(model_files, tasks),
+        ensembles=Ensembles(model_files, tasks),
+        predictor=PredictorClient(settings),
+        uploads=MemoryBudget.of(settings),
+    )
+
+
+def _given(kind: type) -> Any:
+    """The one service of that type, as a dependency of a route handler."""
+    types = get_type_hints(Services)
+    name = next(field.name for field in fields(Services) if types[field.name] is kind)
+
     async def get(request: Request) -> Any:
-        return getattr(request.app.state, name)
+        return getattr(request.app.state.services, name)
 
     return Depends(get)
 
@@ -36,11 +116,12 @@ class Serving(NamedTuple):
     settings: Settings
     models: ModelRegistry
     predictor: PredictorClient
+    uploads: MemoryBudget
 
 
 async def _serving(request: Request) -> Serving:
-    state = request.app.state
-    return Serving(state.settings, state.models, state.predictor)
+    services: Services = request.app.state.services
+    return Serving(services.settings, services.models, services.predictor, services.uploads)
 
 
 async def _caller(request: Request) -> Caller | None:
@@ -48,20 +129,22 @@ async def _caller(request: Request) -> Caller | None:
     return caller
 
 
-SettingsDep = Annotated[Settings, _state("settings")]
-RunsDep = Annotated[Runs, _state("runs")]
-QueueDep = Annotated[Queue, _state("queue")]
-ModelsDep = Annotated[ModelRegistry, _state("models")]
-ModelFilesDep = Annotated[ModelFiles, _state("model_files")]
-OnnxFilesDep = Annotated[OnnxFiles, _state("onnx_files")]
-EnsemblesDep = Annotated[Ensembles, _state("ensembles")]
-FindingsDep = Annotated[Findings, _state("findings")]
-MetricsDep = Annotated[Metrics, _state("metrics")]
-DatasetsDep = Annotated[Datasets, _state("datasets")]
-StatisticsDep = Annotated[DatasetStatistics, _state("statistics")]
-TasksDep = Annotated[Tasks, _state("tasks")]
-FeedDep = Annotated[Feed, _state("feed")]
+SettingsDep = Annotated[Settings, _given(Settings)]
+DatabaseDep = Annotated[Database, _given(Database)]
+RunsDep = Annotated[Runs, _given(Runs)]
+LauncherDep = Annotated[Launcher, _given(Launcher)]
+QueueDep = Annotated[Queue, _given(Queue)]
+ModelsDep = Annotated[ModelRegistry, _given(ModelRegistry)]
+ModelFilesDep = Annotated[ModelFiles, _given(ModelFiles)]
+OnnxFilesDep = Annotated[OnnxFiles, _given(OnnxFiles)]
+EnsemblesDep = Annotated[Ensembles, _given(Ensembles)]
+FindingsDep = Annotated[Findings, _given(Findings)]
+MetricsDep = Annotated[Metrics, _given(Metrics)]
+DatasetsDep = Annotated[Datasets, _given(Datasets)]
+StatisticsDep = Annotated[DatasetStatistics, _given(DatasetStatistics)]
+TasksDep = Annotated[Tasks, _given(Tasks)]
+FeedDep = Annotated[Feed, _given(Feed)]
+PredictorDep = Annotated[PredictorClient, _given(PredictorClient)]
+AccessDep = Annotated[Access, _given(Access)]
 ServingDep = Annotated[Serving, Depends(_serving)]
-PredictorDep = Annotated[PredictorClient, _state("predictor")]
-AccessDep = Annotated[Access, _state("access")]
 CallerDep = Annotated[Caller | None, Depends(_caller)]  # None: nobody needs to say who asks

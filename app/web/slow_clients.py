@@ -58,7 +58,7 @@ class ImpatientProtocol(HttpToolsProtocol):
 
     def _settings(self) -> Any:
         app: Any = self.config.app
-        return app.state.settings
+        return app.state.services.settings
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         self._stop_waiting()

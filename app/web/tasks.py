@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse
+from fastapi import APIRouter
 
 from app.fields import RequestBody
 from app.jobs.tasks import TaskKind, TaskPublic
+from app.web.assets import Download
 from app.web.errors import described
-from app.web.ranges import check_ranges
 from app.web.services import TasksDep
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
@@ -29,7 +28,7 @@ def get(task_id: str, tasks: TasksDep) -> TaskPublic:
 
 @router.get(
     "/{task_id}/file",
-    response_class=FileResponse,
+    response_class=Download,
     responses={
         200: CSV,
         206: {"description": "The part that a Range header asked for", **CSV},
@@ -38,11 +37,10 @@ def get(task_id: str, tasks: TasksDep) -> TaskPublic:
         ),
     },
 )
-def file(request: Request, task_id: str, tasks: TasksDep) -> FileResponse:
+def file(task_id: str, tasks: TasksDep) -> Download:
     """What a task of kind `predict` has made: a row for each of a file's likeliest classes, or one with its error."""
     path = tasks.predictions(task_id)
-    check_ranges(request.headers, path.stat().st_size)
-    return FileResponse(path, filename=f"{task_id}.csv", media_type="text/csv")
+    return Download(path, filename=f"{task_id}.csv", media_type="text/csv")
 
 
 class RetryRequest(RequestBody):

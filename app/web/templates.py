@@ -1,10 +1,10 @@
-"""The filters and globals of the Jinja2 templates, and the templates themselves."""
+"""The Jinja2 templates with their filters."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from jinja2 import Environment
+from fastapi.templating import Jinja2Templates
 from markupsafe import Markup
 
 from app.display.formatting import (
@@ -19,9 +19,12 @@ from app.display.formatting import (
     short,
     size,
 )
+from app.web.assets import asset_folder
 
 
-def install_filters(environment: Environment) -> None:
+def make_templates() -> Jinja2Templates:
+    templates = Jinja2Templates(asset_folder("templates"))
+    environment = templates.env
     environment.filters |= {
         "duration": duration,
         "number": number,
@@ -38,6 +41,7 @@ def install_filters(environment: Environment) -> None:
     environment.globals["half_width"] = half_width
     environment.trim_blocks = True
     environment.lstrip_blocks = True
+    return templates
 
 
 def clock(when: datetime | float | None) -> Markup | str:

@@ -50,7 +50,7 @@ def test_slots_keep_their_places() -> None:
 def test_the_settings_that_differ_and_what_was_obtained(runs: Runs, datasets: Datasets) -> None:
     plain = finished_run(runs, [0.2, 0.4, 0.3])
     other = finished_run(runs, [0.1, 0.3], overrides={"epochs": 2, "optimizer.lr": 3e-4, "augment.flip": True})
-    found = compare(runs, datasets, ["", plain, other])
+    found = compare(runs.database, runs, datasets, ["", plain, other])
     assert {item.field: tuple(item.values.values()) for item in found.settings} == {
         "epochs": (3, 2), "optimizer.lr": (1e-3, 3e-4), "augment.flip": (False, True),
     }  # fmt: skip
@@ -59,7 +59,7 @@ def test_the_settings_that_differ_and_what_was_obtained(runs: Runs, datasets: Da
     assert (first.best_acc, first.best_epoch, first.best_loss, first.parameters) == (0.4, 2, 3.6, 123_456)
     assert first.half_width == pytest.approx(0.0673, abs=1e-3)
     assert first.seconds is not None
-    page = compare_page(runs, datasets, ["", plain, other])
+    page = compare_page(runs.database, runs, datasets, ["", plain, other])
     assert page.link(without=other) == f"/compare?runs=,{plain}"
     assert page.link(without=plain) == f"/compare?runs=,,{other}"
     assert page.link(series="val/loss", x="step") == f"/compare?runs=,{plain},{other}&series=val/loss&x=step"
@@ -70,7 +70,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group(runs: Runs, datasets: 
         finished_run(runs, [acc], overrides={"epochs": 1, "seed": seed}) for seed, acc in enumerate((0.2, 0.3, 0.4))
     ]
     other = finished_run(runs, [0.9], overrides={"epochs": 1, "seed": 3, "batch_size": 32})
-    found = compare(runs, datasets, [*seeds, other])
+    found = compare(runs.database, runs, datasets, [*seeds, other])
     (group,) = found.groups
     assert group.runs == seeds
     assert group.count == 3
@@ -87,7 +87,7 @@ def test_a_branch_and_an_extended_run_are_no_seeds_of_the_plain_one(runs: Runs, 
             row = session.exec(select(Run).where(Run.id == run_id)).one()
             for name, value in values.items():
                 setattr(row, name, value)
-    assert compare(runs, datasets, [plain, branch, longer]).groups == []
+    assert compare(runs.database, runs, datasets, [plain, branch, longer]).groups == []
 
 
 def test_answers_to_the_same_images_are_tested_in_pairs(runs: Runs, datasets: Datasets) -> None:
@@ -97,7 +97,7 @@ def test_answers_to_the_same_images_are_tested_in_pairs(runs: Runs, datasets: Da
     elsewhere = finished_run(runs, [0.4], wrong=range(40), first_row=100, overrides={"epochs": 1, "seed": 9})
     coarse = finished_run(runs, [0.4], wrong=range(40), overrides={"epochs": 1, "target": "coarse"})
     silent = finished_run(runs, [0.4])
-    found = compare(runs, datasets, [good, twin, bad, elsewhere, coarse, silent])
+    found = compare(runs.database, runs, datasets, [good, twin, bad, elsewhere, coarse, silent])
     pairs = {(pair.first, pair.second): pair for pair in found.pairs}
     close, apart = pairs[good, twin], pairs[good, bad]
     assert (close.only_first, close.only_second, close.images) == (14, 10, VAL_COUNT)
@@ -111,9 +111,9 @@ def test_answers_to_the_same_images_are_tested_in_pairs(runs: Runs, datasets: Da
     assert pairs[good, silent].reason == "no answers were kept"
     assert all(pairs[good, run].verdict is None for run in (elsewhere, coarse, silent))
 
-    assert compare_page(runs, datasets, [good, coarse]).is_mixed
+    assert compare_page(runs.database, runs, datasets, [good, coarse]).is_mixed
 
-    page = compare_page(runs, datasets, [good, twin, bad])
+    page = compare_page(runs.database, runs, datasets, [good, twin, bad])
     assert not page.is_mixed
     assert [cell.best for cell in page.outcomes[0].cells] == [True, True, False]
     assert [(line.first.id, line.verdict, line.second.id) for line in page.pairs] == [
@@ -125,15 +125,15 @@ def test_answers_to_the_same_images_are_tested_in_pairs(runs: Runs, datasets: Da
 def test_damaged_answers_and_a_changed_data_set_are_said(runs: Runs, datasets: Datasets) -> None:
     first, second = (finished_run(runs, [0.5], wrong=range(40)) for _ in range(2))
     next((runs.folder(second) / "artifacts" / "val").iterdir()).write_bytes(b"torn")
-    assert compare(runs, datasets, [first, second]).pairs[0].reason == "no answers were kept"
+    assert compare(runs.database, runs, datasets, [first, second]).pairs[0].reason == "no answers were kept"
     gone = Datasets(runs.settings.home / "nowhere")
-    assert "gone" in compare(runs, gone, [first, second]).pairs[0].reason
+    assert "gone" in compare(runs.database, runs, gone, [first, second]).pairs[0].reason
 
 
 def test_one_run_and_an_unknown_one(runs: Runs, datasets: Datasets) -> None:
     run = finished_run(runs, [0.5])
-    found = compare(runs, datasets, [run])
+    found = compare(runs.database, runs, datasets, [run])
     assert (len(found.runs), found.settings, found.groups, found.pairs) == (1, [], [], [])
     with pytest.raises(ApiError) as error:
-        compare(runs, datasets, [run, "none"])
+        compare(runs.database, runs, datasets, [run, "none"])
     assert error.value.status == 404

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from app.jobs.conclude import conclude
 from app.jobs.derived_status import read_told
 from app.jobs.ingest import ingest
+from app.jobs.kinds import RUN
 from app.jobs.tail import is_behind
 from app.metrics.reader import Metrics
 from app.runs.public import public
@@ -95,7 +96,7 @@ def test_any_event_file_is_read_to_its_end(database: Database, tmp_path: Path, w
     read_told(folder, run.tail_attempt, run.tail_offset)
     if end is not None:
         with database.write() as session:
-            conclude(session, run, end)
+            conclude(session, RUN, run, end)
 
 
 def test_every_kind_has_a_case() -> None:

@@ -13,6 +13,7 @@ from sqlmodel import select
 
 from app.jobs.conclude import conclude
 from app.jobs.ingest import ingest
+from app.jobs.kinds import RUN
 from app.jobs.tail import is_behind
 from app.metrics.reader import Metrics
 from app.storage.db import Database
@@ -56,7 +57,7 @@ def drain(database: Database, run: Run, folder: Path) -> None:
         with database.write() as session:
             end = ingest(session, run, folder)
             if end is not None:
-                conclude(session, run, end)
+                conclude(session, RUN, run, end)
 
 
 def losses(database: Database) -> list[tuple[int, float]]:

@@ -25,17 +25,22 @@ from sqlmodel import select
 
 from app.errors import ApiError
 from app.host.identity import is_alive, worker_id
+from app.jobs.kinds import RUN
 from app.jobs.tail import is_behind
 from app.metrics.reader import Metrics
 from app.reindex import reindex
+from app.runs.launching import Launcher
 from app.runs.queue import Move, Queue
 from app.runs.requests import NewRun, ResumeRequest
 from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, ENDED, Run, Status
-from app.storage.transitions import LostClaim, guarded_update
-from app.worker import Held, WorkerLoop
+from app.storage.transitions import LostClaim
+from app.worker.executor import Executor
+from app.worker.job import HeldJob
+from app.worker.loop import WorkerLoop
+from trainer.process.assignment import Assignment, TaskAssignment
 from trainer.rundir.events import EventWriter, attempts
 
 MAX_ATTEMPTS = 3
@@ -52,44 +57,45 @@ def refused() -> Iterator[None]:
     assert caught.value.status == 409
 
 
+class NoTrainers(Executor):
+    """Says that a trainer was started; the test writes its events."""
+
+    def start(self, assignment: Assignment | TaskAssignment) -> int | None:
+        EventWriter(Path(assignment.run_dir), assignment.attempt).close()
+        return NOBODY
+
+
 class Worker(WorkerLoop):
     """A worker's loop whose process is another one, so that it can be killed."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        super().__init__(settings, database, "cpu")
+        super().__init__(settings, database, "cpu", NoTrainers())
         self.process = subprocess.Popen(["sleep", "600"])
         self.id = worker_id("cpu", self.process.pid)
 
     @property
-    def held(self) -> Held | None:
-        return self._held.get(Run)
-
-    def _fork(self, held: Held) -> None:
-        with self.database.write(durable=False) as session:
-            guarded_update(session, held.job, pid=NOBODY, phase="data")
+    def run_held(self) -> HeldJob | None:
+        return self.held.get(RUN)
 
     def look(self) -> None:
-        self._find_work(0.0)
-        self._refresh()
-
-    def beat(self) -> None:
-        self._beat()
+        self.find_work(0.0)
+        self.refresh()
 
     def read(self) -> None:
         """Ingest all that there is, or let go."""
-        while (held := self.held) is not None and is_behind(held.job, held.folder):
+        while (held := self.run_held) is not None and is_behind(held.job, held.folder):
             try:
-                if self._ingest(held):
-                    del self._held[Run]
+                if held.ingest():
+                    del self.held[RUN]
             except LostClaim:
-                self._refresh()
+                self.refresh()
 
-    def bury(self) -> None:
-        """See to a trainer that is dead."""
+    def reap(self) -> None:
+        """See to a trainer that has exited."""
         self.read()
-        held = self.held
-        if held is not None and self._follow(held, 0.0):
-            self._held.pop(Run, None)
+        held = self.run_held
+        if held is not None and held.follow(0.0):
+            self.held.pop(RUN, None)
 
     def die(self) -> None:
         self.process.kill()
@@ -138,7 +144,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(priority=st.integers(-1, 1))
     def enqueue(self, priority: int) -> None:
         request = NewRun(dataset="shapes100", preset="baseline-cnn", priority=priority)
-        self.accepted.append(self.runs.create(request).id)
+        self.accepted.append(Launcher(self.database, self.settings).create(request).id)
 
     @precondition(lambda self: self.accepted)
     @rule(number=CHOICE, what=st.sampled_from(["stop", "resume", "next", "up", "down", "now", "delete"]))
@@ -157,45 +163,45 @@ class QueueMachine(RuleBasedStateMachine):
                 case "delete":
                     self.runs.delete(run_id)
                 case _:
-                    Queue(self.runs).move(run_id, cast(Move, what))
+                    Queue(self.database, self.settings).move(run_id, cast(Move, what))
 
     # What workers and trainers do.
 
     @rule(number=CHOICE)
     def look_for_work(self, number: int) -> None:
         worker, before = self.worker(number), self.rows()
-        idle = worker.held is None
+        idle = worker.run_held is None
         queued = [row for row in before.values() if row.status == Status.QUEUED]
         first = min(queued, key=lambda row: (-row.priority, row.place, row.key), default=None)
         left = [row.id for row in before.values() if row.status in ACTIVE and row.worker != worker.id]
         worker.look()
-        if idle and worker.held is not None:
-            taken = before[worker.held.job.id]
+        if idle and worker.run_held is not None:
+            taken = before[worker.run_held.job.id]
             assert taken.id in left or (first is not None and taken.id == first.id)
         elif idle and not left:
             assert first is None, "there was work, and nobody took it"
 
-    @rule(number=CHOICE, what=st.sampled_from([Worker.beat, Worker.read, Worker.bury]))
+    @rule(number=CHOICE, what=st.sampled_from([Worker.beat, Worker.read, Worker.reap]))
     def go_on(self, number: int, what: Callable[[Worker], None]) -> None:
         """Each thing that a worker does with what it holds; one that has lost its claim lets go and writes nothing."""
         worker, before = self.worker(number), self.rows()
-        held = worker.held
+        held = worker.run_held
         now = before.get(held.job.id) if held is not None else None
         lost = held is not None and (now is None or now.claim != held.job.claim)
         idle = what is Worker.read and held is not None and not is_behind(held.job, held.folder)
         what(worker)
         if lost:
             assert self.rows() == before
-            assert idle or worker.held is None
+            assert idle or worker.run_held is None
 
-    @precondition(lambda self: any(worker.held for worker in self.workers))
+    @precondition(lambda self: any(worker.run_held for worker in self.workers))
     @rule(number=CHOICE, back=st.integers(0, 3), steps=st.integers(1, 4))
     def train(self, number: int, back: int, steps: int) -> None:
         """The newest trainer of a run goes on; a fresh one starts some steps back."""
         worker = self.worker(number)
-        if worker.held is None:
+        if worker.run_held is None:
             return
-        folder = worker.held.folder
+        folder = worker.run_held.folder
         newest, known = max(attempts(folder)), self.truth[folder.name]
         events = EventWriter(folder, newest)
         if not events.path.stat().st_size:
@@ -208,15 +214,15 @@ class QueueMachine(RuleBasedStateMachine):
             events.metrics(step, {"train/loss": known[step]})
         events.close()
 
-    @precondition(lambda self: any(worker.held for worker in self.workers))
+    @precondition(lambda self: any(worker.run_held for worker in self.workers))
     @rule(number=CHOICE, reason=st.sampled_from(["finished", "failed", "interrupted", "orphaned"]))
     def end(self, number: int, reason: str) -> None:
         """A trainer says its last words, which whoever holds the run reads."""
         worker = self.worker(number)
         self.train(number, 0, 1)
-        if worker.held is None:
+        if worker.run_held is None:
             return
-        events = EventWriter(worker.held.folder, max(attempts(worker.held.folder)))
+        events = EventWriter(worker.run_held.folder, max(attempts(worker.run_held.folder)))
         error = {"code": "trainer_error", "message": "no", "detail": None} if reason == "failed" else None
         events.emit("end", reason=reason, step=1, summary={}, error=error)
         events.close()
@@ -241,7 +247,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert not is_alive(worker.id)
         self.workers[self.workers.index(worker)] = Worker(self.settings, self.database)
 
-    @rule(number=CHOICE, what=st.sampled_from([Worker.beat, Worker.read, Worker.bury]))
+    @rule(number=CHOICE, what=st.sampled_from([Worker.beat, Worker.read, Worker.reap]))
     def a_worker_sleeps_past_its_lease(self, number: int, what: Callable[[Worker], None]) -> None:
         self.the_clock_jumps(20)
         self.worker(number + 1).look()
@@ -251,7 +257,7 @@ class QueueMachine(RuleBasedStateMachine):
     def trainers_die(self, number: int, times: int) -> None:
         for _ in range(times):
             self.look_for_work(number)
-            self.go_on(number, Worker.bury)
+            self.go_on(number, Worker.reap)
 
     @rule(seconds=st.sampled_from([-3600, -20, 20, 3600]))
     def the_clock_jumps(self, seconds: int) -> None:
@@ -286,7 +292,7 @@ class QueueMachine(RuleBasedStateMachine):
         rows = self.rows()
         assert rows.keys() == set(self.accepted)
         for run_id, row in rows.items():
-            held = [each.held.job for each in self.workers if each.held is not None]
+            held = [each.run_held.job for each in self.workers if each.run_held is not None]
             masters = [job for job in held if (job.id, job.claim) == (run_id, row.claim)]
             assert len(masters) <= (row.status in ACTIVE), f"{run_id} is {row.status} and held by {len(masters)}"
             assert row.claim >= self.claims.get(run_id, 0)

@@ -17,6 +17,7 @@ from app.host.home_lock import HomeInUse
 from app.jobs.tasks import TaskPublic, Tasks
 from app.metrics.reader import Metrics
 from app.reindex import Indexed, reindex
+from app.runs.launching import Launcher
 from app.runs.requests import NewRun, RunPatch
 from app.runs.runs import Runs
 from app.settings import Settings
@@ -48,7 +49,9 @@ def opened(settings: Settings) -> Iterator[tuple[Runs, Tasks, Database]]:
 
 def new_run(settings: Settings, **body: Any) -> Path:
     with opened(settings) as (runs, _, _):
-        made = runs.create(NewRun(dataset="shapes100", preset="baseline-cnn", overrides={"epochs": 2}, **body))
+        made = Launcher(runs.database, runs.settings).create(
+            NewRun(dataset="shapes100", preset="baseline-cnn", overrides={"epochs": 2}, **body)
+        )
         return runs.folder(made.id)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.datasets.datasets import Datasets
 from app.errors import ApiError
 from app.results.export import as_csv, as_markdown
 from app.results.ranking import finished_datasets, results
@@ -35,7 +36,7 @@ def test_recipes_are_ranked_by_the_mean_over_their_seeds(runs: Runs) -> None:
     lucky = [finished_run(runs, [acc], overrides={"epochs": 1, "seed": seed}) for seed, acc in enumerate((0.6, 0.2))]
     steady = finished_run(runs, [0.3, 0.5])
     finished_run(runs, [0.9], end=False)
-    table = results(runs, "shapes100", 50)
+    table = results(runs.database, Datasets(runs.settings.datasets), "shapes100", 50)
     first, second = table.rows
     assert (first.selected, first.count, first.sd, first.best_epoch, first.val_loss) == (steady, 1, None, 2, 3.5)
     assert (first.test_loss, first.parameters) == (2.5, 123_456)
@@ -46,33 +47,33 @@ def test_recipes_are_ranked_by_the_mean_over_their_seeds(runs: Runs) -> None:
     assert (second.mean, second.sd) == pytest.approx((0.4, 0.2828427))
     assert [(member.id, member.seed) for member in second.members] == [(lucky[0], 0), (lucky[1], 1)]
     assert (table.total, table.unranked, table.chance) == (2, 0, 0.01)
-    assert [row.rank for row in results(runs, "shapes100", 1).rows] == [1]
-    assert finished_datasets(runs) == {"shapes100": 3}
+    assert [row.rank for row in results(runs.database, Datasets(runs.settings.datasets), "shapes100", 1).rows] == [1]
+    assert finished_datasets(runs.database) == {"shapes100": 3}
 
 
 def test_a_page_says_what_is_there(runs: Runs) -> None:
-    assert results_page(runs, None, 50).table is None
-    assert results_page(runs, "shapes100", 50).lines == ()
+    assert results_page(runs.database, Datasets(runs.settings.datasets), None, 50).table is None
+    assert results_page(runs.database, Datasets(runs.settings.datasets), "shapes100", 50).lines == ()
     with pytest.raises(ApiError) as error:
-        results_page(runs, "nothing", 50)
+        results_page(runs.database, Datasets(runs.settings.datasets), "nothing", 50)
     assert error.value.status == 404
     for seed in range(2):
         finished_run(runs, [0.5], overrides={"epochs": 1, "seed": seed})
     finished_run(runs, [0.4, 0.4])
-    page = results_page(runs, None, 1)
+    page = results_page(runs.database, Datasets(runs.settings.datasets), None, 1)
     (line,) = page.lines
     assert (line.validation, line.spread, line.test) == ("50.0", "± 0.0 (n = 2)", "49.0 ± 3.1")
     assert [(member.selected, member.test) for member in line.members] == [
         (True, "49.0%, loss 2.500"), (False, "49.0%, loss 2.500"),
     ]  # fmt: skip
     assert page.more == "/results?dataset=shapes100&limit=4"
-    assert results_page(runs, None, 50).more is None
+    assert results_page(runs.database, Datasets(runs.settings.datasets), None, 50).more is None
 
 
 def test_the_exports(runs: Runs) -> None:
     finished_run(runs, [0.5], name=FORMULA)
     finished_run(runs, [0.25, 0.3], name="plain | name", preset="baseline-mlp")
-    table = results(runs, "shapes100", 50)
+    table = results(runs.database, Datasets(runs.settings.datasets), "shapes100", 50)
     rows = list(csv.DictReader(io.StringIO(as_csv(table))))
     assert [row["name"] for row in rows] == ["'" + FORMULA, "plain | name"]
     assert (rows[0]["validation_accuracy"], rows[0]["test_accuracy"], rows[0]["sd"]) == ("0.5", "0.49", "")
@@ -88,8 +89,8 @@ def test_what_is_reported_stands_beside_the_most_faithful_run(runs: Runs) -> Non
     cifar = record.model_copy(update={"classes": list(FINE_NAMES)})
     finished_run(runs, [0.9, 0.9], overrides={"epochs": 2, "optimizer.lr": 0.01})
     faithful = finished_run(runs, [0.3, 0.2], overrides={"epochs": 2})
-    assert all(item.obtained is None for item in reported_here(runs, "shapes100", record))
-    found = {(item.preset, item.metric): item for item in reported_here(runs, "shapes100", cifar)}
+    assert all(item.obtained is None for item in reported_here(runs.database, "shapes100", record))
+    found = {(item.preset, item.metric): item for item in reported_here(runs.database, "shapes100", cifar)}
     loss, test = found["baseline-cnn", "training loss"], found["baseline-cnn", "test loss, last epoch"]
     assert (loss.run, loss.reported) == (faithful, 0.015)
     assert loss.obtained == pytest.approx(4.6 - 0.2 - 0.2)
@@ -105,8 +106,8 @@ def test_a_number_at_an_epoch_is_read_off_the_curve(runs: Runs) -> None:
     cifar = record.model_copy(update={"classes": list(FINE_NAMES)})
     preset = "baseline-cnn-lr2.5e-4"
     finished_run(runs, [0.5], preset=preset)
-    (short,) = [item for item in reported_here(runs, "shapes100", cifar) if item.preset == preset]
+    (short,) = [item for item in reported_here(runs.database, "shapes100", cifar) if item.preset == preset]
     assert (short.metric, short.obtained) == ("training accuracy at epoch 60", None)
     finished_run(runs, [epoch / 100 for epoch in range(1, 71)], preset=preset, overrides={})
-    (whole,) = [item for item in reported_here(runs, "shapes100", cifar) if item.preset == preset]
+    (whole,) = [item for item in reported_here(runs.database, "shapes100", cifar) if item.preset == preset]
     assert whole.obtained == pytest.approx(0.60)

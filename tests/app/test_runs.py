@@ -11,6 +11,8 @@ from sqlmodel import select
 
 from app.errors import ApiError
 from app.jobs.claims import claim_next
+from app.jobs.kinds import RUN
+from app.runs.launching import Launcher
 from app.runs.query import RunQuery
 from app.runs.queue import Queue
 from app.runs.requests import CloneRequest, NewRun, ResumeRequest, RunPatch
@@ -35,7 +37,11 @@ def own(tmp_path: Path, shapes: Path) -> Iterator[Runs]:
 
 
 def create(runs: Runs, **body: Any) -> str:
-    return runs.create(NewRun.model_validate({"dataset": "shapes100", "preset": "baseline-cnn", **body})).id
+    return (
+        Launcher(runs.database, runs.settings)
+        .create(NewRun.model_validate({"dataset": "shapes100", "preset": "baseline-cnn", **body}))
+        .id
+    )
 
 
 def put(runs: Runs, run_id: str, **values: Any) -> None:
@@ -131,14 +137,14 @@ def test_ten_thousand_wait_and_start_in_their_order(own: Runs) -> None:
         session.add_all(Run(id=run_id, **values) for run_id in ids[1:])
     for run_id in ids[-2:]:
         own.folder(run_id).mkdir()
-    queue = Queue(own)
+    queue = Queue(own.database, own.settings)
     queue.move(ids[-1], "up")
     queue.move(ids[-1], "next")
     ids.insert(0, ids.pop())
     started = []
     for _ in range(3):
         with own.database.write() as session:
-            job = claim_next(session, Run, "cpu/1/1", "cpu", 15)
+            job = claim_next(session, RUN, "cpu/1/1", "cpu", 15)
             assert job is not None
             started.append(job.id)
     assert started == ids[:3]
@@ -193,8 +199,10 @@ def test_filters_that_are_empty_ask_for_nothing(runs: Runs) -> None:
 
 def test_a_clone_is_told_by_what_differs_from_its_parent(runs: Runs) -> None:
     parent = create(runs, name="parent", tags=["t"], group="g")
-    clone = runs.clone(parent, CloneRequest(overrides={"epochs": 3, "optimizer.lr": 1e-3}, from_step=None))
+    clone = Launcher(runs.database, runs.settings).clone(
+        parent, CloneRequest(overrides={"epochs": 3, "optimizer.lr": 1e-3}, from_step=None)
+    )
     assert (clone.parent, clone.group, clone.tags) == (parent, "g", ["t"])
     assert clone.changed == [{"field": "epochs", "from": 100, "to": 3}]
     assert clone.name == "parent epochs3"
-    assert runs.clone(parent, CloneRequest(from_step=None)).name == "parent"
+    assert Launcher(runs.database, runs.settings).clone(parent, CloneRequest(from_step=None)).name == "parent"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trainer.data.format import read_record
-from trainer.plan.feasibility import refuse_impossible
+from trainer.plan.feasibility import feasible_plan
 from trainer.spec.preset import SpecError, build_spec, presets
 
 IMPOSSIBLE: list[tuple[dict[str, Any], set[str]]] = [
@@ -42,11 +42,11 @@ IMPOSSIBLE: list[tuple[dict[str, Any], set[str]]] = [
 @pytest.mark.parametrize(("overrides", "fields"), IMPOSSIBLE)
 def test_an_impossible_combination_names_its_fields(shapes: Path, overrides: dict[str, Any], fields: set[str]) -> None:
     with pytest.raises(SpecError) as caught:
-        refuse_impossible(build_spec("shapes100", "baseline-cnn", overrides), read_record(shapes, "shapes100"))
+        feasible_plan(build_spec("shapes100", "baseline-cnn", overrides), read_record(shapes, "shapes100"))
     assert caught.value.fields.keys() == {f"overrides.{name}" for name in fields}
     assert all(caught.value.fields.values())
 
 
 @pytest.mark.parametrize("preset", presets())
 def test_every_preset_can_be_trained(shapes: Path, preset: str) -> None:
-    refuse_impossible(build_spec("shapes100", preset), read_record(shapes, "shapes100"))
+    feasible_plan(build_spec("shapes100", preset), read_record(shapes, "shapes100"))

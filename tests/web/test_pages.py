@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from app.main import create_app
+from app.runs.launching import Launcher
 from app.runs.requests import NewRun
 from app.runs.runs import Runs
 from app.settings import Settings
@@ -63,13 +64,13 @@ class Visitor:
 def client(settings: Settings, runs: Runs) -> Iterator[Visitor]:
     visitor = Visitor(settings)
     yield visitor
-    visitor.app.state.database.close()
+    visitor.app.state.services.database.close()
 
 
 @pytest.fixture
 def hostile_run(runs: Runs) -> str:
     request = NewRun(dataset="shapes100", preset="baseline-cnn", name=HOSTILE, tags=[HOSTILE], expectation=HOSTILE)
-    return runs.create(request.model_copy(update={"priority": 0})).id
+    return Launcher(runs.database, runs.settings).create(request.model_copy(update={"priority": 0})).id
 
 
 PAGES = [
@@ -111,7 +112,10 @@ def test_what_is_not_there_gets_a_page_that_says_so(client: Visitor, path: str, 
 
 
 def test_older_runs_follow_the_newer_ones(client: Visitor, runs: Runs) -> None:
-    ids = [runs.create(NewRun(dataset="shapes100", preset="baseline-mlp", priority=0)).id for _ in range(53)]
+    ids = [
+        Launcher(runs.database, runs.settings).create(NewRun(dataset="shapes100", preset="baseline-mlp", priority=0)).id
+        for _ in range(53)
+    ]
     first = client.get("/")
     older = re.search(r'href="(/\?cursor=[^"]+)"', first.text)
     assert older is not None

@@ -26,7 +26,7 @@ from app.main import create_app
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, Status
-from app.web.predict.upload import IMAGES_IN_MEMORY
+from app.web.upload_memory import IMAGES_IN_MEMORY
 from tests.app.predict_home import (
     CLASSES,
     SUPERCLASSES,

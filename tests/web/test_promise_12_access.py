@@ -30,7 +30,7 @@ ADMIN_ONLY = {"GET /tokens", "POST /tokens", "POST /tokens/{name}/revoke", "POST
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     made = create_app(Settings(home=tmp_path_factory.mktemp("unused")))
     yield made
-    made.state.database.close()
+    made.state.services.database.close()
 
 
 def walk(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
@@ -135,7 +135,7 @@ def test_on_the_loopback_nobody_is_asked(tmp_path: Path, host: str) -> None:
     assert visitor.get("/login").headers["location"] == "/"
     assert "trackside password" in visitor.get("/tokens").text
     assert visitor.post("/tokens", {"name": "early", "scope": "admin"}).status_code == 409
-    visitor.app.state.database.close()
+    visitor.app.state.services.database.close()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "machine.lan", "::ffff:0:1"])
@@ -152,7 +152,7 @@ def test_promise_12_other_addresses_want_a_password(tmp_path: Path, host: str) -
     check_exposure(settings)
     assert_error(visitor.get("/api/presets"), 401)
     assert visitor.post("/login", {"password": PASSWORD}).status_code == 303
-    visitor.app.state.database.close()
+    visitor.app.state.services.database.close()
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_promise_12_a_damaged_password_file_opens_nothing(tmp_path: Path, conten
     assert_error(visitor.get("/api/presets"), 503)
     assert visitor.get("/").status_code == 503
     assert visitor.get("/healthz").status_code == 200
-    visitor.app.state.database.close()
+    visitor.app.state.services.database.close()
 
 
 def test_nothing_is_kept_or_logged_in_the_clear(locked: Locked) -> None:

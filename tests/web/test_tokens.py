@@ -85,7 +85,7 @@ def test_a_token_that_is_sent_is_heeded_without_a_password_too(tmp_path: Path) -
     assert visitor.get("/api/presets", {"authorization": f"bearer {text}"}).status_code == 200
     assert visitor.get("/tokens", {"authorization": f"bearer {text}"}).status_code == 403
     assert visitor.get("/api/presets").status_code == 200
-    visitor.app.state.database.close()
+    visitor.app.state.services.database.close()
 
 
 def test_tokens_are_made_and_revoked_on_their_page(locked: Locked) -> None:

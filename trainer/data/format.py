@@ -65,6 +65,16 @@ class DatasetRecord(BaseModel):
     sha256: dict[str, str]
     created_at: datetime
 
+    def target_names(self, target: str) -> list[str]:
+        """The classes that a run with this `target` answers with: superclasses if "coarse", where there are any."""
+        return self.superclasses if target == "coarse" and self.superclasses is not None else self.classes
+
+    def target_labels(self, target: str, labels: Labels) -> Labels:
+        """Labels of classes (N, int64) as labels of what a run with this `target` answers with."""
+        if target == "coarse" and self.fine_to_coarse is not None:
+            return np.asarray(self.fine_to_coarse, dtype=np.int64)[labels]
+        return labels
+
     def count(self, split: Split) -> int:
         return self.train_count if split == "train" else self.test_count
 

@@ -64,8 +64,7 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
         # Mode "c": torch wants writable memory; the file is never written, and nothing is copied on a CPU.
         images = np.load(folder / f"{name}.images.npy", mmap_mode="c")
         labels = np.load(folder / f"{name}.labels.npy").astype(np.int64)
-        if spec.target == "coarse" and to_coarse is not None:
-            labels = to_coarse[labels]
+        labels = record.target_labels(spec.target, labels)
         pixels = torch.from_numpy(images)
         return Split(pixels if streamed else pixels.to(device), torch.from_numpy(labels).to(device))
 
@@ -79,7 +78,7 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
         test=split("test"),
         train_rows=torch.from_numpy(train_rows).to(device),
         val_rows=torch.from_numpy(val_rows).to(device),
-        num_classes=len(record.superclasses or ()) if coarse else len(record.classes),
+        num_classes=len(record.target_names(spec.target)),
         coarse_of=None if coarse or to_coarse is None else torch.from_numpy(to_coarse).to(device),
         streamed=streamed,
     )

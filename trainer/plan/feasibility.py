@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.data.format import DatasetRecord
-from trainer.plan.schedule import make_plan, split_sizes
+from trainer.plan.schedule import Plan, plan_of
 from trainer.spec.catalog import MODELS
 from trainer.spec.preset import SpecError
 from trainer.spec.train_spec import TrainSpec
 
 
-def refuse_impossible(spec: TrainSpec, record: DatasetRecord) -> None:
-    """Raises SpecError naming every field that is at fault."""
+def feasible_plan(spec: TrainSpec, record: DatasetRecord) -> Plan:
+    """The plan of `spec` on that dataset. Raises SpecError naming every field that is at fault."""
+    plan = plan_of(spec, record.train_count)
     problems: dict[str, str] = {}
-    for reason, *fields in _problems(spec, record):
+    for reason, *fields in _problems(spec, record, plan):
         for name in fields:
             problems.setdefault(f"overrides.{name}", reason)
     if problems:
         raise SpecError(problems)
+    return plan
 
 
-def _problems(spec: TrainSpec, record: DatasetRecord) -> Iterator[tuple[str, ...]]:
+def _problems(spec: TrainSpec, record: DatasetRecord, plan: Plan) -> Iterator[tuple[str, ...]]:
     if spec.target == "coarse" and record.superclasses is None:
         yield f"data set {record.name} has no superclasses", "target"
-    if make_plan(spec, split_sizes(spec, record.train_count)[0]).batch_size < min(2, spec.batch_size):
+    if plan.batch_size < min(2, spec.batch_size):
         yield "too few images to train on", "batch_size"
     if spec.augment.crop >= record.size:
         yield f"must be smaller than the images ({record.size} px)", "augment.crop"

@@ -70,6 +70,11 @@ def split_sizes(spec: TrainSpec, count: int) -> tuple[int, int]:
     return count - held_out, held_out
 
 
+def plan_of(spec: TrainSpec, train_count: int) -> Plan:
+    """The plan on a dataset of `train_count` training images, of which some may be held out for validation."""
+    return make_plan(spec, split_sizes(spec, train_count)[0])
+
+
 def make_plan(spec: TrainSpec, train_count: int) -> Plan:
     """Plan for `train_count` images. An epoch's last partial batch is left out: its images come in the next order.
 

@@ -1,4 +1,4 @@
-"""What a worker hands to a trainer. Free of torch."""
+"""What a worker hands to a trainer, by way of the fork server. Free of torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Assignment:
-    """Without `orphan_seconds` nobody is expected to own the run."""
+    """A run to train. Without `orphan_seconds` no worker is expected to own the run."""
 
     run_dir: str
     datasets: str
@@ -17,4 +17,15 @@ class Assignment:
     orphan_seconds: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {"kind": "run", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class TaskAssignment:
+    """A task to do."""
+
+    run_dir: str
+    attempt: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"kind": "task", **asdict(self)}

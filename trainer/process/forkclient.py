@@ -6,12 +6,11 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from trainer.process.assignment import Assignment
+from trainer.process.assignment import Assignment, TaskAssignment
 from trainer.process.threads import PATIENT_THREADS
 
 
@@ -41,12 +40,9 @@ class ForkServer:
             self._answer()
             self.ready = True
 
-    def run(self, assignment: Assignment) -> int:
+    def start(self, assignment: Assignment | TaskAssignment) -> int:
         """Fork a trainer and return its pid. Raises ConnectionError when the fork server is dead."""
-        return self._ask({"kind": "run", **assignment.as_dict()})
-
-    def task(self, task_dir: Path, attempt: int) -> int:
-        return self._ask({"kind": "task", "run_dir": str(task_dir), "attempt": attempt})
+        return self._ask(assignment.as_dict())
 
     def _ask(self, request: dict[str, Any]) -> int:
         self.wait_ready()

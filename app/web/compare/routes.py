@@ -8,7 +8,7 @@ from app.results.comparison import Comparison, compare, slots_of
 from app.web.compare.view import ComparePage, SeriesName, XAxis, compare_page
 from app.web.errors import described
 from app.web.forms import render
-from app.web.services import DatasetsDep, RunsDep
+from app.web.services import DatabaseDep, DatasetsDep, RunsDep
 
 router = APIRouter()
 
@@ -18,25 +18,26 @@ Ids = Annotated[
 
 
 @router.get("/api/compare", tags=["compare"], responses=described({404: "No such run"}))
-def compare_runs(runs: RunsDep, datasets: DatasetsDep, ids: Ids) -> Comparison:
+def compare_runs(database: DatabaseDep, runs: RunsDep, datasets: DatasetsDep, ids: Ids) -> Comparison:
     """Settings that differ, what was obtained, groups over seeds, and paired tests of the validation answers."""
-    return compare(runs, datasets, slots_of(ids))
+    return compare(database, runs, datasets, slots_of(ids))
 
 
 @router.get("/compare", include_in_schema=False)
 def page(
     request: Request,
+    database: DatabaseDep,
     runs: RunsDep,
     datasets: DatasetsDep,
     ids: Ids = [],  # noqa: B006
     series: SeriesName = "val/acc",
     x: XAxis = "epoch",
 ) -> Response:
-    return render(request, "compare/index.html", compare_page(runs, datasets, slots_of(ids), series, x))
+    return render(request, "compare/index.html", compare_page(database, runs, datasets, slots_of(ids), series, x))
 
 
 @router.get("/compare/tables", include_in_schema=False)
-def tables(request: Request, runs: RunsDep, datasets: DatasetsDep, ids: Ids) -> Response:
+def tables(request: Request, database: DatabaseDep, runs: RunsDep, datasets: DatasetsDep, ids: Ids) -> Response:
     """What stands below the chart, for a page whose runs go on."""
-    shown: ComparePage = compare_page(runs, datasets, slots_of(ids), choices=False)
+    shown: ComparePage = compare_page(database, runs, datasets, slots_of(ids), choices=False)
     return render(request, "compare/_tables.html", shown)

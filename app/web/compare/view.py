@@ -14,6 +14,7 @@ from app.results.comparison import MOST_RUNS, Compared, Comparison, PairedCompar
 from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.runs import Runs
+from app.storage.db import Database
 
 SeriesName = Literal["val/acc", "val/loss", "train/loss"]
 XAxis = Literal["epoch", "step"]
@@ -141,6 +142,7 @@ class ComparePage:
 
 
 def compare_page(
+    database: Database,
     runs: Runs,
     datasets: Datasets,
     slots: Sequence[str],
@@ -149,7 +151,7 @@ def compare_page(
     *,
     choices: bool = True,
 ) -> ComparePage:
-    found = compare(runs, datasets, slots)
+    found = compare(database, runs, datasets, slots)
     by_id = {run.id: run for run in found.runs}
     listed = runs.list(RunQuery(limit=CHOICES)).items if choices else []
     tested = [_pair_line(pair, by_id) for pair in found.pairs if pair.verdict is not None]

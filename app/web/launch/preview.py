@@ -21,11 +21,10 @@ from app.runs.naming import changes, default_name
 from app.runs.variants import MOST_RUNS, NewVariants, Variants, checked_vary, combinations, launch_variants
 from app.web.errors import described
 from app.web.launch.form import parse_overrides, split_variants
-from app.web.services import DatasetsDep, PredictorDep, RunsDep
-from trainer.data.format import DatasetRecord, read_record
-from trainer.plan.feasibility import refuse_impossible
-from trainer.plan.schedule import Plan, Segment, extended, make_plan, split_sizes
-from trainer.spec.preset import Preset, build_spec, presets
+from app.web.services import DatabaseDep, DatasetsDep, LauncherDep, PredictorDep, RunsDep
+from trainer.plan.prepared import prepared
+from trainer.plan.schedule import Plan, Segment, extended
+from trainer.spec.preset import Preset, presets
 from trainer.spec.train_spec import ScheduleName, ScheduleSpec, TrainSpec
 
 router = APIRouter(prefix="/api", tags=["presets"])
@@ -70,29 +69,27 @@ async def preview(
     preset: Annotated[str, Query(max_length=200)],
     datasets: DatasetsDep,
     predictor: PredictorDep,
-    runs: RunsDep,
+    database: DatabaseDep,
     overrides: Json = "{}",
     typed: Annotated[Json, Query(description="Settings as they are typed into the form, in place of overrides.")] = "",
     draw: Annotated[int | None, Query(ge=1, le=MOST_RUNS)] = None,
 ) -> Preview:
     values, vary = _asked(overrides, typed)
     chosen = combinations(vary, draw, random.Random(0)) if vary else [{}]
-    spec, base = build_spec(dataset, preset, values | chosen[0]), build_spec(dataset, preset)
-    record = read_record(datasets.root, dataset)
-    refuse_impossible(spec, record)
-    plan = make_plan(spec, split_sizes(spec, record.train_count)[0])
-    known = await describe_or_none(predictor, spec.model, _classes(spec, record), record.size)
-    with runs.database.read() as session:
-        past = paces(session, device_kind(runs))
+    ready = prepared(dataset, preset, values | chosen[0], datasets.root)
+    spec, record, plan = ready.spec, ready.record, ready.plan
+    known = await describe_or_none(predictor, spec.model, len(record.target_names(spec.target)), record.size)
+    with database.read() as session:
+        past = paces(session, device_kind(database))
     seconds, basis = await duration_of(spec, plan, past, known, predictor, record)
     return Preview(
-        name=default_name(spec, base),
+        name=default_name(ready.changed, preset),
         epochs=plan.epochs,
         total_steps=plan.total_steps,
         steps_per_epoch=plan.steps_per_epoch,
         batch_size=plan.batch_size,
         lr=rate_curve(plan, 0),
-        changed=changes(spec, base),
+        changed=changes(ready.changed),
         minutes=spec.budget.minutes,
         parameters=known and known.parameters,
         flops=known and known.flops,
@@ -122,9 +119,8 @@ async def augmented_images(
     """Eight training images, in a row, as the network will see them in its first epoch."""
     values, vary = _asked(overrides, typed)
     chosen = combinations(vary, 1, random.Random(0))[0] if vary else {}
-    spec = build_spec(dataset, preset, values | chosen)
-    refuse_impossible(spec, read_record(datasets.root, dataset))
-    picture = await predictor.augment(spec, IMAGES_SECONDS)
+    ready = prepared(dataset, preset, values | chosen, datasets.root)
+    picture = await predictor.augment(ready.spec, IMAGES_SECONDS)
     return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
 
 
@@ -141,10 +137,6 @@ def _asked(overrides: str, typed: str) -> tuple[dict[str, Any], dict[str, Any]]:
         return values, {}
     same, vary = split_variants(values)
     return parse_overrides(same), checked_vary(vary)
-
-
-def _classes(spec: TrainSpec, record: DatasetRecord) -> int:
-    return len(record.superclasses or ()) if spec.target == "coarse" else len(record.classes)
 
 
 class Extension(BaseModel):
@@ -173,6 +165,6 @@ def extension(
 
 
 @router.post("/runs/variants", tags=["runs"], status_code=201)
-def variants(body: NewVariants, runs: RunsDep) -> Variants:
+def variants(body: NewVariants, launcher: LauncherDep) -> Variants:
     """Queue every combination of the values given, or so many drawn at random, as one group; all of them or none."""
-    return launch_variants(runs, body)
+    return launch_variants(launcher, body)

@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.responses import RedirectResponse
 
+from app.runs.launching import Launcher
 from app.runs.public import RunPublic
 from app.runs.requests import CloneRequest, NewRun, RunPatch
 from app.runs.runs import Runs
@@ -19,7 +20,7 @@ from app.web.datasets.view import dataset_card
 from app.web.forms import render, texts
 from app.web.launch.form import parse_overrides, preset_values, setting_groups, split_variants, typed_from
 from app.web.launch.view import LaunchPage, PresetCard
-from app.web.services import DatasetsDep, RunsDep
+from app.web.services import DatasetsDep, LauncherDep, RunsDep
 from trainer.data.format import DatasetRecord
 from trainer.spec.preset import SpecError, build_spec, differences, presets
 from trainer.spec.train_spec import TrainSpec
@@ -47,10 +48,10 @@ def launch_page(
 
 
 @router.post("/runs")
-async def launch(request: Request, runs: RunsDep, datasets: DatasetsDep) -> Response:
+async def launch(request: Request, runs: RunsDep, launcher: LauncherDep, datasets: DatasetsDep) -> Response:
     typed = texts(await request.form())
     try:
-        address = await run_in_threadpool(_launch, runs, typed)
+        address = await run_in_threadpool(_launch, runs, launcher, typed)
     except SpecError as error:
         errors = {name.removeprefix("overrides."): reason for name, reason in error.fields.items()}
         origin = runs.get(typed["from"]) if typed.get("from") else None
@@ -58,7 +59,7 @@ async def launch(request: Request, runs: RunsDep, datasets: DatasetsDep) -> Resp
     return RedirectResponse(address, 303)
 
 
-def _launch(runs: Runs, typed: Mapping[str, str]) -> str:
+def _launch(runs: Runs, launcher: Launcher, typed: Mapping[str, str]) -> str:
     """Queue what the form says; the address that shows it."""
     same, vary = split_variants({name: text for name, text in typed.items() if name not in NOT_SETTINGS})
     overrides = parse_overrides(same)
@@ -70,17 +71,17 @@ def _launch(runs: Runs, typed: Mapping[str, str]) -> str:
             if typed.get("from_step"):
                 raise SpecError(dict.fromkeys(vary, "a branch is one run"))
             asked = {**fields, "overrides": overrides, "vary": checked_vary(vary), "draw": typed.get("draw") or None}
-            return "/?" + urlencode({"group": launch_variants(runs, NewVariants.model_validate(asked)).group})
-        run = _clone(runs, typed, overrides) if typed.get("from") else None
+            return "/?" + urlencode({"group": launch_variants(launcher, NewVariants.model_validate(asked)).group})
+        run = _clone(runs, launcher, typed, overrides) if typed.get("from") else None
         if run is None:
             tags = ["smoke"] if typed.get("smoke") else []
-            run = runs.create(NewRun.model_validate({**MISSING, **fields, "overrides": overrides, "tags": tags}))
+            run = launcher.create(NewRun.model_validate({**MISSING, **fields, "overrides": overrides, "tags": tags}))
     except ValidationError as error:
         raise SpecError({str(item["loc"][0]): item["msg"] for item in error.errors(include_url=False)}) from None
     return f"/runs/{run.id}"
 
 
-def _clone(runs: Runs, typed: Mapping[str, str], overrides: dict[str, Any]) -> RunPublic | None:
+def _clone(runs: Runs, launcher: Launcher, typed: Mapping[str, str], overrides: dict[str, Any]) -> RunPublic | None:
     """A clone, which shows what differs from its parent, where the parent's data set and preset are kept."""
     parent, dataset, preset = typed["from"], typed.get("dataset", ""), typed.get("preset", "")
     origin = runs.get(parent)
@@ -97,7 +98,7 @@ def _clone(runs: Runs, typed: Mapping[str, str], overrides: dict[str, Any]) -> R
             "from_step": typed.get("from_step") or None,
         }
     )
-    run = runs.clone(parent, clone)
+    run = launcher.clone(parent, clone)
     expectation = typed.get("expectation")
     return runs.patch(run.id, RunPatch(expectation=expectation)) if expectation else run
 

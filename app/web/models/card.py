@@ -81,8 +81,7 @@ class ModelCard:
     def limits(self) -> tuple[str, ...]:
         if self.record is None:
             return ("Its data set is no longer here: what it was trained on is known from its record alone.",)
-        count = len(self.record.superclasses or ()) if self.run.spec.get("target") == "coarse" else None
-        classes = count or len(self.record.classes)
+        classes = len(self.record.target_names(self.run.spec["target"]))
         fit = {"crop": "cropped to the middle square", "pad": "padded to a square", "squash": "squashed to a square"}
         return (
             f"It knows {classes:,} classes and answers with one of them, whatever it is shown.",

@@ -6,14 +6,13 @@ import asyncio
 import time
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse
 
 from app.errors import ApiError
 from app.prediction.members import JOINT, members_of
+from app.web.assets import Download
 from app.web.errors import described
-from app.web.ranges import check_ranges
 from app.web.services import ModelFilesDep, ModelsDep, OnnxFilesDep
 
 router = APIRouter(prefix="/api/models", tags=["models"])
@@ -34,8 +33,8 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/{name}/file", response_class=FileResponse, responses=_ANSWERS)
-def file(request: Request, name: str, models: ModelsDep, files: ModelFilesDep) -> FileResponse:
+@router.get("/{name}/file", response_class=Download, responses=_ANSWERS)
+def file(name: str, models: ModelsDep, files: ModelFilesDep) -> Download:
     """The best checkpoint's weights as safetensors, with metadata that suffices to rebuild the classifier.
 
     `trackside predict FILE PATH...` classifies with it.
@@ -45,18 +44,17 @@ def file(request: Request, name: str, models: ModelsDep, files: ModelFilesDep) -
         message = f"{name} is an ensemble: take its runs {', '.join(members_of(model))}, or its ONNX graph."
         raise ApiError(409, "is_ensemble", message)
     found = files.file(model)
-    check_ranges(request.headers, found.size)
     filename = f"{name}-{found.about.step}.safetensors"
-    return FileResponse(found.path, filename=filename, media_type="application/octet-stream")
+    return Download(found.path, filename=filename, media_type="application/octet-stream")
 
 
 @router.get(
     "/{name}/onnx",
-    response_class=FileResponse,
+    response_class=Download,
     responses=_ANSWERS
     | described({501: "The packages for it are not installed", 503: "It is still at work, or there is no worker"}),
 )
-async def onnx(request: Request, name: str, models: ModelsDep, exports: OnnxFilesDep) -> FileResponse:
+async def onnx(name: str, models: ModelsDep, exports: OnnxFilesDep) -> Download:
     """The same model as an ONNX graph: `image`, uint8 [N, size, size, 3], gives `probabilities`, float32 [N, classes].
 
     A worker exports it upon the first call, which waits for it; 503 with Retry-After where that takes long. The header
@@ -75,6 +73,5 @@ async def onnx(request: Request, name: str, models: ModelsDep, exports: OnnxFile
         found = await run_in_threadpool(exports.look, model)
     if found.report is None:
         raise ApiError(503, "exporting", "The model has a newer checkpoint: ask again.", headers={"Retry-After": "1"})
-    check_ranges(request.headers, found.report.size)
     headers = {"Onnx-Largest-Difference": f"{found.report.largest_difference:.3g}"}
-    return FileResponse(found.path, filename=f"{name}.onnx", media_type="application/octet-stream", headers=headers)
+    return Download(found.path, filename=f"{name}.onnx", media_type="application/octet-stream", headers=headers)

@@ -23,7 +23,6 @@ from app.web.models.card import EnsembleCard, ModelCard
 from app.web.models.view import ModelsPage
 from app.web.services import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep, PredictorDep, RunsDep
 from trainer.data.errors import DatasetError
-from trainer.data.format import DatasetRecord
 from trainer.exported.onnx_report import missing_packages
 
 router = APIRouter()
@@ -106,10 +105,6 @@ def card(
         alias = models.get(name)
     except ApiError:
         alias = None
-    try:
-        record: DatasetRecord | None = datasets.get(run.dataset)
-    except DatasetError:
-        record = None
     listed = runs.checkpoints(run.id)
     try:
         onnx: OnnxFile | None = exports.look(run.id)
@@ -120,7 +115,7 @@ def card(
         run=run,
         names=tuple(name for name, move in models.aliases.current().items() if move.run == run.id),
         alias=alias,
-        record=record,
+        record=datasets.find(run.dataset),
         checkpoint=next((item for item in listed if item.best), listed[-1] if listed else None),
         classes=_classes(runs, datasets, run),
         file=onnx.members[0] if onnx else None,

@@ -106,7 +106,7 @@ async def predict(
     model: Model = "latest",
     top_k: Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many classes to name; all of them at most.")] = 5,
 ) -> Response:
-    async with images(request, serving.settings, serving.predictor.memory) as uploads:
+    async with images(request, serving.settings, serving.uploads) as uploads:
         run_id = await serving.models.find(model)
         answer = await serving.predictor.predict(run_id, [bytes(upload.data) for upload in uploads], top_k)
     return _json(_render(uploads, answer))
@@ -130,7 +130,7 @@ async def saliency(
 ) -> Response:
     """Covers each part of the image in turn and says how the class's probability changes: slower than a prediction, by
     some fifty times the network's own time. Predictions go first."""
-    async with images(request, serving.settings, serving.predictor.memory) as uploads:
+    async with images(request, serving.settings, serving.uploads) as uploads:
         if len(uploads) > 1:
             raise ApiError(422, "one_image", "Send one image at a time.")
         run_id = await serving.models.find(model)

@@ -13,8 +13,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from app.errors import ApiError
-from app.prediction.client import unavailable
 from app.settings import Settings
+from app.web.upload_memory import MemoryBudget
 
 FIELD = "file"
 UPLOAD_SECONDS = 120.0
@@ -168,22 +168,3 @@ def too_large(limit: int) -> ApiError:
 def _closing(status: int, code: str, message: str) -> ApiError:
     """A refusal while the body may still be on its way: the connection is closed instead of reading the rest."""
     return ApiError(status, code, message, headers={"Connection": "close"})
-
-
-# How many images of the largest size may be held in memory at once, over all requests.
-IMAGES_IN_MEMORY = 16
-
-
-class MemoryBudget:
-    """Bytes of uploads held at once: what does not fit is refused rather than swapped out."""
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit
-
-    def take(self, count: int) -> None:
-        if count > self._left:
-            raise unavailable("queue_full", "Too many images are being received; try again shortly.")
-        self._left -= count
-
-    def give_back(self, count: int) -> None:
-        self._left += count

@@ -12,7 +12,7 @@ from app.results.ranking import ResultTable, results
 from app.web.errors import described
 from app.web.forms import render
 from app.web.results.view import MOST_ROWS, ROWS, results_page
-from app.web.services import RunsDep
+from app.web.services import DatabaseDep, DatasetsDep
 
 router = APIRouter()
 
@@ -30,13 +30,14 @@ TEXTS: dict[str, Any] = {
     responses={200: TEXTS, **described({404: "No such data set"})},
 )
 def table(
-    runs: RunsDep,
+    database: DatabaseDep,
+    datasets: DatasetsDep,
     dataset: Dataset,
     as_: Annotated[Literal["json", "csv", "markdown"], Query(alias="format")] = "json",
     limit: Limit = MOST_ROWS,
 ) -> ResultTable | Response:
     """Finished runs of a data set, seeds together, ranked by best validation accuracy."""
-    found = results(runs, dataset, limit)
+    found = results(database, datasets, dataset, limit)
     if as_ == "json":
         return found
     if as_ == "markdown":
@@ -49,8 +50,9 @@ def table(
 @router.get("/results", include_in_schema=False)
 def page(
     request: Request,
-    runs: RunsDep,
+    database: DatabaseDep,
+    datasets: DatasetsDep,
     dataset: Annotated[str | None, Query(max_length=80), BeforeValidator(none_if_empty)] = None,
     limit: Limit = ROWS,
 ) -> Response:
-    return render(request, "results/index.html", results_page(runs, dataset, limit))
+    return render(request, "results/index.html", results_page(database, datasets, dataset, limit))

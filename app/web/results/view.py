@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from app.datasets.datasets import Datasets
 from app.display.formatting import count, duration, percent
 from app.results.comparison import MOST_RUNS
 from app.results.export import figure, with_half_width
 from app.results.ranking import Member, ResultRow, ResultTable, finished_datasets, results
 from app.results.reported import ORIGIN
 from app.results.reported_here import ReportedHere
-from app.runs.runs import Runs
+from app.storage.db import Database
 
 ROWS = 50
 MOST_ROWS = 500
@@ -98,13 +99,13 @@ class ResultsPage:
         return "/api/results?" + urlencode({"dataset": self.dataset, "format": kind})
 
 
-def results_page(runs: Runs, dataset: str | None, limit: int) -> ResultsPage:
+def results_page(database: Database, records: Datasets, dataset: str | None, limit: int) -> ResultsPage:
     """Raises ApiError 404 for a data set that is not there and never was trained on."""
-    datasets = finished_datasets(runs)
+    datasets = finished_datasets(database)
     chosen = dataset or next(iter(datasets), "")
     if not chosen:
         return ResultsPage(datasets, "", None, (), ())
-    table = results(runs, chosen, limit)
+    table = results(database, records, chosen, limit)
     return ResultsPage(
         datasets=datasets,
         dataset=chosen,

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.datasets.datasets import Datasets
 from app.diagnosis.findings import FindingPublic
-from app.diagnosis.strip import PredictionStrip
+from app.diagnosis.strip import PredictionStrip, prediction_strip
 from app.display.small_plot import SmallPlot, small_plot
 from app.runs.public import RunPublic
+from app.runs.runs import Runs
 
 VERDICTS = {"pass": "passed", "look": "look", "info": "note", "warn": "warning", "fail": "failed"}
 
@@ -126,21 +128,23 @@ def troubles(findings: Sequence[FindingPublic]) -> tuple[Shown, ...]:
     return shown([item for item in findings if item.is_trouble or (item.level == "info" and not item.is_check)])
 
 
-def checks_tab(
-    run: RunPublic,
-    findings: Sequence[FindingPublic],
-    names: Sequence[str],
-    strip: PredictionStrip | None,
-    filters_step: int | None,
-) -> ChecksTab:
-    """`names` are those of the classes that the run learns; empty once the data set is gone."""
+def checks_tab(runs: Runs, datasets: Datasets, run: RunPublic, findings: Sequence[FindingPublic]) -> ChecksTab:
+    """Without names of classes, and without the strip, once the dataset is gone."""
+    record = datasets.find(run.dataset)
+    names: Sequence[str] = ()
+    strip = None
+    if record is not None:
+        names = record.target_names(run.spec["target"])
+        labels = record.target_labels(run.spec["target"], datasets.labels(run.dataset, "train"))
+        strip = prediction_strip(runs.folder(run.id), labels, names)
+    kept = [item.step for item in runs.checkpoints(run.id)]
     by_kind = {item.finding.kind: item for item in shown(findings)}
     steps = tuple(
         Step(title, asks, full, by_kind.get(kind), _sheet(by_kind.get(kind), names))
         for kind, (title, asks, full) in STEPS.items()
     )
     found = tuple(item for item in shown(findings) if not item.finding.is_check)
-    return ChecksTab(str(run.spec.get("checks", "off")), steps, found, strip, filters_step)
+    return ChecksTab(str(run.spec.get("checks", "off")), steps, found, strip, kept[-1] if kept else None)
 
 
 def _sheet(item: Shown | None, names: Sequence[str]) -> Sheet | None:

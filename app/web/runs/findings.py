@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse
 from starlette.responses import RedirectResponse
 
 from app.diagnosis.findings import FindingPublic
 from app.diagnosis.first_layer import first_filters
 from app.errors import not_found
 from app.runs.public import RunPublic
+from app.web.assets import Download
 from app.web.errors import described
 from app.web.forms import render
 from app.web.runs import checks_tab as recipe
@@ -44,11 +44,11 @@ def try_remedy(run_id: str, finding_id: int, store: FindingsDep, response: Respo
 @router.get(
     "/api/runs/{run_id}/checks/{name}.png",
     tags=["runs"],
-    response_class=FileResponse,
+    response_class=Download,
     responses={**PNG, **described({404: "No such run or picture"})},
 )
-def picture(run_id: str, name: str, store: FindingsDep) -> FileResponse:
-    return FileResponse(store.picture(run_id, name), media_type="image/png", headers={"Cache-Control": "no-cache"})
+def picture(run_id: str, name: str, store: FindingsDep) -> Download:
+    return Download(store.picture(run_id, name), media_type="image/png", headers={"Cache-Control": "no-cache"})
 
 
 @router.get(

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse
 
-from app.datasets.datasets import Datasets
-from app.diagnosis.findings import FindingPublic
-from app.diagnosis.strip import prediction_strip
 from app.fields import none_if_empty
 from app.host.workers import seen_workers
 from app.runs.public import RunPublic
@@ -22,6 +17,7 @@ from app.runs.requests import CloneRequest, ResumeRequest, RunPatch, StopRequest
 from app.runs.runs import Runs
 from app.runs.setup import setup_of
 from app.storage.changes import current_seq
+from app.storage.db import Database
 from app.storage.tables import ACTIVE, Status
 from app.web.forms import checked, render, texts
 from app.web.runs import checks_tab as recipe
@@ -29,9 +25,7 @@ from app.web.runs.errors_tab import tab_of
 from app.web.runs.lanes import Lane, lanes_of, loads
 from app.web.runs.rows import Row
 from app.web.runs.view import TAIL_LINES, RunPage, RunsPage
-from app.web.services import DatasetsDep, FindingsDep, RunsDep
-from trainer.data.errors import DatasetError
-from trainer.data.format import DatasetRecord
+from app.web.services import DatabaseDep, DatasetsDep, FindingsDep, LauncherDep, RunsDep
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,15 +33,15 @@ FILTERS = ("status", "dataset", "q", "tag", "group", "model", "starred", "sort",
 
 
 @router.get("/")
-def runs_page(request: Request, runs: RunsDep, datasets: DatasetsDep) -> Response:
+def runs_page(request: Request, database: DatabaseDep, runs: RunsDep, datasets: DatasetsDep) -> Response:
     filters = {name: value for name in FILTERS if (value := request.query_params.get(name, "").strip())}
-    with runs.database.read() as session:
+    with database.read() as session:
         seq = current_seq(session)  # before anything is read, so that the feed leaves nothing out
     found = runs.list(checked(RunQuery, filters))
     active, queue = _active(runs), runs.queue()
     places = {run.id: index + len(active) for index, run in enumerate(queue)}
     page = RunsPage(
-        lanes=_lanes(runs, active, queue),
+        lanes=_lanes(database, active, queue),
         rows=tuple(Row(run, places.get(run.id)) for run in found.items),
         datasets=tuple(record.name for record in datasets.list()),
         filters=filters,
@@ -64,13 +58,13 @@ def row_fragment(request: Request, run_id: str, runs: RunsDep) -> Response:
 
 
 @router.get("/lanes")
-def lanes_fragment(request: Request, runs: RunsDep) -> Response:
-    return render(request, "runs/_lanes.html", None, lanes=_lanes(runs, _active(runs), runs.queue()))
+def lanes_fragment(request: Request, database: DatabaseDep, runs: RunsDep) -> Response:
+    return render(request, "runs/_lanes.html", None, lanes=_lanes(database, _active(runs), runs.queue()))
 
 
-def _lanes(runs: Runs, active: dict[str, RunPublic], queue: list[RunPublic]) -> tuple[Lane, ...]:
-    workers = seen_workers(runs.database)
-    return lanes_of(workers, active, queue, loads(runs.database, workers))
+def _lanes(database: Database, active: dict[str, RunPublic], queue: list[RunPublic]) -> tuple[Lane, ...]:
+    workers = seen_workers(database)
+    return lanes_of(workers, active, queue, loads(database, workers))
 
 
 def _active(runs: Runs) -> dict[str, RunPublic]:
@@ -113,8 +107,10 @@ def run_page(
         place = (int(label), int(guess)) if cell else None
         shown["errors"] = tab_of(runs, datasets, run, step, place, page)
     if tab == "checks":
-        shown["checks"] = _checks(run, found, runs, datasets)
-    context = RunPage(run=run, tab=tab, classes=_classes(datasets, run), findings=recipe.troubles(found), **shown)
+        shown["checks"] = recipe.checks_tab(runs, datasets, run, found)
+    record = datasets.find(run.dataset)
+    classes = None if record is None else len(record.target_names(run.spec["target"]))
+    context = RunPage(run=run, tab=tab, classes=classes, findings=recipe.troubles(found), **shown)
     return render(request, "runs/show.html", context)
 
 
@@ -137,9 +133,9 @@ async def resume(request: Request, run_id: str, runs: RunsDep) -> Response:
 
 
 @router.post("/runs/{run_id}/clone")
-async def clone(request: Request, run_id: str, runs: RunsDep) -> Response:
+async def clone(request: Request, run_id: str, launcher: LauncherDep) -> Response:
     body = checked(CloneRequest, {"overrides": texts(await request.form()), "from_step": None})
-    run = await run_in_threadpool(runs.clone, run_id, body)
+    run = await run_in_threadpool(launcher.clone, run_id, body)
     return RedirectResponse(f"/runs/{run.id}", 303)
 
 
@@ -156,35 +152,3 @@ async def edit(request: Request, run_id: str, runs: RunsDep) -> Response:
         typed["tags"] = [tag.strip() for tag in typed["tags"].split(",") if tag.strip()]
     await run_in_threadpool(runs.patch, run_id, checked(RunPatch, typed))
     return RedirectResponse(f"/runs/{run_id}?tab=setup", 303)
-
-
-def _checks(run: RunPublic, found: Sequence[FindingPublic], runs: Runs, datasets: Datasets) -> recipe.ChecksTab:
-    record = _record(datasets, run.dataset)
-    names: tuple[str, ...] = ()
-    strip = None
-    if record is not None:
-        coarse = run.spec.get("target") == "coarse" and record.fine_to_coarse is not None
-        names = tuple(record.superclasses or ()) if coarse else tuple(record.classes)
-        labels = datasets.labels(run.dataset, "train")
-        if coarse:
-            labels = np.asarray(record.fine_to_coarse)[labels]
-        strip = prediction_strip(runs.folder(run.id), labels, names)
-    kept = [item.step for item in runs.checkpoints(run.id)]
-    return recipe.checks_tab(run, found, names, strip, kept[-1] if kept else None)
-
-
-def _classes(datasets: Datasets, run: RunPublic) -> int | None:
-    record = _record(datasets, run.dataset)
-    if record is None:
-        return None
-    coarse = run.spec.get("target") == "coarse" and record.superclasses is not None
-    return len(record.superclasses or ()) if coarse else len(record.classes)
-
-
-def _record(datasets: Datasets, name: str) -> DatasetRecord | None:
-    """None once the data set is gone: its runs can still be looked at."""
-    try:
-        found: DatasetRecord = datasets.get(name)
-    except DatasetError:
-        return None
-    return found

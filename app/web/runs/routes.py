@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator
 
 from app.fields import none_if_empty
@@ -13,9 +13,9 @@ from app.metrics.reader import MetricsPublic
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPage, RunPublic
 from app.runs.query import RunQuery
 from app.runs.requests import CloneRequest, NewRun, ResumeRequest, RunPatch, StopRequest
+from app.web.assets import Download
 from app.web.errors import described
-from app.web.ranges import check_ranges
-from app.web.services import MetricsDep, RunsDep
+from app.web.services import LauncherDep, MetricsDep, RunsDep
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 CREATED: dict[int | str, dict[str, Any]] = {
@@ -30,8 +30,10 @@ IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200)]
 
 
 @router.post("", status_code=201, responses={**CREATED, **described({409: "The key was used for another request"})})
-def create(body: NewRun, runs: RunsDep, response: Response, idempotency_key: IdempotencyKey = None) -> RunPublic:
-    run = runs.create(body, idempotency_key)
+def create(
+    body: NewRun, launcher: LauncherDep, response: Response, idempotency_key: IdempotencyKey = None
+) -> RunPublic:
+    run = launcher.create(body, idempotency_key)
     response.headers["Location"] = f"/api/runs/{run.id}"
     return run
 
@@ -69,8 +71,8 @@ def resume(run_id: str, runs: RunsDep, body: ResumeRequest | None = None) -> Run
 
 
 @router.post("/{run_id}/clone", status_code=201, responses={**CREATED, **described({404: "No such run or checkpoint"})})
-def clone(run_id: str, runs: RunsDep, response: Response, body: CloneRequest | None = None) -> RunPublic:
-    run = runs.clone(run_id, body or CloneRequest(from_step=None))
+def clone(run_id: str, launcher: LauncherDep, response: Response, body: CloneRequest | None = None) -> RunPublic:
+    run = launcher.clone(run_id, body or CloneRequest(from_step=None))
     response.headers["Location"] = f"/api/runs/{run.id}"
     return run
 
@@ -108,14 +110,13 @@ def checkpoints(run_id: str, runs: RunsDep) -> list[CheckpointPublic]:
 
 @router.get(
     "/{run_id}/checkpoints/{step}/file",
-    response_class=FileResponse,
+    response_class=Download,
     responses={
         200: FILE,
         206: {"description": "The part that a Range header asked for", **FILE},
         **described({404: "No such run or checkpoint", 416: "The range lies past the file's end"}),
     },
 )
-def checkpoint_file(request: Request, run_id: str, step: int, runs: RunsDep) -> FileResponse:
+def checkpoint_file(run_id: str, step: int, runs: RunsDep) -> Download:
     path = runs.checkpoint_file(run_id, step)
-    check_ranges(request.headers, path.stat().st_size)
-    return FileResponse(path, filename=f"{run_id}-{path.name}", media_type="application/octet-stream")
+    return Download(path, filename=f"{run_id}-{path.name}", media_type="application/octet-stream")

@@ -11,7 +11,7 @@ from app.host.versions import versions
 from app.host.workers import seen_workers
 from app.storage.changes import current_seq
 from app.web.forms import render
-from app.web.services import RunsDep, SettingsDep
+from app.web.services import DatabaseDep, SettingsDep
 from app.web.system import view as system
 from app.web.system.view import Span, SystemPage, SystemPublic
 
@@ -21,27 +21,27 @@ SpanQuery = Annotated[Span, Query(description="Samples of the last hour, or mean
 
 
 @router.get("/api/system", tags=["workers"])
-def system_state(runs: RunsDep, settings: SettingsDep, span: SpanQuery = "hour") -> SystemPublic:
+def system_state(database: DatabaseDep, settings: SettingsDep, span: SpanQuery = "hour") -> SystemPublic:
     """Devices over time, workers, disk and versions."""
-    views = system.device_views(runs.database, span)
-    with runs.database.read() as session:
+    views = system.device_views(database, span)
+    with database.read() as session:
         disk = home_disk.disk(session, settings)
     return SystemPublic(
         devices=[view.series for view in views],
-        workers=seen_workers(runs.database),
+        workers=seen_workers(database),
         disk=disk,
         versions=versions(),
     )
 
 
 @router.get("/system", include_in_schema=False)
-def page(request: Request, runs: RunsDep, settings: SettingsDep, span: SpanQuery = "hour") -> Response:
-    with runs.database.read() as session:
+def page(request: Request, database: DatabaseDep, settings: SettingsDep, span: SpanQuery = "hour") -> Response:
+    with database.read() as session:
         seq = current_seq(session)
         disk, largest_runs = home_disk.disk(session, settings), home_disk.largest_runs(session)
     shown = SystemPage(
-        devices=system.device_views(runs.database, span),
-        workers=tuple(seen_workers(runs.database)),
+        devices=system.device_views(database, span),
+        workers=tuple(seen_workers(database)),
         disk=disk,
         largest_runs=largest_runs,
         versions=versions(),
@@ -52,6 +52,6 @@ def page(request: Request, runs: RunsDep, settings: SettingsDep, span: SpanQuery
 
 
 @router.get("/system/devices", include_in_schema=False)
-def devices(request: Request, runs: RunsDep, span: SpanQuery = "hour") -> Response:
+def devices(request: Request, database: DatabaseDep, span: SpanQuery = "hour") -> Response:
     """The devices alone, for a page that is open."""
-    return render(request, "system/_devices.html", None, devices=system.device_views(runs.database, span), span=span)
+    return render(request, "system/_devices.html", None, devices=system.device_views(database, span), span=span)

@@ -45,7 +45,7 @@ class DecoderHost:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", "app.decoder"],
+                [sys.executable, "-m", "app.predictor.decoder"],
                 stdin=theirs.fileno(),
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # it forks: no threads
             )

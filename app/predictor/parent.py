@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from app.prediction.wire import BACKLOG, socket_address
-from app.predictor_decoders import DecoderHost
+from app.predictor.decoders import DecoderHost
 from app.settings import Settings
 
 # Below the web process and its live streams, above nothing: training runs at the same priority as the web.
@@ -30,7 +30,7 @@ MOST_PAUSE_SECONDS = 10.0
 
 Serve = Callable[[Settings, socket.socket, socket.socket, socket.socket], None]
 
-log = logging.getLogger("app.predictor")
+log = logging.getLogger("app.predictor.parent")
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ class Parent:
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._stop)
-        serving = importlib.import_module("app.predictor_serve")  # torch, after the socket listens
+        serving = importlib.import_module("app.predictor.serving")  # torch, after the socket listens
         gc.collect()
         gc.freeze()
         failures = 0

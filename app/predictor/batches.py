@@ -11,35 +11,22 @@ import logging
 import os
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import deque
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from app.prediction.members import members_of
-from app.predictor_explanations import MOST_EXPLANATIONS, Explained, Explanation, TooMany
-from trainer.data.format import DatasetRecord, Images
-from trainer.exported.labels import run_record
+from app.predictor.explanations import MOST_EXPLANATIONS, Explained, Explanation, TooMany
+from app.predictor.warm import Models
+from trainer.data.format import Images
 from trainer.inference.classifier import (
     BATCH,
-    Classifier,
     NoCheckpoint,
     Prediction,
-    candidates,
-    load_best,
-    load_classifier,
 )
-from trainer.inference.ensemble import ensemble_of
 from trainer.inference.out_of_distribution import Familiarity
-from trainer.rundir.checkpoints import CheckpointDamaged
-from trainer.rundir.folder import read_spec
-from trainer.spec.train_spec import TrainSpec
 
-WARM_MODELS = 4
 QUICK_MS = 3.0
 
 log = logging.getLogger(__name__)
@@ -68,61 +55,6 @@ class _Waiting:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Outcome]
     since: float = field(default_factory=time.perf_counter)
-
-
-class Models:
-    """Classifiers by run or ensemble, the least recently used dropped. Used by one thread at a time."""
-
-    def __init__(self, runs: Path, datasets: Path, device: torch.device) -> None:
-        self._runs = runs
-        self._device = device
-        self._warm: OrderedDict[str, tuple[list[int], Classifier]] = OrderedDict()
-        self.target: Callable[[str], tuple[TrainSpec, DatasetRecord]] = lru_cache(64)(
-            lambda run: _target(runs, datasets, run)
-        )
-
-    def get(self, run: str) -> tuple[Classifier, bool]:
-        """The best checkpoint, or the mean of an ensemble's, and whether it had to be loaded. Raises NoCheckpoint."""
-        changed = self._changed(run)
-        stamp, before = self._warm.pop(run, (None, None))
-        classifier = before if before is not None and stamp == changed else self._load(run, before)
-        self._warm[run] = (changed, classifier)
-        while len(self._warm) > WARM_MODELS:
-            self._warm.popitem(last=False)
-        return classifier, classifier is not before
-
-    def is_warm(self, run: str) -> bool:
-        return run in self._warm and self._warm[run][0] == self._changed(run)
-
-    def _changed(self, run: str) -> list[int]:
-        return [_changed_at(self._runs / member / "checkpoints") for member in members_of(run)]
-
-    def _load(self, run: str, before: Classifier | None) -> Classifier:
-        if len(members := members_of(run)) > 1:
-            return ensemble_of([self._load(member, None) for member in members], self.target(run)[1].size)
-        folder, (spec, record) = self._runs / run, self.target(run)
-        best = next(iter(candidates(folder)), None)
-        if best is None:
-            raise NoCheckpoint("This run has no checkpoint to predict with yet.")
-        if before is not None and before.sha256 == best.sha256:
-            return before
-        try:
-            return load_classifier(folder, best, spec, record, self._device)
-        except CheckpointDamaged:
-            return load_best(folder, spec, record, self._device)
-
-
-def _target(runs: Path, datasets: Path, run: str) -> tuple[TrainSpec, DatasetRecord]:
-    run = members_of(run)[0]  # the others answer for the same
-    spec = read_spec(runs / run)
-    return spec, run_record(datasets, runs / run, spec)
-
-
-def _changed_at(folder: Path) -> int:
-    try:
-        return folder.stat().st_mtime_ns
-    except FileNotFoundError:
-        raise NoCheckpoint("This run has no checkpoint to predict with yet.") from None
 
 
 class Batches:

@@ -19,9 +19,10 @@ import uvloop
 
 from app.prediction.answers import IMAGE_STATUS
 from app.prediction.wire import BACKLOG, Answering, Header
-from app.predictor_batches import Batches, Models, Outcome, use_half_the_cores
-from app.predictor_decoders import BadImage, Decoders
-from app.predictor_explanations import Explained, TooMany
+from app.predictor.batches import Batches, Outcome, use_half_the_cores
+from app.predictor.decoders import BadImage, Decoders
+from app.predictor.explanations import Explained, TooMany
+from app.predictor.warm import Models
 from app.settings import Settings
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord

@@ -1,0 +1,75 @@
+"""The two kinds of job, and all in which they differ: runs are trained, tasks are other work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlmodel import Session, col
+
+from app.jobs.ingest import ingest
+from app.jobs.task_ingest import ingest_task
+from app.jobs.tasks import publish_task
+from app.runs.public import publish_run
+from app.runs.query import queue_order
+from app.settings import Settings
+from app.storage.tables import Job, Run, Task
+from trainer.process.assignment import Assignment, TaskAssignment
+from trainer.rundir.events import Event
+
+# Each of these takes a row of the kind's own table, which Job is too wide a type for.
+AnyJob = Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`root` is the folder of the home that holds the jobs' directories; `order` sorts the queue.
+
+    `ingest` writes new events to rows and returns the `end` event once it has come; `publish` tells the live feed;
+    `result` are the columns that a finished job's `end` event fills.
+    """
+
+    table: type[Run] | type[Task]
+    root: Callable[[Settings], Path]
+    order: Callable[[], list[Any]]
+    ingest: Callable[[Session, AnyJob, Path], Event | None]
+    publish: Callable[[Session, AnyJob], None]
+    assignment: Callable[[Job, Path, Settings, str], Assignment | TaskAssignment]
+    result: Callable[[Event], dict[str, Any]]
+
+
+def _run_assignment(job: Job, folder: Path, settings: Settings, device: str) -> Assignment:
+    return Assignment(
+        run_dir=str(folder.resolve()),
+        datasets=str(settings.datasets.resolve()),
+        device=device,
+        attempt=job.attempt,
+        orphan_seconds=settings.orphan_seconds,
+    )
+
+
+def _task_assignment(job: Job, folder: Path, _settings: Settings, _device: str) -> TaskAssignment:
+    return TaskAssignment(run_dir=str(folder.resolve()), attempt=job.attempt)
+
+
+RUN = Kind(
+    table=Run,
+    root=lambda settings: settings.runs,
+    order=queue_order,
+    ingest=ingest,
+    publish=publish_run,
+    assignment=_run_assignment,
+    result=lambda _end: {},
+)
+TASK = Kind(
+    table=Task,
+    root=lambda settings: settings.tasks,
+    order=lambda: [col(Task.key)],
+    ingest=ingest_task,
+    publish=publish_task,
+    assignment=_task_assignment,
+    result=lambda end: {"result": end.get("result")},
+)
+KINDS = (RUN, TASK)

@@ -1,0 +1,70 @@
+"""Starts trainers on this host through a fork server, signals them, and looks whether they are alive."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from signal import Signals
+
+import psutil
+
+from trainer.process.assignment import Assignment, TaskAssignment
+from trainer.process.forkclient import ForkServer
+from trainer.rundir.events import EventWriter
+from trainer.rundir.lock import lock_holder
+
+log = logging.getLogger(__name__)
+
+# The module that a trainer's command line names. The second is its name up to version 0.1.0: a trainer outlives an
+# upgrade, and has to be stopped and reaped all the same.
+FORK_SERVERS = frozenset({"trainer.process.forkserver", "trainer.forkserver"})
+
+
+class Executor:
+    """The trainers of one worker. A trainer outlives its executor."""
+
+    def __init__(self) -> None:
+        self._forkserver: ForkServer | None = None
+
+    def prepare(self) -> None:
+        """Start the fork server, which loads torch while the worker looks for work."""
+        self._forkserver = ForkServer()
+
+    def start(self, assignment: Assignment | TaskAssignment) -> int | None:
+        """Fork a trainer and return its pid; None where no fork server answers, twice in a row."""
+        # The empty file stops any trainer of an older attempt before the new one exists.
+        EventWriter(Path(assignment.run_dir), assignment.attempt).close()
+        for _ in range(2):
+            if self._forkserver is None:
+                self.prepare()
+            assert self._forkserver is not None
+            try:
+                return self._forkserver.start(assignment)
+            except ConnectionError:
+                log.warning("the fork server is gone: starting another")
+                self._forkserver = None
+        return None
+
+    def holder(self, folder: Path) -> int | None:
+        """The pid of the trainer that holds the lock of `folder`; None if it is free."""
+        return lock_holder(folder)
+
+    def is_alive(self, pid: int) -> bool:
+        """Whether a trainer still runs under that pid: the system gives pids out again."""
+        try:
+            return not FORK_SERVERS.isdisjoint(psutil.Process(pid).cmdline())  # empty for a zombie
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            return False
+
+    def signal(self, pid: int | None, number: Signals) -> None:
+        """Signal the trainer, if it is one and still alive."""
+        if pid and self.is_alive(pid):
+            os.kill(pid, number)
+
+    def kill(self, pid: int) -> None:
+        os.kill(pid, Signals.SIGKILL)
+
+    def close(self) -> None:
+        if self._forkserver is not None:
+            self._forkserver.close()

@@ -1,0 +1,127 @@
+"""A job under a worker's claim: follow its event files, stop its trainer, and reap a trainer that has exited."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from pathlib import Path
+
+from app.jobs.claims import lease
+from app.jobs.conclude import conclude, requeue_or_fail
+from app.jobs.kinds import Kind
+from app.jobs.tail import is_behind
+from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import Job, Status
+from app.storage.transitions import LostClaim, guarded_update
+from app.worker.executor import Executor
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 60.0  # a forked trainer that has not taken the lock by then counts as exited
+
+
+class HeldJob:
+    """Every write is guarded by the claim: LostClaim means that another worker has the job."""
+
+    def __init__(
+        self, kind: Kind, job: Job, database: Database, settings: Settings, executor: Executor, now: float
+    ) -> None:
+        self.kind = kind
+        self.job = job
+        self.folder: Path = kind.root(settings) / job.id
+        self._database = database
+        self._settings = settings
+        self._executor = executor
+        self._since = now
+        self._lock_seen = False
+        self._asked_to_stop: float | None = None
+        self._killed = False
+
+    def start(self, device: str) -> None:
+        """Have a trainer started for the job's new attempt."""
+        self.touch_owner()
+        pid = self._executor.start(self.kind.assignment(self.job, self.folder, self._settings, device))
+        if pid is None:
+            log.error("no trainer could be forked for %s", self.job.id)
+            return
+        with self._database.write(durable=False) as session:
+            guarded_update(session, self.job, pid=pid, phase="data")
+
+    def touch_owner(self) -> None:
+        """A trainer whose `owner` file nobody touches saves and ends."""
+        (self.folder / "owner").touch()
+
+    def renew(self) -> None:
+        """Renew the lease. Raises LostClaim."""
+        with self._database.write(durable=False) as session:
+            guarded_update(session, self.job, **lease(self._settings.lease_seconds))
+        self.touch_owner()
+
+    def refresh(self) -> bool:
+        """Read the row again: somebody may have asked for a stop. False once the claim is another worker's.
+
+        After a write that was rolled back this also undoes what `job` already showed.
+        """
+        with self._database.read() as session:
+            row = session.get(self.kind.table, self.job.key)
+        if row is None or row.claim != self.job.claim:
+            return False
+        self.job = row
+        return True
+
+    def follow(self, now: float) -> bool:
+        """Ingest new events, stop the trainer where that is asked for, reap it once it has exited.
+
+        True once the job is no longer this worker's.
+        """
+        try:
+            if self.job.status == Status.STOPPING:
+                self._stop(now)
+            if is_behind(self.job, self.folder):
+                return self.ingest()
+            return self._reap_if_exited(now)
+        except LostClaim:
+            return not self.refresh()
+
+    def ingest(self) -> bool:
+        """Write one block of new events to the database. True once the job has ended. Raises LostClaim."""
+        with self._database.write(durable=False) as session:
+            end = self.kind.ingest(session, self.job, self.folder)
+            if end is not None:
+                conclude(session, self.kind, self.job, end)
+        return end is not None
+
+    def interrupt(self) -> None:
+        """Ask the trainer to save and end."""
+        self._signal(signal.SIGTERM)
+
+    def _stop(self, now: float) -> None:
+        if self._asked_to_stop is None:
+            self._asked_to_stop = now
+            self.interrupt()
+        elif now - self._asked_to_stop > self._settings.stop_seconds and not self._killed:
+            log.warning("%s did not stop in time: killing it", self.job.id)
+            self._killed = True
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        self._executor.signal(self._executor.holder(self.folder) or self.job.pid, number)
+
+    def _reap_if_exited(self, now: float) -> bool:
+        """A free lock and no process that could still take it: the trainer exited without an `end` event."""
+        holder = self._executor.holder(self.folder)
+        if holder is not None:
+            self._lock_seen = self._lock_seen or holder == self.job.pid
+            if not self._lock_seen and self.job.pid and not self._executor.is_alive(self.job.pid):
+                # Our trainer gave up waiting for one of an older attempt, which does not let go by itself.
+                self._executor.kill(holder)
+            return False
+        starting = not self._lock_seen and now - self._since < START_SECONDS
+        if starting and self.job.pid and self._executor.is_alive(self.job.pid):
+            return False
+        if is_behind(self.job, self.folder):
+            return False  # its last events came while we looked
+        with self._database.write() as session:
+            requeue_or_fail(session, self.kind, self.job, self.folder, self._settings.max_attempts)
+        return True

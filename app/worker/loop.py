@@ -1,0 +1,163 @@
+"""The worker's loop: claim jobs for one device, renew their leases, follow them, and be seen."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from types import FrameType
+
+from sqlalchemy.exc import OperationalError
+
+from app.host.devices import describe_device
+from app.host.identity import host_name, worker_id
+from app.host.telemetry import Recorder, probe_of
+from app.jobs.claims import adopt_next, claim_next, has_work
+from app.jobs.kinds import KINDS, RUN, Kind
+from app.settings import Settings
+from app.storage import changes
+from app.storage.db import ChangeHint, Database
+from app.storage.tables import Worker, now
+from app.storage.transitions import LostClaim
+from app.worker.executor import Executor
+from app.worker.job import HeldJob
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.02
+LOOK_SECONDS = 1.0
+
+
+class WorkerLoop:
+    """`tick` does everything once; `run` repeats it until told to end. Signal handlers only set flags."""
+
+    def __init__(self, settings: Settings, database: Database, device: str, executor: Executor) -> None:
+        self.settings = settings
+        self.database = database
+        self.device = device
+        self.executor = executor
+        self.id = worker_id(device)
+        self.ending = False  # not a threading.Event: a signal that comes while its lock is held would never return
+        self.held: dict[Kind, HeldJob] = {}  # at most one run and one task
+        self._hint = ChangeHint(database)
+        self._recorder = Recorder(host_name(), device, probe_of(device))
+        self._beat_at = 0.0
+        self._look_at = 0.0
+        self._started_at = now()
+
+    def install_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.ending = True
+
+    def run(self) -> None:
+        self.executor.prepare()
+        while not self.ending:
+            try:
+                self.tick(time.monotonic())
+            except OperationalError as error:
+                # A process that was stopped in the middle of a write holds the database, or the disk is full: our
+                # write was rolled back.
+                if "locked" not in str(error) and "is full" not in str(error):
+                    raise
+                log.warning("the database cannot be written: trying again (%s)", error.orig)
+                self.refresh()
+            time.sleep(TICK_SECONDS)
+        self.end()
+
+    def tick(self, now_: float) -> None:
+        changed = self._hint.changed()
+        self._beat_if_due(now_)
+        if changed or now_ >= self._look_at:
+            self._look_at = now_ + LOOK_SECONDS
+            self.find_work(now_)
+            self.refresh()
+        self._follow_all(now_)
+
+    def end(self) -> None:
+        """Have trainers save and end, hand their runs back to the queue, and leave."""
+        deadline = time.monotonic() + self.settings.stop_seconds
+        for held in self.held.values():
+            held.interrupt()
+        while self.held and time.monotonic() < deadline:
+            self._beat_if_due(time.monotonic())
+            self._follow_all(time.monotonic())
+            time.sleep(TICK_SECONDS)
+        with self.database.write(durable=False) as session:
+            row = session.get(Worker, self.id)
+            if row is not None:
+                session.delete(row)
+        self.executor.close()
+        self._hint.close()
+
+    def find_work(self, now_: float) -> None:
+        """Adopt or claim a job of each kind of which none is held."""
+        for kind in KINDS:
+            if kind in self.held:
+                continue
+            with self.database.read() as session:
+                if not has_work(session, kind):
+                    continue
+            with self.database.write() as session:
+                adopted = adopt_next(session, kind, self.id, self.device, self.settings.lease_seconds)
+                job = adopted or claim_next(session, kind, self.id, self.device, self.settings.lease_seconds)
+            if job is None:
+                continue
+            held = HeldJob(kind, job, self.database, self.settings, self.executor, now_)
+            self.held[kind] = held
+            if adopted is None:
+                held.start(self.device)
+            else:
+                held.touch_owner()
+                log.info("adopted %s", job.id)
+
+    def beat(self) -> None:
+        """Renew the leases, and write this worker's row and a sample of its device."""
+        for kind, held in list(self.held.items()):
+            try:
+                held.renew()
+            except LostClaim:
+                log.info("%s was taken over by another worker", held.job.id)
+                del self.held[kind]
+        with self.database.write(durable=False) as session:
+            row = session.get(Worker, self.id)
+            if row is None:
+                row = Worker(
+                    id=self.id, host=host_name(), pid=os.getpid(), device=self.device, started_at=self._started_at
+                )
+                row.description = describe_device(self.device)
+            row.seen_at = now()
+            row.run = self.held[RUN].job.id if RUN in self.held else None
+            session.add(row)
+            self._recorder.record(session, time.time())
+            changes.prune(session)
+
+    def refresh(self) -> None:
+        """Read the rows of all held jobs again; let go of those that another worker has claimed."""
+        for kind, held in list(self.held.items()):
+            if not held.refresh():
+                del self.held[kind]
+
+    def _beat_if_due(self, now_: float) -> None:
+        if now_ >= self._beat_at:
+            self._beat_at = now_ + min(2.0, self.settings.lease_seconds / 4)
+            self.beat()
+
+    def _follow_all(self, now_: float) -> None:
+        for kind, held in list(self.held.items()):
+            if held.follow(now_):
+                self.held.pop(kind, None)
+                self._look_at = 0.0
+
+
+def main(device: str, settings: Settings) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(message)s")
+    database = Database(settings.url)
+    loop = WorkerLoop(settings, database, device, Executor())
+    loop.install_signals()
+    loop.run()
+    database.close()
