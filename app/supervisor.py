@@ -112,7 +112,7 @@ def children_of(settings: Settings, devices: list[str]) -> list[Child]:
     workers = [
         Child(f"worker {device}", [sys.executable, "-m", "app.cli", "worker", "--device", device]) for device in devices
     ]
-    return [Child("web", web), *workers, Child("predictor", [sys.executable, "-m", "app.predictor.parent"])]
+    return [Child("web", web), *workers, Child("predictor", [sys.executable, "-m", "app.predictor"])]
 
 
 def check_port(host: str, port: int) -> None:

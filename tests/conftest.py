@@ -94,7 +94,7 @@ class Server:
         commands = {
             "web": ["app.cli", "web", "--port", str(self.settings.port)],
             "worker": ["app.cli", "worker", "--device", "cpu"],
-            "predictor": ["app.predictor.parent"],
+            "predictor": ["app.predictor"],
         }
         for name in names:
             self.processes[name] = subprocess.Popen(

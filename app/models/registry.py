@@ -64,7 +64,7 @@ class ModelRegistry:
 
     def resolve(self, model: str) -> str:
         """The id of a run, of a name's run, or of the latest finished run; of an ensemble, its members' ids joined
-        (app.predictor_wire.members_of). Raises ApiError 404, 409."""
+        (app.prediction.members.members_of). Raises ApiError 404, 409."""
         if model == LATEST:
             latest = self.runs.latest_finished()
             if latest is None:

@@ -1,4 +1,4 @@
-"""Turns uploaded bytes into pixels, in processes without torch: `python -m app.decoder`.
+"""Turns uploaded bytes into pixels, in processes without torch: `python -m app.predictor.decoder`.
 
 A hostile image may crash the process that decodes it, fill its memory or hang it; only that image is lost. So this
 is a small host that has Pillow imported and forks a decoder for each connection that it is handed on its standard

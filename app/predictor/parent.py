@@ -30,7 +30,7 @@ MOST_PAUSE_SECONDS = 10.0
 
 Serve = Callable[[Settings, socket.socket, socket.socket, socket.socket], None]
 
-log = logging.getLogger("app.predictor.parent")
+log = logging.getLogger("app.predictor")
 
 
 def main() -> None:
@@ -142,7 +142,3 @@ class Parent:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_ino == self._inode:
                 path.unlink()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Trained models that are kept loaded."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def running_predictor(settings: Settings, *, ends_by_itself: bool = False) -> It
     """The real process; at the end it is asked to stop, and must have taken its children along."""
     values = settings.model_dump(exclude_unset=True)
     environment = {f"TRACKSIDE_{key.upper()}": str(value) for key, value in values.items()}
-    process = subprocess.Popen([sys.executable, "-m", "app.predictor.parent"], env={**os.environ, **environment})
+    process = subprocess.Popen([sys.executable, "-m", "app.predictor"], env={**os.environ, **environment})
     try:
         yield process
         if ends_by_itself:
@@ -135,7 +135,7 @@ def running_predictor(settings: Settings, *, ends_by_itself: bool = False) -> It
 
 def serving_child(pid: int) -> psutil.Process:
     """The fork that serves."""
-    return wait_for(lambda: _child(pid, "app.predictor.parent"), what="the predictor's child")
+    return wait_for(lambda: _child(pid, "app.predictor"), what="the predictor's child")
 
 
 def decoder_host(pid: int) -> psutil.Process:

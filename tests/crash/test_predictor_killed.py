@@ -46,7 +46,7 @@ def children(served: psutil.Process) -> dict[str, psutil.Process]:
     for child in served.children():
         with suppress(psutil.Error):
             if words := child.cmdline():
-                found["app.predictor.parent" if "app.predictor.parent" in words else words[3]] = child
+                found["app.predictor" if "app.predictor" in words else words[3]] = child
     return found
 
 
@@ -69,16 +69,16 @@ def test_a_predictor_killed_under_load_is_back_within_five_seconds(server: Serve
 
     with server.client() as client, ThreadPoolExecutor(CLIENTS) as pool:
         assert ask(client).status_code == 200
-        others = {name: child for name, child in children(served).items() if name != "app.predictor.parent"}
+        others = {name: child for name, child in children(served).items() if name != "app.predictor"}
         loads = [pool.submit(load) for _ in range(CLIENTS)]
         try:
-            parent = children(served)["app.predictor.parent"]
+            parent = children(served)["app.predictor"]
             for victim, seconds in ((serving_child(parent.pid), FORK_SECONDS), (parent, START_SECONDS)):
                 victim.kill()
                 killed = time.monotonic()
                 wait_for(lambda: ask(client).status_code == 200, 30, "the predictor")
                 assert time.monotonic() - killed < seconds
-            wait_for(lambda: "app.predictor.parent" in children(served), 10, "a new predictor")
+            wait_for(lambda: "app.predictor" in children(served), 10, "a new predictor")
         finally:
             ended.set()
         for one in loads:

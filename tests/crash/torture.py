@@ -95,7 +95,7 @@ def victim(kind: str, serve: psutil.Process, server: Server, ids: list[str]) -> 
         return psutil.Process(pid) if pid is not None else None
     for child in serve.children():
         words = child.cmdline()
-        if kind == "predictor" and "app.predictor.parent" in words:
+        if kind == "predictor" and "app.predictor" in words:
             return child
         if kind in words:
             return child

@@ -1,6 +1,9 @@
+"""What a launch would do, for the launch form and for programs; and launching variants."""
+
 from __future__ import annotations
 
 import random
+from enum import Enum
 from typing import Annotated, Any
 
 import orjson
@@ -27,12 +30,13 @@ from trainer.plan.schedule import Plan, Segment, extended
 from trainer.spec.preset import Preset, presets
 from trainer.spec.train_spec import ScheduleName, ScheduleSpec, TrainSpec
 
-router = APIRouter(prefix="/api", tags=["presets"])
+router = APIRouter(prefix="/api")
+TAGS: list[str | Enum] = ["presets"]
 
 IMAGES_SECONDS = 5.0
 
 
-@router.get("/presets")
+@router.get("/presets", tags=TAGS)
 def list_presets() -> list[Preset]:
     return list(presets().values())
 
@@ -63,7 +67,7 @@ class Preview(BaseModel):
 Json = Annotated[str, Query(max_length=8000)]
 
 
-@router.get("/preview", responses=described({404: "No such data set"}))
+@router.get("/preview", tags=TAGS, responses=described({404: "No such data set"}))
 async def preview(
     dataset: Annotated[str, Query(max_length=200)],
     preset: Annotated[str, Query(max_length=200)],
@@ -102,6 +106,7 @@ async def preview(
 
 @router.get(
     "/preview/images.png",
+    tags=TAGS,
     response_class=Response,
     responses={
         200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
@@ -147,7 +152,7 @@ class Extension(BaseModel):
     lr: dict[str, list[Any]]
 
 
-@router.get("/runs/{run_id}/extension", responses=described({404: "No such run"}))
+@router.get("/runs/{run_id}/extension", tags=TAGS, responses=described({404: "No such run"}))
 def extension(
     run_id: str,
     runs: RunsDep,
