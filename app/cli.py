@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.control import Control
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import ControlType
 
-from app.access_commands import password, tokens_app
+from app.commands.access import password, tokens_app
+from app.commands.console import console, errors, fail
+from app.commands.datasets import datasets_app
 from app.settings import Settings
 from trainer.errors import TrainerError
 from trainer.process.threads import PATIENT_THREADS
@@ -24,16 +25,8 @@ from trainer.process.threads import PATIENT_THREADS
 main = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Launch and watch the training of image classifiers."
 )
-datasets_app = typer.Typer(no_args_is_help=True, help="List and add data sets.")
 main.add_typer(datasets_app, name="datasets")
 main.add_typer(tokens_app, name="tokens")
-console = Console(soft_wrap=True)  # a pipe gets whole lines
-errors = Console(stderr=True, soft_wrap=True)
-
-
-def fail(message: str) -> typer.Exit:
-    errors.print(message, style="red", markup=False)
-    return typer.Exit(1)
 
 
 @main.command()
@@ -48,7 +41,7 @@ def serve(
 ) -> None:
     """Serve the dashboard, with a worker for each device and the predictor."""
     from app.auth.exposure import Exposed, cautions, check_exposure
-    from app.demo import prepare_demo
+    from app.commands.demo import prepare_demo
     from app.host.devices import find_devices
     from app.host.home_lock import HomeInUse
     from app.host.network_home import caution
@@ -120,7 +113,7 @@ def train(
 ) -> None:
     """Train without a server: the same trainer, a progress bar. Exits with 0 only on success."""
     os.environ.update({**PATIENT_THREADS, **os.environ})
-    from app.train_command import train_here
+    from app.commands.train import train_here
 
     try:
         status = train_here(Settings(), preset, dataset, parse_assignments(assignments or []), out, device, console)
@@ -164,7 +157,7 @@ def predict(
     Exits with 0 only if at least one image could be read.
     """
     os.environ.update({**PATIENT_THREADS, **os.environ})
-    from app.predict_command import predict_here
+    from app.commands.predict import predict_here
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     shown = errors.is_terminal
@@ -204,7 +197,7 @@ def predict(
 @main.command()
 def backup(file: Annotated[Path, typer.Argument(help="The tar to write")]) -> None:
     """Copy all that is kept into one file, while anything runs. It holds the password's and the tokens' hashes."""
-    from app.backup import back_up
+    from app.commands.backup import back_up
 
     try:
         count = back_up(Settings(), file)
@@ -218,8 +211,8 @@ def restore(file: Annotated[Path, typer.Argument(help="A tar of trackside backup
     """Make a home, TRACKSIDE_HOME, from a backup. Runs that had not ended go on from their last checkpoint."""
     import tarfile
 
-    from app.backup import CannotRestore
-    from app.backup import restore as unpack
+    from app.commands.backup import CannotRestore
+    from app.commands.backup import restore as unpack
 
     try:
         unpack(Settings(), file)
@@ -231,8 +224,8 @@ def restore(file: Annotated[Path, typer.Argument(help="A tar of trackside backup
 @main.command()
 def reindex() -> None:
     """Rebuild the database from the run directories: for a database that was lost or damaged, and deleted."""
+    from app.commands.reindex import reindex as rebuild
     from app.host.home_lock import HomeInUse
-    from app.reindex import reindex as rebuild
     from app.storage.db import SchemaTooNew
 
     damaged = 0
@@ -249,73 +242,9 @@ def reindex() -> None:
 @main.command()
 def doctor() -> None:
     """Say what this machine has and whether the home is in order."""
-    from app.doctor import examine
+    from app.commands.doctor import examine
 
     raise typer.Exit(examine(Settings(), console))
-
-
-@datasets_app.command("list")
-def list_datasets() -> None:
-    from trainer.data.format import list_records
-
-    for record in list_records(Settings().datasets):
-        console.print(
-            f"{record.name}: {record.train_count:,} train, {record.test_count:,} test, "
-            f"{len(record.classes)} classes, {record.size} px, from {record.source}",
-            markup=False,
-        )
-
-
-@datasets_app.command("add")
-def add_dataset(
-    name: str,
-    source: Annotated[str | None, typer.Option("--from", help="A folder, a zip, or torchvision:NAME")] = None,
-    size: Annotated[int | None, typer.Option(help="32, 64, 128 or 224")] = None,
-    fit: Annotated[str, typer.Option(help="crop, pad or squash")] = "crop",
-    on_unreadable: Annotated[str, typer.Option(help="refuse or skip")] = "refuse",
-) -> None:
-    """Add a data set: `shapes100` is built in; others come from a folder, a zip, or torchvision's servers."""
-    from trainer.data.sources import source as sources
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    try:
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("starting", total=None)
-
-            def progress(done: int, total: int, what: str) -> None:
-                bar.update(task, completed=done, total=total, description=what)
-
-            record = sources.add_dataset(
-                Settings().datasets,
-                name,
-                source or name,
-                size=size,
-                fit=fit,  # type: ignore[arg-type]
-                on_unreadable=on_unreadable,  # type: ignore[arg-type]
-                progress=progress,
-            )
-    except TrainerError as error:
-        for line in [error.message, *map(str, detail_lines(error.detail))]:
-            errors.print(line, style="red", markup=False)
-        raise typer.Exit(1) from None
-    console.print(
-        f"Added {record.name}: {record.train_count:,} train and {record.test_count:,} test images, "
-        f"{len(record.classes)} classes, {len(record.superclasses or ())} superclasses, "
-        f"mean {', '.join(f'{value:.5f}' for value in record.mean)}",
-        markup=False,
-    )
-
-
-def detail_lines(detail: Any) -> list[Any]:
-    if isinstance(detail, dict) and isinstance(detail.get("files"), list):
-        return [f"  {item.get('file')}: {item.get('reason')}" for item in detail["files"]]
-    return [f"  {item}" for item in detail] if isinstance(detail, list) else []
 
 
 main.command()(password)  # the last that the help names

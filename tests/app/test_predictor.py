@@ -263,5 +263,6 @@ def test_the_children_end_with_a_killed_parent(tmp_path: Path) -> None:
 
 
 def test_the_predictor_parent_and_the_client_are_free_of_torch() -> None:
-    code = "import sys, app.predictor.parent, app.prediction.client, app.predictor.decoder; assert 'torch' not in sys.modules"
+    modules = "app.predictor.parent, app.prediction.client, app.predictor.decoder"
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

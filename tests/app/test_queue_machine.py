@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlmodel import select
 
+from app.commands.reindex import reindex
 from app.errors import ApiError
 from app.host.identity import is_alive, worker_id
 from app.jobs.kinds import RUN
 from app.jobs.tail import is_behind
 from app.metrics.reader import Metrics
-from app.reindex import reindex
 from app.runs.launching import Launcher
 from app.runs.queue import Move, Queue
 from app.runs.requests import NewRun, ResumeRequest

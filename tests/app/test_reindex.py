@@ -13,10 +13,10 @@ import orjson
 import pytest
 from sqlmodel import select
 
+from app.commands.reindex import Indexed, reindex
 from app.host.home_lock import HomeInUse
 from app.jobs.tasks import TaskPublic, Tasks
 from app.metrics.reader import Metrics
-from app.reindex import Indexed, reindex
 from app.runs.launching import Launcher
 from app.runs.requests import NewRun, RunPatch
 from app.runs.runs import Runs

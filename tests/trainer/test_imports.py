@@ -1,3 +1,5 @@
+"""What each process loads: torch only where it is needed, FastAPI in the web process alone."""
+
 from __future__ import annotations
 
 import subprocess
@@ -5,10 +7,34 @@ import sys
 
 import pytest
 
+TORCH = ("torch", "torchvision")
+WEB = ("fastapi", "starlette", "jinja2")
+NVML = ("pynvml",)
+
 
 @pytest.mark.parametrize(
-    "module", ["app.main", "app.worker", "app.supervisor", "app.cli", "trainer.spec.train_spec", "trainer.rundir.lock"]
+    ("module", "unwanted"),
+    [
+        ("app.main", (*TORCH, *NVML)),
+        ("app.web", TORCH),
+        ("app.worker", (*TORCH, *WEB)),
+        ("app.jobs.kinds", (*TORCH, *WEB)),
+        ("app.supervisor", TORCH),
+        ("app.cli", TORCH),
+        ("app.prediction.client", (*TORCH, *WEB)),
+        ("app.predictor.parent", TORCH),
+        ("app.predictor.decoder", (*TORCH, *WEB, "sqlalchemy")),
+        ("trainer.spec.train_spec", (*TORCH, "numpy", "PIL")),
+        ("trainer.rundir.lock", (*TORCH, "numpy", "PIL")),
+        ("trainer.rundir.folder", (*TORCH, "numpy", "PIL")),
+        ("trainer.rundir.journal", (*TORCH, "numpy", "PIL")),
+        ("trainer.rundir.events", (*TORCH, "numpy", "PIL")),
+        ("trainer.plan.schedule", (*TORCH, "numpy", "PIL")),
+        ("trainer.process.assignment", (*TORCH, "numpy", "PIL")),
+        ("trainer.models.inputs", ("torchvision",)),
+    ],
 )
-def test_torch_stays_unloaded(module: str) -> None:
-    script = f"import sys, {module}; sys.exit(int('torch' in sys.modules or 'torchvision' in sys.modules))"
-    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+def test_a_module_loads_no_more_than_it_needs(module: str, unwanted: tuple[str, ...]) -> None:
+    script = f"import sys, {module}; print(*sorted(set({unwanted!r}) & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", script], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout.split() == []

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
-import app.routes
+import app.web
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_every_call_that_programs_make_is_there(document: dict[str, Any]) -> Non
 
 def test_no_route_of_the_api_is_left_out(document: dict[str, Any]) -> None:
     found = set()
-    for entry in pkgutil.iter_modules(app.routes.__path__):
-        router = getattr(importlib.import_module(f"app.routes.{entry.name}"), "router", None)
+    for entry in pkgutil.walk_packages(app.web.__path__, "app.web."):
+        router = getattr(importlib.import_module(entry.name), "router", None)
         found |= {route.path for route in router.routes if isinstance(route, APIRoute)} if router else set()
     calls = {path for path in found if path.startswith("/api/")}
     assert len(calls) > 15

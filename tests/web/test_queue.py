@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.reindex import reindex
+from app.commands.reindex import reindex
 from tests.conftest import Server
 from tests.web.conftest import web_process
 

@@ -16,8 +16,8 @@ import onnx
 import pytest
 import torch
 
+from app.commands.predict import predict_here
 from app.host.workers import seen_workers
-from app.predict_command import predict_here
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, Status

@@ -10,13 +10,9 @@ from typing import Annotated
 import typer
 
 from app.auth.scopes import Scope
+from app.commands.console import fail
 
 tokens_app = typer.Typer(no_args_is_help=True, help="Tokens for programs: Authorization: Bearer …")
-
-
-def refuse(message: str) -> typer.Exit:
-    typer.secho(message, fg=typer.colors.RED, err=True)
-    return typer.Exit(1)
 
 
 def password(
@@ -30,7 +26,7 @@ def password(
     settings = Settings()
     file = PasswordFile(settings.access)
     if remove and sign_out:
-        raise refuse("Either --remove or --sign-out.")
+        raise fail("Either --remove or --sign-out.")
     if remove:
         typer.echo("The password is removed." if file.remove() else "There was no password.")
     elif sign_out:
@@ -39,7 +35,7 @@ def password(
         try:
             file.set(_typed())
         except PasswordUnfit as error:
-            raise refuse(str(error)) from None
+            raise fail(str(error)) from None
         typer.echo(f"The password of {settings.home.resolve()} is set, and all sessions are ended.")
 
 
@@ -48,7 +44,7 @@ def _typed() -> str:
         return sys.stdin.readline().rstrip("\r\n")
     first = getpass.getpass("Password: ")
     if getpass.getpass("Once more: ") != first:
-        raise refuse("Those were two different ones.")
+        raise fail("Those were two different ones.")
     return first
 
 
@@ -65,7 +61,7 @@ def add_token(
     try:
         typer.echo(Tokens(Settings().access).add(name, scope))
     except ApiError as error:
-        raise refuse(error.message) from None
+        raise fail(error.message) from None
 
 
 @tokens_app.command("list")
@@ -93,5 +89,5 @@ def revoke_token(name: str) -> None:
     try:
         Tokens(Settings().access).revoke(name)
     except ApiError as error:
-        raise refuse(error.message) from None
+        raise fail(error.message) from None
     typer.echo(f"The token {name} is revoked.")

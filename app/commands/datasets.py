@@ -1,0 +1,78 @@
+"""`trackside datasets`: list and add datasets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from app.commands.console import console, errors
+from app.settings import Settings
+from trainer.errors import TrainerError
+
+datasets_app = typer.Typer(no_args_is_help=True, help="List and add data sets.")
+
+
+@datasets_app.command("list")
+def list_datasets() -> None:
+    from trainer.data.format import list_records
+
+    for record in list_records(Settings().datasets):
+        console.print(
+            f"{record.name}: {record.train_count:,} train, {record.test_count:,} test, "
+            f"{len(record.classes)} classes, {record.size} px, from {record.source}",
+            markup=False,
+        )
+
+
+@datasets_app.command("add")
+def add_dataset(
+    name: str,
+    source: Annotated[str | None, typer.Option("--from", help="A folder, a zip, or torchvision:NAME")] = None,
+    size: Annotated[int | None, typer.Option(help="32, 64, 128 or 224")] = None,
+    fit: Annotated[str, typer.Option(help="crop, pad or squash")] = "crop",
+    on_unreadable: Annotated[str, typer.Option(help="refuse or skip")] = "refuse",
+) -> None:
+    """Add a data set: `shapes100` is built in; others come from a folder, a zip, or torchvision's servers."""
+    from trainer.data.sources import source as sources
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    try:
+        with Progress(*columns, console=console) as bar:
+            task = bar.add_task("starting", total=None)
+
+            def progress(done: int, total: int, what: str) -> None:
+                bar.update(task, completed=done, total=total, description=what)
+
+            record = sources.add_dataset(
+                Settings().datasets,
+                name,
+                source or name,
+                size=size,
+                fit=fit,  # type: ignore[arg-type]
+                on_unreadable=on_unreadable,  # type: ignore[arg-type]
+                progress=progress,
+            )
+    except TrainerError as error:
+        for line in [error.message, *map(str, detail_lines(error.detail))]:
+            errors.print(line, style="red", markup=False)
+        raise typer.Exit(1) from None
+    console.print(
+        f"Added {record.name}: {record.train_count:,} train and {record.test_count:,} test images, "
+        f"{len(record.classes)} classes, {len(record.superclasses or ())} superclasses, "
+        f"mean {', '.join(f'{value:.5f}' for value in record.mean)}",
+        markup=False,
+    )
+
+
+def detail_lines(detail: Any) -> list[Any]:
+    if isinstance(detail, dict) and isinstance(detail.get("files"), list):
+        return [f"  {item.get('file')}: {item.get('reason')}" for item in detail["files"]]
+    return [f"  {item}" for item in detail] if isinstance(detail, list) else []
