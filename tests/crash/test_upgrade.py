@@ -1,0 +1,90 @@
+"""A home of the version before is served by this one: a run that trains meanwhile is adopted, stopped, resumed."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import ENDLESS, NARROW, Server, wait_for
+from tests.crash.series import assert_whole
+
+REPOSITORY = Path(__file__).parents[2]
+BEFORE = "88f7709"  # the last commit with flat packages; its trainers are started by `trainer.forkserver`
+
+
+@pytest.fixture
+def old_code(tmp_path: Path) -> Path:
+    """The packages of the commit before, out of the repository's history."""
+    command = ["git", "-C", str(REPOSITORY), "archive", BEFORE, "app", "trainer", "templates", "static"]
+    try:
+        packed = subprocess.run(command, check=True, capture_output=True).stdout
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip(f"the history of commit {BEFORE} is not here")
+    folder = tmp_path / "before"
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+def program_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_the_version_before_trains_goes_on(server: Server, old_code: Path) -> None:
+    # PYTHONSAFEPATH keeps the working directory, which holds the new packages, out of the path.
+    server.start("web", "worker", PYTHONPATH=str(old_code), PYTHONSAFEPATH="1")
+    finished = server.launch(name="finished before", overrides={**NARROW, "epochs": 1, "compile": "off"})
+    server.wait_status(finished, "finished")
+    run_id = server.launch(name="across", overrides={**NARROW, **ENDLESS})
+    server.wait_step(run_id, 5)
+    trainer = server.trainer_pid(run_id)
+    assert trainer is not None
+    assert "-m trainer.forkserver" in program_of(trainer)
+    server.kill("worker")
+    server.kill("web")
+
+    server.start("web", "worker", "predictor")
+    step = server.run(run_id)["step"]
+    server.wait_step(run_id, step + 5)
+    assert server.trainer_pid(run_id) == trainer, "the trainer was not adopted"
+    with server.client() as client:
+        assert client.post(f"/api/runs/{run_id}/stop").status_code == 202
+    stopped = server.wait_status(run_id, "stopped")
+    assert stopped["attempt"] == 1
+
+    with server.client() as client:
+        assert client.post(f"/api/runs/{run_id}/resume").status_code == 202
+    server.wait_step(run_id, stopped["step"] + 5)
+    resumed = server.trainer_pid(run_id)
+    assert resumed is not None
+    assert "-m trainer.process.forkserver" in program_of(resumed)
+    assert server.run(run_id)["attempt"] == 2
+    with server.client() as client:
+        assert client.post(f"/api/runs/{run_id}/stop").status_code == 202
+    run = server.wait_status(run_id, "stopped")
+    assert_whole(server.series(run_id), run["step"])
+
+    assert server.run(finished)["summary"]["test/acc"] > 0
+    with server.client() as client:
+        image = client.get("/api/datasets/shapes100/images/test/0.png").content
+        for model in (finished, run_id):
+            answer = wait_for(partial(ask, client, model, image), 60)
+            assert len(answer["predictions"]) == 5
+
+
+def ask(client: httpx.Client, model: str, image: bytes) -> dict[str, Any] | None:
+    """The answer to an image; None while the predictor starts."""
+    response = client.post(f"/api/predict?model={model}", content=image, headers={"Content-Type": "image/png"})
+    if response.status_code == 503:
+        return None
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
+    return body
