@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from importlib.metadata import version
@@ -14,13 +13,14 @@ from app.host.network_home import caution
 from app.settings import Settings
 from app.storage.db import Database, SchemaTooNew
 from trainer.data.format import damaged_files, list_records
+from trainer.system.parallel import available_cores
 
 
 def examine(settings: Settings, console: Console) -> int:
     """Print findings, one a line. Returns 1 if something is wrong."""
     faults: list[str] = []
     say = [f"python {sys.version.split()[0]}, " + ", ".join(f"{name} {version(name)}" for name in ("torch", "fastapi"))]
-    say.append(f"devices: {', '.join(find_devices('auto'))}; {os.cpu_count()} cores")
+    say.append(f"devices: {', '.join(find_devices('auto'))}; {available_cores()} cores")
     settings.home.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(settings.home).free
     say.append(f"home {settings.home.resolve()}: {free / 1e9:.1f} GB free")

@@ -210,7 +210,7 @@ def examined(runs: Runs, datasets: Datasets, run: RunPublic, step: int | None) -
     record = datasets.get(run.dataset)
     folder = runs.folder(run.id)
     labels = datasets.labels(run.dataset, "train")
-    coarse = run.spec.get("target") == "coarse"
+    coarse = run.train_spec.target == "coarse"
     if step is None and run.best_step is not None:
         try:
             return examine(folder, record, labels, coarse=coarse, step=run.best_step)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sqlite3
 import sys
 from importlib.metadata import version
 from pathlib import Path
+
+from trainer.system.parallel import available_cores
 
 PACKAGES = ("trackside", "torch", "torchvision", "fastapi", "sqlmodel")
 
@@ -19,7 +20,7 @@ def versions() -> dict[str, str]:
         "sqlite": sqlite3.sqlite_version,
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
-        "cores": str(os.cpu_count()),
+        "cores": str(available_cores()),
     }
 
 

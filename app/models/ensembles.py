@@ -52,9 +52,9 @@ class Ensembles:
 
 def split_apart(runs: Sequence[RunPublic]) -> str:
     """Why there are no images on which all can be measured; "" where there are. Their data is the same."""
-    if any(run.spec["val_fraction"] == 0 for run in runs):
+    if any(run.train_spec.val_fraction == 0 for run in runs):
         return "Not measured: not all of its runs held images out."
-    if len({(run.spec["val_fraction"], run.spec["seed"]) for run in runs}) > 1:
+    if len({(run.train_spec.val_fraction, run.train_spec.seed) for run in runs}) > 1:
         return (
             "Not measured: its runs held out different images (their seed or validation share differs), so that each "
             "was trained on some that the others held out."

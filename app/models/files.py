@@ -43,8 +43,7 @@ class ModelFiles:
 
     def planned(self, run_id: str) -> ModelFile:
         """What would be written, without writing it. Raises ApiError 404, 409 (no checkpoint); DatasetError."""
-        listed = self._runs.checkpoints(run_id)
-        chosen = next((item for item in listed if item.best), listed[-1] if listed else None)
+        chosen = self._runs.answering_checkpoint(run_id)
         if chosen is None:
             raise ApiError(409, "no_checkpoint", "This run has no checkpoint to take away yet.")
         about = self._about(run_id, chosen)

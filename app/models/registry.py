@@ -143,7 +143,7 @@ def as_one(runs: Sequence[RunPublic]) -> RunPublic:
 
 def question(run: RunPublic) -> str:
     """What the run's answers are about: runs that have it in common can be averaged."""
-    return f"{run.dataset} {run.spec['dataset'].get('sha256')} {run.spec['target']}"
+    return f"{run.dataset} {run.train_spec.dataset.sha256} {run.train_spec.target}"
 
 
 def _alias(name: str, moves: list[Move]) -> ModelAlias:

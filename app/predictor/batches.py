@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -26,6 +25,7 @@ from trainer.inference.classifier import (
     Prediction,
 )
 from trainer.inference.out_of_distribution import Familiarity
+from trainer.system.parallel import available_cores
 
 QUICK_MS = 3.0
 
@@ -165,7 +165,7 @@ class Batches:
 def use_half_the_cores() -> None:
     """Training goes on meanwhile, and threads that wait would spin in its way. OpenMP keeps the number for each thread:
     the one that computes must call this."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+    torch.set_num_threads(max(1, available_cores() // 2))
 
 
 def _deliver(batch: list[_Waiting], outcomes: list[Outcome]) -> None:

@@ -18,7 +18,6 @@ from app.runs.runs import Runs
 from app.storage.changes import current_seq
 from app.storage.db import Database
 from trainer.spec.preset import flatten
-from trainer.spec.train_spec import TrainSpec
 
 MOST_RUNS = 12
 
@@ -122,10 +121,7 @@ def compare(database: Database, runs: Runs, datasets: Datasets, slots: Sequence[
 
 def differing(runs: Sequence[RunPublic]) -> list[DifferingSetting]:
     """The settings that are not the same in all of the runs."""
-    flat = {
-        run.id: {"dataset": run.dataset, "preset": run.preset, **flatten(TrainSpec.model_validate(run.spec))}
-        for run in runs
-    }
+    flat = {run.id: {"dataset": run.dataset, "preset": run.preset, **flatten(run.train_spec)} for run in runs}
     fields = dict.fromkeys(field for values in flat.values() for field in values)
     found = []
     for field in fields:

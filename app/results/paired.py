@@ -59,11 +59,11 @@ def _pair(first: RunPublic, second: RunPublic, a: Marks | str, b: Marks | str) -
 def _apart(first: RunPublic, second: RunPublic) -> str:
     if first.dataset != second.dataset or _hashes(first) != _hashes(second):
         return "other data"
-    return "" if first.spec["target"] == second.spec["target"] else "other target: classes and superclasses"
+    return "" if first.train_spec.target == second.train_spec.target else "other target: classes and superclasses"
 
 
 def _hashes(run: RunPublic) -> object:
-    return run.spec["dataset"].get("sha256")
+    return run.train_spec.dataset.sha256
 
 
 def _marks(run: RunPublic, folder: Path, labels_of: _LabelsOf) -> Marks | str:
@@ -90,7 +90,7 @@ class _LabelsOf:
         self._read: dict[tuple[str, str], npt.NDArray[np.int64] | None] = {}
 
     def __call__(self, run: RunPublic) -> npt.NDArray[np.int64] | None:
-        key = (f"{run.dataset} {_hashes(run)}", run.spec["target"])
+        key = (f"{run.dataset} {_hashes(run)}", run.train_spec.target)
         if key not in self._read:
             self._read[key] = self._load(run)
         return self._read[key]
@@ -103,4 +103,4 @@ class _LabelsOf:
             return None
         if record.sha256 != _hashes(run):
             return None
-        return record.target_labels(run.spec["target"], labels)
+        return record.target_labels(run.train_spec.target, labels)

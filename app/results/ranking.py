@@ -185,7 +185,7 @@ def _row(
     found = spread([item.best_acc for item in group])
     assert found is not None
     test_acc = summary_number(run, "test/acc")
-    tested = 0 if record is None or record.sha256 != run.spec["dataset"].get("sha256") else record.test_count
+    tested = 0 if record is None or record.sha256 != run.train_spec.dataset.sha256 else record.test_count
     return ResultRow(
         rank=rank,
         model=run.model,

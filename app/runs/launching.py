@@ -24,7 +24,6 @@ from trainer.data.errors import DatasetMissing
 from trainer.plan.prepared import Prepared, prepared, prepared_clone
 from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import SpecError
-from trainer.spec.train_spec import TrainSpec
 
 JOURNALED = frozenset({
     "name", "group", "tags", "expectation", "priority", "parent", "parent_step", "created_at", "changed",
@@ -81,7 +80,7 @@ class Launcher:
         Raises SpecError; ApiError 404 where there is no such run or checkpoint.
         """
         parent = self._runs.get(run_id)
-        base = TrainSpec.model_validate(parent.spec)
+        base = parent.train_spec
         try:
             ready = prepared_clone(base, request.overrides, self._settings.datasets)
         except DatasetMissing:

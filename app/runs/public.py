@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from pydantic import (
@@ -13,6 +14,7 @@ from sqlmodel import Session
 
 from app.storage.changes import publish
 from app.storage.tables import ACTIVE, Run, Status
+from trainer.spec.train_spec import TrainSpec
 
 
 class LogLinePublic(BaseModel):
@@ -79,6 +81,11 @@ class RunPublic(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     seq: int = 0
+
+    @cached_property
+    def train_spec(self) -> TrainSpec:
+        """`spec`, parsed once; settings that a run of an older version lacks have their defaults."""
+        return TrainSpec.model_validate(self.spec)
 
     def live(self, *, spark: bool = True) -> dict[str, Any]:
         """The body of a `status` event; without its sparkline, the bulk of it, where that is as it was."""

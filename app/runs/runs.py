@@ -147,6 +147,11 @@ class Runs:
             for item in present
         ]
 
+    def answering_checkpoint(self, run_id: str) -> CheckpointPublic | None:
+        """The one that predictions are made with: the best, else the last; None where there is none yet."""
+        listed = self.checkpoints(run_id)
+        return next((item for item in listed if item.best), listed[-1] if listed else None)
+
     def checkpoint_file(self, run_id: str, step: int) -> Path:
         if step not in {item.step for item in self.checkpoints(run_id)}:
             raise not_found("checkpoint of step", str(step))

@@ -8,7 +8,6 @@ from typing import Any
 from app.display.formatting import number
 from app.runs.public import RunPublic
 from trainer.spec.preset import build_spec, differences, flatten, presets
-from trainer.spec.train_spec import TrainSpec
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Difference:
 
 def setup_of(run: RunPublic) -> tuple[tuple[tuple[str, Any], ...], tuple[Difference, ...], str]:
     """The settings, what differs from the preset, and the command that trains the same again."""
-    spec = TrainSpec.model_validate(run.spec)
+    spec = run.train_spec
     settings = tuple(flatten(spec).items())
     if spec.preset not in presets():
         return settings, (), ""

@@ -12,6 +12,7 @@ import torch
 
 from trainer.spec.catalog import MODELS
 from trainer.spec.train_spec import TrainSpec
+from trainer.system.parallel import available_cores
 
 DATA_SHARE = 0.5  # of the device's memory may hold the data set
 DATA_LIMIT = "TRACKSIDE_DEVICE_DATA_BYTES"
@@ -21,17 +22,12 @@ def prepare(name: str, threads: int = 0) -> torch.device:
     """Make `name` ("cpu", "cuda:0", "mps") ready in this process; OMP_NUM_THREADS, where set, is kept to."""
     device = torch.device(name)
     if device.type == "cpu":
-        torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS") or core_count()))
+        torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS") or available_cores()))
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     return device
-
-
-def core_count() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pick_precision(spec: TrainSpec, device: torch.device) -> torch.dtype:

@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from starlette.datastructures import UploadFile
 
+from app.auth.exposure import is_loopback
 from app.auth.scopes import Scope
 from app.errors import ApiError, invalid
 from app.jobs.tasks import TaskPublic, Tasks
@@ -28,7 +29,6 @@ router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 NO_DATASET = described({404: "No such data set"})
 PNG: dict[str, Any] = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 LISTED_FILES = 20_000
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class NewDataset(BaseModel):
@@ -158,7 +158,7 @@ async def add(request: Request, tasks: TasksDep, settings: SettingsDep, caller: 
 
 def check_path(source: str, settings: Settings) -> None:
     """A path is for those who sit at the server: anybody else could look through its disk."""
-    if settings.host not in LOOPBACK:
+    if not is_loopback(settings.host):
         raise UnknownSource("Paths are taken only while Trackside listens on the loopback: use the command line.")
     path = FilePath(source)
     if not path.is_absolute() or not path.exists():

@@ -28,7 +28,7 @@ from app.web.services import DatabaseDep, DatasetsDep, LauncherDep, PredictorDep
 from trainer.plan.prepared import prepared
 from trainer.plan.schedule import Plan, Segment, extended
 from trainer.spec.preset import Preset, presets
-from trainer.spec.train_spec import ScheduleName, ScheduleSpec, TrainSpec
+from trainer.spec.train_spec import ScheduleName, ScheduleSpec
 
 router = APIRouter(prefix="/api")
 TAGS: list[str | Enum] = ["presets"]
@@ -161,7 +161,7 @@ def extension(
     lr: Annotated[float | None, Query(gt=0, le=10, allow_inf_nan=False)] = None,
 ) -> Extension:
     run = runs.get(run_id)
-    spec = TrainSpec.model_validate(run.spec)
+    spec = run.train_spec
     end, per_epoch = run.total_steps or 1, run.steps_per_epoch or 1
     own = Segment(0, end, 0.0, 1.0, spec.schedule, spec.optimizer.lr)
     added = spec.schedule if schedule is None else ScheduleSpec(name=schedule)

@@ -23,7 +23,6 @@ from app.web.launch.view import LaunchPage, PresetCard
 from app.web.services import DatasetsDep, LauncherDep, RunsDep
 from trainer.data.format import DatasetRecord
 from trainer.spec.preset import SpecError, build_spec, differences, presets
-from trainer.spec.train_spec import TrainSpec
 
 router = APIRouter(include_in_schema=False)
 
@@ -42,7 +41,7 @@ def launch_page(
     typed = {name: value for name, value in request.query_params.items() if name != "from"}
     origin = None if parent is None else runs.get(parent)
     if origin is not None:
-        spec = TrainSpec.model_validate(origin.spec)
+        spec = origin.train_spec
         typed = {"dataset": origin.dataset, "preset": origin.preset or "", **typed_from(spec), **typed}
     return _launch_form(request, datasets.list(), typed, {}, origin)
 
@@ -90,7 +89,7 @@ def _clone(runs: Runs, launcher: Launcher, typed: Mapping[str, str], overrides: 
             reason = "a branch keeps its parent's data set and preset"
             raise SpecError({"dataset" if origin.dataset != dataset else "preset": reason})
         return None
-    changed = differences(build_spec(dataset, preset, overrides), TrainSpec.model_validate(origin.spec))
+    changed = differences(build_spec(dataset, preset, overrides), origin.train_spec)
     clone = CloneRequest.model_validate(
         {
             "name": typed.get("name") or None,

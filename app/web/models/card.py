@@ -81,7 +81,7 @@ class ModelCard:
     def limits(self) -> tuple[str, ...]:
         if self.record is None:
             return ("Its data set is no longer here: what it was trained on is known from its record alone.",)
-        classes = len(self.record.target_names(self.run.spec["target"]))
+        classes = len(self.record.target_names(self.run.train_spec.target))
         fit = {"crop": "cropped to the middle square", "pad": "padded to a square", "squash": "squashed to a square"}
         return (
             f"It knows {classes:,} classes and answers with one of them, whatever it is shown.",

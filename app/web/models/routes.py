@@ -105,7 +105,6 @@ def card(
         alias = models.get(name)
     except ApiError:
         alias = None
-    listed = runs.checkpoints(run.id)
     try:
         onnx: OnnxFile | None = exports.look(run.id)
     except (ApiError, DatasetError, FileNotFoundError):
@@ -116,7 +115,7 @@ def card(
         names=tuple(name for name, move in models.aliases.current().items() if move.run == run.id),
         alias=alias,
         record=datasets.find(run.dataset),
-        checkpoint=next((item for item in listed if item.best), listed[-1] if listed else None),
+        checkpoint=runs.answering_checkpoint(run.id),
         classes=_classes(runs, datasets, run),
         file=onnx.members[0] if onnx else None,
         onnx=onnx,
@@ -146,7 +145,7 @@ def _ensemble(
 
 
 def _classes(runs: Runs, datasets: Datasets, run: RunPublic) -> tuple[ClassResult, ...]:
-    if run.spec.get("val_fraction") == 0:
+    if run.train_spec.val_fraction == 0:
         return ()
     try:
         found = examined(runs, datasets, run, None)

@@ -134,8 +134,8 @@ def checks_tab(runs: Runs, datasets: Datasets, run: RunPublic, findings: Sequenc
     names: Sequence[str] = ()
     strip = None
     if record is not None:
-        names = record.target_names(run.spec["target"])
-        labels = record.target_labels(run.spec["target"], datasets.labels(run.dataset, "train"))
+        names = record.target_names(run.train_spec.target)
+        labels = record.target_labels(run.train_spec.target, datasets.labels(run.dataset, "train"))
         strip = prediction_strip(runs.folder(run.id), labels, names)
     kept = [item.step for item in runs.checkpoints(run.id)]
     by_kind = {item.finding.kind: item for item in shown(findings)}
@@ -144,7 +144,7 @@ def checks_tab(runs: Runs, datasets: Datasets, run: RunPublic, findings: Sequenc
         for kind, (title, asks, full) in STEPS.items()
     )
     found = tuple(item for item in shown(findings) if not item.finding.is_check)
-    return ChecksTab(str(run.spec.get("checks", "off")), steps, found, strip, kept[-1] if kept else None)
+    return ChecksTab(run.train_spec.checks, steps, found, strip, kept[-1] if kept else None)
 
 
 def _sheet(item: Shown | None, names: Sequence[str]) -> Sheet | None:

@@ -115,7 +115,7 @@ def tab_of(
     runs: Runs, datasets: Datasets, run: RunPublic, step: int | None, cell: tuple[int, int] | None, page: int
 ) -> ErrorsTab:
     """Raises ApiError 404 where nothing was answered at `step`, or `cell` is of no class."""
-    if run.spec.get("val_fraction") == 0:
+    if run.train_spec.val_fraction == 0:
         return ErrorsTab(run.id, run.dataset, reason="This run holds no images out to look at: val_fraction is 0.")
     try:
         found = examined(runs, datasets, run, step)

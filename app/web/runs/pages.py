@@ -109,7 +109,7 @@ def run_page(
     if tab == "checks":
         shown["checks"] = recipe.checks_tab(runs, datasets, run, found)
     record = datasets.find(run.dataset)
-    classes = None if record is None else len(record.target_names(run.spec["target"]))
+    classes = None if record is None else len(record.target_names(run.train_spec.target))
     context = RunPage(run=run, tab=tab, classes=classes, findings=recipe.troubles(found), **shown)
     return render(request, "runs/show.html", context)
 
