@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike, stat_result
 from pathlib import Path
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse, MalformedRangeHeader, RangeNotSatisfiable, Response
@@ -11,6 +13,7 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Scope
 
 from app.errors import ApiError
+from app.web.errors import described
 
 APP = Path(__file__).parent.parent
 
@@ -43,6 +46,17 @@ class Assets(StaticFiles):
         if self.is_not_modified(response.headers, Headers(scope=scope)):
             return NotModifiedResponse(response.headers)
         return response
+
+
+def download_answers(media_type: str, errors: Mapping[int | str, str]) -> dict[int | str, dict[str, Any]]:
+    """What a route that sends a Download answers with, as the OpenAPI document has it."""
+    schema = {"type": "string"} if media_type.startswith("text/") else {"type": "string", "format": "binary"}
+    content = {"content": {media_type: {"schema": schema}}}
+    return {
+        200: content,
+        206: {"description": "The part that a Range header asked for", **content},
+        **described({**errors, 416: "The range lies past the file's end"}),
+    }
 
 
 def asset_folder(name: str) -> Path:

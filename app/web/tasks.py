@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from app.fields import RequestBody
 from app.jobs.tasks import TaskKind, TaskPublic
-from app.web.assets import Download
+from app.web.assets import Download, download_answers
 from app.web.errors import described
 from app.web.services import TasksDep
 
@@ -29,13 +29,7 @@ def get(task_id: str, tasks: TasksDep) -> TaskPublic:
 @router.get(
     "/{task_id}/file",
     response_class=Download,
-    responses={
-        200: CSV,
-        206: {"description": "The part that a Range header asked for", **CSV},
-        **described(
-            {404: "No such task, or none that makes a file", 409: "It is not done", 416: "Past the file's end"}
-        ),
-    },
+    responses=download_answers("text/csv", {404: "No such task, or none that makes a file", 409: "It is not done"}),
 )
 def file(task_id: str, tasks: TasksDep) -> Download:
     """What a task of kind `predict` has made: a row for each of a file's likeliest classes, or one with its error."""

@@ -25,12 +25,25 @@ class Measure:
     of: str
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """`/models/{name}`. `classes` are by accuracy, the worst first; `checkpoint` is the one that answers; `file` and
-    `onnx` are what can be taken away, None where nothing can; `without` are the packages that ONNX would need."""
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What the pages of a model and of an ensemble share. `without` are the packages that ONNX would need."""
 
     name: str
+    without: tuple[str, ...]
+    origin: str
+    section: str = "models"
+
+    @property
+    def address(self) -> str:
+        return predict_address(self.origin, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard(Card):
+    """`/models/{name}`. `classes` are by accuracy, the worst first; `checkpoint` is the one that answers; `file` and
+    `onnx` are what can be taken away, None where nothing can."""
+
     run: RunPublic
     names: tuple[str, ...]
     alias: ModelAlias | None
@@ -39,13 +52,6 @@ class ModelCard:
     classes: tuple[ClassResult, ...]
     file: ModelFile | None
     onnx: OnnxFile | None
-    without: tuple[str, ...]
-    origin: str
-    section: str = "models"
-
-    @property
-    def address(self) -> str:
-        return predict_address(self.origin, self.name)
 
     @property
     def spark(self) -> Sparkline:
@@ -93,24 +99,16 @@ class ModelCard:
         )
 
 
-@dataclass(frozen=True)
-class EnsembleCard:
+@dataclass(frozen=True, kw_only=True)
+class EnsembleCard(Card):
     """`/models/{name}` of an ensemble. `measured` is what its members and it obtained on the same held-out images, or
     why that is not known."""
 
-    name: str
     runs: tuple[RunPublic, ...]
     alias: ModelAlias
     names: Mapping[str, str]
     measured: EnsembleReport | str
     onnx: OnnxFile | None
-    without: tuple[str, ...]
-    origin: str
-    section: str = "models"
-
-    @property
-    def address(self) -> str:
-        return predict_address(self.origin, self.name)
 
     @property
     def report(self) -> EnsembleReport | None:

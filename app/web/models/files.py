@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 
 from app.errors import ApiError
 from app.prediction.members import JOINT, members_of
-from app.web.assets import Download
+from app.web.assets import Download, download_answers
 from app.web.errors import described
 from app.web.services import ModelFilesDep, ModelsDep, OnnxFilesDep
 
@@ -19,18 +18,10 @@ router = APIRouter(prefix="/api/models", tags=["models"])
 
 EXPORT_SECONDS, LOOK_SECONDS = 30.0, 0.1
 
-_FILE: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: _FILE,
-    206: {"description": "The part that a Range header asked for", **_FILE},
-    **described(
-        {
-            404: "No such model",
-            409: "There is nothing to take away yet, or it is damaged",
-            416: "The range lies past the file's end",
-        }
-    ),
-}
+_ANSWERS = download_answers(
+    "application/octet-stream",
+    {404: "No such model", 409: "There is nothing to take away yet, or it is damaged"},
+)
 
 
 @router.get("/{name}/file", response_class=Download, responses=_ANSWERS)

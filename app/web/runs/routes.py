@@ -13,7 +13,7 @@ from app.metrics.reader import MetricsPublic
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPage, RunPublic
 from app.runs.query import RunQuery
 from app.runs.requests import CloneRequest, NewRun, ResumeRequest, RunPatch, StopRequest
-from app.web.assets import Download
+from app.web.assets import Download, download_answers
 from app.web.errors import described
 from app.web.services import LauncherDep, MetricsDep, RunsDep
 
@@ -24,7 +24,6 @@ CREATED: dict[int | str, dict[str, Any]] = {
 NO_RUN = described({404: "No such run"})
 NOT_NOW = NO_RUN | described({409: "The run's state does not allow it"})
 CSV: dict[str, Any] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
-FILE: dict[str, Any] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200)]
 
@@ -111,11 +110,7 @@ def checkpoints(run_id: str, runs: RunsDep) -> list[CheckpointPublic]:
 @router.get(
     "/{run_id}/checkpoints/{step}/file",
     response_class=Download,
-    responses={
-        200: FILE,
-        206: {"description": "The part that a Range header asked for", **FILE},
-        **described({404: "No such run or checkpoint", 416: "The range lies past the file's end"}),
-    },
+    responses=download_answers("application/octet-stream", {404: "No such run or checkpoint"}),
 )
 def checkpoint_file(run_id: str, step: int, runs: RunsDep) -> Download:
     path = runs.checkpoint_file(run_id, step)
