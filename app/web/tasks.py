@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter
 
@@ -12,7 +12,6 @@ from app.web.services import TasksDep
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
-CSV: dict[str, Any] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
 
 
 @router.get("")
