@@ -16,7 +16,7 @@ from tests.conftest import wait_for
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("app", "trainer", "templates", "static", "pyproject.toml", "README.md", "LICENSE")
-MIGRATE = "from app.db import Database; from app.settings import Settings; Database(Settings().url).migrate()"
+MIGRATE = "from app.storage.db import Database; from app.settings import Settings; Database(Settings().url).migrate()"
 
 
 @pytest.fixture(scope="module")
