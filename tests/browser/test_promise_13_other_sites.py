@@ -51,7 +51,7 @@ async ([target, run]) => {
   await gone(made("img", { src }), "image");
   await gone(made("img", { src, crossOrigin: "use-credentials" }), "image");
   await gone(made("script", { src: `${target}/api/runs` }), "script");
-  await gone(made("script", { src: `${target}/static/js/page.js`, type: "module" }), "module");
+  await gone(made("script", { src: `${target}/static/js/shared/page.js`, type: "module" }), "module");
   await gone(made("link", { rel: "stylesheet", href: `${target}/api/runs/${run}/metrics.csv` }), "style sheet");
 
   const stream = new EventSource(`${target}/api/events`, { withCredentials: true });

@@ -1,5 +1,5 @@
 // The table of results as Markdown, on the clipboard.
-import { toast } from "./page.js";
+import { toast } from "../shared/page.js";
 
 const button = document.querySelector("[data-copy-markdown]");
 if (button && navigator.clipboard) {

@@ -1,6 +1,6 @@
 // The devices' numbers as they are sampled; the curves are drawn anew by the server, which keeps the samples.
-import { follow } from "./live.js";
-import { localiseTimes } from "./page.js";
+import { follow } from "../shared/live.js";
+import { localiseTimes } from "../shared/page.js";
 
 const REDRAW = { hour: 5000, day: 60000, week: 60000 };
 const devices = document.querySelector("[data-devices]");

@@ -1,8 +1,8 @@
 // One figure with a uPlot inside: two series of training (raw and smoothed) and one of validation, over steps.
-import uPlot from "../vendor/uplot/uPlot.esm.js";
-import { countAbove } from "./lib/scale.js";
-import { align } from "./lib/series.js";
-import { smooth } from "./lib/smooth.js";
+import uPlot from "../../vendor/uplot/uPlot.esm.js";
+import { countAbove } from "../lib/scale.js";
+import { align } from "../lib/series.js";
+import { smooth } from "../lib/smooth.js";
 import { marks } from "./chart_marks.js";
 import { translucent } from "./palette.js";
 

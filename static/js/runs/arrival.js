@@ -1,5 +1,5 @@
 // What tells of a run while its page is in the background: the tab's icon fills, and a notification says how it ended.
-import { percent } from "./lib/format.js";
+import { percent } from "../lib/format.js";
 
 const SIDE = 32;
 const ENDS = ["finished", "stopped", "failed"];

@@ -1,6 +1,6 @@
 // The last predictions, kept in this browser alone, and only if a person wants that.
-import { clock, share } from "./lib/format.js";
-import { parsed, withNewest } from "./lib/recent.js";
+import { clock, share } from "../lib/format.js";
+import { parsed, withNewest } from "../lib/recent.js";
 
 const WANTED = "keep-recent-predictions";
 const KEPT = "recent-predictions";

@@ -1,9 +1,9 @@
 // The list of runs and the lanes, kept as they are on the server without a reload.
-import { arrival, isMoving, timeText } from "./lib/row.js";
-import { clock, halfWidth, percent } from "./lib/format.js";
-import { sparkline } from "./lib/spark.js";
-import { follow } from "./live.js";
-import { localiseTimes, toast } from "./page.js";
+import { arrival, isMoving, timeText } from "../lib/row.js";
+import { clock, halfWidth, percent } from "../lib/format.js";
+import { sparkline } from "../lib/spark.js";
+import { follow } from "../shared/live.js";
+import { localiseTimes, toast } from "../shared/page.js";
 import { restoreSelection } from "./selection.js";
 
 const LANES_PAUSE = 300;

@@ -1,7 +1,7 @@
 // Many images: a zip is sent, becomes a task, and that a file to download.
-import { bytes, count, percent } from "./lib/format.js";
-import { follow } from "./live.js";
-import { answered, sendForm } from "./upload.js";
+import { bytes, count, percent } from "../lib/format.js";
+import { follow } from "../shared/live.js";
+import { answered, sendForm } from "../shared/upload.js";
 
 const SHOWN = 5;
 

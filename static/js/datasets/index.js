@@ -1,10 +1,10 @@
 // Adding a data set: the upload's progress, then the task's, live.
-import { bytes, count, percent } from "./lib/format.js";
-import { packZip } from "./lib/zip.js";
-import { bindDrop } from "./drop.js";
-import { follow } from "./live.js";
+import { bytes, count, percent } from "../lib/format.js";
+import { packZip } from "../lib/zip.js";
+import { bindDrop } from "../shared/drop.js";
+import { follow } from "../shared/live.js";
 import { Stage, described, droppedFiles } from "./stage.js";
-import { answered, sendForm } from "./upload.js";
+import { answered, sendForm } from "../shared/upload.js";
 
 const box = document.querySelector("[data-tasks]");
 const upload = document.querySelector("[data-upload]");

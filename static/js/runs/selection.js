@@ -1,5 +1,5 @@
 // Selected rows of the list, and what can be done with them at once. A row that is drawn anew stays selected.
-import { toast } from "./page.js";
+import { toast } from "../shared/page.js";
 
 const list = document.querySelector("[data-runs]");
 const bar = document.querySelector("[data-bulk]");

@@ -1,5 +1,5 @@
 // One model's answer to the image: its bars, a word where it is unsure, and the map of what it went by.
-import { share } from "./lib/format.js";
+import { share } from "../lib/format.js";
 import { SaliencyFigure } from "./saliency.js";
 
 const TOP_K = 5;

@@ -1,6 +1,6 @@
 // The log's live tail. It follows until one scrolls up, and again from the bottom on.
-import { clockSeconds } from "./lib/format.js";
-import { runId, watchRun } from "./run.js";
+import { clockSeconds } from "../lib/format.js";
+import { runId, watchRun } from "./show.js";
 
 const KEPT_LINES = 5000;
 const SLACK = 24;

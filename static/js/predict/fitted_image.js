@@ -1,4 +1,4 @@
-import { fitted } from "./lib/fit.js";
+import { fitted } from "../lib/fit.js";
 
 /** As the network sees it: fitted to the canvas as the data set's images were. False, and blank, without an image. */
 export function drawFitted(canvas, image, fit) {

@@ -1,13 +1,13 @@
 // The comparison: one line a run, kept live; what stands below it comes anew from the server when a run gets further.
-import { follow } from "./live.js";
-import { count, number, percent } from "./lib/format.js";
-import { roleOf } from "./lib/overlay.js";
-import { halfLife } from "./lib/scale.js";
-import { Series } from "./lib/series.js";
-import { smooth } from "./lib/smooth.js";
+import { follow } from "../shared/live.js";
+import { count, number, percent } from "../lib/format.js";
+import { roleOf } from "../lib/overlay.js";
+import { halfLife } from "../lib/scale.js";
+import { Series } from "../lib/series.js";
+import { smooth } from "../lib/smooth.js";
 import { OverlayChart } from "./overlay_chart.js";
-import { localiseTimes } from "./page.js";
-import { palette, ROLES } from "./palette.js";
+import { localiseTimes } from "../shared/page.js";
+import { palette, ROLES } from "../chart/palette.js";
 
 const NAMES = ["val/acc", "val/loss", "train/loss"];
 const POINTS = 1000;

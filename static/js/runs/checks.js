@@ -1,5 +1,5 @@
 // The Checks tab: what it shows is rendered by the server, again whenever the run has something new to show.
-import { watchRun } from "./run.js";
+import { watchRun } from "./show.js";
 
 const tab = document.querySelector("[data-checks]");
 let fetching = false;

@@ -1,8 +1,8 @@
 // What is to be imported, shown before any of it is sent: its classes, nine images at the chosen size and fit, and what
 // cannot be read here.
-import { fitted } from "./lib/fit.js";
-import { bytes, count } from "./lib/format.js";
-import { listZip, readEntry } from "./lib/zip.js";
+import { fitted } from "../lib/fit.js";
+import { bytes, count } from "../lib/format.js";
+import { listZip, readEntry } from "../lib/zip.js";
 
 const SHOWN = 9;
 const LISTED = 20000;

@@ -1,5 +1,5 @@
 // One stream a page. A hidden tab lets go of it (browsers allow six a host) and takes up where it left off.
-import { backoff } from "./lib/backoff.js";
+import { backoff } from "../lib/backoff.js";
 
 const KINDS = ["metrics", "status", "log", "finding", "rewind", "checkpoint", "created", "deleted", "task", "device", "resync"];
 

@@ -1,10 +1,10 @@
 // The Curves tab: fetched once, then every point is drawn in the frame after it arrives.
-import { Chart } from "./chart.js";
-import { count, number, percent } from "./lib/format.js";
-import { extent, halfLife, isShort, lossTop, usesEpochs } from "./lib/scale.js";
-import { Series } from "./lib/series.js";
-import { palette } from "./palette.js";
-import { isMoving, page, runId, setBestTime, watchRun } from "./run.js";
+import { Chart } from "../chart/chart.js";
+import { count, number, percent } from "../lib/format.js";
+import { extent, halfLife, isShort, lossTop, usesEpochs } from "../lib/scale.js";
+import { Series } from "../lib/series.js";
+import { palette } from "../chart/palette.js";
+import { isMoving, page, runId, setBestTime, watchRun } from "./show.js";
 
 const POINTS = 2000;
 const MOST_POINTS = 4000;

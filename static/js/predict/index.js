@@ -1,7 +1,7 @@
 // Classifying an image: dropped, pasted, chosen, or one of the data set's own; by one model or two.
-import { share } from "./lib/format.js";
+import { share } from "../lib/format.js";
 import { AnswerPanel } from "./answer_panel.js";
-import { bindDrop } from "./drop.js";
+import { bindDrop } from "../shared/drop.js";
 import { drawFitted } from "./fitted_image.js";
 import { RecentPredictions } from "./recent_predictions.js";
 

@@ -1,7 +1,7 @@
 // One figure with a line for each of several runs, named at its end.
-import { Chart } from "./chart.js";
-import { cut, dashOf, fitted, lastOf, spread, valueAt } from "./lib/overlay.js";
-import { align } from "./lib/series.js";
+import { Chart } from "../chart/chart.js";
+import { cut, dashOf, fitted, lastOf, spread, valueAt } from "../lib/overlay.js";
+import { align } from "../lib/series.js";
 
 const NAMES_FROM = 640; // pixels of plot: below, the legend alone names the lines
 const NAME_WIDTH = 150;

@@ -1,8 +1,8 @@
 // A heat map over the image: where covering it changes a class's probability.
-import { share } from "./lib/format.js";
-import { peak, strength } from "./lib/saliency.js";
+import { share } from "../lib/format.js";
+import { peak, strength } from "../lib/saliency.js";
 import { drawFitted } from "./fitted_image.js";
-import { palette } from "./palette.js";
+import { palette } from "../chart/palette.js";
 
 const LEAST = 0.01; // changes below one point are not painted any stronger
 

@@ -1,6 +1,6 @@
 // The launch form: what the choice means is shown while it is made. Without this script it is a plain form.
-import { clock, count, duration, fieldName, number, setting } from "./lib/format.js";
-import { nudge } from "./lib/steps125.js";
+import { clock, count, duration, fieldName, number, setting } from "../lib/format.js";
+import { nudge } from "../lib/steps125.js";
 
 const PAUSE = 150;
 const WIDTH = 320;

@@ -1,5 +1,5 @@
 // What every page has: theme, keyboard, local times, confirmations, copy buttons.
-import { clock, clockSeconds } from "./lib/format.js";
+import { clock, clockSeconds } from "../lib/format.js";
 
 const root = document.documentElement;
 

@@ -1,8 +1,8 @@
 // The Errors tab: the confusion matrix on a canvas, by mouse and by keyboard, and the choice of an epoch.
-import { place, shade } from "./lib/matrix.js";
-import { palette } from "./palette.js";
-import { runId, watchRun } from "./run.js";
-import { toast } from "./page.js";
+import { place, shade } from "../lib/matrix.js";
+import { palette } from "../chart/palette.js";
+import { runId, watchRun } from "./show.js";
+import { toast } from "../shared/page.js";
 
 const tab = document.querySelector("[data-errors]");
 const canvas = tab.querySelector("canvas");

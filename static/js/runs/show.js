@@ -1,10 +1,10 @@
 // The head of a run's page: what it says follows the run. The tabs hand in what they want to hear of.
-import { ago, clock, count, duration, halfWidth, percent, tabTitle } from "./lib/format.js";
-import { arrival, isMoving } from "./lib/row.js";
+import { ago, clock, count, duration, halfWidth, percent, tabTitle } from "../lib/format.js";
+import { arrival, isMoving } from "../lib/row.js";
 import { bindNotify, showArrival } from "./arrival.js";
 import { showFindings } from "./findings.js";
-import { follow } from "./live.js";
-import { toast } from "./page.js";
+import { follow } from "../shared/live.js";
+import { toast } from "../shared/page.js";
 
 const SILENT_SECONDS = 10;
 

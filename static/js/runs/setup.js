@@ -1,0 +1,3 @@
+import { watchRun } from "./show.js";
+
+watchRun();

@@ -1,3 +1,0 @@
-import { watchRun } from "./run.js";
-
-watchRun();
