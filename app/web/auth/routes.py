@@ -120,7 +120,7 @@ def _login(
     headers: dict[str, str] | None = None,
 ) -> Response:
     page = LoginPage(back=back, fault=fault, can=access.password.current() is not None)
-    answer = render(request, "access/login.html", page, status)
+    answer = render(request, "auth/login.html", page, status)
     answer.headers.update(NO_STORE | (headers or {}))
     return answer
 
@@ -129,6 +129,6 @@ def _tokens(request: Request, access: Access, name: str = "", made: str = "") ->
     page = TokensPage(
         tokens=tuple(access.tokens.list()), made=made, name=name, password=access.password.current() is not None
     )
-    answer = render(request, "access/tokens.html", page)
+    answer = render(request, "auth/tokens.html", page)
     answer.headers.update(NO_STORE)
     return answer

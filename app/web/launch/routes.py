@@ -124,4 +124,4 @@ def _launch_form(
         errors=errors,
         parent=parent,
     )
-    return render(request, "runs/new.html", page, status)
+    return render(request, "launch/index.html", page, status)
