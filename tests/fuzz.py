@@ -2,7 +2,7 @@
 
 A real server on a fresh home with a run that has ended. Never a 5xx, nothing undocumented, no bad data taken. Half a
 minute of it is a test (tests/web/test_odd_requests.py), as are the fuzzers of event files and images
-(tests/app/test_fuzz_ingest.py, tests/web/test_promise_14_uploads.py).
+(tests/app/jobs/test_fuzz_ingest.py, tests/web/test_promise_14_uploads.py).
 """
 
 from __future__ import annotations

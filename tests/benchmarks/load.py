@@ -24,7 +24,7 @@ import orjson
 import psutil
 
 from app.supervisor import free_port
-from tests.app.predict_home import encode, make_dataset, make_run, random_image
+from tests.app.predictor.predict_home import encode, make_dataset, make_run, random_image
 from tests.benchmarks.rows import Row, answers, percentile, until
 
 MODEL = "10ad000000"

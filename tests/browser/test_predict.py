@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, Status, now
 from app.supervisor import free_port
-from tests.app.predict_home import encode, make_dataset, make_run, random_image
+from tests.app.predictor.predict_home import encode, make_dataset, make_run, random_image
 from tests.conftest import Server
 from trainer.data.fit import read_image
 from trainer.inference.ensemble import open_runs

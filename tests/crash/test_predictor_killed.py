@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.app.predict_home import encode, make_dataset, make_run, random_image, serving_child
+from tests.app.predictor.predict_home import encode, make_dataset, make_run, random_image, serving_child
 from tests.conftest import Server, wait_for
 
 RUN = "de4d000000"

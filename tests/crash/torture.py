@@ -27,7 +27,7 @@ import psutil
 from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
-from tests.app.predict_home import encode, random_image
+from tests.app.predictor.predict_home import encode, random_image
 from tests.conftest import NARROW, TEST_PER_CLASS, TRAIN_PER_CLASS, Server, wait_for
 from tests.crash.series import assert_whole, values
 from trainer.data.sources.shapes import make_shapes100

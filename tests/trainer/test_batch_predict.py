@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.app.predict_home import SIZE, encode, make_dataset, make_run, random_image
+from tests.app.predictor.predict_home import SIZE, encode, make_dataset, make_run, random_image
 from trainer.data.errors import BadArchive, UnreadableImage
 from trainer.data.format import DatasetRecord
 from trainer.data.sources.archive import ZipEntry, check_images

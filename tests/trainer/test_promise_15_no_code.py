@@ -12,7 +12,7 @@ import pytest
 import safetensors
 import torch
 
-from tests.app.predict_home import CLASSES, make_dataset, make_run
+from tests.app.predictor.predict_home import CLASSES, make_dataset, make_run
 from trainer.data.errors import DatasetError, ImageError
 from trainer.data.fit import read_image
 from trainer.data.format import open_split

@@ -14,7 +14,7 @@ import httpx
 import psutil
 from PIL import Image
 
-from tests.app.predict_home import decoder_host, encode, random_image, serving_child
+from tests.app.predictor.predict_home import decoder_host, encode, random_image, serving_child
 from tests.conftest import Server
 from tests.web.locked import sign_in
 from tests.web.wire import answer_to

@@ -21,8 +21,8 @@ from sqlmodel import select
 from app.auth.login_attempts import BY_PEER
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, Status
-from tests.app.predict_home import add_row, encode, make_dataset, make_run, random_image
-from tests.app.test_predictor_decoders import long_gif, png, text_bomb
+from tests.app.predictor.predict_home import add_row, encode, make_dataset, make_run, random_image
+from tests.app.predictor.test_predictor_decoders import long_gif, png, text_bomb
 from tests.conftest import wait_for
 from tests.web.conftest import web_process
 from tests.web.errors import assert_error

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.app.predict_home import encode
+from tests.app.predictor.predict_home import encode
 from tests.conftest import NARROW, Server, wait_for
 from trainer.data.format import Images, open_split
 from trainer.inference.ensemble import open_runs

@@ -27,7 +27,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, Status
 from app.web.upload_memory import IMAGES_IN_MEMORY
-from tests.app.predict_home import (
+from tests.app.predictor.predict_home import (
     CLASSES,
     SUPERCLASSES,
     add_checkpoint,

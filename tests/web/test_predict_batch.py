@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Status
 from app.supervisor import free_port
-from tests.app.predict_home import CLASSES, add_row, encode, make_dataset, make_run, random_image
+from tests.app.predictor.predict_home import CLASSES, add_row, encode, make_dataset, make_run, random_image
 from tests.conftest import Server, wait_for
 from tests.web.errors import assert_error
 from tests.web.zips import GOOD, archive, nothing_written, picture

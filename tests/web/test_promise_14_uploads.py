@@ -13,7 +13,7 @@ import psutil
 from PIL import Image
 
 from app.storage.db import Database
-from tests.app.predict_home import (
+from tests.app.predictor.predict_home import (
     add_row,
     encode,
     make_dataset,
@@ -23,7 +23,7 @@ from tests.app.predict_home import (
     serving_child,
     settings_for,
 )
-from tests.app.test_predictor_decoders import long_gif, png, text_bomb
+from tests.app.predictor.test_predictor_decoders import long_gif, png, text_bomb
 from tests.web.test_predict import post, serving
 
 RUN = "b40c000000"

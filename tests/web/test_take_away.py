@@ -21,7 +21,7 @@ from app.host.workers import seen_workers
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, Status
-from tests.app.predict_home import (
+from tests.app.predictor.predict_home import (
     CLASSES,
     SUPERCLASSES,
     encode,

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from app.predictor.decoders import SMALL_BYTES, BadImage, DecoderHost, Decoders
-from tests.app.predict_home import SIZE, encode, random_image
+from tests.app.predictor.predict_home import SIZE, encode, random_image
 from tests.conftest import wait_for
 from trainer.data.confined import MAX_FRAMES, MEMORY_BYTES, gif_has_more_frames
 from trainer.data.fit import read_image

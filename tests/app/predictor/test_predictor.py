@@ -16,7 +16,7 @@ from app.errors import ApiError
 from app.prediction.answers import Answer
 from app.prediction.client import PredictorClient
 from app.settings import Settings
-from tests.app.predict_home import (
+from tests.app.predictor.predict_home import (
     CLASSES,
     SUPERCLASSES,
     add_checkpoint,

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli import main
-from tests.app.predict_home import CLASSES, encode, make_dataset, make_run, random_image
+from tests.app.predictor.predict_home import CLASSES, encode, make_dataset, make_run, random_image
 
 RUN = "0123456789"
 

@@ -14,7 +14,7 @@ from app.display.sparkline import sparkline
 from app.web.templates import clock
 
 CASES: dict[str, list[list[Any]]] = json.loads(
-    (Path(__file__).parent.parent / "js" / "format_cases.json").read_text("utf-8")
+    (Path(__file__).parents[2] / "js" / "format_cases.json").read_text("utf-8")
 )
 FUNCTIONS: dict[str, Any] = {
     "duration": formatting.duration,
