@@ -182,5 +182,5 @@ def test_data_is_read_and_made_without_torch() -> None:
     modules = "import trainer.data.fit, trainer.data.format, trainer.data.writer"
     sources = "from trainer.data.sources import shapes, source, torchvision"
     check = f"{modules}; {sources}; import sys; sys.exit('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[3], check=False)
+    done = subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[4], check=False)
     assert done.returncode == 0

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.trainer.data.mirror import Mirror, serving
+from tests.trainer.data.sources.mirror import Mirror, serving
 from trainer.data import cifar100
 from trainer.data.errors import DatasetDamaged, UnknownSource
 from trainer.data.format import DatasetRecord, open_split, read_files

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.data.mirror import Mirror, serving
+from tests.trainer.data.sources.mirror import Mirror, serving
 from trainer.data.errors import DownloadFailed
 from trainer.data.sources.download import Remote, fetch
 from trainer.system.progress import silent

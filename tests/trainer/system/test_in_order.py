@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.trainer.data.crew import complain_of, die_at, squares
+from tests.trainer.system.crew import complain_of, die_at, squares
 from trainer.system.in_order import CHUNKS_A_PROCESS, in_order
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.data.crew import Batch, complain, die, squared
+from tests.trainer.system.crew import Batch, complain, die, squared
 from trainer.system.parallel import ProcessDied, spread
 
 REPOSITORY = Path(__file__).parents[3]
@@ -40,7 +40,7 @@ def test_a_death_names_what_was_being_worked_on() -> None:
 def test_workers_end_when_their_owner_is_killed() -> None:
     script = (
         "from trainer.system.parallel import spread\n"
-        "from tests.trainer.data.crew import squared\n"
+        "from tests.trainer.system.crew import squared\n"
         "for _, (_, pid) in spread(squared, range(1000), processes=2):\n"
         "    print(pid, flush=True)\n"
         "    input()\n"
