@@ -23,7 +23,7 @@ from trainer.spec.preset import build_spec
 
 STEPS_PER_EPOCH = 56
 OVERRIDES = {
-    "checks": "off",  # a run with them equals one without: tests/trainer/engine/test_overfit.py
+    "checks": "off",  # a run with them equals one without: tests/trainer/diagnosis/test_findings.py
     "epochs": 2,
     "augment.flip": True,
     "augment.crop": 4,

@@ -24,7 +24,7 @@ from tests.app.predictor.predict_home import (
     settings_for,
 )
 from tests.app.predictor.test_predictor_decoders import long_gif, png, text_bomb
-from tests.web.test_predict import post, serving
+from tests.web.predict.test_predict import post, serving
 
 RUN = "b40c000000"
 A_REQUEST = 16
