@@ -13,7 +13,6 @@ from app.web.services import TasksDep
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
 
-
 @router.get("")
 def list_tasks(tasks: TasksDep, kind: TaskKind | None = None) -> list[TaskPublic]:
     """The latest twenty, of one kind where that is asked."""
