@@ -59,6 +59,15 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A migrated database without rows."""
+    database = Database(f"sqlite:///{tmp_path}/t.db")
+    database.migrate()
+    yield database
+    database.close()
+
+
 @contextmanager
 def runs_in(home: Path, shapes: Path) -> Iterator[Runs]:
     """The runs of a fresh home that shares the small data set, without any process."""
@@ -166,6 +175,12 @@ class Server:
         found = wait_for(there, seconds, f"status {' or '.join(statuses)}")
         assert found is not None
         return found
+
+    def stop_run(self, run_id: str) -> dict[str, Any]:
+        """Stop it as a person does, and wait until it has stopped."""
+        with self.client() as client:
+            assert client.post(f"/api/runs/{run_id}/stop").status_code == 202
+        return self.wait_status(run_id, "stopped")
 
     def wait_step(self, run_id: str, step: int, seconds: float = 60) -> None:
         wait_for(lambda: self.run(run_id)["step"] >= step, seconds, f"step {step}")

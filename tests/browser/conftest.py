@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.browser.find_browser import installed
 
@@ -41,3 +41,14 @@ def page(browser: Browser) -> Iterator[Page]:
     yield tab
     context.close()
     assert faults == []
+
+
+def zoom(page: Page, plot: Locator) -> None:
+    """Drag across a part of a chart, and wait until it shows that part."""
+    box = plot.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 100, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 60, steps=4)
+    page.mouse.up()
+    expect(page.locator("[data-back-to-live]")).to_be_visible()

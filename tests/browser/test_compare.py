@@ -15,6 +15,7 @@ from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
+from tests.browser.conftest import zoom
 from tests.conftest import Server
 from tests.finished_runs import PER_EPOCH, drain, finished_run, tell_epoch
 from trainer.rundir.events import EventWriter
@@ -81,13 +82,7 @@ def test_lines_lie_over_each_other_and_the_address_holds_the_view(home: Home, pa
     page.reload()
     expect(chart).to_have_attribute("data-last-step", "30")
     expect(page.locator("[data-series='train/loss']")).to_have_attribute("aria-current", "true")
-    box = chart.locator(".u-over").bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + 100, box["y"] + 50)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 300, box["y"] + 60, steps=4)
-    page.mouse.up()
-    expect(page.locator("[data-back-to-live]")).to_be_visible()
+    zoom(page, chart.locator(".u-over"))
     assert "zoom=" in page.url
 
     # Taken out, a run leaves its colour free, and the rest of the view as it was.

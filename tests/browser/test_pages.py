@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
+from tests.browser.conftest import zoom
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
 
 HOSTILE = '<script>document.title="owned"</script> \u202eevil ' + "very long " * 12
@@ -194,13 +195,7 @@ def test_curves_hold_every_point_and_a_zoom_is_in_the_address(server: Server, pa
     expect(loss.locator("tbody tr")).to_have_count(total)
     expect(loss.locator("tbody tr").first.locator("td").first).to_have_text("24")
 
-    box = loss.locator(".u-over").bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + 100, box["y"] + 50)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 300, box["y"] + 60, steps=4)
-    page.mouse.up()
-    expect(page.locator("[data-back-to-live]")).to_be_visible()
+    zoom(page, loss.locator(".u-over"))
     assert "x=" in page.url
     page.reload()
     expect(page.locator("[data-back-to-live]")).to_be_visible()

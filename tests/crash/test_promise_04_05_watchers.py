@@ -21,9 +21,7 @@ def test_promise_04_a_killed_workers_successor_adopts_the_run(server: Server) ->
     step = server.run(run_id)["step"]
     server.wait_step(run_id, step + 5)
     assert server.trainer_pid(run_id) == trainer
-    with server.client() as client:
-        client.post(f"/api/runs/{run_id}/stop")
-    run = server.wait_status(run_id, "stopped")
+    run = server.stop_run(run_id)
     assert run["attempt"] == 1
     assert_whole(server.series(run_id), run["step"])
 
@@ -40,8 +38,6 @@ def test_promise_05_restarting_the_web_process_does_not_touch_training(server: S
         if time % 5 == 4:  # the others are killed while they start
             server.wait_web()
     assert server.trainer_pid(run_id) == trainer
-    with server.client() as client:
-        assert client.post(f"/api/runs/{run_id}/stop").status_code == 202
-    run = server.wait_status(run_id, "stopped")
+    run = server.stop_run(run_id)
     assert run["attempt"] == 1
     assert_whole(server.series(run_id), run["step"])

@@ -29,9 +29,7 @@ def test_promise_11_an_orphan_saves_ends_and_is_taken_up_again(make_server: Call
     server.start("web", "worker")
     step = server.run(run_id)["step"]
     server.wait_step(run_id, step + 5)
-    with server.client() as client:
-        client.post(f"/api/runs/{run_id}/stop")
-    run = server.wait_status(run_id, "stopped")
+    run = server.stop_run(run_id)
     assert run["attempt"] == 2
     assert_whole(server.series(run_id), run["step"])
 

@@ -55,9 +55,7 @@ def test_a_run_that_the_version_before_trains_goes_on(server: Server, old_code: 
     step = server.run(run_id)["step"]
     server.wait_step(run_id, step + 5)
     assert server.trainer_pid(run_id) == trainer, "the trainer was not adopted"
-    with server.client() as client:
-        assert client.post(f"/api/runs/{run_id}/stop").status_code == 202
-    stopped = server.wait_status(run_id, "stopped")
+    stopped = server.stop_run(run_id)
     assert stopped["attempt"] == 1
 
     with server.client() as client:
@@ -67,9 +65,7 @@ def test_a_run_that_the_version_before_trains_goes_on(server: Server, old_code: 
     assert resumed is not None
     assert "-m trainer.process.forkserver" in program_of(resumed)
     assert server.run(run_id)["attempt"] == 2
-    with server.client() as client:
-        assert client.post(f"/api/runs/{run_id}/stop").status_code == 202
-    run = server.wait_status(run_id, "stopped")
+    run = server.stop_run(run_id)
     assert_whole(server.series(run_id), run["step"])
 
     assert server.run(finished)["summary"]["test/acc"] > 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,6 @@ from trainer.rundir.events import EventWriter
 START: dict[str, Any] = {
     "total_steps": 100, "steps_per_epoch": 10, "epochs": 10, "device": "cpu", "val_count": 50,
 }  # fmt: skip
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/t.db")
-    database.migrate()
-    yield database
-    database.close()
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -17,14 +16,6 @@ from app.web.feed import QUEUE_EVENTS, REPLAY_EVENTS, Feed, Viewer
 
 T = TypeVar("T")
 ALL: frozenset[str] = frozenset()
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/t.db")
-    database.migrate()
-    yield database
-    database.close()
 
 
 def in_feed(database: Database, use: Callable[[Feed], Awaitable[T]], max_streams: int = 3) -> T:
