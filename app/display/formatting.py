@@ -1,4 +1,4 @@
-"""How numbers, times and settings read on a page. static/js/lib/format.js says the same in the browser."""
+"""Format numbers, durations and settings for pages. static/js/lib/format.js formats them alike in the browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHORT_NAMES = {
 
 
 def duration(seconds: float | None) -> str:
-    """12 s · 3:41 · 1 h 12 · 2 d 3 h"""
+    """Format a duration: 12 s · 3:41 · 1 h 12 · 2 d 3 h. Empty for None and for non-finite values."""
     if seconds is None or not math.isfinite(seconds):
         return ""
     whole = max(0, round(seconds))
@@ -40,7 +40,10 @@ def duration(seconds: float | None) -> str:
 
 
 def number(value: Any) -> str:
-    """3e-4 below a hundredth and from a million on, else up to six figures."""
+    """Format a float as 3e-4 below 0.01 and from 1e6 on, else with up to six significant digits.
+
+    Integers below 1e15 keep all their digits. Other types and non-finite values are converted by `str`.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int) and abs(value) < 10**15:
@@ -54,7 +57,7 @@ def number(value: Any) -> str:
 
 
 def short(value: float) -> str:
-    """Three figures, as a measured value beside its threshold needs them."""
+    """Format with three significant digits, for a measured value beside its threshold."""
     return number(float(f"{value:.3g}"))
 
 
@@ -63,14 +66,14 @@ def percent(fraction: float | None, digits: int = 1) -> str:
 
 
 def half_width(fraction: float | None, trials: int | None) -> str:
-    """Half of the 95% Wilson interval of a share of `trials`, in per cent."""
+    """Half the width of the 95% Wilson interval of a fraction of `trials`, in percent. Empty if either is unknown."""
     if fraction is None or not trials:
         return ""
     return f"{100 * intervals.half_width(fraction, trials):.1f}"
 
 
-def size(octets: int) -> str:
-    value = float(octets)
+def size(byte_count: int) -> str:
+    value = float(byte_count)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1000:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
@@ -97,7 +100,7 @@ def field_name(field: str) -> str:
 
 
 def changes_text(changed: Iterable[Mapping[str, Any]]) -> str:
-    """lr 1e-3 → 1e-4 · +flip · wd 0 → 5e-4"""
+    """Format changed settings: lr 1e-3 → 1e-4 · +flip · wd 0 → 5e-4"""
     return " · ".join(_change(item) for item in changed)
 
 

@@ -1,4 +1,4 @@
-"""Evidence as a small picture: a few lines, or a row of bars, in a box of WIDTH × HEIGHT."""
+"""The evidence of a finding as a small plot: a few lines, or a bar chart, in a box of WIDTH × HEIGHT."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.display.formatting import number
 WIDTH = 240
 HEIGHT = 72
 MARGIN = 3
-CLOSE = 1.5  # lines whose highest values are within this factor of each other share a scale
+SHARED_SCALE_RATIO = 1.5  # lines share a y-scale if their maxima are within this factor of each other
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PlotLine:
 
 @dataclass(frozen=True)
 class SmallPlot:
-    """`bars` are (x, width, y, height) of each bar; `span` says over which steps the lines go."""
+    """`bars` holds (x, width, y, height) per bar; `span` names the range of steps that the lines cover."""
 
     lines: tuple[PlotLine, ...] = ()
     bars: tuple[tuple[float, float, float, float], ...] = ()
@@ -33,12 +33,12 @@ class SmallPlot:
 
     @property
     def described(self) -> str:
-        """What a reader that sees no picture is told."""
+        """The text alternative for screen readers."""
         return "; ".join(f"{line.name} from {line.first} to {line.last}" for line in self.lines)
 
 
 def small_plot(evidence: Mapping[str, Any]) -> SmallPlot | None:
-    """The picture of a finding's evidence, if it has one to draw."""
+    """Plot a finding's evidence; None if it holds no bars and no line of two points or more."""
     if bars := evidence.get("bars"):
         return SmallPlot(bars=_bars(bars))
     lines = {name: _points(*line) for name, line in (evidence.get("lines") or {}).items()}
@@ -47,11 +47,12 @@ def small_plot(evidence: Mapping[str, Any]) -> SmallPlot | None:
         return None
     left = min(points[0][0] for points in drawn.values())
     right = max(points[-1][0] for points in drawn.values())
-    tops = [max(y for _, y in points) for points in drawn.values()]
-    shared = max(tops) <= CLOSE * max(min(tops), 1e-12)
-    every = [y for points in drawn.values() for _, y in points]
+    maxima = [max(y for _, y in points) for points in drawn.values()]
+    shared = max(maxima) <= SHARED_SCALE_RATIO * max(min(maxima), 1e-12)
+    all_values = [y for points in drawn.values() for _, y in points]
     plots = tuple(
-        _line(name, points, left, right, every if shared else [y for _, y in points]) for name, points in drawn.items()
+        _line(name, points, left, right, all_values if shared else [y for _, y in points])
+        for name, points in drawn.items()
     )
     return SmallPlot(plots, span=f"steps {left:,.0f} to {right:,.0f}")
 
@@ -66,9 +67,9 @@ def _line(
     low, high = min(scale), max(scale)
     parts: list[str] = []
     for x, y in points:
-        across = WIDTH * (x - left) / ((right - left) or 1)
-        up = MARGIN + (HEIGHT - 2 * MARGIN) * (1 - (y - low) / ((high - low) or 1))
-        parts.append(f"{'L' if parts else 'M'}{across:.1f} {up:.1f}")
+        plot_x = WIDTH * (x - left) / ((right - left) or 1)
+        plot_y = MARGIN + (HEIGHT - 2 * MARGIN) * (1 - (y - low) / ((high - low) or 1))
+        parts.append(f"{'L' if parts else 'M'}{plot_x:.1f} {plot_y:.1f}")
     first, last = (number(float(f"{points[end][1]:.3g}")) for end in (0, -1))
     return PlotLine(name, "".join(parts), first, last)
 

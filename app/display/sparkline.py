@@ -1,4 +1,4 @@
-"""The loss of a run as two small SVG paths."""
+"""The loss curves of a run as two small SVG paths."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ MARGIN = 2
 
 @dataclass(frozen=True)
 class Sparkline:
-    """Path data in a box of WIDTH × HEIGHT; an empty string where there is nothing to draw."""
+    """SVG path data in a box of WIDTH × HEIGHT; an empty string for a curve of fewer than two points."""
 
     train: str
     val: str
 
 
 def sparkline(spark: Mapping[str, Any], total_steps: int | None) -> Sparkline:
-    """`spark` holds `step`, `train` and `val` of one length, with None where there is no value.
+    """Draw the training and validation loss.
 
-    Points past the first tenth set the scale, so that the first fall does not flatten the rest.
+    `spark` holds the lists `step`, `train` and `val`, of one length, with None for missing values. The y-scale ignores
+    the first tenth of the training losses, so that the initial drop does not flatten the rest.
     """
     steps: Sequence[int] = spark.get("step") or []
     train: Sequence[float | None] = spark.get("train") or []

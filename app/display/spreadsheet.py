@@ -1,11 +1,11 @@
-"""Text in CSV files that people open with a spreadsheet."""
+"""Escape text in CSV files that are opened with a spreadsheet."""
 
 from __future__ import annotations
 
-# What a spreadsheet runs as a formula, the full-width signs included.
+# A spreadsheet evaluates text with these prefixes as a formula, the full-width signs included.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def safe_cell(text: str) -> str:
-    """`text` behind an apostrophe where a spreadsheet would run it as a formula."""
+    """Prefix `text` with an apostrophe if a spreadsheet would evaluate it as a formula."""
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text

@@ -1,4 +1,4 @@
-"""A quantity over time as an SVG path: device charts and the lanes of the runs page."""
+"""A quantity over time as an SVG path, for the device charts and the lanes of the runs page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WIDTH, HEIGHT = 480, 96
 
 @dataclass(frozen=True)
 class Trace:
-    """One quantity over time, as a path in WIDTH × HEIGHT."""
+    """One quantity over time: its latest and highest value as text, and SVG path data in WIDTH × HEIGHT."""
 
     name: str
     now: str
@@ -22,30 +22,34 @@ def trace_path(
     times: Sequence[float], values: Sequence[float | None], start: float, span: float, top: float, gap: float,
     width: int = WIDTH, height: int = HEIGHT,
 ) -> str:  # fmt: skip
-    """At most two points a pixel, the lowest and highest of its samples; broken where nothing was sampled."""
-    parts: list[str] = []
-    last = -float("inf")
-    column: list[float] = []
-    at = -1
+    """Build SVG path data with at most two points per pixel column: the minimum and maximum of its samples.
 
-    def put(pixel: int, value: float) -> None:
-        parts.append(f"{'L' if parts and not broken else 'M'}{pixel} {height * (1 - min(1.0, value / top)):.1f}")
+    `times` and `start` are UNIX seconds, `span` and `gap` seconds. `top` is the value at the upper edge. The path is
+    interrupted where two samples are more than `gap` apart; missing values (None) are skipped.
+    """
+    parts: list[str] = []
+    last_time = -float("inf")
+    column: list[float] = []
+    column_x = -1
+
+    def add_point(x: int, value: float) -> None:
+        parts.append(f"{'L' if parts and not broken else 'M'}{x} {height * (1 - min(1.0, value / top)):.1f}")
 
     broken = True
-    for when, value in zip(times, values, strict=True):
+    for moment, value in zip(times, values, strict=True):
         if value is None:
             continue
-        pixel = max(0, min(width, int(width * (when - start) / span)))
-        if pixel != at and column:
-            put(at, min(column))
+        x = max(0, min(width, int(width * (moment - start) / span)))
+        if x != column_x and column:
+            add_point(column_x, min(column))
             broken = False
             if max(column) > min(column):
-                put(at, max(column))
+                add_point(column_x, max(column))
             column = []
-        if when - last > gap:
+        if moment - last_time > gap:
             broken = True
-        at, last = pixel, when
+        column_x, last_time = x, moment
         column.append(value)
     if column:
-        put(at, max(column))
+        add_point(column_x, max(column))
     return "".join(parts)
