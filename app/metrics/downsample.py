@@ -1,7 +1,7 @@
-"""Fewer points that show the same curve. Buckets are `width` steps wide and begin at multiples of it.
+"""Downsample a series while its plot stays the same. Buckets are `width` steps wide and start at multiples of it.
 
-Widths are powers of two, so that buckets nest: extremes of extremes are the extremes of the points themselves, and a
-full bucket's points stay what they are while new ones arrive.
+Widths are powers of two, so buckets nest: the extremes of extremes are the extremes of the points, and the points kept
+from a full bucket do not change when new points arrive.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from app.metrics.points import Points
 
 
 def width_for(first: int, last: int, buckets: int) -> int:
-    """The power of two that parts the steps `first` to `last` into at most about `buckets` buckets, at least half."""
+    """Return the power of two that splits steps `first` to `last` into about `buckets`/2 to `buckets` buckets."""
     span = last - first + 1
     return 1 << max(0, (-(-span // max(1, buckets)) - 1).bit_length())
 
 
 def extremes(points: Points, width: int) -> Points:
-    """Each bucket's least and greatest point, the earliest of equals, and every non-finite one; and the last point."""
+    """Keep each bucket's minimum and maximum (the earliest of equals), all non-finite points, and the last point."""
     if not len(points):
         return points
     finite = np.isfinite(points.values)

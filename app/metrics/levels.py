@@ -1,7 +1,7 @@
-"""Levels of detail above the chunks, so that a long series is read at the cost of what is drawn.
+"""Levels of detail above the chunks, so that the cost of reading a long series depends only on the points drawn.
 
-A node of level k covers FAN^k chunks side by side and holds their extremes in at most about BUCKETS buckets; it
-is written with the chunk that completes it. What no node covers yet is read from the level below.
+A node of level k covers FANOUT^k consecutive chunks and holds their extremes in about BUCKETS buckets at most. It is
+written together with the chunk that completes it. Chunks that no node covers yet are read from the level below.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ from app.metrics.downsample import extremes, width_for
 from app.metrics.points import Points
 from app.storage.tables import Chunk, Level
 
-FAN = 32
+FANOUT = 32
 BUCKETS = 32
 
 
 class LevelWriter:
-    """Keeps one series' nodes, inside the ingest's transaction."""
+    """Writes and removes the nodes of one series, inside the ingest transaction."""
 
     def __init__(self, session: Session, series: int) -> None:
         self.session = session
         self.series = series
 
     def add(self, chunk: Chunk) -> None:
-        """`chunk` is in the session: write every node that it completes."""
+        """Write every node that `chunk`, which must be in the session, completes."""
         done, level = chunk.number + 1, 1
-        while done % FAN == 0:
-            done //= FAN
+        while done % FANOUT == 0:
+            done //= FANOUT
             self.session.flush()
             self._write(level, done - 1, self._children(level, done - 1))
             level += 1
 
-    def take_from(self, step: int) -> None:
-        """Remove the nodes that reach `step`: chunks of theirs are being taken away."""
+    def remove_from(self, step: int) -> None:
+        """Remove the nodes that reach `step`, since chunks that they cover are being removed."""
         self.session.exec(delete(Level).where(col(Level.series) == self.series, col(Level.last_step) >= step))
 
     def _children(self, level: int, number: int) -> Sequence[tuple[int, int, bytes]]:
-        table, own = (Chunk, []) if level == 1 else (Level, [Level.level == level - 1])
+        table, level_filter = (Chunk, []) if level == 1 else (Level, [Level.level == level - 1])
         blob = Chunk.level if level == 1 else Level.data
         return self.session.exec(
             select(table.first_step, table.last_step, blob)
             .where(
                 table.series == self.series,
-                col(table.number) >= FAN * number,
-                col(table.number) < FAN * (number + 1),
-                *own,
+                col(table.number) >= FANOUT * number,
+                col(table.number) < FANOUT * (number + 1),
+                *level_filter,
             )
             .order_by(col(table.number))
         ).all()
 
     def _write(self, level: int, number: int, children: Sequence[tuple[int, int, bytes]]) -> None:
-        if len(children) < FAN:
-            return  # a level that an older version did not write has no parents
+        if len(children) < FANOUT:
+            return  # an older version did not write all nodes of the level below
         first, last = children[0][0], children[-1][1]
         width = width_for(first, last, BUCKETS)
         points = extremes(Points.join([Points.unpack(blob) for _, _, blob in children]), width)
@@ -73,23 +73,23 @@ class LevelWriter:
 
 
 def coarse_points(session: Session, series: int, width: int) -> Points:
-    """What the chunks hold, no finer than needed for buckets `width` steps wide.
+    """Read the points of the chunks, no finer than needed for buckets `width` steps wide.
 
-    The coarsest nodes that are fine enough, after them finer ones, at last the chunks' own points.
+    Reads the coarsest nodes that are fine enough, then finer ones, and finally the chunks' own points.
     """
-    parts, reached = [], 0  # chunks that are covered
+    parts, reached = [], 0  # reached: the number of chunks read so far
     deepest = session.exec(
         select(Level.level).where(Level.series == series).order_by(col(Level.level).desc()).limit(1)
     ).first()
     for level in range(deepest or 0, 0, -1):
-        span = FAN**level
+        span = FANOUT**level
         nodes = session.exec(
             select(Level.number, Level.width, Level.data)
             .where(Level.series == series, Level.level == level, col(Level.number) >= reached // span)
             .order_by(col(Level.number))
         ).all()
-        for number, fineness, data in nodes:
-            if fineness > width or number * span != reached:
+        for number, node_width, data in nodes:
+            if node_width > width or number * span != reached:
                 break
             parts.append(Points.unpack(data))
             reached += span

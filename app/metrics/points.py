@@ -1,4 +1,4 @@
-"""Points of a series: in memory, packed into a blob, and as JSON."""
+"""Points of a series: as arrays, packed into a blob, and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.rundir.events import nonfinite_name
 
 @dataclass(frozen=True)
 class Points:
-    """steps int64 (n,) rising, values and times (UNIX seconds) float64 (n,)."""
+    """`steps` int64 (n,), strictly increasing; `values` and `times` (UNIX seconds) float64 (n,)."""
 
     steps: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64]
@@ -41,7 +41,7 @@ class Points:
 
     @classmethod
     def of(cls, rows: Sequence[tuple[int, float, float]]) -> Points:
-        """From (step, value, time) in any order; of one step's values the last is kept."""
+        """Build from (step, value, time) rows in any order; the last value of a repeated step is kept."""
         unique = sorted({step: (value, time) for step, value, time in rows}.items())
         return cls(
             np.array([step for step, _ in unique], dtype=np.int64),
@@ -51,7 +51,7 @@ class Points:
 
     @classmethod
     def join(cls, parts: Sequence[Points]) -> Points:
-        """Parts in the order of their steps; where two hold a step, the later part's value is kept."""
+        """Concatenate parts in step order; if two parts contain a step, the later part's value is kept."""
         if not parts:
             return cls.of([])
         steps = np.concatenate([part.steps for part in parts])
@@ -64,7 +64,7 @@ class Points:
 
 
 def encode(points: Points) -> dict[str, Any]:
-    """As JSON has it: non-finite values are null, and named beside."""
+    """Encode for JSON: non-finite values become null and are listed under `nonfinite`."""
     finite = np.isfinite(points.values)
     values: list[float | None] = points.values.tolist()
     body: dict[str, Any] = {"step": points.steps.tolist(), "value": values, "time": points.times.tolist()}

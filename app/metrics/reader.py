@@ -1,4 +1,4 @@
-"""Series of points: a hot tail of rows, packed into chunks with min/max levels as it fills."""
+"""Read series: packed chunks with min/max levels, followed by a tail of rows that are not packed yet."""
 
 from __future__ import annotations
 
@@ -31,14 +31,17 @@ class Metrics:
     def read(
         self, run_id: str, names: Sequence[str] | None = None, points: int = 1000, after_step: int | None = None
     ) -> dict[str, Any]:
-        """Each series down-sampled to about `points` points (all of them when there are no more), as api.md has it."""
+        """Return each series, downsampled to about `points` points if it has more, in the form of MetricsPublic.
+
+        Unknown names are ignored. Raises ApiError 404 for an unknown run.
+        """
         with self.database.read() as session:
             known = self._series(session, run_id)
             wanted = known if names is None else {name: known[name] for name in names if name in known}
             return {"series": {name: self._read(session, row, points, after_step) for name, row in wanted.items()}}
 
     def csv(self, run_id: str) -> Iterator[str]:
-        """Every point as run-ordered rows of series, step, value, time."""
+        """Yield CSV text with every point: the header, then per series its rows of series, step, value, time."""
         with self.database.read() as session:
             series = self._series(session, run_id)
             yield "series,step,value,time\r\n"
@@ -71,7 +74,7 @@ class Metrics:
         return encode(extremes(points, width)) | {"total": row.total}
 
     def _points(self, session: Session, row: Series, after_step: int | None = None) -> Points:
-        """Every point, or those past a step."""
+        """Return every point, or those past `after_step`."""
         where = [Chunk.series == row.key]
         if after_step is not None:
             where.append(col(Chunk.last_step) > after_step)  # type: ignore[arg-type]
@@ -83,7 +86,7 @@ class Metrics:
         return tail_points(session, [Point.series == row.key])
 
     def _first_step(self, session: Session, row: Series) -> int:
-        """0 would do as well, but for runs that go on from another's step."""
+        """Return the first step, which is not 0 for a run that continues from another run's step."""
         chunk = session.exec(
             select(Chunk.first_step).where(Chunk.series == row.key).order_by(col(Chunk.number)).limit(1)
         ).first()

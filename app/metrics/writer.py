@@ -1,4 +1,4 @@
-"""Writes the points of series and packs their blocks."""
+"""Write the points of series and pack them into chunks of BLOCK points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOCK = 1024
 
 
 class SeriesWriter:
-    """Adds points to a run's series inside the ingest's transaction."""
+    """Adds points to a run's series, inside the ingest transaction."""
 
     def __init__(self, session: Session, run: int) -> None:
         self.session = session
@@ -26,7 +26,7 @@ class SeriesWriter:
         self.series = {row.name: row for row in session.exec(select(Series).where(Series.run == run)).all()}
 
     def add(self, name: str, points: Points) -> None:
-        """Upsert points; whole blocks go straight into chunks, so that a long backlog costs no row a point."""
+        """Upsert points. Whole blocks are written as chunks, so that a long backlog does not cost one row per point."""
         row = self.series.get(name)
         if row is None:
             row = self.series[name] = Series(run=self.run, name=name)
@@ -34,10 +34,10 @@ class SeriesWriter:
             self.session.flush()
         assert row.key is not None
         if points.steps[0] <= row.last_step:
-            points = Points.join([self._take_from(row, int(points.steps[0])), points])
+            points = Points.join([self._pop_from(row, int(points.steps[0])), points])
         tail = row.total - row.packed
         if tail + len(points) >= BLOCK:
-            points = Points.join([self._take_tail(row), points])
+            points = Points.join([self._pop_tail(row), points])
             points = self._pack_blocks(row, points)
         upsert_points(self.session, row.key, points.steps, points.values, points.times)
         row.total += len(points)
@@ -45,14 +45,14 @@ class SeriesWriter:
             row.last_step = max(row.last_step, int(points.steps[-1]))
 
     def trim(self, after_step: int) -> bool:
-        """Take away every point past `after_step`: a resumed trainer writes them again. Says if there were any."""
+        """Remove all points past `after_step`, since a resumed trainer rewrites them. Returns whether any existed."""
         removed = False
         for row in self.series.values():
             if row.last_step <= after_step:
                 continue
             removed = True
-            kept = self._take_from(row, after_step + 1, keep_until=after_step)
-            row.last_step = self._end(row)
+            kept = self._pop_from(row, after_step + 1, keep_until=after_step)
+            row.last_step = self._last_step(row)
             if len(kept):
                 assert row.key is not None
                 upsert_points(self.session, row.key, kept.steps, kept.values, kept.times)
@@ -60,10 +60,10 @@ class SeriesWriter:
                 row.last_step = int(kept.steps[-1])
         return removed
 
-    def _take_from(self, row: Series, step: int, keep_until: int | None = None) -> Points:
-        """Remove the tail's points from `step` on and every chunk that reaches it; give back what to write again.
+    def _pop_from(self, row: Series, step: int, keep_until: int | None = None) -> Points:
+        """Remove every chunk that reaches `step`, and the tail from `step` on; the whole tail if a chunk was removed.
 
-        That is all of them, or with `keep_until` only those up to it.
+        Returns the removed points that must be written again: all of them, or those up to `keep_until`.
         """
         parts = []
         for chunk in self.session.exec(
@@ -74,13 +74,13 @@ class SeriesWriter:
             row.packed -= chunk.count
             self.session.delete(chunk)
         if parts:
-            LevelWriter(self.session, row.key or 0).take_from(step)
-        parts.append(self._take_tail(row, step if not parts else None))
+            LevelWriter(self.session, row.key or 0).remove_from(step)
+        parts.append(self._pop_tail(row, step if not parts else None))
         points = Points.join(parts)
-        row.packed_step = self._packed_end(row)
+        row.packed_step = self._last_packed_step(row)
         return points if keep_until is None else points.take(points.steps <= keep_until)
 
-    def _take_tail(self, row: Series, step: int | None = None) -> Points:
+    def _pop_tail(self, row: Series, step: int | None = None) -> Points:
         where = [Point.series == row.key] if step is None else [Point.series == row.key, col(Point.step) >= step]
         points = tail_points(self.session, where)
         self.session.exec(delete(Point).where(*where))
@@ -114,12 +114,12 @@ class SeriesWriter:
         self.session.flush()
         return points.take(slice(whole, None))
 
-    def _packed_end(self, row: Series) -> int:
+    def _last_packed_step(self, row: Series) -> int:
         self.session.flush()
         end = self.session.exec(select(func.max(Chunk.last_step)).where(Chunk.series == row.key)).one()
         return -1 if end is None else end
 
-    def _end(self, row: Series) -> int:
+    def _last_step(self, row: Series) -> int:
         tail = self.session.exec(select(func.max(Point.step)).where(Point.series == row.key)).one()
         return max(row.packed_step, -1 if tail is None else tail)
 
