@@ -1,4 +1,4 @@
-"""The live feed's rows: written in the same transaction as what they tell of."""
+"""The live feed's rows, written in the same transaction as the changes that they report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEPT_CHANGES = 20_000
 
 
 def publish(session: Session, run: str, kind: str, payload: Any) -> None:
-    """Add an event for every viewer. The payload is encoded here, once for all of them."""
+    """Add an event for all clients. The payload is encoded once, here."""
     session.add(Change(run=run, kind=kind, payload=orjson.dumps(payload).decode(), time=time.time()))
 
 

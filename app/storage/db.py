@@ -1,4 +1,4 @@
-"""The one place that knows which database this is: engine, transactions, migrations, change hints."""
+"""The only module that depends on the kind of database: engine, transactions, migrations, change hints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sqlmodel import Session
 from trainer.rundir.events import nonfinite_name
 
 BUSY_SECONDS = 30
-THREADS = 40  # that the web process reads in; a connection beyond the pool would be opened and closed for each read
+POOL_SIZE = 40  # the web process's reading threads: a connection beyond the pool is opened and closed for each read
 
 
 class SchemaTooNew(RuntimeError):
@@ -29,7 +29,7 @@ class SchemaTooNew(RuntimeError):
 
 
 class Database:
-    """Owns the engine; `read()` and `write()` are the only ways to a session."""
+    """Owns the engine. Sessions are opened only by `read()` and `write()`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -43,9 +43,9 @@ class Database:
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Session]:
-        """One transaction that holds SQLite's write lock from its start, so that no read in it grows stale.
+        """Open one transaction. It holds SQLite's write lock from its start, so that its reads cannot become stale.
 
-        `durable=False` spares the fsync for what the event files can restore.
+        `durable=False` skips the fsync, for data that can be restored from the event files.
         """
         with Session(self.engine, expire_on_commit=False) as session:
             if self.is_sqlite:
@@ -57,7 +57,7 @@ class Database:
             session.commit()
 
     def migrate(self) -> None:
-        """Bring the schema to this version. Raises SchemaTooNew."""
+        """Upgrade the schema to this version. Raises SchemaTooNew if the database has an unknown revision."""
         config = alembic_config(self.url)
         script = ScriptDirectory.from_config(config)
         with self.engine.connect() as connection:
@@ -82,7 +82,7 @@ def upsert_points(
     values: npt.NDArray[np.float64],
     times: npt.NDArray[np.float64],
 ) -> None:
-    """Write points of one series; a step that is there already gets the new value."""
+    """Insert points of one series, or update those whose step exists. Arrays have shape (n,), times UNIX seconds."""
     if not len(steps):
         return
     rows = [
@@ -96,18 +96,18 @@ def upsert_points(
         for step, value, t in zip(steps.tolist(), values.tolist(), times.tolist(), strict=True)
     ]
     connection = session.connection()
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    placeholder = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     connection.exec_driver_sql(
-        f"INSERT INTO point (series, step, value, kind, time) VALUES ({', '.join([mark] * 5)}) "
+        f"INSERT INTO point (series, step, value, kind, time) VALUES ({', '.join([placeholder] * 5)}) "
         "ON CONFLICT (series, step) DO UPDATE SET value=excluded.value, kind=excluded.kind, time=excluded.time",
         rows,
     )
 
 
 class ChangeHint:
-    """Says cheaply whether anybody may have committed since the last call (5 µs on SQLite).
+    """Tells cheaply whether another connection may have committed since the last call (5 µs on SQLite).
 
-    Other databases have no such counter: there the answer is always yes, and the caller's own query decides.
+    Other databases have no such counter: `changed()` is then always true, and the caller's own query decides.
     """
 
     def __init__(self, database: Database) -> None:
@@ -137,7 +137,7 @@ def _sqlite_engine(url: str) -> Engine:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url,
-        pool_size=THREADS,
+        pool_size=POOL_SIZE,
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False, "isolation_level": None},
     )
 

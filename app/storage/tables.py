@@ -1,4 +1,4 @@
-"""The database's tables: an index of the run directories, and the queue."""
+"""The database tables: an index of the run directories, and the queue."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENDED = (Status.FINISHED, Status.STOPPED, Status.FAILED)
 
 
 class Job(SQLModel):
-    """What a run and a task share: a place in the queue, a claim, and a trainer process."""
+    """The columns that runs and tasks share: status, claim, trainer process, and position in the event file."""
 
     key: int | None = Field(default=None, primary_key=True)
     id: str = Field(unique=True, index=True, max_length=32)
@@ -52,7 +52,7 @@ class Job(SQLModel):
 
 
 class Run(Job, table=True):
-    """`place` orders the queue within a priority: UNIX seconds of the queueing, or wherever people have moved it."""
+    """`place` orders the queue within a priority: the UNIX time of queueing, or a value set when users reorder it."""
 
     name: str
     dataset: str = Field(index=True)
@@ -106,7 +106,7 @@ class Series(SQLModel, table=True):
 
 
 class Point(SQLModel, table=True):
-    """The hot tail of each series: points not yet packed into a chunk."""
+    """The tail of each series: points that are not packed into a chunk yet."""
 
     __table_args__ = {"sqlite_with_rowid": False}
     series: int = Field(primary_key=True, foreign_key="series.key", ondelete="CASCADE")
@@ -117,9 +117,10 @@ class Point(SQLModel, table=True):
 
 
 class Chunk(SQLModel, table=True):
-    """A block of `count` points: steps int64, values float64, times float64, little-endian, one after another.
+    """A block of `count` points: steps int64, values float64, times float64, little-endian, concatenated.
 
-    Non-finite values stand in `values` as they are. `level` holds the extremes of buckets `width` steps wide.
+    The values may be non-finite. `level`, packed alike, holds the extremes of buckets `width` steps wide; `width` is
+    null in chunks that were written before it was recorded.
     """
 
     __table_args__ = (UniqueConstraint("series", "number"),)
@@ -135,7 +136,7 @@ class Chunk(SQLModel, table=True):
 
 
 class Level(SQLModel, table=True):
-    """Extremes of many chunks, see app/metrics/levels.py; packed as a chunk's points are."""
+    """Extremes of many chunks, see app/metrics/levels.py; packed like a chunk's points."""
 
     __table_args__ = {"sqlite_with_rowid": False}
     series: int = Field(primary_key=True, foreign_key="series.key", ondelete="CASCADE")
@@ -181,7 +182,7 @@ class Finding(SQLModel, table=True):
 
 
 class Change(SQLModel, table=True):
-    """One line of the live feed: `seq` is the id of the event that every viewer receives."""
+    """One event of the live feed: `seq` is the event id that every client receives."""
 
     __table_args__ = {"sqlite_autoincrement": True}
     seq: int | None = Field(default=None, primary_key=True)
@@ -203,7 +204,7 @@ class Worker(SQLModel, table=True):
 
 
 class DeviceSample(SQLModel, table=True):
-    """What a device did: a single sample where `seconds` is 0, else the mean of that many seconds from `time` on."""
+    """Utilization of a device: a single sample if `seconds` is 0, else the mean of that many seconds from `time`."""
 
     __table_args__ = {"sqlite_with_rowid": False}
     host: str = Field(primary_key=True)

@@ -1,4 +1,4 @@
-"""The one table of a job's states, and the one function that changes them."""
+"""The table of allowed status transitions of a job, and the only functions that change a job's status."""
 
 from __future__ import annotations
 
@@ -23,18 +23,24 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 
 
 class LostClaim(RuntimeError):
-    """Somebody else has the job, or it has left the state that was expected: nothing was written."""
+    """The job was claimed anew or has left the expected status. Nothing was written."""
 
 
 def move(session: Session, job: Job, to: Status, **fields: Any) -> None:
-    """Change a job's state, if it is still in the state and under the claim that `job` shows. Raises LostClaim."""
+    """Change a job's status, provided that its status and claim in the database are still those of `job`.
+
+    Raises LostClaim if they are not, and ValueError for a transition that is not allowed.
+    """
     if to not in TRANSITIONS[Status(job.status)]:
         raise ValueError(f"a {job.status} job cannot become {to}")
     guarded_update(session, job, expected=Status(job.status), status=to, **fields)
 
 
 def guarded_update(session: Session, job: Job, *, expected: Status | None = None, **fields: Any) -> None:
-    """Write `fields` where the claim (and the state, if `expected`) still holds, and show them in `job`."""
+    """Update `fields` in the database and in `job`, provided that the claim (and the status, if `expected`) matches.
+
+    Raises LostClaim if it does not.
+    """
     kind: Any = type(job)
     statement = update(kind).where(col(kind.id) == job.id, col(kind.claim) == job.claim)
     if expected is not None:

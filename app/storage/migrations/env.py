@@ -1,4 +1,4 @@
-"""Alembic's entry: runs migrations against the URL that app.storage.db passes in."""
+"""Alembic's entry point: runs the migrations on the URL that app.storage.db passes in."""
 
 from alembic import context
 from sqlalchemy import create_engine

@@ -1,4 +1,4 @@
-"""levels of detail above the chunks"""
+"""Add levels of detail above the chunks."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""places in the queue"""
+"""Add the position of runs in the queue."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""device samples"""
+"""Add device samples."""
 
 import sqlalchemy as sa
 from alembic import op
