@@ -1,4 +1,4 @@
-"""The devices of this machine by PyTorch's names (`cuda:0`, `cpu`), and what NVML tells of each GPU. Free of torch."""
+"""Devices of this machine under PyTorch's names (`cuda:0`, `cpu`), and their NVML handles. Does not import torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from trainer.system.parallel import available_cores
 
 
 def find_devices(workers: str) -> list[str]:
-    """A device for each GPU that CUDA_VISIBLE_DEVICES leaves visible, else the CPU alone; at most `workers` of them."""
+    """Return a device per GPU that CUDA_VISIBLE_DEVICES leaves visible, or the CPU if there is none.
+
+    `workers` is "auto" for all of them, or the maximum number of devices.
+    """
     if workers == "0":
         return []
     devices = [f"cuda:{index}" for index in range(len(visible_gpus()))] or ["cpu"]
@@ -19,19 +22,20 @@ def find_devices(workers: str) -> list[str]:
 
 
 def visible_gpus() -> list[str]:
-    """The index or UUID of each GPU that CUDA shows, in PyTorch's order.
+    """Return the index or UUID of each GPU that is visible to CUDA, in PyTorch's order.
 
-    As CUDA reads the variable: unset shows all, empty shows none, and the first entry that names no GPU ends the list.
+    CUDA_VISIBLE_DEVICES is parsed as CUDA does: if it is unset, all GPUs are visible, and if it is empty, none. The
+    first entry that is empty or negative ends the list.
     """
     variable = os.environ.get("CUDA_VISIBLE_DEVICES")
     if variable is None:
         return [str(index) for index in range(_gpu_count())]
-    shown = []
+    visible = []
     for entry in (part.strip() for part in variable.split(",")):
         if not entry or entry.startswith("-"):
             break
-        shown.append(entry)
-    return shown
+        visible.append(entry)
+    return visible
 
 
 def _gpu_count() -> int:
@@ -43,7 +47,7 @@ def _gpu_count() -> int:
 
 
 def gpu_handle(index: int) -> Any:
-    """NVML's handle of the GPU that PyTorch calls `cuda:<index>`. Raises pynvml.NVMLError."""
+    """Return NVML's handle of the GPU that PyTorch calls `cuda:<index>`. Raises pynvml.NVMLError."""
     pynvml.nvmlInit()
     visible = visible_gpus()
     name = visible[index] if index < len(visible) else str(index)
@@ -53,7 +57,7 @@ def gpu_handle(index: int) -> Any:
 
 
 def describe_device(device: str) -> str:
-    """A GPU's name, or the number of CPU cores that this process may use."""
+    """Return a GPU's name, or the number of CPU cores that this process may use."""
     kind, _, index = device.partition(":")
     if kind != "cuda":
         return f"{available_cores()} cores"

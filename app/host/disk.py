@@ -1,4 +1,4 @@
-"""What the home takes of the disk, and which runs take most of it."""
+"""Disk usage of the home, and the largest runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 from app.settings import Settings
 from app.storage.tables import Checkpoint, Run
 
-LARGEST = 8
+LARGEST_RUNS = 8
 
 
 class Disk(BaseModel):
@@ -29,7 +29,7 @@ class Disk(BaseModel):
 
 @dataclass(frozen=True)
 class LargestRun:
-    """A run whose checkpoints take much of the disk."""
+    """A run with the number of its checkpoints and their total size in bytes."""
 
     id: str
     name: str
@@ -39,24 +39,25 @@ class LargestRun:
 
 def disk(session: Session, settings: Settings) -> Disk:
     usage = shutil.disk_usage(settings.home)
-    kept = session.exec(select(func.coalesce(func.sum(Checkpoint.size), 0))).one()
+    checkpoint_bytes = session.exec(select(func.coalesce(func.sum(Checkpoint.size), 0))).one()
     return Disk(
         total=usage.total,
         used=usage.used,
         free=usage.free,
-        checkpoints=int(kept),
+        checkpoints=int(checkpoint_bytes),
         datasets=sum(file.stat().st_size for file in settings.datasets.glob("*/*") if file.is_file()),
         database=sum(file.stat().st_size for file in Path(settings.home).glob("trackside.db*")),
     )
 
 
 def largest_runs(session: Session) -> tuple[LargestRun, ...]:
+    """Return the LARGEST_RUNS runs with the largest checkpoints in total, the largest first."""
     size = func.sum(Checkpoint.size)
     statement = (
         select(Run.id, Run.name, func.count(), size)
         .join(Checkpoint, col(Checkpoint.run) == col(Run.key))
         .group_by(col(Run.key))
         .order_by(size.desc())
-        .limit(LARGEST)
+        .limit(LARGEST_RUNS)
     )
     return tuple(LargestRun(*row) for row in session.exec(statement).all())

@@ -1,4 +1,4 @@
-"""The lock that `trackside serve` holds on its home, so that no second one and no rebuild runs beside it."""
+"""The lock on a home, so that `trackside serve` and `trackside reindex` never run on it at the same time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from filelock import FileLock, Timeout
 
 
 class HomeInUse(RuntimeError):
-    """A `trackside serve` runs on this home."""
+    """Another process holds the lock of this home."""
 
 
 @contextmanager
 def home_lock(home: Path) -> Iterator[None]:
-    """Hold the home, which is made if need be. Raises HomeInUse at once where another process holds it."""
+    """Hold the lock of `home`, created if missing. Raises HomeInUse immediately if another process holds it."""
     home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / "serve.lock", mode=0o644)
     try:

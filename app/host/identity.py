@@ -1,4 +1,4 @@
-"""Names of this host and of its workers, and whether a worker is alive."""
+"""The name of this host, the ids of its workers, and whether a worker is alive."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ def host_name() -> str:
 
 
 def worker_id(device: str, pid: int | None = None) -> str:
-    """Names a process, this one by default, for as long as it lives: pids come back, start times do not."""
+    """Return a unique id of a process, by default this one. It includes the start time, because pids are reused."""
     process = psutil.Process(pid)
     return f"{device}/{process.pid}/{_started(process)}"
 
 
 def _started(process: psutil.Process) -> str:
-    """Seconds from the machine's start to the process's: the same whenever the clock is set meanwhile."""
+    """Return the seconds from boot to the start of the process, which do not change when the clock is set."""
     return f"{process.create_time() - psutil.boot_time():.2f}"
 
 
 def is_alive(worker: str) -> bool:
-    """Whether the worker of that id still runs on this host."""
+    """Return whether the worker with that id is still running on this host."""
     _, pid, started = worker.rsplit("/", 2)
     try:
         process = psutil.Process(int(pid))

@@ -1,4 +1,4 @@
-"""Whether the home lies where locks can be trusted."""
+"""Detects a home on a network file system, where locks are unreliable."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NETWORK = frozenset({
 
 
 def file_system(path: Path) -> str:
-    """The type of the file system that holds `path`, as the system names it; empty where it does not tell."""
+    """Return the type of the file system that holds `path`, as the system names it; empty if unknown."""
     mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
-    whole = path.resolve()
-    return next((mounts[place] for place in (whole, *whole.parents) if place in mounts), "")
+    resolved = path.resolve()
+    return next((mounts[folder] for folder in (resolved, *resolved.parents) if folder in mounts), "")
 
 
 def caution(home: Path, kind: str | None = None) -> str | None:
-    """What is to be said of a home on a file system of that kind; of its own, where none is given."""
+    """Return a warning if `home` is on a network file system, else None. By default `kind` is detected."""
     kind = file_system(home) if kind is None else kind
     if kind.lower() not in NETWORK:
         return None

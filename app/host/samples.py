@@ -1,4 +1,4 @@
-"""The samples of each device, as they are read back."""
+"""Read the stored samples of a device."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WEEK = 7 * 24 * HOUR
 
 
 def samples(session: Session, host: str, device: str, seconds: float, now: float) -> list[DeviceSample]:
-    """The samples of the `seconds` before `now`, in order: each one of an hour, the means of minutes of more."""
+    """Return the samples of the `seconds` before `now` in order: single ones for up to an hour, else minute means."""
     statement = (
         select(DeviceSample)
         .where(DeviceSample.host == host, DeviceSample.device == device)

@@ -1,4 +1,4 @@
-"""How hard a device works: sampled by its worker, kept for an hour by the sample and for a week by the minute."""
+"""Device utilization, sampled by the device's worker. Samples are kept for an hour, minute means for a week."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Reading(BaseModel):
-    """`utilisation` is a share, of a GPU's time or of all cores; memory in bytes; temperature in °C."""
+    """`utilisation` is a fraction, of a GPU's time or of all CPU cores; memory in bytes; temperature in °C."""
 
     utilisation: float
     memory: int
@@ -35,10 +35,10 @@ class Probe(Protocol):
 
 
 class CpuProbe:
-    """The whole machine: other programs' work slows a run as well."""
+    """Reads the CPU and memory of the whole machine, since other programs' load slows a run as well."""
 
     def __init__(self) -> None:
-        psutil.cpu_percent()  # the first call has nothing to compare with
+        psutil.cpu_percent()  # measures since the previous call, so the first result is discarded
 
     def read(self) -> Reading:
         memory = psutil.virtual_memory()
@@ -59,7 +59,7 @@ def _cpu_temperature() -> float | None:
 
 
 class GpuProbe:
-    """One NVIDIA GPU by NVML. Raises pynvml.NVMLError where there is none."""
+    """Reads one NVIDIA GPU through NVML. Raises pynvml.NVMLError if there is none."""
 
     def __init__(self, index: int) -> None:
         self._handle = gpu_handle(index)
@@ -75,7 +75,7 @@ class GpuProbe:
 
 
 def probe_of(device: str) -> Probe:
-    """The probe for a device by its PyTorch name; the machine's own numbers where a GPU tells nothing."""
+    """Return the probe of a device by its PyTorch name; a CpuProbe if NVML cannot read the GPU."""
     kind, _, index = device.partition(":")
     if kind == "cuda":
         try:
@@ -87,7 +87,7 @@ def probe_of(device: str) -> Probe:
 
 @dataclass
 class Recorder:
-    """Writes the samples of one device, and their mean of each minute."""
+    """Writes the samples of one device and their means per minute."""
 
     host: str
     device: str
@@ -96,7 +96,7 @@ class Recorder:
     _readings: tuple[Reading, ...] = ()
 
     def record(self, session: Session, now: float) -> None:
-        """Take a sample at `now`, in seconds since the epoch: the use since the last one."""
+        """Take a sample and store it under the time `now` (UNIX seconds); add the mean when a minute ends."""
         reading = self.probe.read()
         self._write(session, 0, now, reading)
         minute = int(now // MINUTE)
@@ -125,10 +125,10 @@ class Recorder:
 
 
 def mean(readings: Sequence[Reading]) -> Reading:
-    warm = [reading.temperature for reading in readings if reading.temperature is not None]
+    temperatures = [reading.temperature for reading in readings if reading.temperature is not None]
     return Reading(
         utilisation=sum(reading.utilisation for reading in readings) / len(readings),
         memory=round(sum(reading.memory for reading in readings) / len(readings)),
         memory_total=readings[-1].memory_total,
-        temperature=sum(warm) / len(warm) if warm else None,
+        temperature=sum(temperatures) / len(temperatures) if temperatures else None,
     )

@@ -1,4 +1,4 @@
-"""Versions of the packages and of the system, and the processor."""
+"""The versions of the packages and of the system, and the name of the processor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workers that have shown themselves lately."""
+"""The workers that are connected: those with a recent heartbeat."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sqlmodel import col, select
 from app.storage.db import Database
 from app.storage.tables import Worker, now
 
-SEEN = timedelta(seconds=15)
+HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 
 
 def seen_workers(database: Database) -> list[Worker]:
     with database.read() as session:
-        statement = select(Worker).where(col(Worker.seen_at) > now() - SEEN).order_by(col(Worker.device))
+        statement = select(Worker).where(col(Worker.seen_at) > now() - HEARTBEAT_TIMEOUT).order_by(col(Worker.device))
         return list(session.exec(statement).all())
