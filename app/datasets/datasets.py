@@ -1,4 +1,4 @@
-"""Data sets as pages and programs see them: their records and single images."""
+"""Read datasets for pages and API requests: records, labels and single images."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ class Datasets:
         return read_record(self.root, name)
 
     def find(self, name: str) -> DatasetRecord | None:
-        """None once the dataset is gone: its runs can still be looked at."""
+        """Return the record, or None if the dataset was removed: its runs can still be viewed."""
         try:
             return read_record(self.root, name)
         except DatasetError:
             return None
 
     def labels(self, name: str, split: str) -> npt.NDArray[np.int64]:
+        """Return the labels (n,). Raises ApiError 404 for an unknown split."""
         return open_split(self.root, name, checked_split(split))[1]
 
     def files(self, name: str, split: str) -> tuple[str, ...]:
         return tuple(read_files(self.root, name, checked_split(split)))
 
     def image_png(self, name: str, split: str, index: int) -> bytes:
+        """Encode one image as PNG. Raises ApiError 404 for an unknown split or index."""
         images, _ = open_split(self.root, name, checked_split(split))
         if not 0 <= index < len(images):
             raise not_found("image", str(index))
@@ -47,6 +49,7 @@ class Datasets:
 
 
 def checked_split(split: str) -> Split:
+    """Return `split` as its literal type. Raises ApiError 404 if it is unknown."""
     if split not in SPLITS:
         raise not_found("split", split)
     return split

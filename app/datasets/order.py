@@ -1,4 +1,4 @@
-"""Which images of a split are shown, and in which order."""
+"""Select and order the images of a split."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ def chosen_rows(
     sort: Sort,
     measures: Measures | None,
 ) -> Labels:
-    """Rows of the images of `classes`, of all if None. Where nothing is measured yet, the order is by turns."""
-    order = by_turns(labels)
+    """Return the rows of the images of `classes` (of all if None) in the order `sort`, int64.
+
+    Without `measures`, the orders by brightness and contrast fall back to "turns": the classes interleaved.
+    """
+    order = interleaved(labels)
     if sort == "number":
         order = np.arange(len(labels))
     elif sort != "turns" and measures is not None:
@@ -33,8 +36,8 @@ def chosen_rows(
     return order if classes is None else order[np.isin(labels[order], list(classes))]
 
 
-def by_turns(labels: Labels) -> Labels:
-    """All rows, an image of each class in turn, so that a page shows what there is even where the split is sorted."""
+def interleaved(labels: Labels) -> Labels:
+    """Return all rows, one image per class in turn, so that a page shows all classes even if the split is sorted."""
     by_class = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[by_class], labels[by_class])
     turn = np.arange(len(labels)) - starts

@@ -1,4 +1,4 @@
-"""Statistics of data sets: measured once for each content, by a process of its own, and kept in the home's cache."""
+"""Statistics of datasets: computed once per content in a subprocess, and stored in the home's cache."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from trainer.data.survey import Measures, Statistics, read
 
 log = logging.getLogger(__name__)
 
-KEPT = 4  # data sets whose statistics stay in memory
-SECONDS = 3600.0
+CACHED_DATASETS = 4  # datasets whose statistics stay in memory
+TIMEOUT_SECONDS = 3600.0
 
 
 class DatasetStatistics:
@@ -25,21 +25,21 @@ class DatasetStatistics:
         self._cache = cache
         self._measuring: dict[str, Future[None]] = {}
         self._executor = ThreadPoolExecutor(1, "statistics")
-        self._read = lru_cache(KEPT)(read)
+        self._read = lru_cache(CACHED_DATASETS)(read)
 
     def of(self, record: DatasetRecord) -> tuple[Statistics, Measures] | None:
-        """None while they are being measured, which this begins; ask again."""
+        """Return the statistics, or None while they are computed. The first call starts the computation."""
         folder = self._folder(record)
         found = self._read(folder)
         if found is not None:
             return found
-        self._read.cache_clear()  # that there is nothing is not worth remembering
+        self._read.cache_clear()  # a missing result must not stay cached
         if folder.name not in self._measuring:
             self._measuring[folder.name] = self._executor.submit(self._measure, record.name, folder)
         return None
 
     def failed(self, record: DatasetRecord) -> bool:
-        """Whether the last measuring ended without a result."""
+        """Return whether the last computation ended without a result."""
         running = self._measuring.get(self._folder(record).name)
         return running is not None and running.done() and running.exception() is not None
 
@@ -52,7 +52,7 @@ class DatasetStatistics:
 
     def _measure(self, name: str, folder: Path) -> None:
         command = [sys.executable, "-m", "trainer.data.survey", str(self._datasets), name, str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
         if done.returncode:
             log.error("the statistics of %s failed: %s", name, done.stderr[-2000:])
             raise RuntimeError(done.stderr[-300:])
