@@ -1,4 +1,4 @@
-"""Runs side by side: what was asked of them, what they obtained, and which of them can be told apart."""
+"""Compare runs: their metrics, differing settings, seed groups, and pairwise significance (McNemar's test)."""
 
 from __future__ import annotations
 
@@ -82,9 +82,10 @@ class Comparison(BaseModel):
 
 
 def slots_of(asked: Sequence[str]) -> list[str]:
-    """The ids by slot. One left empty keeps the colours of those after it; an id that comes again counts once.
+    """Return the run ids by slot, from lists of ids separated by commas.
 
-    Raises ApiError 422 for more than MOST_RUNS.
+    An empty slot keeps the colors of the slots after it. A repeated id counts once: its later slots become empty.
+    Empty slots are dropped if there are more than MOST_RUNS slots. Raises ApiError 422 for more than MOST_RUNS ids.
     """
     ids = [item.strip() for text in asked for item in text.split(",")]
     slots = ["" if item in ids[:index] else item for index, item in enumerate(ids)]
@@ -98,7 +99,7 @@ def slots_of(asked: Sequence[str]) -> list[str]:
 
 
 def compare(database: Database, runs: Runs, datasets: Datasets, slots: Sequence[str]) -> Comparison:
-    """Raises ApiError 404 for an unknown run."""
+    """Compare the runs in `slots`, without the empty ones. Raises ApiError 404 for an unknown run."""
     ids = [item for item in slots if item]
     with database.read() as session:
         seq = current_seq(session)
@@ -120,7 +121,7 @@ def compare(database: Database, runs: Runs, datasets: Datasets, slots: Sequence[
 
 
 def differing(runs: Sequence[RunPublic]) -> list[DifferingSetting]:
-    """The settings that are not the same in all of the runs."""
+    """Return the settings that differ between the runs."""
     flat = {run.id: {"dataset": run.dataset, "preset": run.preset, **flatten(run.train_spec)} for run in runs}
     fields = dict.fromkeys(field for values in flat.values() for field in values)
     found = []

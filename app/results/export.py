@@ -1,4 +1,4 @@
-"""The table of results for a spreadsheet, and for a README."""
+"""Export the result table as CSV, for a spreadsheet, and as Markdown, for a README."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ COLUMNS = (
     "validation_loss", "test_accuracy", "test_half_width", "test_loss", "parameters", "seconds", "best_epoch", "epochs",
     "run", "name",
 )  # fmt: skip
-_MARKED_UP = re.compile(r"([\\|`*_\[\]<>])")
+_MARKDOWN_CHARACTERS = re.compile(r"([\\|`*_\[\]<>])")
 
 
 def as_csv(table: ResultTable) -> str:
-    """A row a recipe. Text that a spreadsheet would take for a formula is quoted."""
+    """Return one row per seed group. Text that a spreadsheet would evaluate as a formula is escaped."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
-    writer.writerows([_safe(value) for value in _values(row)] for row in table.rows)
+    writer.writerows([_cell(value) for value in _values(row)] for row in table.rows)
     return buffer.getvalue()
 
 
 def as_markdown(table: ResultTable) -> str:
-    """*Model architecture | metric obtained*, and the reported numbers where there are any of ours beside them."""
+    """Return a table of the seed groups, and one of the published results that have a counterpart here."""
     head = ("Model", "Validation, %", "Test, %", "Test loss", "Parameters", "Time", "Epochs")
-    lines = [f"Results on {_plain(table.dataset)}, ranked by validation accuracy", "", *_header(head)]
+    lines = [f"Results on {_escaped(table.dataset)}, ranked by validation accuracy", "", *_header(head)]
     for row in table.rows:
-        what = " · ".join(part for part in (row.preset if row.preset != row.model else "", row.changed) if part)
+        description = " · ".join(part for part in (row.preset if row.preset != row.model else "", row.changed) if part)
         lines.append(
             _line(
-                f"**{_plain(row.model)}** {_plain(what)}".strip(),
+                f"**{_escaped(row.model)}** {_escaped(description)}".strip(),
                 validation_text(row),
                 with_half_width(row.test_acc, row.test_half_width) or "–",
                 "–" if row.test_loss is None else f"{row.test_loss:.3f}",
@@ -45,18 +45,18 @@ def as_markdown(table: ResultTable) -> str:
                 str(row.epochs),
             )
         )
-    beside = [item for item in table.reported if item.obtained is not None]
-    if beside:
+    obtained = [item for item in table.reported if item.obtained is not None]
+    if obtained:
         lines += ["", *_header(("Preset", "Metric", "Reported", "Here", "What differs"))]
-        for item in beside:
+        for item in obtained:
             here = figure(item.obtained, item.is_share)
             cells = (item.preset, item.metric, figure(item.reported, item.is_share), here, item.differs or "–")
-            lines.append(_line(*map(_plain, cells)))
+            lines.append(_line(*map(_escaped, cells)))
     return "\n".join(lines) + "\n"
 
 
 def validation_text(row: ResultRow) -> str:
-    """The interval of one run, or the spread over the seeds."""
+    """Return the accuracy with its interval for a single run, else mean and standard deviation over the seeds."""
     if row.sd is None:
         return with_half_width(row.best_acc, row.half_width)
     return f"{percent(row.mean)} ± {100 * row.sd:.1f} (n = {row.count})"
@@ -80,7 +80,7 @@ def _values(row: ResultRow) -> Sequence[object]:
     )  # fmt: skip
 
 
-def _safe(value: object) -> object:
+def _cell(value: object) -> object:
     if isinstance(value, float):
         return f"{value:.6g}"
     return safe_cell(value) if isinstance(value, str) else value
@@ -94,5 +94,5 @@ def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _plain(text: str) -> str:
-    return _MARKED_UP.sub(r"\\\1", " ".join(text.split()))
+def _escaped(text: str) -> str:
+    return _MARKDOWN_CHARACTERS.sub(r"\\\1", " ".join(text.split()))

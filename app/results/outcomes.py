@@ -1,4 +1,4 @@
-"""What runs obtained, as comparisons and result tables give it."""
+"""Metrics of single runs, for comparisons and result tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.storage.tables import Checkpoint, Run
 
 
 def losses_at_best(session: Session, ids: Sequence[str]) -> dict[str, float]:
-    """Each run's validation loss at its best step, where the checkpoint of that step tells it."""
+    """Return the validation loss at its best step per run id, for runs whose checkpoint of that step has it."""
     rows = session.exec(
         select(Run.id, Checkpoint.metrics)
         .join(Checkpoint, (col(Checkpoint.run) == Run.key) & (col(Checkpoint.step) == Run.best_step))
@@ -23,12 +23,12 @@ def losses_at_best(session: Session, ids: Sequence[str]) -> dict[str, float]:
 
 
 def half_width_of(run: RunPublic) -> float | None:
-    """Half of the 95% interval of its best validation accuracy."""
+    """Half the width of the 95% Wilson interval of the best validation accuracy; None without validation."""
     return None if run.best_acc is None or not run.val_count else half_width(run.best_acc, run.val_count)
 
 
 def parameters_of(run: RunPublic) -> int | None:
-    """None for runs that were trained before the count was kept."""
+    """Return the number of parameters; None for runs that were trained before it was recorded."""
     count = run.summary.get("parameters")
     return count if isinstance(count, int) else None
 
@@ -39,7 +39,7 @@ def summary_number(run: RunPublic, name: str) -> float | None:
 
 
 def seconds_of(run: RunPublic) -> float | None:
-    """From its start to its end, pauses included."""
+    """Return the seconds from start to end, pauses included; None for a run that has not ended."""
     return took(run)
 
 

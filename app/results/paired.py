@@ -1,4 +1,4 @@
-"""Which of the compared runs gave answers that differ by more than chance, image by image."""
+"""Test for each pair of runs whether their validation predictions differ significantly, image by image."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ from trainer.rundir.answers import read_answers
 
 
 @dataclass(frozen=True)
-class Marks:
-    """`rows` int32 (n,) rising, of the training arrays; `right` bool (n,): whether the answer at the best step was."""
+class Correctness:
+    """Which validation images a run classified correctly at its best step.
+
+    `rows` int32 (n,), increasing, are rows of the training arrays; `correct` is bool (n,).
+    """
 
     rows: npt.NDArray[np.int32]
-    right: npt.NDArray[np.bool_]
+    correct: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """`test` is None where the two cannot be paired; `reason` says why not."""
+    """`test` is None if the runs cannot be tested on the same images; `reason` says why."""
 
     first: RunPublic
     second: RunPublic
@@ -38,17 +41,19 @@ class Pair:
 
 
 def pairs_of(runs: Sequence[RunPublic], folders: Mapping[str, Path], datasets: Datasets) -> list[Pair]:
-    """Every two of the runs, in their order."""
-    labels = _LabelsOf(datasets)
-    marks = {run.id: _marks(run, folders[run.id], labels) for run in runs}
-    return [_pair(first, second, marks[first.id], marks[second.id]) for first, second in combinations(runs, 2)]
+    """Test every pair of the runs, in their order."""
+    labels = _TargetLabels(datasets)
+    correctness = {run.id: _correctness(run, folders[run.id], labels) for run in runs}
+    return [
+        _pair(first, second, correctness[first.id], correctness[second.id]) for first, second in combinations(runs, 2)
+    ]
 
 
-def _pair(first: RunPublic, second: RunPublic, a: Marks | str, b: Marks | str) -> Pair:
-    reason = _apart(first, second)
-    if not reason and isinstance(a, Marks) and isinstance(b, Marks):
+def _pair(first: RunPublic, second: RunPublic, a: Correctness | str, b: Correctness | str) -> Pair:
+    reason = _incomparable(first, second)
+    if not reason and isinstance(a, Correctness) and isinstance(b, Correctness):
         if np.array_equal(a.rows, b.rows):
-            test = mcnemar(int((a.right & ~b.right).sum()), int((b.right & ~a.right).sum()))
+            test = mcnemar(int((a.correct & ~b.correct).sum()), int((b.correct & ~a.correct).sum()))
             return Pair(first, second, len(a.rows), test)
         reason = "other images held out: the seed or the validation share differs"
     if not reason:
@@ -56,7 +61,8 @@ def _pair(first: RunPublic, second: RunPublic, a: Marks | str, b: Marks | str) -
     return Pair(first, second, 0, None, reason)
 
 
-def _apart(first: RunPublic, second: RunPublic) -> str:
+def _incomparable(first: RunPublic, second: RunPublic) -> str:
+    """Return the reason why the specs rule out a test, or an empty string."""
     if first.dataset != second.dataset or _hashes(first) != _hashes(second):
         return "other data"
     return "" if first.train_spec.target == second.train_spec.target else "other target: classes and superclasses"
@@ -66,8 +72,8 @@ def _hashes(run: RunPublic) -> object:
     return run.train_spec.dataset.sha256
 
 
-def _marks(run: RunPublic, folder: Path, labels_of: _LabelsOf) -> Marks | str:
-    """The run's marks, or why there are none."""
+def _correctness(run: RunPublic, folder: Path, labels_of: _TargetLabels) -> Correctness | str:
+    """Return the run's correctness, or the reason why it is unknown."""
     if run.best_step is None:
         return "no validation yet"
     labels = labels_of(run)
@@ -79,11 +85,11 @@ def _marks(run: RunPublic, folder: Path, labels_of: _LabelsOf) -> Marks | str:
         return "no answers were kept"
     order = np.argsort(answers.row)
     rows = answers.row[order]
-    return Marks(rows, answers.guess[order] == labels[rows])
+    return Correctness(rows, answers.guess[order] == labels[rows])
 
 
-class _LabelsOf:
-    """The training labels that a run learnt, read once for all that learnt the same."""
+class _TargetLabels:
+    """The training labels for a run's target, read once per dataset content and target."""
 
     def __init__(self, datasets: Datasets) -> None:
         self._datasets = datasets

@@ -1,4 +1,4 @@
-"""Finished runs of a data set, the seeds of one recipe together, ranked by their best validation accuracy."""
+"""Rank a dataset's finished runs by best validation accuracy, one row per seed group."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.display.intervals import half_width
 from app.errors import not_found
 from app.results.outcomes import half_width_of, losses_at_best, parameters_of, seconds_of, summary_number
 from app.results.reported_here import ReportedHere, reported_here
-from app.results.seeds import recipe, spread
+from app.results.seeds import group_key_and_seed, spread
 from app.runs.public import RunPublic, public
 from app.runs.query import rows_by_key
 from app.storage.db import Database
@@ -77,12 +77,12 @@ class ResultTable(BaseModel):
 class Candidate(NamedTuple):
     key: int
     best_acc: float
-    recipe: str
+    group_key: str
     seed: int | None
 
 
 def finished_datasets(database: Database) -> dict[str, int]:
-    """How many runs have finished on each data set, the one of the latest first."""
+    """Return the number of finished runs per dataset, the dataset of the latest run first."""
     with database.read() as session:
         rows = session.exec(
             select(Run.dataset, func.count(), func.max(Run.finished_at))
@@ -94,7 +94,10 @@ def finished_datasets(database: Database) -> dict[str, int]:
 
 
 def results(database: Database, datasets: Datasets, dataset: str, limit: int) -> ResultTable:
-    """Raises ApiError 404 where there is neither such a data set nor a run on it."""
+    """Rank the seed groups of `dataset`, at most `limit`.
+
+    Raises ApiError 404 if neither the dataset nor a finished run on it exists.
+    """
     record = datasets.find(dataset)
     with database.read() as session:
         candidates, unranked = _candidates(session, dataset)
@@ -108,7 +111,7 @@ def results(database: Database, datasets: Datasets, dataset: str, limit: int) ->
     rows = [
         _row(rank, group, selected[group[0].key], losses, members, record)
         for rank, group in enumerate(shown, start=1)
-        if group[0].key in selected  # it may have been deleted between two queries
+        if group[0].key in selected  # the run may have been deleted between two queries
     ]
     return ResultTable(
         dataset=dataset,
@@ -121,21 +124,21 @@ def results(database: Database, datasets: Datasets, dataset: str, limit: int) ->
 
 
 def _candidates(session: Session, dataset: str) -> tuple[list[Candidate], int]:
-    """The finished runs that have a validation accuracy, the best first, and how many have none.
+    """Return the finished runs with a validation accuracy, the best first, and the number of those without one.
 
-    The specs stay text, and are sorted here: SQLite would carry each through its sorter.
+    The specs stay text. The runs are sorted here, because SQLite would carry every spec through its sorter.
     """
     columns = col(Run.key), col(Run.best_acc), cast(col(Run.spec), String)
-    of_recipe = col(Run.parent), col(Run.parent_step), col(Run.epochs)
+    group_columns = col(Run.parent), col(Run.parent_step), col(Run.epochs)
     statement = (
-        select_columns(*columns, *of_recipe)
+        select_columns(*columns, *group_columns)
         .where(col(Run.dataset) == dataset, col(Run.status) == Status.FINISHED)
         .order_by(col(Run.key).desc())
         .limit(MOST_RUNS)
     )
     rows = session.connection().execute(statement).all()
     found = [
-        Candidate(key, best_acc, *recipe(spec, parent, parent_step, epochs))
+        Candidate(key, best_acc, *group_key_and_seed(spec, parent, parent_step, epochs))
         for key, best_acc, spec, parent, parent_step, epochs in rows
         if key is not None and best_acc is not None
     ]
@@ -143,10 +146,10 @@ def _candidates(session: Session, dataset: str) -> tuple[list[Candidate], int]:
 
 
 def _ranked(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
-    """The recipes by the mean over their seeds: the luckiest of many seeds is no better recipe."""
+    """Return the seed groups, the best mean accuracy first: the maximum would favor groups of many seeds."""
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for item in candidates:
-        groups[item.recipe].append(item)
+        groups[item.group_key].append(item)
     return sorted(groups.values(), key=lambda group: -sum(item.best_acc for item in group) / len(group))
 
 
@@ -156,7 +159,7 @@ def _selected(session: Session, keys: Sequence[int]) -> dict[int, RunPublic]:
 
 
 def _members(session: Session, groups: Sequence[Sequence[Candidate]]) -> dict[int, Member]:
-    """The runs of the rows that have several."""
+    """Return, by key, the runs of the seed groups that have several; at most MOST_MEMBERS per group."""
     listed = {item.key: item for group in groups if len(group) > 1 for item in group[:MOST_MEMBERS]}
     columns = col(Run.key), col(Run.id), col(Run.name), col(Run.val_count), col(Run.summary)
     rows = session.connection().execute(select_columns(*columns).where(col(Run.key).in_(listed)))
@@ -185,7 +188,7 @@ def _row(
     found = spread([item.best_acc for item in group])
     assert found is not None
     test_acc = summary_number(run, "test/acc")
-    tested = 0 if record is None or record.sha256 != run.train_spec.dataset.sha256 else record.test_count
+    test_count = 0 if record is None or record.sha256 != run.train_spec.dataset.sha256 else record.test_count
     return ResultRow(
         rank=rank,
         model=run.model,
@@ -202,7 +205,7 @@ def _row(
         epochs=run.epochs,
         val_loss=losses.get(run.id),
         test_acc=test_acc,
-        test_half_width=half_width(test_acc, tested) if tested and test_acc is not None else None,
+        test_half_width=half_width(test_acc, test_count) if test_count and test_acc is not None else None,
         test_loss=summary_number(run, "test/loss"),
         parameters=parameters_of(run),
         seconds=seconds_of(run),

@@ -1,4 +1,4 @@
-"""Numbers that others report for our presets on CIFAR-100, and where a run of ours holds the same figure."""
+"""Published results for the presets on CIFAR-100, and where a run of this server records the same metric."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ORIGIN = "agastyapatri/CIFAR-100"
 
 
 class Metric(StrEnum):
-    """What a reported number is of. The origin tests the last epoch, others the chosen one."""
+    """What a reported number measures. ORIGIN tests the model of the last epoch, others the selected one."""
 
     TRAIN_LOSS = "training loss"
     TRAIN_ACC = "training accuracy"
@@ -22,18 +22,18 @@ class Metric(StrEnum):
 
     @property
     def series(self) -> str | None:
-        """The series that holds it, where it is read off a curve."""
+        """The series that contains the metric, if it is read from a curve."""
         return {Metric.TRAIN_LOSS: "train/loss", Metric.TRAIN_ACC: "train/acc"}.get(self)
 
     @property
     def summary(self) -> str | None:
-        """The entry of a finished run's summary that holds it."""
+        """The key of the metric in a finished run's summary, if it is there."""
         return {Metric.LAST_TEST_LOSS: "last/test/loss", Metric.TEST_ACC: "test/acc"}.get(self)
 
 
 @dataclass(frozen=True)
 class Reported:
-    """`epoch` is where on the curve the number is read; None means the end."""
+    """A published number. `epoch` is the epoch at which the curve is read; None means the last."""
 
     preset: str
     metric: Metric

@@ -1,4 +1,4 @@
-"""The reported numbers beside what runs of the same presets came to here."""
+"""Published results beside the results of runs of the same presets on this server."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ class ReportedHere(BaseModel):
 
 
 def reported_here(database: Database, dataset: str, record: DatasetRecord | None) -> list[ReportedHere]:
-    """All that is reported; beside it our numbers, if the data set holds CIFAR-100's classes."""
+    """Return all published results, with those of runs here if the dataset has CIFAR-100's classes."""
     found: dict[str, RunPublic] = {}
     if record is not None and known_superclasses(record.classes) is not None:
         with database.read() as session:
-            found = _most_faithful(session, dataset)
+            found = _closest_runs(session, dataset)
     metrics = Metrics(database)
-    return [_beside(item, found.get(item.preset), metrics) for item in REPORTED]
+    return [_with_result_of(item, found.get(item.preset), metrics) for item in REPORTED]
 
 
-def _most_faithful(session: Session, dataset: str) -> dict[str, RunPublic]:
-    """Of each preset the finished run with the fewest changes, and among those the best."""
+def _closest_runs(session: Session, dataset: str) -> dict[str, RunPublic]:
+    """Return per preset the finished run with the fewest changes; among equals the one with the best accuracy."""
     presets = {item.preset for item in REPORTED}
     rows = session.exec(
         select(Run.key, Run.preset, Run.parent, Run.changed)
@@ -57,15 +57,15 @@ def _most_faithful(session: Session, dataset: str) -> dict[str, RunPublic]:
     ).all()
     chosen: dict[str | None, tuple[int, int | None]] = {}
     for key, preset, parent, changed in rows:
-        # A clone's changes are counted from its parent: it may differ from the preset in more.
-        altered = len([item for item in changed if item["field"] != "seed"]) + (100 if parent else 0)
-        if preset not in chosen or altered < chosen[preset][0]:
-            chosen[preset] = (altered, key)
+        # A clone's changes are relative to its parent: it may differ from the preset in more settings.
+        change_count = len([item for item in changed if item["field"] != "seed"]) + (100 if parent else 0)
+        if preset not in chosen or change_count < chosen[preset][0]:
+            chosen[preset] = (change_count, key)
     keys = [key for _, key in chosen.values()]
     return {row.preset: public(row) for row in rows_by_key(session, keys) if row.preset}
 
 
-def _beside(item: Reported, run: RunPublic | None, metrics: Metrics) -> ReportedHere:
+def _with_result_of(item: Reported, run: RunPublic | None, metrics: Metrics) -> ReportedHere:
     return ReportedHere(
         preset=item.preset,
         metric=item.metric if item.epoch is None else f"{item.metric} at epoch {item.epoch}",
@@ -87,11 +87,11 @@ def _obtained(item: Reported, run: RunPublic, metrics: Metrics) -> float | None:
     points = metrics.read(run.id, [item.metric.series], POINTS)["series"].get(item.metric.series)
     if points is None:
         return None
-    until = run.step if item.epoch is None else item.epoch * (run.steps_per_epoch or 0)
-    if until > run.step:
-        return None  # it never came so far
-    read = [value for step, value in zip(points["step"], points["value"], strict=True) if step <= until]
-    value: float | None = read[-1] if read else None
+    last_step = run.step if item.epoch is None else item.epoch * (run.steps_per_epoch or 0)
+    if last_step > run.step:
+        return None  # the run ended before this epoch
+    values = [value for step, value in zip(points["step"], points["value"], strict=True) if step <= last_step]
+    value: float | None = values[-1] if values else None
     return value
 
 

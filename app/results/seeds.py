@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed, and what they come to together."""
+"""Seed groups: runs that differ only in their seed, and the mean and spread of their results."""
 
 from __future__ import annotations
 
@@ -11,44 +11,48 @@ from dataclasses import dataclass
 
 from app.runs.public import RunPublic
 
-SEED, BY_EPOCHS = '"seed": ', '"minutes": null'  # as json.dumps writes them, and so the database
+SEED, NO_TIME_BUDGET = '"seed": ', '"minutes": null'  # the database stores specs as json.dumps writes them
 _NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and sample deviation of what `count` runs obtained; no deviation of a single one."""
+    """Mean and sample standard deviation of `count` results; `sd` is None for a single one."""
 
     mean: float
     sd: float | None
     count: int
 
 
-def recipe(spec_text: str, parent: str | None, parent_step: int | None, epochs: int) -> tuple[str, int | None]:
-    """What two runs share if nothing but the seed tells them apart, and the seed.
+def group_key_and_seed(
+    spec_text: str, parent: str | None, parent_step: int | None, epochs: int
+) -> tuple[str, int | None]:
+    """Return the key of a run's seed group, equal for runs that differ only in their seed, and the seed if any.
 
-    The spec is taken as the text that it is stored as: ten thousand are grouped without parsing one. A branch begins
-    with its parent's weights. Of a run by epochs, those that it was extended or cut to count; a budget of minutes
-    comes to as many as the machine makes of it.
+    `spec_text` is the spec as the database stores it, so that ten thousand runs are grouped without parsing a spec.
+    The key includes the parent and its step, because a branch starts from the parent's weights. It includes `epochs`,
+    to which a run may have been extended or shortened, except for a run with a time budget: there the number of epochs
+    depends on the machine.
     """
     start = "" if parent_step is None else f"{parent}:{parent_step}"
-    length = str(epochs) if BY_EPOCHS in spec_text else ""
-    place = spec_text.rfind(SEED)
-    found = _NUMBER.match(spec_text, place + len(SEED)) if place >= 0 else None
+    length = str(epochs) if NO_TIME_BUDGET in spec_text else ""
+    position = spec_text.rfind(SEED)
+    found = _NUMBER.match(spec_text, position + len(SEED)) if position >= 0 else None
     if found is None:
         return f"{start} {length} {spec_text}", None
-    return f"{start} {length} {spec_text[:place]}{spec_text[found.end() :]}", int(found[0])
+    return f"{start} {length} {spec_text[:position]}{spec_text[found.end() :]}", int(found[0])
 
 
 def grouped(runs: Iterable[RunPublic]) -> list[list[RunPublic]]:
-    """The runs by recipe, in the order in which each recipe first comes."""
+    """Return the runs by seed group, in the order in which each group first appears."""
     groups: dict[str, list[RunPublic]] = defaultdict(list)
     for run in runs:
-        groups[recipe(json.dumps(run.spec), run.parent, run.parent_step, run.epochs)[0]].append(run)
+        groups[group_key_and_seed(json.dumps(run.spec), run.parent, run.parent_step, run.epochs)[0]].append(run)
     return list(groups.values())
 
 
 def spread(values: Sequence[float]) -> Spread | None:
+    """Return the mean and sample standard deviation; None without values."""
     if not values:
         return None
     return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
