@@ -70,7 +70,7 @@ def serve(
 @main.command(hidden=True)
 def web(host: str = "127.0.0.1", port: int = 8000) -> None:
     """The web process alone, on a database that has been migrated."""
-    gc.disable()  # a fifth of the start would go into looking through what is all kept
+    gc.disable()  # a fifth of the startup time would be spent on objects that are all kept
     import uvicorn
 
     from app.main import create_app
@@ -78,7 +78,7 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
 
     settings = Settings(host=host, port=port)
     app = create_app(settings)
-    gc.freeze()  # nor is it looked through again while requests wait
+    gc.freeze()  # later collections, while requests wait, skip these objects
     gc.enable()
     uvicorn.run(
         app,
@@ -123,7 +123,7 @@ def train(
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """`optimizer.lr=3e-4` and the like; values are read as JSON where they are JSON, else taken as text."""
+    """Parse assignments such as `optimizer.lr=3e-4`. Values that are not JSON are kept as text."""
     import orjson
 
     values: dict[str, Any] = {}
@@ -162,7 +162,7 @@ def predict(
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     shown = errors.is_terminal
     try:
-        # Drawn by hand after each batch, so that rows that go to the same terminal do not meet it half-way.
+        # Refreshed explicitly after each batch, so that it does not interleave with rows on the same terminal.
         with Progress(*columns, console=errors, auto_refresh=False, redirect_stdout=False, disable=not shown) as bar:
             task = bar.add_task("", total=None)
 
@@ -183,7 +183,7 @@ def predict(
                 before_writing=clear,
                 progress=progress,
             )
-    except BrokenPipeError:  # whoever read our output has had enough
+    except BrokenPipeError:  # the reader of our output has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     except (LookupError, TrainerError, OSError) as error:
@@ -231,8 +231,8 @@ def reindex() -> None:
     damaged = 0
     try:
         for item in rebuild(Settings()):
-            said = item.status or f"left alone: {item.reason}"
-            console.print(f"{item.folder.name} {said}", markup=False, highlight=False)
+            outcome = item.status or f"left alone: {item.reason}"
+            console.print(f"{item.folder.name} {outcome}", markup=False, highlight=False)
             damaged += item.damaged
     except (HomeInUse, SchemaTooNew) as error:
         raise fail(str(error)) from None
@@ -247,7 +247,7 @@ def doctor() -> None:
     raise typer.Exit(examine(Settings(), console))
 
 
-main.command()(password)  # the last that the help names
+main.command()(password)  # last, because the help lists commands in this order
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""Errors of the domain that people are told of. No HTTP here: app.web.errors makes responses of them."""
+"""Domain errors that are reported to users. No HTTP here: app.web.errors converts them to responses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """A request that cannot be answered as asked: `status`, a stable `code`, a sentence, and details."""
+    """A request that failed: HTTP `status`, stable `code`, `message`, and optional `detail` and response `headers`."""
 
     def __init__(
         self, status: int, code: str, message: str, detail: Any = None, headers: dict[str, str] | None = None
@@ -17,11 +17,12 @@ class ApiError(Exception):
 
 
 def not_found(what: str, name: str) -> ApiError:
+    """Return a 404 error."""
     return ApiError(404, "not_found", f"There is no {what} {name[:80]!r}.")
 
 
 def invalid(problems: Iterable[tuple[Sequence[int | str], str]]) -> ApiError:
-    """From the place and the message of each problem that pydantic found."""
+    """Return a 422 error from the location and message of each problem, as pydantic reports them."""
     detail = [
         {"field": ".".join(map(str, loc))[:200] or "body", "message": message.removeprefix("Value error, ")}
         for loc, message in problems
@@ -31,5 +32,5 @@ def invalid(problems: Iterable[tuple[Sequence[int | str], str]]) -> ApiError:
 
 
 def unavailable(code: str, message: str) -> ApiError:
-    """A request that may succeed in two seconds."""
+    """Return a 503 error for a request that may succeed in two seconds."""
     return ApiError(503, code, message, headers={"Retry-After": "2"})

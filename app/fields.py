@@ -1,4 +1,4 @@
-"""Reusable field types of request bodies, and the base class of all of them."""
+"""Reusable field types of request bodies, and the base class of request bodies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BREAK = re.compile(r"[\n\u2028\u2029]")
 
 
 def _no_control(text: str) -> str:
-    text = text.replace("\r\n", "\n")  # as a form's text area sends it
+    text = text.replace("\r\n", "\n")  # HTML forms submit line breaks as CRLF
     if _CONTROL.search(text):
         raise ValueError("must not contain control characters")
     return text
@@ -32,7 +32,7 @@ def not_empty(text: str) -> str:
 
 
 def _setting(value: Any) -> Any:
-    """One function instead of a union, whose errors would name each of its types in place of the field."""
+    """Validate a setting. A union would report an error per member type, instead of one for the field."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("must be a finite number")
     if isinstance(value, str):
@@ -45,7 +45,7 @@ def _setting(value: Any) -> Any:
 
 
 def none_if_empty(value: Any) -> Any:
-    """An empty parameter, as a form or a template sends it, asks for nothing."""
+    """Treat an empty parameter, as forms and templates send it, as missing."""
     return None if value == "" else value
 
 

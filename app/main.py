@@ -1,4 +1,4 @@
-"""The web process: `create_app(settings)` puts routers and middleware together. It never imports torch."""
+"""The web process: `create_app(settings)` assembles routers and middleware. It never imports torch."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from app.web.services import services_of
 from app.web.system import routes as system
 from app.web.templates import make_templates
 
-# Routes are looked through in this order.
+# Routes are matched in this order.
 PARTS = (
-    predict,  # first: the route that is to be quick
+    predict,  # first, because prediction must be fast
     runs,
     findings,
     mistakes,
@@ -57,14 +57,14 @@ PARTS = (
     system,
     auth,
     predict_page,
-    launch,  # before run_pages, whose /runs/{run_id} would take /runs/new for an id
+    launch,  # before run_pages, whose /runs/{run_id} would match /runs/new
     run_pages,
 )
 
 
 class Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """Says besides how a token is sent, and that one is not always needed."""
+        """Add to the document that a bearer token is accepted but not always required."""
         document = super().openapi()
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}, {}]
@@ -72,7 +72,7 @@ class Application(FastAPI):
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application on a database that has been migrated already."""
+    """Create the application. The database must be migrated already."""
     services = services_of(settings)
 
     @asynccontextmanager
@@ -80,13 +80,13 @@ def create_app(settings: Settings) -> FastAPI:
         async with services.running():
             yield
 
-    answers = described({422: "A field is missing, unknown or out of bounds", "default": "Any other error"})
-    app = Application(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None, responses=answers)
+    error_responses = described({422: "A field is missing, unknown or out of bounds", "default": "Any other error"})
+    app = Application(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None, responses=error_responses)
     app.state.services = services
     app.state.templates = make_templates()
     install_error_handlers(app)
     app.add_middleware(Gate, access=services.access)
-    app.add_middleware(Guard, settings=settings)  # the outermost
+    app.add_middleware(Guard, settings=settings)  # added last, so outermost
     for part in PARTS:
         app.include_router(part.router)
     app.mount("/static", Assets(directory=asset_folder("static")), name="static")

@@ -1,4 +1,4 @@
-"""Settings from the environment (prefix TRACKSIDE_), frozen and passed in."""
+"""Settings from environment variables with the prefix TRACKSIDE_. They are frozen and passed to what needs them."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class Settings(BaseSettings):
 
     @property
     def hosts(self) -> frozenset[str]:
-        """Names accepted in the Host header: what is listened on is one, since nobody can rebind an address."""
+        """Names accepted in the Host header. `host` is one unless it is a wildcard: DNS cannot rebind an address."""
         own = f"[{self.host}]" if ":" in self.host else self.host
         return frozenset({*self.allowed_hosts} | ({own.lower()} if own not in ("0.0.0.0", "[::]") else set()))
 
     @property
     def access(self) -> Path:
-        """The password and the tokens, as hashes, for their owner's eyes alone."""
+        """Folder of the password's and the tokens' hashes, readable only by its owner."""
         return self.home / "access"
 
     @property
@@ -78,17 +78,17 @@ class Settings(BaseSettings):
 
     @property
     def cache(self) -> Path:
-        """What can be made again."""
+        """Files that can be computed again."""
         return self.home / "cache"
 
     @property
     def model_cache(self) -> Path:
-        """Models in the forms in which they are taken away, a folder a run."""
+        """Exported models, one folder per run."""
         return self.cache / "models"
 
     @property
     def weights(self) -> Path:
-        """Files of weights that a run may start from."""
+        """Weight files that a run may start from."""
         return self.home / "weights"
 
     @property

@@ -1,4 +1,4 @@
-"""`trackside serve`: migrate once, then start and mind the web process, the workers and the predictor."""
+"""`trackside serve`: migrate once, then start and supervise the web process, the workers and the predictor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEADY_SECONDS = 30.0
 
 
 class PortTaken(RuntimeError):
-    """Something listens on that port already."""
+    """The port is in use."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Child:
 class Supervisor:
     settings: Settings
     children: list[Child]
-    ending: bool = False  # a plain value: a signal handler must not take a lock
+    ending: bool = False  # a plain attribute: a signal handler must not take a lock
 
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +56,7 @@ class Supervisor:
         self.ending = True
 
     def tick(self, now: float) -> None:
-        """Start what should run and does not; wait longer each time that it dies at once."""
+        """Start the children that are not running. A child's delay grows each time it exits within STEADY_SECONDS."""
         for child in self.children:
             if child.process is not None and child.process.poll() is not None:
                 steady = now - child.started_at > STEADY_SECONDS
@@ -69,12 +69,12 @@ class Supervisor:
                 child.process = self._start(child)
 
     def _start(self, child: Child) -> subprocess.Popen[bytes]:
-        # A session of its own: Ctrl-C must reach us alone, who end the others in order.
+        # A new session: Ctrl-C must reach only this process, which stops the children in order.
         environment = {**os.environ, **environment_of(self.settings)}
         return subprocess.Popen(child.command, env=environment, start_new_session=True)
 
     def end(self) -> None:
-        """Web first, so that nobody asks for more; then the workers, whose trainers save; the predictor last."""
+        """Stop the web process, so that no requests arrive; then the workers, whose trainers save; then the predictor."""
         for child in self.children:
             if child.process is not None and child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)
@@ -98,7 +98,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def serve(settings: Settings, devices: list[str]) -> None:
-    """Serve until told to end. Raises HomeInUse, PortTaken, SchemaTooNew."""
+    """Serve until SIGTERM or SIGINT. Raises HomeInUse, PortTaken, SchemaTooNew."""
     with home_lock(settings.home):
         check_port(settings.host, settings.port)
         database = Database(settings.url)
