@@ -1,4 +1,4 @@
-// One figure with a uPlot inside: two series of training (raw and smoothed) and one of validation, over steps.
+// A figure that contains a uPlot chart: two training series (raw and smoothed) and one validation series, over steps.
 import uPlot from "../../vendor/uplot/uPlot.esm.js";
 import { countAbove } from "../lib/scale.js";
 import { align } from "../lib/series.js";
@@ -15,7 +15,7 @@ export class Chart {
   /**
    * @param {HTMLElement} figure
    * @param {{train: string, val?: string, top: function(Chart): number, show: function(number): string}} kind
-   * @param {object} view what all charts of the page share: scale of x, zoom, marks, colours
+   * @param {object} view state shared by all charts of the page: x scale, zoom, marks, colors
    */
   constructor(figure, kind, view) {
     Object.assign(this, { figure, kind, view, train: EMPTY, val: EMPTY, smoothed: [] });
@@ -36,7 +36,7 @@ export class Chart {
     this.canvas.setAttribute("aria-label", `${this.figure.querySelector("b").textContent}; the table below has the values`);
   }
 
-  /** Draws these series. Smoothing runs over all points, in steps. */
+  /** Draws the given series. Smoothing runs over all points; its half-life is in steps. */
   update(train, val) {
     this.train = train ?? EMPTY;
     this.val = val ?? EMPTY;
@@ -58,8 +58,8 @@ export class Chart {
   }
 
   options() {
-    const { colours } = this.view;
-    const axis = { stroke: colours.muted, font: FONT, ticks: { show: false }, border: { show: false } };
+    const { colors } = this.view;
+    const axis = { stroke: colors.muted, font: FONT, ticks: { show: false }, border: { show: false } };
     const many = () => this.val.step.length > MOST_DOTS;
     return {
       width: this.plotBox.clientWidth,
@@ -74,32 +74,32 @@ export class Chart {
       axes: [
         { ...axis, size: 26, gap: 6, space: 64, grid: { show: false }, values: (_, splits) => splits.map(this.view.tick) },
         {
-          ...axis, size: 52, gap: 6, grid: { stroke: colours.line, width: 1 },
+          ...axis, size: 52, gap: 6, grid: { stroke: colors.line, width: 1 },
           values: (_, splits) => splits.map(this.kind.show), space: this.kind.val ? 48 : 36,
         },
       ],
       series: [
         {},
         {
-          stroke: this.kind.val ? translucent(colours.train, 0.25) : colours.train,
+          stroke: this.kind.val ? translucent(colors.train, 0.25) : colors.train,
           width: 1,
           points: { show: false },
         },
-        { stroke: colours.train, width: 1, points: { show: false } },
+        { stroke: colors.train, width: 1, points: { show: false } },
         {
-          stroke: colours.val, width: 2,
-          points: { show: () => !many(), size: 5, fill: colours.val, stroke: colours.val, width: 0 },
+          stroke: colors.val, width: 2,
+          points: { show: () => !many(), size: 5, fill: colors.val, stroke: colors.val, width: 0 },
         },
       ],
       hooks: {
-        draw: [(u) => marks(u, this), () => this.tell()],
+        draw: [(u) => marks(u, this), () => this.exposeCounts()],
         setSelect: [(u) => this.select(u)],
         setCursor: [() => this.showKeys()],
       },
     };
   }
 
-  /** The fixed range, or while zoomed what is in view, with a margin. */
+  /** The y range: fixed, or while zoomed the range of the visible values plus a margin. */
   range() {
     const full = [0, this.top ?? 1];
     if (!this.view.zoom || !this.kind.val) return full;
@@ -114,8 +114,8 @@ export class Chart {
     return [Math.max(0, low - margin), high + margin];
   }
 
-  /** What a test can wait for: how much has been drawn. */
-  tell() {
+  /** Writes the number of points drawn and the last step to data attributes, which the browser tests wait for. */
+  exposeCounts() {
     Object.assign(this.figure.dataset, {
       pointsTrain: this.train.step.length,
       pointsVal: this.val.step.length,
@@ -131,7 +131,7 @@ export class Chart {
     this.view.setZoom(range);
   }
 
-  /** The values under the cursor, or the latest. */
+  /** Shows the values at the cursor, or the latest values when the cursor is outside the chart. */
   showKeys() {
     const at = this.uplot?.cursor.idx ?? null;
     const [, raw, steady, val] = this.uplot?.data ?? [[], [], [], []];
@@ -140,10 +140,10 @@ export class Chart {
       while (index >= 0 && (values[index] === undefined || values[index] === null)) index -= 1;
       return index < 0 ? null : values[index];
     };
-    const say = (value) => (value === null ? "" : this.kind.exact(value));
-    const rawText = at === null || !this.kind.val ? "" : ` (${say(before(raw))})`;
-    this.keys.train.textContent = say(before(this.kind.val ? steady : raw)) + rawText;
-    if (this.keys.val) this.keys.val.textContent = say(before(val));
+    const format = (value) => (value === null ? "" : this.kind.exact(value));
+    const rawText = at === null || !this.kind.val ? "" : ` (${format(before(raw))})`;
+    this.keys.train.textContent = format(before(this.kind.val ? steady : raw)) + rawText;
+    if (this.keys.val) this.keys.val.textContent = format(before(val));
     if (this.keys.x) this.keys.x.textContent = at === null ? "" : this.view.where(this.steps[at]);
   }
 
@@ -177,35 +177,35 @@ export class Chart {
     this.figure.querySelector("[data-table-box]").replaceChildren(table);
   }
 
-  /** What names the lines above a picture: words and their colours. */
+  /** [text, color] pairs of the legend above an exported picture. */
   legend() {
-    const { colours } = this.view;
-    return this.kind.val ? [["— train", colours.train], ["— validation", colours.val]] : [];
+    const { colors } = this.view;
+    return this.kind.val ? [["— train", colors.train], ["— validation", colors.val]] : [];
   }
 
   savePng() {
-    const { colours, name } = this.view;
+    const { colors, name } = this.view;
     const scale = this.canvas.width / this.uplot.width;
     const sheet = document.createElement("canvas");
-    const pen = sheet.getContext("2d");
-    const font = (pen.font = `600 ${13 * scale}px system-ui, sans-serif`);
+    const context = sheet.getContext("2d");
+    const font = (context.font = `600 ${13 * scale}px system-ui, sans-serif`);
     let [left, row] = [12 * scale, 0];
-    const words = [[`${this.figure.querySelector("b").textContent} · ${name}`, colours.ink], ...this.legend()].map(([text, colour]) => {
-      const { width } = pen.measureText(text);
+    const words = [[`${this.figure.querySelector("b").textContent} · ${name}`, colors.ink], ...this.legend()].map(([text, color]) => {
+      const { width } = context.measureText(text);
       if (left > 12 * scale && left + width > this.canvas.width) [left, row] = [12 * scale, row + 1];
-      const place = { text, colour, x: left, y: (20 + 20 * row) * scale };
+      const place = { text, color, x: left, y: (20 + 20 * row) * scale };
       left += width + 16 * scale;
       return place;
     });
     const top = (32 + 20 * row) * scale;
     Object.assign(sheet, { width: this.canvas.width, height: this.canvas.height + top });
-    pen.fillStyle = colours.bg;
-    pen.fillRect(0, 0, sheet.width, sheet.height);
-    pen.drawImage(this.canvas, 0, top);
-    pen.font = font; // a canvas that gets a size forgets it
-    for (const { text, colour, x, y } of words) {
-      pen.fillStyle = colour;
-      pen.fillText(text, x, y);
+    context.fillStyle = colors.bg;
+    context.fillRect(0, 0, sheet.width, sheet.height);
+    context.drawImage(this.canvas, 0, top);
+    context.font = font; // setting a canvas's size resets its context
+    for (const { text, color, x, y } of words) {
+      context.fillStyle = color;
+      context.fillText(text, x, y);
     }
     sheet.toBlob((blob) => {
       const link = document.createElement("a");

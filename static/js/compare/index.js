@@ -1,4 +1,5 @@
-// The comparison: one line a run, kept live; what stands below it comes anew from the server when a run gets further.
+// The comparison page: one live line per run. The tables below the chart are fetched again when a run's status or best
+// step changes.
 import { follow } from "../shared/live.js";
 import { count, number, percent } from "../lib/format.js";
 import { roleOf } from "../lib/overlay.js";
@@ -6,13 +7,13 @@ import { halfLife } from "../lib/scale.js";
 import { Series } from "../lib/series.js";
 import { smooth } from "../lib/smooth.js";
 import { OverlayChart } from "./overlay_chart.js";
-import { localiseTimes } from "../shared/page.js";
+import { localizeTimes } from "../shared/page.js";
 import { palette, ROLES } from "../chart/palette.js";
 
 const NAMES = ["val/acc", "val/loss", "train/loss"];
 const POINTS = 1000;
 const MOST_POINTS = 4000;
-const TABLES_PAUSE = 1500;
+const TABLES_DELAY_MS = 1500;
 const FIRST_SHARE = 0.02;
 
 const page = document.querySelector("[data-compare]");
@@ -31,7 +32,7 @@ const KINDS = {
 
 const runs = [...page.querySelectorAll("[data-run]")].map((node) => ({
   node, id: node.dataset.run, slot: Number(node.dataset.slot), output: node.querySelector("[data-value]"),
-  series: new Map(NAMES.map((name) => [name, new Series()])), loading: true, waiting: [],
+  series: new Map(NAMES.map((name) => [name, new Series()])), loading: true, queued: [],
   line: { name: node.dataset.name, slot: Number(node.dataset.slot), x: [], value: [], best: null, lastStep: -1 },
 }));
 const view = {
@@ -48,7 +49,7 @@ const view = {
   exactX: (value) => (view.axis === "epoch" ? value.toFixed(2) : String(value)),
   where: (value) => (view.axis === "epoch" ? `epoch ${value.toFixed(2)}` : `step ${count(value)}`),
   axisName: () => view.axis,
-  tellValues: (values) => values.forEach((value, index) => say(runs[index].output, value === null ? "–" : view.kind().exact(value))),
+  showValues: (values) => values.forEach((value, index) => setText(runs[index].output, value === null ? "–" : view.kind().exact(value))),
 };
 let frame = 0;
 let tablesTimer = 0;
@@ -60,8 +61,8 @@ follow({
   after: Number(page.dataset.seq),
   kinds: ["metrics", "status", "rewind", "deleted", "resync"],
   on: {
-    metrics: (event) => take(event.run, (run) => append(run, event.series)),
-    rewind: (event) => take(event.run, (run) => run.series.forEach((item) => item.rewind(event.step))),
+    metrics: (event) => applyOrQueue(event.run, (run) => append(run, event.series)),
+    rewind: (event) => applyOrQueue(event.run, (run) => run.series.forEach((item) => item.rewind(event.step))),
     status: showStatus,
     deleted: ({ run }) => location.assign(runs.find((item) => item.id === run).node.querySelector("[data-keeps]").href),
     resync: () => {
@@ -73,10 +74,13 @@ follow({
 bindView();
 await Promise.all(runs.map(load));
 
-/** Events that come while a run's series are being fetched wait for them, and are then applied in their order. */
-function take(id, change) {
+/**
+ * Applies a change to a run. Changes that arrive while the run's series are being fetched are queued and applied
+ * afterwards, in order.
+ */
+function applyOrQueue(id, change) {
   const run = runs.find((item) => item.id === id);
-  if (run.loading) run.waiting.push(change);
+  if (run.loading) run.queued.push(change);
   else change(run);
   frame ||= requestAnimationFrame(draw);
 }
@@ -89,13 +93,13 @@ async function load(run) {
     append(run, (await response.json()).series);
   }
   run.loading = false;
-  for (const change of run.waiting.splice(0)) change(run);
+  for (const change of run.queued.splice(0)) change(run);
   frame ||= requestAnimationFrame(draw);
 }
 
 function append(run, fresh) {
   for (const [name, points] of Object.entries(fresh)) run.series.get(name)?.append(points);
-  // A page left open for long would hold every point: the server thins them better than we could.
+  // Limits the points that a long-open page holds: the server downsamples them.
   if (!run.loading && run.series.get("train/loss").length > MOST_POINTS) load(run);
 }
 
@@ -129,13 +133,13 @@ function showStatus(event) {
   if (event.best_step === null) delete node.dataset.bestStep;
   else node.dataset.bestStep = event.best_step;
   const field = node.querySelector('[data-field="status"]');
-  say(field, event.status);
+  setText(field, event.status);
   field.dataset.status = event.status;
   frame ||= requestAnimationFrame(draw);
   if (further) refreshTables();
 }
 
-/** At most once in TABLES_PAUSE, and not under the hands of who walks through them by keyboard. */
+/** Fetches the tables, at most once per TABLES_DELAY_MS and not while the keyboard focus is in them. */
 function refreshTables() {
   tablesTimer ||= setTimeout(async () => {
     tablesTimer = 0;
@@ -145,11 +149,11 @@ function refreshTables() {
     const scrolled = [...tables.querySelectorAll(".scroll-x")].map((box) => box.scrollLeft);
     const template = document.createElement("template");
     template.innerHTML = await response.text();
-    localiseTimes(template.content);
+    localizeTimes(template.content);
     tables.replaceChildren(...template.content.children);
     [...tables.querySelectorAll(".scroll-x")].forEach((box, index) => (box.scrollLeft = scrolled[index] ?? 0));
     return undefined;
-  }, TABLES_PAUSE);
+  }, TABLES_DELAY_MS);
 }
 
 function bindView() {
@@ -159,29 +163,29 @@ function bindView() {
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
-      if (link.dataset.axis) view.zoom = null; // a stretch of epochs is none of steps
+      if (link.dataset.axis) view.zoom = null; // a range of epochs does not apply to steps
       if (link.dataset.series) view.series = link.dataset.series;
       else view.axis = link.dataset.axis;
       for (const other of link.parentElement.children) other.toggleAttribute("aria-current", false);
       link.setAttribute("aria-current", "true");
-      say(document.querySelector("[data-series-title]"), document.querySelector(`[data-series="${view.series}"]`).textContent);
-      remember();
+      setText(document.querySelector("[data-series-title]"), document.querySelector(`[data-series="${view.series}"]`).textContent);
+      saveState();
       showPaused();
-      chart.build(); // dots and axes belong to the series
+      chart.build(); // dots and axes depend on the series
       draw();
     });
   }
   document.querySelector("[data-back-to-live]").addEventListener("click", () => setZoom(null));
   chart.plotBox.addEventListener("dblclick", () => view.zoom && setZoom(null));
   for (const { node, slot } of runs) {
-    const light = (on) => {
+    const highlight = (on) => {
       node.toggleAttribute("data-lit", on);
-      chart.light(on ? slot : null);
+      chart.highlight(on ? slot : null);
     };
-    node.addEventListener("pointerenter", () => light(true));
-    node.addEventListener("pointerleave", () => light(false));
-    node.addEventListener("focusin", () => light(true));
-    node.addEventListener("focusout", () => light(false));
+    node.addEventListener("pointerenter", () => highlight(true));
+    node.addEventListener("pointerleave", () => highlight(false));
+    node.addEventListener("focusin", () => highlight(true));
+    node.addEventListener("focusout", () => highlight(false));
   }
   addEventListener("themechange", () => {
     paint();
@@ -192,7 +196,7 @@ function bindView() {
 
 function setZoom(range) {
   view.zoom = range;
-  remember();
+  saveState();
   showPaused();
   draw();
 }
@@ -206,8 +210,8 @@ function zoomFromAddress() {
   return parts.length === 2 && parts.every(Number.isFinite) && parts[0] < parts[1] ? parts : null;
 }
 
-/** Series, axis and zoom stand in the address, and in the links and the form that lead to other runs. */
-function remember() {
+/** Writes series, axis and zoom to the URL, and to the links and the form that change the set of runs. */
+function saveState() {
   const address = new URL(location.href);
   withState(address);
   history.replaceState(null, "", readable(address));
@@ -237,14 +241,14 @@ function readable(address) {
 }
 
 function paint() {
-  view.colours = palette([...ROLES, ...new Set(runs.map((run) => roleOf(run.slot)))]);
-  for (const { line } of runs) line.colour = view.colours[roleOf(line.slot)];
+  view.colors = palette([...ROLES, ...new Set(runs.map((run) => roleOf(run.slot)))]);
+  for (const { line } of runs) line.color = view.colors[roleOf(line.slot)];
 }
 
 function known(value, allowed) {
   return allowed.includes(value) ? value : allowed[0];
 }
 
-function say(node, text) {
+function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

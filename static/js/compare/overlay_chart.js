@@ -1,9 +1,9 @@
-// One figure with a line for each of several runs, named at its end.
+// A figure with one line per run, labeled at its end.
 import { Chart } from "../chart/chart.js";
 import { cut, dashOf, fitted, lastOf, spread, valueAt } from "../lib/overlay.js";
 import { align } from "../lib/series.js";
 
-const NAMES_FROM = 640; // pixels of plot: below, the legend alone names the lines
+const NAMES_FROM = 640; // plot width in pixels; below it only the legend names the lines
 const NAME_WIDTH = 150;
 const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 const TABLE_ROWS = 200;
@@ -11,8 +11,8 @@ const MOST_DOTS = 60;
 const DOTTED_LINES = 4;
 
 /**
- * `view.lines` are {name, slot, colour, x, value, best: {x, value} | null}; `view.kind` says how values read;
- * `view.tellValues` is given each line's value under the cursor, or its latest.
+ * `view.lines` are {name, slot, color, x, value, best: {x, value} | null}; `view.kind` formats values;
+ * `view.showValues` receives each line's value at the cursor, or its latest value.
  */
 export class OverlayChart extends Chart {
   update() {
@@ -45,13 +45,13 @@ export class OverlayChart extends Chart {
       series: [
         {},
         ...lines.map((line) => ({
-          stroke: line.colour,
+          stroke: line.color,
           width: 2,
           dash: dashOf(line.slot),
-          points: { show: () => lines.length <= DOTTED_LINES && line.value.length <= MOST_DOTS && kind().dots, size: 5, fill: line.colour, width: 0 },
+          points: { show: () => lines.length <= DOTTED_LINES && line.value.length <= MOST_DOTS && kind().dots, size: 5, fill: line.color, width: 0 },
         })),
       ],
-      hooks: { ...base.hooks, draw: [(u) => this.drawMarks(u, named), () => this.tell()] },
+      hooks: { ...base.hooks, draw: [(u) => this.drawMarks(u, named), () => this.exposeCounts()] },
     };
   }
 
@@ -64,52 +64,55 @@ export class OverlayChart extends Chart {
     else this.build();
   }
 
-  /** All that is in view: of the whole, what comes after the first steps, which would flatten the rest. */
+  /**
+   * The y range of the visible values. Without zoom the first steps are left out, since their values would flatten the
+   * rest.
+   */
   range() {
     const { lines, kind, zoom, settled } = this.view;
     const [from, to] = zoom ?? [settled, Infinity];
     return fitted(lines, from, to, kind().bounds);
   }
 
-  /** A ring on each line's best, and its name at its end. */
+  /** Draws a ring on each line's best value, and the run's name at the line's end if `named`. */
   drawMarks(u, named) {
-    const pen = u.ctx;
+    const context = u.ctx;
     const scale = devicePixelRatio;
-    const { colours } = this.view;
+    const { colors } = this.view;
     const box = u.bbox;
     const within = (x, y) => x >= box.left && x <= box.left + box.width && y >= box.top && y <= box.top + box.height;
     const ends = [];
-    pen.save();
-    pen.setLineDash([]);
+    context.save();
+    context.setLineDash([]);
     for (const line of this.view.lines) {
       if (line.best) {
         const [x, y] = [u.valToPos(line.best.x, "x", true), u.valToPos(line.best.value, "y", true)];
-        if (within(x, y)) ring(pen, x, y, 4 * scale, line.colour, colours.bg, 2 * scale);
+        if (within(x, y)) ring(context, x, y, 4 * scale, line.color, colors.bg, 2 * scale);
       }
       const last = lastOf(line);
       if (last) ends.push({ line, y: Math.min(box.top + box.height, Math.max(box.top, u.valToPos(last.value, "y", true))) });
     }
     if (named) {
-      pen.font = FONT.replace("11px", `${11 * scale}px`);
-      pen.textBaseline = "middle";
-      pen.textAlign = "left";
+      context.font = FONT.replace("11px", `${11 * scale}px`);
+      context.textBaseline = "middle";
+      context.textAlign = "left";
       const places = spread(ends.map((end) => end.y), 14 * scale, box.top, box.top + box.height);
       ends.forEach(({ line }, index) => {
-        pen.fillStyle = line.colour;
-        const text = cut(line.name, (NAME_WIDTH - 16) * scale, (words) => pen.measureText(words).width);
-        pen.fillText(text, box.left + box.width + 8 * scale, places[index]);
+        context.fillStyle = line.color;
+        const text = cut(line.name, (NAME_WIDTH - 16) * scale, (words) => context.measureText(words).width);
+        context.fillText(text, box.left + box.width + 8 * scale, places[index]);
       });
     }
-    pen.restore();
+    context.restore();
   }
 
-  /** Fades all lines but one, or none. */
-  light(slot) {
+  /** Fades all lines except the one of `slot`; null fades none. */
+  highlight(slot) {
     const index = this.view.lines.findIndex((line) => line.slot === slot);
     this.uplot.setSeries(index < 0 ? null : index + 1, { focus: true });
   }
 
-  tell() {
+  exposeCounts() {
     const { lines } = this.view;
     Object.assign(this.figure.dataset, {
       lines: lines.filter((line) => line.value.length).length,
@@ -120,15 +123,15 @@ export class OverlayChart extends Chart {
 
   showKeys() {
     const at = this.uplot?.cursor.idx ?? null;
-    const { lines, where, tellValues } = this.view;
+    const { lines, where, showValues } = this.view;
     const x = at === null ? Infinity : this.xs[at];
-    tellValues(lines.map((line) => valueAt(line, x)));
+    showValues(lines.map((line) => valueAt(line, x)));
     this.keys.x.textContent = at === null ? "" : where(x);
   }
 
-  /** Names stand at the lines' ends where there is room. */
+  /** Empty if the names are drawn at the lines' ends. */
   legend() {
-    return this.named ? [] : this.view.lines.map((line) => [`— ${line.name}`, line.colour]);
+    return this.named ? [] : this.view.lines.map((line) => [`— ${line.name}`, line.color]);
   }
 
   fillTable() {
@@ -153,12 +156,12 @@ export class OverlayChart extends Chart {
   }
 }
 
-function ring(pen, x, y, radius, colour, inside, width) {
-  pen.beginPath();
-  pen.arc(x, y, radius, 0, 2 * Math.PI);
-  pen.fillStyle = inside;
-  pen.fill();
-  pen.strokeStyle = colour;
-  pen.lineWidth = width;
-  pen.stroke();
+function ring(context, x, y, radius, color, inside, width) {
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.fillStyle = inside;
+  context.fill();
+  context.strokeStyle = color;
+  context.lineWidth = width;
+  context.stroke();
 }

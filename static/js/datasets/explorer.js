@@ -1,10 +1,10 @@
-// A data set that is being measured for the first time: its page is shown anew once that is done.
+// While a dataset's statistics are computed for the first time: polls, and reloads the page when they are ready.
 const head = document.querySelector("[data-measuring]");
 
-async function look() {
+async function poll() {
   const response = await fetch(`/api/datasets/${encodeURIComponent(head.dataset.dataset)}/statistics`);
   if (response.status === 200) location.reload();
-  else if (response.ok && (await response.json()).status === "measuring") setTimeout(look, 1000);
+  else if (response.ok && (await response.json()).status === "measuring") setTimeout(poll, 1000);
 }
 
-if (head) look();
+if (head) poll();

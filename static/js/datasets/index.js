@@ -1,10 +1,10 @@
-// Adding a data set: the upload's progress, then the task's, live.
+// Adding a dataset: shows the progress of the upload, then of the import task.
 import { bytes, count, percent } from "../lib/format.js";
 import { packZip } from "../lib/zip.js";
 import { bindDrop } from "../shared/drop.js";
 import { follow } from "../shared/live.js";
 import { Stage, described, droppedFiles } from "./stage.js";
-import { answered, sendForm } from "../shared/upload.js";
+import { parseBody, sendForm } from "../shared/upload.js";
 
 const box = document.querySelector("[data-tasks]");
 const upload = document.querySelector("[data-upload]");
@@ -12,8 +12,8 @@ const source = document.querySelector("[data-source-form]");
 const zip = upload.querySelector("[data-zip]");
 const folder = upload.querySelector("[data-folder]");
 const stage = new Stage(upload);
-let files = null; // of a folder; null where a zip is chosen
-const mine = new Set([...box.querySelectorAll("[data-task]")].map((node) => node.dataset.task));
+let files = null; // of a folder; null if a zip is chosen
+const shownTasks = new Set([...box.querySelectorAll("[data-task]")].map((node) => node.dataset.task));
 
 follow({ kinds: ["task"], on: { task: show, resync: refetch, connected: refetch } });
 folder.closest("label").hidden = false;
@@ -55,7 +55,7 @@ function chosenFolder(chosen) {
   zip.value = "";
   zip.required = false;
   named(chosen[0].path.split("/")[0], described(chosen));
-  if (!upload.elements.size.value) upload.elements.size.value = "64"; // photos are seldom squares of one size
+  if (!upload.elements.size.value) upload.elements.size.value = "64"; // photos are seldom square and of equal size
   stage.showFiles(chosen);
 }
 
@@ -108,7 +108,7 @@ async function sendSource() {
 }
 
 function answer(form, status, text) {
-  const body = answered({ status, text });
+  const body = parseBody({ status, text });
   if (status === 202 || status === 201 || status === 200) {
     note(form, "");
     form.reset();
@@ -117,7 +117,7 @@ function answer(form, status, text) {
     zip.required = true;
     stage.clear();
     const task = body.task ?? body;
-    mine.add(task.id);
+    shownTasks.add(task.id);
     show(task);
     return;
   }
@@ -128,7 +128,7 @@ function answer(form, status, text) {
 async function refetch() {
   const response = await fetch("/api/tasks?kind=dataset");
   if (!response.ok) return;
-  for (const task of (await response.json()).reverse()) if (mine.has(task.id) || !["finished", "failed"].includes(task.status)) show(task);
+  for (const task of (await response.json()).reverse()) if (shownTasks.has(task.id) || !["finished", "failed"].includes(task.status)) show(task);
 }
 
 function show(task) {
@@ -140,11 +140,11 @@ function show(task) {
   const known = box.querySelector(`[data-task="${CSS.escape(task.id)}"]`);
   if (known) known.replaceWith(node);
   else box.prepend(node);
-  if (task.status === "finished" && mine.has(task.id)) showCards();
-  mine.add(task.id);
+  if (task.status === "finished" && shownTasks.has(task.id)) showCards();
+  shownTasks.add(task.id);
 }
 
-/** The new data set appears in the list, as the server renders it. */
+/** Replaces the list of datasets with the server's current one. */
 async function showCards() {
   const response = await fetch("/datasets");
   if (!response.ok) return;
@@ -195,20 +195,20 @@ function failure(name, error, task = null) {
   return node;
 }
 
-/** Once more with what was uploaded, without what cannot be read. */
+/** Repeats a failed import with the same upload, skipping unreadable files. */
 async function retry(task, node, name) {
   const response = await fetch(`/api/tasks/${task}/retry`, {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ on_unreadable: "skip" }),
   });
   const body = await response.json().catch(() => null);
   if (response.ok) {
-    mine.add(body.id);
+    shownTasks.add(body.id);
     node.remove();
     show(body);
   } else node.replaceWith(failure(name, body?.error));
 }
 
-/** Whatever shape the detail has, one line a problem. */
+/** One text per problem, for each form that an error's `detail` can have. */
 function problems(detail) {
   const list = Array.isArray(detail) ? detail : Array.isArray(detail?.files) ? detail.files : Array.isArray(detail?.problems) ? detail.problems : [];
   return list.map((item) => {

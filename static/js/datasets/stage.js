@@ -1,5 +1,5 @@
-// What is to be imported, shown before any of it is sent: its classes, nine images at the chosen size and fit, and what
-// cannot be read here.
+// Preview of a dataset before upload: its classes, nine images at the chosen size and fit, and the files whose format
+// is not supported.
 import { fitted } from "../lib/fit.js";
 import { bytes, count } from "../lib/format.js";
 import { listZip, readEntry } from "../lib/zip.js";
@@ -14,34 +14,34 @@ export class Stage {
   constructor(form) {
     this.form = form;
     this.node = form.querySelector("[data-stage]");
-    this.turn = 0;
+    this.version = 0;
     form.addEventListener("change", (event) => {
       if (["size", "fit"].includes(event.target.name)) this.draw();
     });
   }
 
   clear() {
-    this.turn += 1;
+    this.version += 1;
     this.pictures = [];
     this.node.hidden = true;
   }
 
-  /** A zip; one that cannot be listed here is left to the server. */
+  /** Shows a zip's contents; nothing for a zip that cannot be listed here, which the server checks. */
   async showZip(file) {
     this.clear();
     const entries = await listZip(file).catch(() => null);
     if (entries) await this.show(entries.map((entry) => ({ path: entry.path, content: () => readEntry(file, entry) })));
   }
 
-  /** A folder's files, [{path, file}]. */
+  /** Shows a folder's files, [{path, file}]. */
   async showFiles(files) {
     this.clear();
     await this.show(files.map(({ path, file }) => ({ path, content: async () => file })));
   }
 
   async show(entries) {
-    this.turn += 1;
-    const turn = this.turn;
+    this.version += 1;
+    const version = this.version;
     this.node.hidden = false;
     this.say("layout", "");
     this.warn(entries);
@@ -49,7 +49,7 @@ export class Stage {
     const step = Math.max(1, images.length / SHOWN);
     const picked = Array.from({ length: Math.min(SHOWN, images.length) }, (_, index) => images[Math.floor(index * step)]);
     const [planned, pictures] = await Promise.all([plan(entries.map(({ path }) => path)), Promise.all(picked.map(load))]);
-    if (turn !== this.turn) return;
+    if (version !== this.version) return;
     this.pictures = pictures;
     this.explain(planned, entries.length);
     this.draw();
@@ -82,7 +82,7 @@ export class Stage {
     this.say("foreign", foreign.length ? `${count(foreign.length)} of the files: ${kinds}, which is not read here.${how}` : "");
   }
 
-  /** Nine images as the import will make them, by the same rules as trainer/data/fit.py. */
+  /** Draws nine images resized as the import resizes them (trainer/data/fit.py). */
   draw() {
     const size = Number(this.form.elements.size.value);
     const fit = this.form.elements.fit.value;
@@ -111,7 +111,7 @@ export class Stage {
   }
 }
 
-/** The files of what was dropped: folders are walked, their names kept. */
+/** The dropped files, [{path, file}]; folders are read recursively. */
 export async function droppedFiles(transfer) {
   const roots = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   const found = [];

@@ -1,4 +1,4 @@
-// The launch form: what the choice means is shown while it is made. Without this script it is a plain form.
+// The launch form's live preview. Without this script the form still works.
 import { clock, count, duration, fieldName, number, setting } from "../lib/format.js";
 import { nudge } from "../lib/steps125.js";
 
@@ -9,7 +9,7 @@ const HEIGHT = 96;
 const form = document.querySelector("[data-launch]");
 const rows = [...form.querySelectorAll("[data-setting]")];
 let timer = 0;
-let asked = 0;
+let lastRequest = 0;
 
 form.addEventListener("change", (event) => {
   if (event.target.name === "dataset") showDataset();
@@ -31,7 +31,7 @@ addEventListener("pageshow", () => {
 });
 for (const field of form.querySelectorAll("[data-steps-125]")) field.addEventListener("keydown", step);
 
-/** Arrows go 1–2–5, from the preset's value where the field is empty. */
+/** The arrow keys move the value along the 1–2–5 series, starting from the preset's value if the field is empty. */
 function step(event) {
   const direction = { ArrowUp: 1, ArrowDown: -1 }[event.key];
   const text = event.target.value || event.target.placeholder;
@@ -53,15 +53,15 @@ function showPreset() {
   const values = JSON.parse(chosen.dataset.values);
   for (const row of rows) {
     const field = row.querySelector("[name]");
-    const usual = values[row.dataset.setting];
-    if (field.matches("select")) field.querySelector("[data-usual]").textContent = `${usual.replaceAll("_", "-")} (preset)`;
-    else field.placeholder = usual;
+    const value = values[row.dataset.setting];
+    if (field.matches("select")) field.querySelector("[data-usual]").textContent = `${value.replaceAll("_", "-")} (preset)`;
+    else field.placeholder = value;
   }
   const title = form.querySelector("[data-preset-title]");
   if (title) title.textContent = chosen.closest("label").querySelector("b").textContent;
 }
 
-/** Texts by setting; the server reads them as it reads the form. */
+/** The non-empty texts by setting; the server parses them like the form. */
 function typed() {
   const texts = {};
   for (const row of rows) {
@@ -81,11 +81,11 @@ async function refresh() {
   const query = new URLSearchParams({ dataset: data.get("dataset"), preset: data.get("preset"), typed: JSON.stringify(texts) });
   const images = `/api/preview/images.png?${query}`;
   if (varies && /^\d+$/.test(data.get("draw").trim())) query.set("draw", data.get("draw").trim());
-  asked += 1;
-  const mine = asked;
+  lastRequest += 1;
+  const request = lastRequest;
   const response = await fetch(`/api/preview?${query}`);
   const body = await response.json().catch(() => null);
-  if (mine !== asked || body === null) return;
+  if (request !== lastRequest || body === null) return;
   showErrors(response.ok ? null : body.error);
   if (response.ok) show(body);
   if (response.ok) showImages(images);

@@ -1,4 +1,7 @@
-/** Where an image of `width` × `height` is drawn in a square of `size`, fitted as the data set's images were. */
+/**
+ * The rectangle in which an image of `width` × `height` is drawn in a square of `size` pixels; `fit` is the dataset's:
+ * crop, pad or squash.
+ */
 export function fitted(width, height, size, fit) {
   if (fit === "squash") return { x: 0, y: 0, width: size, height: size };
   const scale = size / (fit === "pad" ? Math.max(width, height) : Math.min(width, height));

@@ -1,4 +1,4 @@
-// How numbers and times read; app/display/formatting.py says the same on the server.
+// Formats numbers and times; app/display/formatting.py is the server's counterpart.
 const Z95 = 1.959964;
 
 const SHORT_NAMES = {
@@ -27,7 +27,7 @@ export function duration(seconds) {
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** How long ago, coarsely: a number that changes every second draws the eye for nothing. */
+/** The elapsed time in coarse units, because a number that changes every second distracts. */
 export function ago(seconds) {
   if (seconds < 5) return "just now";
   if (seconds < 60) return `${Math.floor(seconds)} s ago`;
@@ -36,7 +36,7 @@ export function ago(seconds) {
   return `${Math.floor(seconds / 86400)} d ago`;
 }
 
-/** 3e-4 below a hundredth and from a million on, else up to six figures. */
+/** Scientific notation (3e-4) below 0.01 and for non-integers from 1e6 on; otherwise up to six significant digits. */
 export function number(value) {
   if (typeof value !== "number" || !Number.isFinite(value)) return String(value);
   if (value !== 0 && (Math.abs(value) < 0.01 || (Math.abs(value) >= 1e6 && !Number.isInteger(value)))) {
@@ -60,7 +60,7 @@ export function share(probability, digits = probability >= 0.1 ? 0 : 1) {
   return `${percent(probability, digits)}%`;
 }
 
-/** Half of the 95% Wilson interval of a share of `trials`, in per cent. */
+/** Half the width of the 95% Wilson interval of a proportion over `trials` trials, in percent. */
 export function halfWidth(fraction, trials) {
   if (fraction === null || fraction === undefined || !trials) return "";
   const z2 = Z95 * Z95;
@@ -88,7 +88,7 @@ export function fieldName(field) {
   return SHORT_NAMES[field] ?? field.split(".").at(-1).replaceAll("_", " ");
 }
 
-/** A time of today as 22:41, another day's with its date. */
+/** A time of today as 22:41; a time of another day with its date. */
 export function clock(date, now = new Date()) {
   const time = `${two(date.getHours())}:${two(date.getMinutes())}`;
   return date.toDateString() === now.toDateString() ? time : `${day(date)}, ${time}`;

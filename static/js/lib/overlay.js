@@ -1,6 +1,6 @@
-// Arithmetic of curves laid over each other.
+// Calculations for charts with one line per run.
 
-/** Slots that have a hue; the rest are grey, and told apart by dashes. */
+/** The number of slots with a color of their own; lines of further slots are gray and differ by dash pattern. */
 export const HUES = 6;
 const DASHES = [[], [12, 4], [4, 4], [14, 4, 4, 4], [6, 6], [2, 3]];
 
@@ -12,7 +12,10 @@ export function roleOf(slot) {
   return slot < HUES ? `slot-${slot}` : "slot-grey";
 }
 
-/** The range of y that shows the values of all columns {x, value} between `from` and `to`, with a margin. */
+/**
+ * The y range of the values between `from` and `to` in all columns {x, value}, plus a margin, within `least` and
+ * `most`.
+ */
 export function fitted(columns, from, to, { least = -Infinity, most = Infinity } = {}) {
   let low = Infinity;
   let high = -Infinity;
@@ -29,7 +32,7 @@ export function fitted(columns, from, to, { least = -Infinity, most = Infinity }
   return [Math.max(least, low - margin), Math.min(most, high + margin)];
 }
 
-/** Places at least `gap` apart, each as near to where it is wanted as the others let it, between `low` and `high`. */
+/** Moves the positions in `wanted` apart so that neighbors are at least `gap` apart, between `low` and `high`. */
 export function spread(wanted, gap, low, high) {
   const order = wanted.map((_, index) => index).sort((a, b) => wanted[a] - wanted[b]);
   const places = [...wanted];
@@ -46,21 +49,24 @@ export function spread(wanted, gap, low, high) {
   return places;
 }
 
-/** The last value that is a number, with its x; null where there is none. */
+/** The last point {x, value} whose value is not null; null if there is none. */
 export function lastOf({ x, value }) {
   let index = value.length - 1;
   while (index >= 0 && (value[index] === null || value[index] === undefined)) index -= 1;
   return index < 0 ? null : { x: x[index], value: value[index] };
 }
 
-/** The value at `at`, or the last before it. */
+/** The value at x = `at`, or the last value before it; null if there is none. */
 export function valueAt({ x, value }, at) {
   let index = x.length - 1;
   while (index >= 0 && (x[index] > at || value[index] === null || value[index] === undefined)) index -= 1;
   return index < 0 ? null : value[index];
 }
 
-/** `text` with its middle cut out to fit `width`: names that begin alike end differently. `measure` gives a width. */
+/**
+ * `text` shortened in the middle to fit `width`, since run names often differ only at the end. `measure` returns the
+ * width of a text.
+ */
 export function cut(text, width, measure) {
   if (measure(text) <= width) return text;
   for (let kept = text.length - 1; kept > 1; kept -= 1) {

@@ -1,8 +1,9 @@
-/** What was kept, with the newest first and no more than `most`; what is not such a list counts as nothing. */
+/** The stored entries with `entry` added in front, at most `most` of them. */
 export function withNewest(kept, entry, most) {
   return [entry, ...kept].slice(0, most);
 }
 
+/** The entries stored as JSON; an empty list if `text` is null or invalid. */
 export function parsed(text) {
   try {
     const kept = JSON.parse(text ?? "[]");

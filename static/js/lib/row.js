@@ -6,7 +6,7 @@ export function isMoving(status) {
   return MOVING.has(status);
 }
 
-/** What the time column says of a run: left, took, or where it ended. */
+/** The text of a run's time column: the remaining time, the duration, or where the run ended. */
 export function timeText(run) {
   if (run.status === "queued") return "waiting";
   if (run.status === "failed") return run.step ? `at step ${count(run.step)}` : "before its first step";

@@ -1,11 +1,11 @@
-const STRONGEST = 0.8; // what is painted over the image still lets it through
+const STRONGEST = 0.8; // opacity; the image stays visible under the map
 
-/** The largest change in the map, whichever way, and no less than `least`. */
-export function peak(fall, least) {
-  return fall.flat().reduce((most, value) => Math.max(most, Math.abs(value)), least);
+/** The largest absolute change in the map, at least `least`. */
+export function peak(drop, least) {
+  return drop.flat().reduce((most, value) => Math.max(most, Math.abs(value)), least);
 }
 
-/** How opaque a change is painted. */
+/** The opacity with which a change is drawn. */
 export function strength(change, most) {
   return STRONGEST * (Math.abs(change) / most);
 }

@@ -1,6 +1,9 @@
 const SHORT_RUN_EPOCHS = 20;
 
-/** Top of the loss axis: 1.05 × the larger of chance and the largest value after the first 2% of the run's steps. */
+/**
+ * The top of the loss axis: 1.05 × the maximum of the chance level and of all values after the first 2% of the run's
+ * steps.
+ */
 export function lossTop(columns, totalSteps, chance) {
   const settled = 0.02 * totalSteps;
   let top = chance ?? 0;
@@ -13,14 +16,16 @@ export function lossTop(columns, totalSteps, chance) {
   return top > 0 ? 1.05 * top : 1;
 }
 
-/** How many values lie above the axis, and would otherwise be hidden without a word. */
+/** The number of values above the axis. The chart shows it, because these values are not drawn. */
 export function countAbove(columns, top) {
   return columns.reduce((sum, { value }) => sum + value.filter((item) => item !== null && item > top).length, 0);
 }
 
 /**
- * The right end of the x axis, in epochs or steps. While live it only grows, and in few strides, so that the picture
- * does not creep; a short run shows its whole length at once, an ended one just what it did.
+ * The right end of the x axis, in epochs or steps. While the run is live the end only grows, in few large increments,
+ * so
+ * that the lines do not move continuously. A short run's axis covers its whole length; an ended run's axis ends at its
+ * last point.
  */
 export function extent(current, reached, total, { live, short }) {
   if (!live) return Math.max(reached, total > 0 ? total * 1e-3 : 1);
@@ -33,12 +38,15 @@ export function isShort(totalSteps, stepsPerEpoch) {
   return totalSteps <= SHORT_RUN_EPOCHS * stepsPerEpoch;
 }
 
-/** Epochs on x, or steps where the run is shorter than two epochs. */
+/** Whether the x axis shows epochs; it shows steps if the run is shorter than two epochs. */
 export function usesEpochs(totalSteps, stepsPerEpoch) {
   return stepsPerEpoch > 0 && totalSteps >= 2 * stepsPerEpoch;
 }
 
-/** Of the smoothing, in steps: a quarter epoch, less where the run is short, or the line would trail far behind its points. */
+/**
+ * The half-life of the smoothing, in steps: a quarter of an epoch, and less for a short run, where the smoothed line
+ * would lag behind its points.
+ */
 export function halfLife(totalSteps, stepsPerEpoch) {
   return Math.max(1, Math.min(stepsPerEpoch / 4, totalSteps / 60));
 }

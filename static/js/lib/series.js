@@ -1,4 +1,6 @@
-/** Points of one series, in rising steps: `step`, `value` (null where not finite) and `time` of one length. */
+/**
+ * The points of one series, by increasing step. `step`, `value` (null where not finite) and `time` have equal length.
+ */
 export class Series {
   constructor() {
     this.step = [];
@@ -14,7 +16,7 @@ export class Series {
     return this.step.at(-1) ?? -1;
   }
 
-  /** Adds points; one whose step is known replaces it. Says from which index on the series has changed. */
+  /** Adds points; a point replaces an existing one of the same step. Returns the first index that changed. */
   append({ step, value, time }) {
     let changed = this.length;
     for (let index = 0; index < step.length; index += 1) {
@@ -34,7 +36,7 @@ export class Series {
     return changed;
   }
 
-  /** Drops every point past `step`, which a resumed trainer will write again. */
+  /** Drops every point after `step`; a resumed trainer writes them again. */
   rewind(step) {
     const keep = lowerBound(this.step, step + 1);
     this.step.length = this.value.length = this.time.length = keep;
@@ -59,8 +61,8 @@ export function lowerBound(sorted, wanted) {
 }
 
 /**
- * Columns over one shared, rising x, as a chart wants them: each column is {step, value}.
- * A step that a column lacks is undefined (the line goes on); one whose value is not finite is null (a gap).
+ * Merges columns {step, value} into [steps, ...values] over one shared, increasing x, as uPlot requires.
+ * A step that a column lacks is undefined (the line continues); a step whose value is not finite is null (a gap).
  */
 export function align(columns) {
   const steps = [...new Set(columns.flatMap((column) => column.step))].sort((a, b) => a - b);

@@ -1,6 +1,7 @@
 /**
- * A debiased exponential average over steps that need not be evenly spaced, carried on as points arrive.
- * Debiased: divided by the weight gathered so far, so that early averages are pulled neither to zero nor to the first value.
+ * A debiased exponential moving average over steps that need not be evenly spaced, updated per point.
+ * Debiased: the sum is divided by the sum of the weights, so that early averages are biased neither to zero nor to the
+ * first value.
  */
 export class Smoother {
   constructor(halfLife) {
@@ -14,7 +15,10 @@ export class Smoother {
     this.step = 0;
   }
 
-  /** The average after `value` at `step`; a value that is not finite leaves it as it was. */
+  /**
+   * Adds `value` at `step` and returns the average; for a value that is not finite, returns null and leaves the
+   * average unchanged.
+   */
   next(step, value) {
     if (value === null || !Number.isFinite(value)) return null;
     const decay = 0.5 ** (Math.max(1, step - this.step) / this.halfLife);

@@ -1,4 +1,4 @@
-// The same picture as app/display/sparkline.py draws.
+// Draws the same sparkline as app/display/sparkline.py.
 const WIDTH = 160;
 const HEIGHT = 28;
 const MARGIN = 2;

@@ -1,6 +1,9 @@
 const DIGITS = [1, 2, 5];
 
-/** The next value up (+1) or down (-1) on the ladder … 1e-4, 2e-4, 5e-4, 1e-3 …; whole numbers move by one below ten. */
+/**
+ * The next value up (+1) or down (-1) in the 1–2–5 series … 1e-4, 2e-4, 5e-4, 1e-3 …; integers below ten change by
+ * one.
+ */
 export function nudge(value, direction, { whole = false } = {}) {
   if (value === 0) return direction > 0 ? (whole ? 1 : 1e-4) : 0;
   if (whole && Math.abs(value) < 10) return value + direction;

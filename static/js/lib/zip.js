@@ -1,4 +1,5 @@
-// As much of the zip format as staging takes: what lies in one, single entries, and a folder's files packed as they are.
+// The parts of the zip format that the dataset preview needs: list a zip, read one entry, pack files without
+// compression.
 const END = 0x06054b50;
 const CENTRAL = 0x02014b50;
 const LOCAL = 0x04034b50;
@@ -11,7 +12,7 @@ const table = Uint32Array.from({ length: 256 }, (_, n) => {
   return c;
 });
 
-/** The entries of a zip, folders left out; null where it is no zip that can be listed here (zip64, cut short). */
+/** The entries of a zip, without folders; null if it cannot be listed here (zip64, truncated, or not a zip). */
 export async function listZip(blob) {
   const tail = new DataView(await blob.slice(-65557).arrayBuffer());
   let at = tail.byteLength - 22;
@@ -46,10 +47,11 @@ export async function readEntry(blob, { start, packed, method }) {
 }
 
 /**
- * A zip of `files` ({path, file}), uncompressed: images are already. The result refers to the files and copies none.
- * @param {function(number): void} told is called with the number of files read.
+ * A zip of `files` ({path, file}), uncompressed, since images are compressed already. The Blob refers to the files and
+ * copies none.
+ * @param {function(number): void} onProgress called with the number of files read
  */
-export async function packZip(files, told = () => {}) {
+export async function packZip(files, onProgress = () => {}) {
   const parts = [];
   const central = [];
   let offset = 0;
@@ -62,7 +64,7 @@ export async function packZip(files, told = () => {}) {
     parts.push(head, name, file);
     offset += head.byteLength + name.length + file.size;
     if (offset > MOST_BYTES) throw new Error("more than 4 GB: zip the folder, or name its path on the server's disk");
-    told(index + 1);
+    onProgress(index + 1);
   }
   const size = central.reduce((sum, part) => sum + part.byteLength, 0);
   const end = new DataView(new ArrayBuffer(22));
@@ -75,7 +77,7 @@ export async function packZip(files, told = () => {}) {
   return new Blob([...parts, ...central, end], { type: "application/zip" });
 }
 
-/** A header of 16-bit fields, but for those whose place in the format is 32 bits wide. */
+/** A header whose fields have 16 bits, except those at the indices in `wide`, which have 32. */
 function record(signature, fields) {
   const wide = signature === LOCAL ? [5, 6, 7] : [6, 7, 8, 14, 15];
   const bytes = 4 + fields.reduce((sum, _, index) => sum + (wide.includes(index) ? 4 : 2), 0);

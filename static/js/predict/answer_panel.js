@@ -1,4 +1,4 @@
-// One model's answer to the image: its bars, a word where it is unsure, and the map of what it went by.
+// One model's prediction for the image: the top classes, an out-of-distribution warning, and the occlusion map.
 import { share } from "../lib/format.js";
 import { SaliencyFigure } from "./saliency.js";
 
@@ -7,14 +7,14 @@ const TOP_K = 5;
 export class AnswerPanel {
   #node;
   #figure;
-  #turn = 0;
+  #lastRequest = 0;
 
   constructor(node) {
     this.#node = node;
     this.#figure = new SaliencyFigure(node.querySelector("[data-saliency]"), {
       fit: node.dataset.fit,
-      shown: (index) => this.#press(index),
-      failed: (message) => this.#say(`${this.#part("answer-note").textContent} · no map: ${message}`),
+      onShown: (index) => this.#markPressed(index),
+      onFailed: (message) => this.#showNote(`${this.#part("answer-note").textContent} · no map: ${message}`),
     });
   }
 
@@ -26,20 +26,20 @@ export class AnswerPanel {
     return this.#node.dataset.model;
   }
 
-  /** The answer once it is shown; null where there is none, or another image came meanwhile. */
+  /** Shows the prediction and returns it; returns null on an error, or if another image was chosen meanwhile. */
   async classify(file, image, sample) {
-    const mine = ++this.#turn;
+    const request = ++this.#lastRequest;
     this.#figure.clear();
-    this.#say("");
-    const answer = await this.#ask(file);
-    if (mine !== this.#turn) return null;
+    this.#showNote("");
+    const answer = await this.#fetchAnswer(file);
+    if (request !== this.#lastRequest) return null;
     if (answer.error) return this.#fail(answer.error.message);
     this.#show(answer, sample);
-    this.#figure.ask(file, image, answer.model.run, answer.predictions[0].index);
+    this.#figure.load(file, image, answer.model.run, answer.predictions[0].index);
     return answer;
   }
 
-  async #ask(file) {
+  async #fetchAnswer(file) {
     const body = new FormData();
     body.append("file", file);
     const query = new URLSearchParams({ model: this.model, top_k: TOP_K });
@@ -60,8 +60,8 @@ export class AnswerPanel {
     this.#warn(familiarity);
     const moved = model.run !== this.#node.dataset.run;
     this.#part("answer-moved").hidden = !moved;
-    if (moved) this.#part("answer-moved").replaceChildren(...movedTo(this.title, model.run));
-    this.#say(note(top, model, timing, cold, sample));
+    if (moved) this.#part("answer-moved").replaceChildren(...movedMessage(this.title, model.run));
+    this.#showNote(note(top, model, timing, cold, sample));
   }
 
   #bar({ label, index, probability, superclass }) {
@@ -76,7 +76,7 @@ export class AnswerPanel {
     fill.style.width = `${100 * probability}%`;
     track.append(fill);
     button.append(name, track, Object.assign(document.createElement("output"), { textContent: share(probability) }));
-    button.addEventListener("click", () => this.#figure.again(index));
+    button.addEventListener("click", () => this.#figure.showClass(index));
     row.append(button);
     return row;
   }
@@ -94,7 +94,7 @@ export class AnswerPanel {
     );
   }
 
-  #press(index) {
+  #markPressed(index) {
     for (const button of this.#part("predictions").querySelectorAll("button")) {
       button.setAttribute("aria-pressed", String(Number(button.dataset.class) === index));
     }
@@ -104,11 +104,11 @@ export class AnswerPanel {
     this.#part("answer-empty").hidden = true;
     for (const name of ["answer-top", "unfamiliar", "answer-moved"]) this.#part(name).hidden = true;
     this.#part("predictions").replaceChildren();
-    this.#say(message);
+    this.#showNote(message);
     return null;
   }
 
-  #say(text) {
+  #showNote(text) {
     this.#part("answer-note").textContent = text;
   }
 
@@ -130,8 +130,8 @@ function note(top, model, timing, cold, sample) {
   return parts.join(" · ");
 }
 
-/** What is said where a name has come to stand for another run since the page was made. */
-function movedTo(title, run) {
+/** The message if the name was assigned to another run after the page was rendered. */
+function movedMessage(title, run) {
   const link = Object.assign(document.createElement("a"), { href: `/runs/${run}`, className: "link", textContent: `run ${run}` });
   return [`${title} has moved since this page was opened: it was `, link, " that answered."];
 }

@@ -1,7 +1,7 @@
-// Many images: a zip is sent, becomes a task, and that a file to download.
+// Batch prediction: uploads a zip, follows its task, and links to the task's CSV file.
 import { bytes, count, percent } from "../lib/format.js";
 import { follow } from "../shared/live.js";
-import { answered, sendForm } from "../shared/upload.js";
+import { parseBody, sendForm } from "../shared/upload.js";
 
 const SHOWN = 5;
 
@@ -30,7 +30,7 @@ async function send(form) {
   });
   bar.hidden = true;
   button.disabled = false;
-  const body = answered(answer);
+  const body = parseBody(answer);
   note(answer.status === 202 ? "" : body.error?.message ?? `The server answered ${answer.status}.`);
   if (answer.status === 202) {
     form.reset();

@@ -1,12 +1,15 @@
 import { fitted } from "../lib/fit.js";
 
-/** As the network sees it: fitted to the canvas as the data set's images were. False, and blank, without an image. */
+/**
+ * Draws the image as the network receives it, resized as the dataset's images were. Clears the canvas and returns
+ * false if `image` is null.
+ */
 export function drawFitted(canvas, image, fit) {
-  const pen = canvas.getContext("2d");
-  pen.clearRect(0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
   if (!image) return false;
   const box = fitted(image.width, image.height, canvas.width, fit);
-  pen.imageSmoothingQuality = "high";
-  pen.drawImage(image, box.x, box.y, box.width, box.height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, box.x, box.y, box.width, box.height);
   return true;
 }

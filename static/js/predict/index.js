@@ -1,4 +1,4 @@
-// Classifying an image: dropped, pasted, chosen, or one of the data set's own; by one model or two.
+// Classifies an image (dropped, pasted, chosen, or one of the dataset's test images) with one model or two.
 import { share } from "../lib/format.js";
 import { AnswerPanel } from "./answer_panel.js";
 import { bindDrop } from "../shared/drop.js";
@@ -11,20 +11,20 @@ if (page) bind();
 function bind() {
   const panels = [...page.querySelectorAll("[data-panel]")].map((node) => new AnswerPanel(node));
   const recent = new RecentPredictions(page.querySelector("[data-recent-box]"));
-  let turn = 0;
+  let lastRequest = 0;
 
   async function classify(file, sample = null) {
-    const mine = ++turn;
-    press(sample);
-    tell("");
+    const request = ++lastRequest;
+    markPressed(sample);
+    showVerdict("");
     const image = await decoded(file);
-    if (mine !== turn) return;
+    if (request !== lastRequest) return;
     const canvas = page.querySelector("[data-canvas]");
     const drawn = drawFitted(canvas, image, canvas.dataset.fit);
     page.querySelector("[data-seen]").hidden = !drawn;
     const answers = await Promise.all(panels.map((panel) => panel.classify(file, image, sample?.dataset)));
-    if (mine !== turn || answers.includes(null)) return;
-    if (answers.length > 1) tell(verdict(panels, answers));
+    if (request !== lastRequest || answers.includes(null)) return;
+    if (answers.length > 1) showVerdict(verdict(panels, answers));
     recent.add(drawn ? canvas : null, panels, answers);
   }
 
@@ -43,7 +43,7 @@ function bind() {
   }
 }
 
-/** null where the browser does not read this kind of image; the server may. */
+/** The decoded image; null if the browser does not support its format, which the server may support. */
 async function decoded(file) {
   try {
     return await createImageBitmap(file, { imageOrientation: "from-image" });
@@ -59,13 +59,13 @@ function verdict(panels, answers) {
   return `They differ: ${says.join(", ")}.`;
 }
 
-function tell(text) {
+function showVerdict(text) {
   const node = page.querySelector("[data-verdict]");
   node.textContent = text;
   node.hidden = !text;
   node.toggleAttribute("data-differ", text.startsWith("They"));
 }
 
-function press(chosen) {
+function markPressed(chosen) {
   for (const button of page.querySelectorAll("[data-test-image]")) button.setAttribute("aria-pressed", String(button === chosen));
 }

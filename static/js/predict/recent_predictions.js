@@ -1,11 +1,11 @@
-// The last predictions, kept in this browser alone, and only if a person wants that.
+// The most recent predictions, stored only in this browser and only if the user opts in.
 import { clock, share } from "../lib/format.js";
 import { parsed, withNewest } from "../lib/recent.js";
 
 const WANTED = "keep-recent-predictions";
 const KEPT = "recent-predictions";
 const MOST = 20;
-const THUMBNAIL = 64; // pixels at most: 20 of them are some 100 kB
+const THUMBNAIL = 64; // maximum side in pixels; 20 thumbnails take about 100 kB
 
 export class RecentPredictions {
   #box;
@@ -30,7 +30,7 @@ export class RecentPredictions {
     this.#show();
   }
 
-  /** `canvas` is null where the browser could not draw the image. */
+  /** Stores one prediction per panel. `canvas` is null if the browser could not draw the image. */
   add(canvas, panels, answers) {
     if (!this.#choice.checked) return;
     const said = answers.map(({ predictions: [top], model }, at) => ({
@@ -43,7 +43,7 @@ export class RecentPredictions {
     try {
       localStorage.setItem(KEPT, JSON.stringify(withNewest(this.#read(), entry, MOST)));
     } catch {
-      this.#choice.checked = false; // the browser has no room left
+      this.#choice.checked = false; // the browser's storage is full
     }
     this.#show();
   }

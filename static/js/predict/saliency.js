@@ -1,15 +1,15 @@
-// A heat map over the image: where covering it changes a class's probability.
+// The occlusion map: a heat map of how covering each part of the image changes a class's probability.
 import { share } from "../lib/format.js";
 import { peak, strength } from "../lib/saliency.js";
 import { drawFitted } from "./fitted_image.js";
 import { palette } from "../chart/palette.js";
 
-const LEAST = 0.01; // changes below one point are not painted any stronger
+const LEAST = 0.01; // the color scale covers at least one percentage point
 
 export class SaliencyFigure {
   #node;
   #options;
-  #asked = null;
+  #request = null;
   #shown = null;
 
   constructor(node, options) {
@@ -19,34 +19,34 @@ export class SaliencyFigure {
   }
 
   clear() {
-    this.#asked = this.#shown = null;
+    this.#request = this.#shown = null;
     this.#node.hidden = true;
   }
 
-  /** The map of the same image for another class. */
-  again(index) {
-    if (this.#asked) this.ask(this.#asked.file, this.#asked.image, this.#asked.run, index);
+  /** Loads the map of the same image for another class. */
+  showClass(index) {
+    if (this.#request) this.load(this.#request.file, this.#request.image, this.#request.run, index);
   }
 
-  async ask(file, image, run, index) {
-    const asked = (this.#asked = { file, image, run });
+  async load(file, image, run, index) {
+    const request = (this.#request = { file, image, run });
     const body = new FormData();
     body.append("file", file);
     const query = new URLSearchParams({ model: run, class: index });
     try {
       const found = await (await fetch(`/api/predict/saliency?${query}`, { method: "POST", body })).json();
-      if (asked !== this.#asked) return;
-      if (found.error) this.#options.failed(found.error.message);
+      if (request !== this.#request) return;
+      if (found.error) this.#options.onFailed(found.error.message);
       else this.#show(found);
     } catch {
-      if (asked === this.#asked) this.#options.failed("The server could not be reached.");
+      if (request === this.#request) this.#options.onFailed("The server could not be reached.");
     }
   }
 
   #show(found) {
     const { prediction, strongest } = (this.#shown = found);
     this.#node.hidden = false;
-    this.#options.shown(prediction.index);
+    this.#options.onShown(prediction.index);
     const side = `${strongest.side}×${strongest.side}`;
     this.#part("title").textContent = `What speaks for ${prediction.label}`;
     const fell = prediction.probability - strongest.probability;
@@ -60,33 +60,33 @@ export class SaliencyFigure {
   #paint() {
     const { fall, strongest, prediction } = this.#shown;
     const canvas = this.#node.querySelector("canvas");
-    const pen = canvas.getContext("2d");
+    const context = canvas.getContext("2d");
     const size = fall.length;
     const small = Object.assign(document.createElement("canvas"), { width: size, height: size });
-    drawFitted(small, this.#asked.image, this.#options.fit);
-    pen.imageSmoothingEnabled = false;
-    pen.clearRect(0, 0, canvas.width, canvas.height);
-    pen.drawImage(small, 0, 0, canvas.width, canvas.height);
-    pen.globalCompositeOperation = "saturation"; // grey, so that the map's colours are the only ones
-    pen.fillStyle = "#808080";
-    pen.fillRect(0, 0, canvas.width, canvas.height);
-    pen.globalCompositeOperation = "source-over";
+    drawFitted(small, this.#request.image, this.#options.fit);
+    context.imageSmoothingEnabled = false;
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(small, 0, 0, canvas.width, canvas.height);
+    context.globalCompositeOperation = "saturation"; // gray, so that only the map has colors
+    context.fillStyle = "#808080";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.globalCompositeOperation = "source-over";
 
-    const colours = palette(["speaks-for", "speaks-against"]);
+    const colors = palette(["speaks-for", "speaks-against"]);
     const most = peak(fall, LEAST);
     const heat = small.getContext("2d");
     heat.clearRect(0, 0, size, size);
     for (const [y, row] of fall.entries()) {
       for (const [x, value] of row.entries()) {
         heat.globalAlpha = strength(value, most);
-        heat.fillStyle = value > 0 ? colours["speaks-for"] : colours["speaks-against"];
+        heat.fillStyle = value > 0 ? colors["speaks-for"] : colors["speaks-against"];
         heat.fillRect(x, y, 1, 1);
       }
     }
-    pen.imageSmoothingEnabled = true;
-    pen.drawImage(small, 0, 0, canvas.width, canvas.height);
+    context.imageSmoothingEnabled = true;
+    context.drawImage(small, 0, 0, canvas.width, canvas.height);
     if (prediction.probability - strongest.probability >= LEAST) {
-      outline(pen, strongest, canvas.width / size);
+      outline(context, strongest, canvas.width / size);
     }
     canvas.dataset.drawn = prediction.index;
     canvas.setAttribute("aria-label", `where covering the image changes the probability of ${prediction.label}`);
@@ -97,11 +97,11 @@ export class SaliencyFigure {
   }
 }
 
-/** White within black: seen on any image. */
-function outline(pen, { x, y, side }, scale) {
-  for (const [width, colour] of [[6, "#000"], [2, "#fff"]]) {
-    pen.lineWidth = width;
-    pen.strokeStyle = colour;
-    pen.strokeRect(x * scale + 3, y * scale + 3, side * scale - 6, side * scale - 6);
+/** Draws a white line inside a black one, visible on any image. */
+function outline(context, { x, y, side }, scale) {
+  for (const [width, color] of [[6, "#000"], [2, "#fff"]]) {
+    context.lineWidth = width;
+    context.strokeStyle = color;
+    context.strokeRect(x * scale + 3, y * scale + 3, side * scale - 6, side * scale - 6);
   }
 }

@@ -1,4 +1,4 @@
-// The table of results as Markdown, on the clipboard.
+// Copies the results table to the clipboard as Markdown.
 import { toast } from "../shared/page.js";
 
 const button = document.querySelector("[data-copy-markdown]");

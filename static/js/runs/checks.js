@@ -1,4 +1,4 @@
-// The Checks tab: what it shows is rendered by the server, again whenever the run has something new to show.
+// The Checks tab: rendered by the server, and fetched again on each new finding or checkpoint.
 import { watchRun } from "./show.js";
 
 const tab = document.querySelector("[data-checks]");
@@ -25,7 +25,7 @@ async function refresh() {
   }
 }
 
-// Nothing is swapped under a person's hands; what waited is shown once they have moved on.
+// Content is not replaced while it has the focus; a postponed refresh runs when the focus leaves.
 tab.addEventListener("focusout", () => {
-  if (again && !fetching) setTimeout(refresh); // the focus has left by then
+  if (again && !fetching) setTimeout(refresh); // by then the focus has moved
 });

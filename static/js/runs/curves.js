@@ -1,4 +1,4 @@
-// The Curves tab: fetched once, then every point is drawn in the frame after it arrives.
+// The Curves tab: fetches the series once, then draws each new point in the next animation frame.
 import { Chart } from "../chart/chart.js";
 import { count, number, percent } from "../lib/format.js";
 import { extent, halfLife, isShort, lossTop, usesEpochs } from "../lib/scale.js";
@@ -11,12 +11,12 @@ const MOST_POINTS = 4000;
 const NAMES = ["train/loss", "train/acc", "val/loss", "val/acc", "lr", "throughput", "grad/norm", "update/ratio"];
 
 const series = new Map(NAMES.map((name) => [name, new Series()]));
-const waiting = [];
+const queued = [];
 let loading = true;
 let frame = 0;
 
 const view = {
-  colours: palette(),
+  colors: palette(),
   name: page.dataset.name,
   checkpoints: [],
   resumes: [],
@@ -59,18 +59,21 @@ const charts = [...document.querySelectorAll("[data-curves] [data-chart]")].map(
 );
 
 watchRun({
-  metrics: (event) => take(() => append(event.series)),
-  rewind: ({ step }) => take(() => rewind(step)),
+  metrics: (event) => applyOrQueue(() => append(event.series)),
+  rewind: ({ step }) => applyOrQueue(() => rewind(step)),
   resync: load,
   checkpoint: loadCheckpoints,
-  status: () => take(() => {}),
+  status: () => applyOrQueue(() => {}),
 });
 await load();
 bindView();
 
-/** Events that come while the whole is being fetched wait for it, and are then applied in their order. */
-function take(change) {
-  if (loading) waiting.push(change);
+/**
+ * Applies a change. Changes that arrive while the series are being fetched are queued and applied afterwards, in
+ * order.
+ */
+function applyOrQueue(change) {
+  if (loading) queued.push(change);
   else {
     change();
     frame ||= requestAnimationFrame(draw);
@@ -87,7 +90,7 @@ async function load() {
     append(body.series);
   }
   loading = false;
-  for (const change of waiting.splice(0)) change();
+  for (const change of queued.splice(0)) change();
   draw();
 }
 
@@ -100,7 +103,7 @@ async function loadCheckpoints() {
 
 function append(fresh) {
   for (const [name, points] of Object.entries(fresh)) series.get(name)?.append(points);
-  // A page left open for long would hold every point: the server thins them better than we could.
+  // Limits the points that a long-open page holds: the server downsamples them.
   if (!loading && series.get("train/loss").length > MOST_POINTS) load();
 }
 
@@ -154,7 +157,7 @@ function bindView() {
   document.querySelector("[data-back-to-live]").addEventListener("click", () => setZoom(null));
   for (const chart of charts) chart.plotBox.addEventListener("dblclick", () => view.zoom && setZoom(null));
   addEventListener("themechange", () => {
-    view.colours = palette();
+    view.colors = palette();
     for (const chart of charts) chart.build();
     draw();
   });

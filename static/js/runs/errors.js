@@ -1,4 +1,4 @@
-// The Errors tab: the confusion matrix on a canvas, by mouse and by keyboard, and the choice of an epoch.
+// The Errors tab: the confusion matrix on a canvas, with mouse and keyboard input, and the selection of an epoch.
 import { place, shade } from "../lib/matrix.js";
 import { palette } from "../chart/palette.js";
 import { runId, watchRun } from "./show.js";
@@ -24,33 +24,33 @@ async function showMatrix() {
   let at = rank.has(chosenLabel) ? [rank.get(chosenLabel), rank.get(chosenGuess)] : null;
 
   function draw() {
-    const colours = palette();
-    const pen = canvas.getContext("2d");
+    const colors = palette();
+    const context = canvas.getContext("2d");
     const cell = canvas.width / side;
-    pen.fillStyle = colours.surface;
-    pen.fillRect(0, 0, canvas.width, canvas.height);
+    context.fillStyle = colors.surface;
+    context.fillRect(0, 0, canvas.width, canvas.height);
     for (const [key, count] of counts) {
       const [row, column] = key.split(",").map(Number);
-      pen.globalAlpha = shade(count / totals[row]);
-      pen.fillStyle = row === column ? colours.train : colours.val;
-      pen.fillRect(column * cell, row * cell, Math.ceil(cell), Math.ceil(cell));
+      context.globalAlpha = shade(count / totals[row]);
+      context.fillStyle = row === column ? colors.train : colors.val;
+      context.fillRect(column * cell, row * cell, Math.ceil(cell), Math.ceil(cell));
     }
-    pen.globalAlpha = 1;
-    if (matrix.groups) drawGroups(pen, cell, colours);
+    context.globalAlpha = 1;
+    if (matrix.groups) drawGroups(context, cell, colors);
     if (at) {
-      pen.strokeStyle = colours.ink;
-      pen.lineWidth = 2;
-      pen.strokeRect(at[1] * cell - 1, at[0] * cell - 1, cell + 2, cell + 2);
+      context.strokeStyle = colors.ink;
+      context.lineWidth = 2;
+      context.strokeRect(at[1] * cell - 1, at[0] * cell - 1, cell + 2, cell + 2);
     }
     canvas.dataset.drawn = String(counts.size);
   }
 
-  function drawGroups(pen, cell, colours) {
-    pen.fillStyle = colours["line-strong"];
+  function drawGroups(context, cell, colors) {
+    context.fillStyle = colors["line-strong"];
     matrix.order.forEach((index, position) => {
       if (position === 0 || matrix.groups[index] === matrix.groups[matrix.order[position - 1]]) return;
-      pen.fillRect(0, position * cell, canvas.width, 1);
-      pen.fillRect(position * cell, 0, 1, canvas.height);
+      context.fillRect(0, position * cell, canvas.width, 1);
+      context.fillRect(position * cell, 0, 1, canvas.height);
     });
   }
 
@@ -91,8 +91,8 @@ async function showMatrix() {
   draw();
 }
 
-/** What is looked at stays; a newer epoch is offered. */
 let offered = 0;
+/** Offers a newer evaluation in a message, without replacing the one on the page. */
 function offerNewer({ step }) {
   if (step <= Math.max(offered, Number(tab.dataset.step))) return;
   offered = step;

@@ -1,4 +1,4 @@
-// The strip of findings above the tabs: what is found while a run trains appears there without a reload.
+// Updates the findings above the tabs without a reload.
 const strip = document.querySelector("[data-findings]");
 
 export async function showFindings(run) {

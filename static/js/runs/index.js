@@ -1,12 +1,12 @@
-// The list of runs and the lanes, kept as they are on the server without a reload.
+// Keeps the list of runs and the lanes up to date without a reload.
 import { arrival, isMoving, timeText } from "../lib/row.js";
 import { clock, halfWidth, percent } from "../lib/format.js";
 import { sparkline } from "../lib/spark.js";
 import { follow } from "../shared/live.js";
-import { localiseTimes, toast } from "../shared/page.js";
+import { localizeTimes, toast } from "../shared/page.js";
 import { restoreSelection } from "./selection.js";
 
-const LANES_PAUSE = 300;
+const LANES_DELAY_MS = 300;
 
 const list = document.querySelector("[data-runs]");
 const lanes = document.querySelector("[data-lanes]");
@@ -57,7 +57,7 @@ function show() {
     const row = rowOf(run.run);
     if (row && row.dataset.runStatus !== run.status) replace(row);
     else if (row) patch(row, run);
-    moveTrain(run);
+    updateLane(run);
   }
   latest.clear();
 }
@@ -75,13 +75,13 @@ function patch(row, run) {
   put("arrival", due ? clock(due) : "");
   put("device", run.device ?? "");
   row.querySelector('[data-field="progress"]').value = run.progress;
-  if (!run.spark) return; // it is told only where it has changed
+  if (!run.spark) return; // the event has it only if it changed
   const paths = sparkline(run.spark, run.total_steps);
   row.querySelector('[data-field="spark-train"]').setAttribute("d", paths.train);
   row.querySelector('[data-field="spark-val"]').setAttribute("d", paths.val);
 }
 
-function moveTrain(run) {
+function updateLane(run) {
   const lane = lanes.querySelector(`[data-lane-run="${CSS.escape(run.run)}"]`);
   if (!lane || !isMoving(run.status)) {
     if (Boolean(lane) !== isMoving(run.status)) refreshLanes();
@@ -104,7 +104,7 @@ async function insert(run) {
   if (total) total.textContent = (Number(total.textContent.replaceAll(",", "")) + 1).toLocaleString("en-US");
 }
 
-/** A run whose state has changed gets a new row from the server; one with the focus keeps it. */
+/** Replaces a row with a new one from the server, and keeps the focus and the selection. */
 async function replace(row) {
   row.dataset.runStatus = "";
   const fresh = await fetchRow(row.dataset.run);
@@ -149,12 +149,12 @@ function refreshLanes() {
     const response = await fetch("/lanes");
     if (!response.ok || lanes.contains(document.activeElement)) return;
     lanes.replaceChildren(...fragment(await response.text()).children);
-  }, LANES_PAUSE);
+  }, LANES_DELAY_MS);
 }
 
 function fragment(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
-  localiseTimes(template.content);
+  localizeTimes(template.content);
   return template.content;
 }

@@ -1,4 +1,4 @@
-// The log's live tail. It follows until one scrolls up, and again from the bottom on.
+// The live log. It scrolls with new lines until the user scrolls up, and again from the bottom.
 import { clockSeconds } from "../lib/format.js";
 import { runId, watchRun } from "./show.js";
 

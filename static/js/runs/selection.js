@@ -1,4 +1,4 @@
-// Selected rows of the list, and what can be done with them at once. A row that is drawn anew stays selected.
+// The selection in the list of runs, and the bulk actions. A replaced row keeps its selection.
 import { toast } from "../shared/page.js";
 
 const list = document.querySelector("[data-runs]");
@@ -8,7 +8,7 @@ let last = null;
 
 if (bar) bind();
 
-/** Called for each row that has been drawn anew. */
+/** Restores the checkbox of a replaced row. */
 export function restoreSelection(row) {
   const box = row.querySelector("[data-select]");
   if (box) box.checked = chosen.has(row.dataset.run);

@@ -1,7 +1,7 @@
-// The head of a run's page: what it says follows the run. The tabs hand in what they want to hear of.
+// The head of a run's page, updated live. The tabs register their event handlers here.
 import { ago, clock, count, duration, halfWidth, percent, tabTitle } from "../lib/format.js";
 import { arrival, isMoving } from "../lib/row.js";
-import { bindNotify, showArrival } from "./arrival.js";
+import { bindNotify, showProgressInTab } from "./arrival.js";
 import { showFindings } from "./findings.js";
 import { follow } from "../shared/live.js";
 import { toast } from "../shared/page.js";
@@ -10,9 +10,9 @@ const SILENT_SECONDS = 10;
 
 const page = document.querySelector("[data-run-page]");
 export const runId = page.dataset.run;
-const state = { heard: Date.now(), bestTime: null, run: null };
+const state = { lastEvent: Date.now(), bestTime: null, run: null };
 
-/** Starts the page's one stream. `on` has handlers by kind of event, called after the head has been brought up to date. */
+/** Starts the page's event stream. `on` has one handler per kind of event, called after the head is updated. */
 export function watchRun(on = {}) {
   follow({
     runs: [runId],
@@ -24,7 +24,7 @@ export function watchRun(on = {}) {
         on.status?.(run);
       },
       metrics: (event) => {
-        state.heard = Date.now();
+        state.lastEvent = Date.now();
         on.metrics?.(event);
       },
       finding: () => showFindings(runId),
@@ -44,7 +44,7 @@ export function watchRun(on = {}) {
   setInterval(tick, 1000);
 }
 
-/** When the best value was measured, in UNIX seconds: only the curves know. */
+/** Sets when the best value was measured, in UNIX seconds; only the Curves tab has it. */
 export function setBestTime(seconds) {
   state.bestTime = seconds;
   tick();
@@ -60,7 +60,7 @@ async function refetch() {
 function showHead(run) {
   const before = state.run?.status ?? page.dataset.status;
   state.run = run;
-  state.heard = Date.now();
+  state.lastEvent = Date.now();
   Object.assign(page.dataset, {
     status: run.status,
     progress: run.progress,
@@ -80,7 +80,7 @@ function showHead(run) {
   bar.value = run.progress;
   bar.dataset.status = run.status;
   document.title = tabTitle(run);
-  showArrival(run, before);
+  showProgressInTab(run, before);
   for (const node of page.querySelectorAll("[data-when]")) node.hidden = !node.dataset.when.split(" ").includes(run.status);
   if (run.status !== before) showFailure(run);
 }
@@ -139,7 +139,7 @@ function tick() {
   const { bestEpoch } = page.dataset;
   const when = state.bestTime ? `, ${ago(Date.now() / 1000 - state.bestTime)}` : "";
   put('[data-fact="best-when"]', `best validation${bestEpoch === undefined ? "" : `, epoch ${bestEpoch}${when}`}`);
-  const silent = (Date.now() - state.heard) / 1000;
+  const silent = (Date.now() - state.lastEvent) / 1000;
   const node = page.querySelector("[data-silent]");
   node.hidden = !(page.dataset.status === "running" && silent > SILENT_SECONDS);
   if (!node.hidden) node.textContent = `· trainer silent ${duration(silent)}`;
@@ -167,7 +167,7 @@ function bindActions() {
   }
 }
 
-/** A form's fields as the API takes them: what is empty is left out. */
+/** A form's fields as the API expects them, without empty ones. */
 function requested(form) {
   const body = {};
   for (const [name, value] of new FormData(form)) {
@@ -178,7 +178,7 @@ function requested(form) {
   return body;
 }
 
-/** Draws the rate of the epochs that would be added, as the trainer will compute it. */
+/** Draws the learning rate of the epochs that would be added, as the server computes it. */
 async function showExtension(form) {
   const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
   query.set("epochs", query.get("extend_epochs") ?? "1");

@@ -1,2 +1,2 @@
-// Starts Swagger UI, which sets itself on `window`, from a file: the page may run no inline script.
+// Starts Swagger UI, which is a global of `window`. A file of its own, because the CSP forbids inline scripts.
 window.SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });

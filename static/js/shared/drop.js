@@ -1,4 +1,4 @@
-/** Lets files be dropped on a label that holds a file input. */
+/** Makes a label that contains a file input accept dropped files; `take` receives (files, dataTransfer). */
 export function bindDrop(label, take) {
   for (const kind of ["dragenter", "dragover"]) {
     label.addEventListener(kind, (event) => {

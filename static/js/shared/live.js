@@ -1,11 +1,12 @@
-// One stream a page. A hidden tab lets go of it (browsers allow six a host) and takes up where it left off.
+// One event stream per page. A hidden tab closes its stream, since browsers allow six connections per host, and
+// resumes when shown.
 import { backoff } from "../lib/backoff.js";
 
 const KINDS = ["metrics", "status", "log", "finding", "rewind", "checkpoint", "created", "deleted", "task", "device", "resync"];
 
 /**
  * @param {{runs?: string[], kinds?: string[], after?: number|null, on: Object<string, function(any): void>}} options
- *   `on` has a handler by kind of event, and `connected`, which is told of every new connection.
+ *   `on` has one handler per kind of event, and `connected`, called after each connection.
  */
 export function follow({ runs = [], kinds = KINDS, after = null, on }) {
   let source = null;
@@ -38,9 +39,9 @@ export function follow({ runs = [], kinds = KINDS, after = null, on }) {
     source.addEventListener("error", () => {
       close();
       if (document.hidden) return;
-      // The first failure may be a page that is being left, or a server that restarts: say it only once it lasts.
+      // The first failure may come from leaving the page or from a server restart: report only repeated failures.
       if (attempt > 0) showLost(true);
-      if (attempt === 1) tellIfSignedOut();
+      if (attempt === 1) showIfSignedOut();
       timer = setTimeout(open, backoff(attempt));
       attempt += 1;
     });
@@ -61,8 +62,8 @@ export function follow({ runs = [], kinds = KINDS, after = null, on }) {
   if (!document.hidden) open();
 }
 
-// A stream does not say why it was refused.
-async function tellIfSignedOut() {
+// EventSource does not expose the status of a failed request, so another request checks for 401.
+async function showIfSignedOut() {
   const status = await fetch("/api/presets").then((answer) => answer.status, () => 0);
   if (status !== 401) return;
   const link = document.createElement("a");

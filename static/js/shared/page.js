@@ -1,16 +1,16 @@
-// What every page has: theme, keyboard, local times, confirmations, copy buttons.
+// Runs on every page: theme, keyboard shortcuts, local times, confirmations, copy buttons.
 import { clock, clockSeconds } from "../lib/format.js";
 
 const root = document.documentElement;
 
 for (const node of document.querySelectorAll("[data-without-script]")) node.hidden = true;
-localiseTimes(document);
+localizeTimes(document);
 bindTheme();
 bindKeyboard();
 bindForms();
 bindCopies();
 
-export function localiseTimes(scope) {
+export function localizeTimes(scope) {
   for (const node of scope.querySelectorAll("time[data-time]")) {
     const date = new Date(node.dateTime);
     node.textContent = clock(date);
@@ -32,7 +32,7 @@ export function toast(message) {
 function bindTheme() {
   const button = document.querySelector("[data-theme-toggle]");
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const tell = () => dispatchEvent(new CustomEvent("themechange"));
+  const notify = () => dispatchEvent(new CustomEvent("themechange"));
   button.hidden = false;
   button.addEventListener("click", () => {
     const dark = (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
@@ -44,9 +44,9 @@ function bindTheme() {
       root.dataset.theme = next;
       localStorage.setItem("theme", next);
     }
-    tell();
+    notify();
   });
-  system.addEventListener("change", tell);
+  system.addEventListener("change", notify);
 }
 
 function bindKeyboard() {
@@ -90,7 +90,7 @@ function bindForms() {
   document.addEventListener("submit", (event) => {
     const question = event.target.dataset.confirm;
     if (question && !confirm(question)) event.preventDefault();
-    // A filter that is not set stays out of the address.
+    // A filter that is not set is left out of the URL.
     if (event.target.matches("[data-filter-form]")) {
       for (const field of event.target.elements) if (field.name && !field.value) field.disabled = true;
     }

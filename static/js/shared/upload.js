@@ -1,22 +1,23 @@
 /**
- * Sends a form. XMLHttpRequest, since fetch does not tell how much has been sent.
- * @returns {Promise<{status: number, text: string}>} status 0 where the server could not be reached
+ * Sends a form. Uses XMLHttpRequest, since fetch does not report upload progress.
+ * @param {function(number, number): void} onProgress called with the bytes sent and the total
+ * @returns {Promise<{status: number, text: string}>} status 0 if the server could not be reached
  */
-export function sendForm(address, data, told) {
+export function sendForm(address, data, onProgress) {
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open("POST", address);
     request.setRequestHeader("Accept", "application/json");
     request.upload.addEventListener("progress", (event) => {
-      if (event.lengthComputable) told(event.loaded, event.total);
+      if (event.lengthComputable) onProgress(event.loaded, event.total);
     });
     request.addEventListener("loadend", () => resolve({ status: request.status, text: request.responseText }));
     request.send(data);
   });
 }
 
-/** The answer's body; where it is none of ours, an error that says so. */
-export function answered({ status, text }) {
+/** The response body parsed as JSON; if it is not JSON, an object with an `error` like the API's. */
+export function parseBody({ status, text }) {
   try {
     return JSON.parse(text);
   } catch {

@@ -1,6 +1,7 @@
-// The devices' numbers as they are sampled; the curves are drawn anew by the server, which keeps the samples.
+// Updates the devices' values as they are sampled. The charts are rendered by the server, which stores the samples,
+// and fetched at an interval.
 import { follow } from "../shared/live.js";
-import { localiseTimes } from "../shared/page.js";
+import { localizeTimes } from "../shared/page.js";
 
 const REDRAW = { hour: 5000, day: 60000, week: 60000 };
 const devices = document.querySelector("[data-devices]");
@@ -32,6 +33,6 @@ async function redraw() {
   if (!response.ok) return;
   const template = document.createElement("template");
   template.innerHTML = await response.text();
-  localiseTimes(template.content);
+  localizeTimes(template.content);
   devices.replaceChildren(...template.content.children);
 }
