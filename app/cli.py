@@ -74,7 +74,7 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
     import uvicorn
 
     from app.main import create_app
-    from app.web.slow_clients import ImpatientProtocol
+    from app.web.slow_clients import HeaderTimeoutProtocol
 
     settings = Settings(host=host, port=port)
     app = create_app(settings)
@@ -89,7 +89,7 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
         timeout_keep_alive=30,
         server_header=False,
         limit_concurrency=None,
-        http=ImpatientProtocol,
+        http=HeaderTimeoutProtocol,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
     )

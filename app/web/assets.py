@@ -1,4 +1,4 @@
-"""Files as responses: static assets and downloads, with ranges."""
+"""File responses: static assets and downloads, with support for Range requests."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ APP = Path(__file__).parent.parent
 
 
 class Download(FileResponse):
-    """Starlette's, whose errors about ranges are plain text, with the one error shape."""
+    """Starlette's FileResponse with range errors in the API's error format, instead of as plain text."""
 
     max_ranges = 8
 
     @classmethod
     def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:
-        """Raises ApiError 400 for what is malformed or too many parts, 416 for what lies past the end."""
+        """Raises ApiError 400: malformed header or too many ranges; 416: a range past the end of the file."""
         try:
             ranges = super()._parse_range_header(http_range, file_size)
         except MalformedRangeHeader as error:
@@ -49,7 +49,7 @@ class Assets(StaticFiles):
 
 
 def download_answers(media_type: str, errors: Mapping[int | str, str]) -> dict[int | str, dict[str, Any]]:
-    """What a route that sends a Download answers with, as the OpenAPI document has it."""
+    """The OpenAPI responses of a route that returns a Download."""
     schema = {"type": "string"} if media_type.startswith("text/") else {"type": "string", "format": "binary"}
     content = {"content": {media_type: {"schema": schema}}}
     return {
@@ -60,6 +60,6 @@ def download_answers(media_type: str, errors: Mapping[int | str, str]) -> dict[i
 
 
 def asset_folder(name: str) -> Path:
-    """Beside the packages in a checkout, inside of `app` in an installed wheel."""
+    """The folder of assets: next to the packages in a checkout, inside `app` in an installed wheel."""
     inside = APP / name
     return inside if inside.is_dir() else APP.parent / name

@@ -7,6 +7,6 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/docs")
 def docs(request: Request) -> Response:
-    """The API's description to click through; FastAPI's own page has an inline script and another host's assets."""
+    """Swagger UI. Replaces FastAPI's own page, whose inline script and external assets the CSP forbids."""
     page: Response = request.app.state.templates.TemplateResponse(request, "docs.html")
     return page

@@ -1,4 +1,4 @@
-"""The error handlers: every way in which a request can fail, as one shape, JSON or a page."""
+"""The error handlers: every failed request is answered in one format, as JSON or as a page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainer.spec.preset import SpecError
 
 log = logging.getLogger(__name__)
 REQUEST_FIELDS: dict[type[DatasetError], str] = {BadName: "name", UnknownSource: "source"}
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ErrorDetail(BaseModel):
@@ -31,13 +31,13 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """What every error looks like."""
+    """The body of every error response."""
 
     error: ErrorDetail
 
 
 def described(answers: Mapping[int | str, str]) -> dict[int | str, dict[str, Any]]:
-    """Errors as the OpenAPI document has them."""
+    """The OpenAPI responses for error statuses and their descriptions."""
     return {status: {"model": ErrorBody, "description": text} for status, text in answers.items()}
 
 
@@ -62,7 +62,7 @@ def respond(request: Request, error: ApiError) -> Response:
         )
         return page
     body = {"error": {"code": error.code, "message": message, "detail": error.detail}}
-    # A field's name is the sender's word: it may hold a lone surrogate, which UTF-8 has no bytes for.
+    # A field's name comes from the client and may contain a lone surrogate, which UTF-8 cannot encode.
     text = json.dumps(body, default=str, ensure_ascii=False).encode(errors="replace")
     return Response(text, status_code=error.status, headers=error.headers, media_type="application/json")
 
@@ -92,7 +92,7 @@ async def _dataset_error(request: Request, error: Exception) -> Response:
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
-    """FastAPI's own handler echoes the input, which a lone surrogate or a NaN turns into a 500."""
+    """Replaces FastAPI's handler, which echoes the input and so fails with status 500 on a lone surrogate or NaN."""
     assert isinstance(error, RequestValidationError)
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
@@ -110,7 +110,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _system_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
-    if error.errno not in NO_ROOM:
+    if error.errno not in DISK_FULL_ERRNOS:
         raise error
     return respond(request, ApiError(507, "disk_full", "There is no room left to keep this."))
 

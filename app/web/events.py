@@ -21,7 +21,7 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class EventStream(StreamingResponse):
-    """Lets go of its viewer however it ends, also if the client has gone before the first frame."""
+    """Unsubscribes its viewer when the response ends, including when the client disconnects before the first frame."""
 
     media_type = "text/event-stream"
 
@@ -45,7 +45,7 @@ async def events(
     after: After = None,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
-    """Server-sent events of runs (all if none is named); `after` or Last-Event-ID resumes without gap or repeat."""
+    """Server-sent events of `runs` (default: all); `after` or Last-Event-ID resumes without gaps or duplicates."""
     if last_event_id is not None and last_event_id.isdecimal():
         after = int(last_event_id)
     wanted = frozenset(filter(None, runs.split(",")))

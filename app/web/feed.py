@@ -1,4 +1,4 @@
-"""The live feed: new rows are read once, encoded once, and the same bytes go to every viewer."""
+"""The live feed: each new row is read and encoded once, and the same bytes are sent to every viewer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ class Message:
 
 @dataclass(eq=False)
 class Viewer:
-    """Wants events of `runs` (all if empty) of `kinds` (all if empty), past `after`, while it is `admitted`."""
+    """A subscription to the events of `runs` (all if empty) and `kinds` (all if empty) after sequence number `after`.
+
+    `admitted` says whether the client is still authorized.
+    """
 
     runs: frozenset[str]
     kinds: frozenset[str]
@@ -53,7 +56,7 @@ class Viewer:
         )
 
     def push(self, message: Message) -> None:
-        """A viewer too slow to read is told to fetch afresh: nothing piles up for it."""
+        """Queue a message. If the viewer is too slow and its queue is full, replace the queue by a `resync` event."""
         if self.queue.full():
             while not self.queue.empty():
                 self.queue.get_nowait()
@@ -102,12 +105,12 @@ class Feed:
         after: int | None,
         admitted: Callable[[], bool] = lambda: True,
     ) -> Viewer:
-        """A new viewer, told of all that comes after `after`, until it leaves. Raises ApiError 503."""
+        """Add a viewer that receives all events after `after`. Raises ApiError 503: too many streams are open."""
         if len(self._viewers) >= self.max_streams:
             raise ApiError(503, "too_many_streams", "Too many live streams are open.", headers={"Retry-After": "5"})
         viewer = Viewer(runs, kinds, self._cursor if after is None else after, admitted)
-        # What lies between `after` and the cursor is replayed here; what comes later is pushed. Nothing falls between,
-        # since both happen on the event loop without a pause.
+        # Events between `after` and the cursor are replayed here; later ones are pushed. None is lost in between, since
+        # both happen on the event loop without an await.
         viewer.missed = self._replay(viewer)
         self._viewers.add(viewer)
         return viewer
@@ -118,7 +121,7 @@ class Feed:
     def _replay(self, viewer: Viewer) -> list[bytes]:
         if viewer.after == self._cursor or self._is_ahead(viewer.after):
             return []
-        # A number past every change is of another database, which was thrown away since.
+        # A number greater than that of any change comes from an earlier database that has been deleted.
         messages = self._read(viewer.after, self._cursor) if viewer.after < self._cursor else None
         missed = [b"id: %d\n" % self._cursor + RESYNC]
         if messages is not None:
@@ -127,14 +130,14 @@ class Feed:
         return missed
 
     def _is_ahead(self, after: int) -> bool:
-        """Whether a viewer has seen in the database what this feed is yet to read."""
+        """Whether `after` is the number of a change that is in the database but not yet read by this feed."""
         if after <= self._cursor:
             return False
         with self.database.read() as session:
             return after <= current_seq(session)
 
     async def frames(self, viewer: Viewer) -> AsyncIterator[bytes]:
-        """SSE frames: first what was missed, then what comes."""
+        """SSE frames: first the missed events, then new ones."""
         yield b"retry: 500\n\n" + b"".join(viewer.missed)
         viewer.missed.clear()
         while not self.closing.is_set() and not viewer.ended:
@@ -154,20 +157,23 @@ class Feed:
         try:
             while True:
                 try:
-                    # A failed read, or more rows than one read takes, stay to be read without a further hint.
+                    # After a failed read, or one that reached its limit, read again without waiting for another hint.
                     behind = hint.changed() or behind
                     if behind:
                         behind = self._publish()
-                    self._end_those_no_longer_admitted(time.monotonic())
-                except Exception:  # a locked or vanished database must not end the feed
+                    self._end_unauthorized(time.monotonic())
+                except Exception:  # a locked or deleted database must not end the feed
                     log.exception("the live feed could not read")
                     await asyncio.sleep(1)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             hint.close()
 
-    def _end_those_no_longer_admitted(self, now: float) -> None:
-        """Signed out, or a token revoked: 10 µs a viewer, every `recheck_seconds`."""
+    def _end_unauthorized(self, now: float) -> None:
+        """End the streams of clients that have signed out or whose token was revoked.
+
+        Checked every `recheck_seconds`; takes 10 µs per viewer.
+        """
         if now - self._rechecked < self.recheck_seconds:
             return
         self._rechecked = now
@@ -176,7 +182,7 @@ class Feed:
                 viewer.end()
 
     def _publish(self) -> bool:
-        """Push what is new to all who want it; says whether there may be more."""
+        """Push new events to the viewers that want them. Returns whether there may be more to read."""
         messages = self._read(self._cursor, None) or []
         for message in messages:
             for viewer in self._viewers:
@@ -186,7 +192,7 @@ class Feed:
         return len(messages) > REPLAY_EVENTS
 
     def _read(self, after: int, until: int | None) -> list[Message] | None:
-        """The changes past `after`; None if that is too far back to be told one by one."""
+        """The changes after `after`; None if there are too many to replay or some of them have been pruned."""
         statement = select(Change).where(col(Change.seq) > after).order_by(col(Change.seq)).limit(REPLAY_EVENTS + 1)
         if until is not None:
             statement = statement.where(col(Change.seq) <= until)

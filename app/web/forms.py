@@ -1,4 +1,4 @@
-"""What the pages' routes share: reading what was typed, and rendering a context."""
+"""Shared by the pages' routes: validate form input, and render a template."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """The values as a model. Raises ApiError 422 with one message per invalid field."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -22,6 +23,7 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
 
 
 def texts(form: FormData) -> dict[str, str]:
+    """The form's text fields, without uploaded files."""
     return {name: value for name, value in form.items() if isinstance(value, str)}
 
 

@@ -1,4 +1,4 @@
-"""What every request passes first: its Host, its origin, its size; and the headers of every answer."""
+"""Middleware for every request: checks Host, origin and body size, and sets the security headers of responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.settings import Settings
 from app.web.errors import respond
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-SLOWEST_BYTES = 1000  # a second, in the long run
+MIN_BYTES_PER_SECOND = 1000  # on average over the body
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z.-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -29,7 +29,7 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses foreign hosts and cross-site requests, cuts large bodies off, and adds the security headers."""
+    """Rejects unknown hosts and cross-site requests, limits the size and duration of bodies, adds security headers."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
@@ -38,7 +38,8 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})  # there are none: nothing of this would guard them
+            # The app has no WebSocket routes, and the checks below would not apply to them.
+            await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -53,13 +54,13 @@ class Guard:
                     answer.setdefault(name, value)
             await send(message)
 
-        error = self._refusal(scope, headers)
+        error = self._error_for(scope, headers)
         if error is None:
             await self.app(scope, body, send_with_headers)
         else:
             await respond(Request(scope, receive), error)(scope, receive, send_with_headers)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> ApiError | None:
+    def _error_for(self, scope: Scope, headers: Headers) -> ApiError | None:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or host_name(hosts[0]) not in self.hosts:
             return ApiError(400, "bad_host", "The Host header does not name this server.")
@@ -77,7 +78,7 @@ class Guard:
     def _limit(self, scope: Scope) -> int | None:
         match scope["path"]:
             case "/api/predict" | "/api/predict/saliency":
-                return None  # counts image by image, against the memory that all requests share
+                return None  # limited per image, by the memory budget that all requests share
             case "/api/datasets" | "/api/predict/batch":
                 return self.settings.max_dataset_bytes
             case _:
@@ -85,42 +86,47 @@ class Guard:
 
 
 class LimitedBody:
-    """A body that is cut off when it grows too large, stays silent for too long before its end, or drips."""
+    """An ASGI `receive` that limits the size and duration of a body.
+
+    Raises HTTPException 413 for a body that is too large, 408 for one that arrives too slowly. `limit` is in bytes,
+    None for no limit. The timeout starts at `seconds`, decreases by the time spent waiting, and increases by 1 s per
+    MIN_BYTES_PER_SECOND received, up to `seconds`.
+    """
 
     def __init__(self, receive: Receive, limit: int | None, seconds: float) -> None:
         self._receive = receive
-        self._left = limit
+        self._remaining = limit
         self._seconds = seconds
-        self._patience: float | None = seconds  # used up by waiting, and earned back by what arrives
+        self._timeout: float | None = seconds  # remaining seconds; None after the end of the body
 
     async def __call__(self) -> Message:
         asked = monotonic()
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 message = await self._receive()
         except TimeoutError:
             raise HTTPException(408, "The body arrived too slowly.", headers={"Connection": "close"}) from None
         size = len(message.get("body", b""))
         if not message.get("more_body"):
-            self._patience = None  # what comes after the body is the news that the client has gone
-        elif self._patience is not None:
-            self._patience = min(self._seconds, self._patience - (monotonic() - asked) + size / SLOWEST_BYTES)
-        if self._left is not None and message["type"] == "http.request":
-            self._left -= size
-            if self._left < 0:
-                # The one kind of exception that FastAPI lets through while it reads a body.
+            self._timeout = None  # the only later message is http.disconnect
+        elif self._timeout is not None:
+            self._timeout = min(self._seconds, self._timeout - (monotonic() - asked) + size / MIN_BYTES_PER_SECOND)
+        if self._remaining is not None and message["type"] == "http.request":
+            self._remaining -= size
+            if self._remaining < 0:
+                # FastAPI passes only HTTPException through while it reads a body.
                 raise HTTPException(413, "The body is too large.", headers={"Connection": "close"})
         return message
 
 
 def host_name(host: str) -> str | None:
-    """The name of a Host header, without its port; None if it is no host."""
+    """The host name in a Host header, in lower case and without the port; None if the header is invalid."""
     match = HOST.fullmatch(host)
     return None if match is None else match[1].lower()
 
 
 def is_cross_site(headers: Headers, host: str) -> bool:
-    """Browsers say where a request comes from; programs say nothing, and are let through."""
+    """Whether a browser sent the request from another site. Without Sec-Fetch-Site and Origin it is not a browser's."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")

@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
 @router.get("")
 def list_tasks(tasks: TasksDep, kind: TaskKind | None = None) -> list[TaskPublic]:
-    """The latest twenty, of one kind where that is asked."""
+    """The latest twenty tasks, optionally of one kind."""
     return tasks.list(kind)
 
 
@@ -30,7 +30,7 @@ def get(task_id: str, tasks: TasksDep) -> TaskPublic:
     responses=download_answers("text/csv", {404: "No such task, or none that makes a file", 409: "It is not done"}),
 )
 def file(task_id: str, tasks: TasksDep) -> Download:
-    """What a task of kind `predict` has made: a row for each of a file's likeliest classes, or one with its error."""
+    """The CSV of a `predict` task: one row per file and top class, or one row with the error of the file."""
     path = tasks.predictions(task_id)
     return Download(path, filename=f"{task_id}.csv", media_type="text/csv")
 
@@ -45,5 +45,5 @@ class RetryRequest(RequestBody):
     responses=described({404: "No such task", 409: "The task has not failed, or its upload is gone"}),
 )
 def retry(task_id: str, tasks: TasksDep, body: RetryRequest) -> TaskPublic:
-    """Do a failed task again, on the upload that it has kept: with unreadable images left out, where that is asked."""
+    """Repeat a failed task with its stored upload, optionally skipping unreadable images."""
     return tasks.retry(task_id, {"on_unreadable": body.on_unreadable})

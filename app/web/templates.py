@@ -45,11 +45,12 @@ def make_templates() -> Jinja2Templates:
 
 
 def clock(when: datetime | float | None) -> Markup | str:
-    """A clock time in UTC, which the browser puts into its own zone."""
+    """A <time> element with the time of day in UTC, which the page converts to the local time zone."""
     return _time_element(when, "clock", "%H:%M")
 
 
 def moment(when: datetime | float | None) -> Markup | str:
+    """A <time> element with date and time in UTC, which the page converts to the local time zone."""
     return _time_element(when, "moment", "%Y-%m-%d %H:%M UTC")
 
 

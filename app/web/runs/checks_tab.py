@@ -1,4 +1,4 @@
-"""The recipe as a page shows it: each step's question, what this run answered, and a picture of it.
+"""The Checks tab of a run: each pre-training check with its question, this run's result and a picture of it.
 
 Source: A. Karpathy, "A Recipe for Training Neural Networks", 2019.
 """
@@ -20,8 +20,8 @@ VERDICTS = {"pass": "passed", "look": "look", "info": "note", "warn": "warning",
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A finding as it is shown, with its picture."""
+class FindingView:
+    """A finding and its plot."""
 
     finding: FindingPublic
     plot: SmallPlot | None
@@ -41,7 +41,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class SheetCell:
-    """One image of a sheet: the view box that shows it, its label, and the guess where there was one."""
+    """One image of a sheet: the SVG view box that selects it, its class name, and the predicted class name if any."""
 
     box: str
     label: str
@@ -54,6 +54,8 @@ class SheetCell:
 
 @dataclass(frozen=True)
 class Sheet:
+    """A PNG of many images in a grid. `width` and `height` are in pixels."""
+
     name: str
     width: int
     height: int
@@ -62,23 +64,23 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the recipe before training. `shown` is None where it was not run."""
+    """A pre-training check. `full` says that only `checks = full` runs it; `shown` is None if it was not run."""
 
     title: str
     asks: str
     full: bool
-    shown: Shown | None
+    shown: FindingView | None
     sheet: Sheet | None
 
 
 @dataclass(frozen=True)
 class ChecksTab:
-    """`/runs/{id}?tab=checks`. `troubles` are what was found while it trained; `filters_step` is the checkpoint whose
-    first layer is drawn."""
+    """`/runs/{id}?tab=checks`. `troubles` are the findings made during training; `filters_step` is the step of the
+    checkpoint whose first-layer filters are drawn."""
 
     level: str
     steps: tuple[Step, ...]
-    troubles: tuple[Shown, ...]
+    troubles: tuple[FindingView, ...]
     strip: PredictionStrip | None
     filters_step: int | None
 
@@ -119,17 +121,17 @@ STEPS: dict[str, tuple[str, str, bool]] = {
 }
 
 
-def shown(findings: Sequence[FindingPublic]) -> tuple[Shown, ...]:
-    return tuple(Shown(item, small_plot(item.evidence)) for item in findings)
+def finding_views(findings: Sequence[FindingPublic]) -> tuple[FindingView, ...]:
+    return tuple(FindingView(item, small_plot(item.evidence)) for item in findings)
 
 
-def troubles(findings: Sequence[FindingPublic]) -> tuple[Shown, ...]:
-    """What a person should know of while looking at the curves."""
-    return shown([item for item in findings if item.is_trouble or (item.level == "info" and not item.is_check)])
+def notable_findings(findings: Sequence[FindingPublic]) -> tuple[FindingView, ...]:
+    """The findings shown above the tabs: warnings, failures, and information from training."""
+    return finding_views([item for item in findings if item.is_trouble or (item.level == "info" and not item.is_check)])
 
 
 def checks_tab(runs: Runs, datasets: Datasets, run: RunPublic, findings: Sequence[FindingPublic]) -> ChecksTab:
-    """Without names of classes, and without the strip, once the dataset is gone."""
+    """The tab's context. If the dataset has been deleted, class names and the prediction strip are missing."""
     record = datasets.find(run.dataset)
     names: Sequence[str] = ()
     strip = None
@@ -138,16 +140,16 @@ def checks_tab(runs: Runs, datasets: Datasets, run: RunPublic, findings: Sequenc
         labels = record.target_labels(run.train_spec.target, datasets.labels(run.dataset, "train"))
         strip = prediction_strip(runs.folder(run.id), labels, names)
     kept = [item.step for item in runs.checkpoints(run.id)]
-    by_kind = {item.finding.kind: item for item in shown(findings)}
+    by_kind = {item.finding.kind: item for item in finding_views(findings)}
     steps = tuple(
         Step(title, asks, full, by_kind.get(kind), _sheet(by_kind.get(kind), names))
         for kind, (title, asks, full) in STEPS.items()
     )
-    found = tuple(item for item in shown(findings) if not item.finding.is_check)
+    found = tuple(item for item in finding_views(findings) if not item.finding.is_check)
     return ChecksTab(run.train_spec.checks, steps, found, strip, kept[-1] if kept else None)
 
 
-def _sheet(item: Shown | None, names: Sequence[str]) -> Sheet | None:
+def _sheet(item: FindingView | None, names: Sequence[str]) -> Sheet | None:
     if item is None or "sheet" not in item.finding.evidence:
         return None
     evidence: Mapping[str, Any] = item.finding.evidence

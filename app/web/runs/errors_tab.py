@@ -1,4 +1,4 @@
-"""What the Errors tab of a run shows."""
+"""The context of the Errors tab of a run."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from app.storage.tables import ENDED
 from trainer.data.errors import DatasetError
 from trainer.rundir.answers import answered_steps
 
-PAIRS = 8
-EXAMPLES = 4
-IN_CELL = 60
-WORST = 30
-SMALL = 20  # classes up to which the whole matrix is a table as well
+MAX_PAIRS = 8
+EXAMPLES_PER_PAIR = 4
+MAX_CELL_EXAMPLES = 60
+MISTAKES_PER_PAGE = 30
+MAX_TABLE_CLASSES = 20  # up to this number of classes the matrix is also shown as a table
 
 
 @dataclass(frozen=True)
 class Cell:
+    """A cell of the confusion matrix: `count` images of class `label` predicted as `guess`, and some of their rows."""
+
     label: int
     guess: int
     rows: tuple[int, ...]
@@ -36,12 +38,12 @@ class MatrixRow:
     index: int
     name: str
     counts: tuple[tuple[int, int], ...]
-    """(class answered, how often)."""
+    """(predicted class, number of images)."""
 
 
 @dataclass(frozen=True)
 class ErrorsTab:
-    """`/runs/{id}?tab=errors`. `reason` says why there is nothing to show, else `examined` is there."""
+    """`/runs/{id}?tab=errors`. Either `reason` says why there is nothing to show, or `examined` is set."""
 
     run_id: str
     dataset: str
@@ -67,6 +69,7 @@ class ErrorsTab:
         return tuple((step, -(-step // self.per_epoch)) for step in self.steps)
 
     def link(self, **changed: object) -> str:
+        """The URL of this tab with changed query parameters; None removes one."""
         query = {"tab": "errors", "step": self.step, **changed}
         return f"/runs/{self.run_id}?" + urlencode({name: value for name, value in query.items() if value is not None})
 
@@ -81,10 +84,10 @@ def errors_tab(
     cell: tuple[int, int] | None,
     page: int,
 ) -> ErrorsTab:
-    small = len(examined.names) <= SMALL
+    small = len(examined.names) <= MAX_TABLE_CLASSES
     counts = examined.confusion() if small else None
     wrong = examined.count - examined.right
-    first = (page - 1) * WORST
+    first = (page - 1) * MISTAKES_PER_PAGE
     return ErrorsTab(
         run_id,
         dataset,
@@ -92,8 +95,8 @@ def errors_tab(
         per_epoch,
         examined=examined,
         classes=tuple(examined.classes()),
-        pairs=tuple(examined.pairs(PAIRS, EXAMPLES)),
-        worst=tuple(islice(examined.mistakes(files), first, first + WORST)),
+        pairs=tuple(examined.pairs(MAX_PAIRS, EXAMPLES_PER_PAIR)),
+        worst=tuple(islice(examined.mistakes(files), first, first + MISTAKES_PER_PAGE)),
         cell=None if cell is None else _cell(examined, *cell),
         matrix=()
         if counts is None
@@ -102,19 +105,19 @@ def errors_tab(
             for row in examined.order
         ),
         page=page,
-        pages=max(1, -(-wrong // WORST)),
+        pages=max(1, -(-wrong // MISTAKES_PER_PAGE)),
     )
 
 
 def _cell(examined: Examination, label: int, guess: int) -> Cell:
     rows = examined.of_cell(label, guess)
-    return Cell(label, guess, tuple(rows[:IN_CELL]), len(rows))
+    return Cell(label, guess, tuple(rows[:MAX_CELL_EXAMPLES]), len(rows))
 
 
 def tab_of(
     runs: Runs, datasets: Datasets, run: RunPublic, step: int | None, cell: tuple[int, int] | None, page: int
 ) -> ErrorsTab:
-    """Raises ApiError 404 where nothing was answered at `step`, or `cell` is of no class."""
+    """The tab of a run. Raises ApiError 404: no validation predictions at `step`, or no such class in `cell`."""
     if run.train_spec.val_fraction == 0:
         return ErrorsTab(run.id, run.dataset, reason="This run holds no images out to look at: val_fraction is 0.")
     try:

@@ -1,4 +1,4 @@
-"""Findings of a run: the API, the pictures of the checks, and the strip above the tabs."""
+"""Findings of a run: the API, the pictures of the checks, and the fragment above the tabs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from app.runs.public import RunPublic
 from app.web.assets import Download
 from app.web.errors import described
 from app.web.forms import render
-from app.web.runs import checks_tab as recipe
+from app.web.runs.checks_tab import notable_findings
 from app.web.services import FindingsDep, RunsDep
 
 router = APIRouter()
 PNG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 }
-FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
 @router.get("/api/runs/{run_id}/findings", tags=["runs"], responses=described({404: "No such run"}))
@@ -61,12 +61,12 @@ def filters(run_id: str, step: int, runs: RunsDep) -> Response:
     drawn = first_filters(runs.checkpoint_file(run_id, step))
     if drawn is None:
         raise not_found("first-layer filters in the checkpoint of step", str(step))
-    return Response(drawn, media_type="image/png", headers=FOR_EVER)
+    return Response(drawn, media_type="image/png", headers=IMMUTABLE)
 
 
 @router.get("/runs/{run_id}/findings", include_in_schema=False)
 def findings_fragment(request: Request, run_id: str, store: FindingsDep, runs: RunsDep) -> Response:
-    found = recipe.troubles(store.of(run_id))
+    found = notable_findings(store.of(run_id))
     return render(request, "runs/_findings.html", None, run=runs.get(run_id), findings=found)
 
 

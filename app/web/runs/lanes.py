@@ -1,4 +1,4 @@
-"""The devices of the runs page: what each trains, how busy it is, and which runs wait for it."""
+"""The lanes of the runs page: per device its current run, its utilization and its next runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LANE_SIZE = (120, 24)
 
 
 def loads(database: Database, workers: Sequence[Worker]) -> dict[str, Trace]:
-    """The use of each worker's device in the last minutes, small enough for its lane, by the worker's id."""
+    """The utilization of each worker's device over the last LANE_SECONDS, drawn at LANE_SIZE, by worker id."""
     found = {}
     with database.read() as session:
         for worker in workers:
@@ -36,7 +36,7 @@ WAITING_SHOWN = 3
 
 @dataclass(frozen=True)
 class Lane:
-    """A device as a track. `waiting` are the next runs that will likely come onto it."""
+    """A worker's device. `waiting` are the queued runs that will probably start on it next."""
 
     worker: Worker
     run: RunPublic | None
@@ -49,7 +49,7 @@ class Lane:
 
     @property
     def percent(self) -> str:
-        """The train's length, as an SVG attribute; a train that has just set out can still be seen."""
+        """The length of the progress bar as an SVG attribute, at least 2% so that it is visible."""
         return f"{max(2.0, 100 * self.run.progress):.2f}%" if self.run else "0%"
 
 
@@ -59,7 +59,7 @@ def lanes_of(
     queue: Sequence[RunPublic],
     loads: Mapping[str, Trace],
 ) -> tuple[Lane, ...]:
-    """`loads` are by the worker's id."""
+    """One lane per worker. `active` is by run id, `loads` by worker id; queued runs are dealt out in turn."""
     return tuple(
         Lane(
             worker,

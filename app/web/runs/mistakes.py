@@ -1,4 +1,4 @@
-"""A run's mistakes: the confusion matrix for programs and the page's canvas, and every mistake as CSV."""
+"""A run's mistakes on the validation split: the confusion matrix as JSON, and all mistakes as CSV."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Step = Annotated[
 ]
 
 
-# Without prefixItems, as trainer.data.format.Channels.
+# The JSON schema has no prefixItems, as that of trainer.data.format.Channels.
 Cell = Annotated[
     tuple[int, int, int], WithJsonSchema({"type": "array", "items": {"type": "integer"}, "minItems": 3, "maxItems": 3})
 ]
@@ -54,7 +54,7 @@ def confusion(run_id: str, runs: RunsDep, datasets: DatasetsDep, step: Step = No
 
 @router.get("/{run_id}/mistakes.csv", responses={**NOTHING, **CSV}, response_class=StreamingResponse)
 def mistakes_csv(run_id: str, runs: RunsDep, datasets: DatasetsDep, step: Step = None) -> StreamingResponse:
-    """Every mistake on the validation split, the worst loss first. `row` is its place in the training arrays."""
+    """Every mistake on the validation split, by decreasing loss. `row` is the image's index in the training arrays."""
     found = _examined(runs, datasets, run_id, step)
     files = datasets.files(runs.get(run_id).dataset, "train")
     headers = {"Content-Disposition": f'attachment; filename="{run_id}-mistakes-{found.answers.step}.csv"'}

@@ -1,4 +1,4 @@
-"""The runs page and a run's page, and the plain forms on them."""
+"""The runs page and the page of a run, with the handlers of their forms."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from app.storage.changes import current_seq
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, Status
 from app.web.forms import checked, render, texts
-from app.web.runs import checks_tab as recipe
+from app.web.runs.checks_tab import checks_tab, notable_findings
 from app.web.runs.errors_tab import tab_of
 from app.web.runs.lanes import Lane, lanes_of, loads
 from app.web.runs.rows import Row
-from app.web.runs.view import TAIL_LINES, RunPage, RunsPage
+from app.web.runs.view import TAIL_LINES, RunPageView, RunsPageView
 from app.web.services import DatabaseDep, DatasetsDep, FindingsDep, LauncherDep, RunsDep
 
 router = APIRouter(include_in_schema=False)
@@ -36,11 +36,11 @@ FILTERS = ("status", "dataset", "q", "tag", "group", "model", "starred", "sort",
 def runs_page(request: Request, database: DatabaseDep, runs: RunsDep, datasets: DatasetsDep) -> Response:
     filters = {name: value for name in FILTERS if (value := request.query_params.get(name, "").strip())}
     with database.read() as session:
-        seq = current_seq(session)  # before anything is read, so that the feed leaves nothing out
+        seq = current_seq(session)  # read first, so that the page misses no event of the feed
     found = runs.list(checked(RunQuery, filters))
     active, queue = _active(runs), runs.queue()
     places = {run.id: index + len(active) for index, run in enumerate(queue)}
-    page = RunsPage(
+    page = RunsPageView(
         lanes=_lanes(database, active, queue),
         rows=tuple(Row(run, places.get(run.id)) for run in found.items),
         datasets=tuple(record.name for record in datasets.list()),
@@ -72,7 +72,7 @@ def _active(runs: Runs) -> dict[str, RunPublic]:
 
 
 def _places(runs: Runs) -> dict[str, int]:
-    """How many runs come before each queued one."""
+    """The number of runs ahead of each queued run, by run id."""
     ahead = len(_active(runs))
     return {run.id: index + ahead for index, run in enumerate(runs.queue())}
 
@@ -107,10 +107,10 @@ def run_page(
         place = (int(label), int(guess)) if cell else None
         shown["errors"] = tab_of(runs, datasets, run, step, place, page)
     if tab == "checks":
-        shown["checks"] = recipe.checks_tab(runs, datasets, run, found)
+        shown["checks"] = checks_tab(runs, datasets, run, found)
     record = datasets.find(run.dataset)
     classes = None if record is None else len(record.target_names(run.train_spec.target))
-    context = RunPage(run=run, tab=tab, classes=classes, findings=recipe.troubles(found), **shown)
+    context = RunPageView(run=run, tab=tab, classes=classes, findings=notable_findings(found), **shown)
     return render(request, "runs/show.html", context)
 
 

@@ -1,4 +1,4 @@
-"""The order of the queue, and what is asked of many runs at once."""
+"""Reordering the queue, and bulk actions on runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MoveRequest(RequestBody):
 
 @router.post("/api/runs/bulk", tags=["runs"])
 def bulk(body: BulkRequest, runs: RunsDep) -> BulkAnswer:
-    """Stop, delete, tag or star many runs. Those that cannot be acted on are named with the reason; others are done."""
+    """Stop, delete, tag or star many runs. Returns one result per run, with the reason for each that failed."""
     return act_on(runs, body)
 
 
@@ -31,9 +31,9 @@ def bulk(body: BulkRequest, runs: RunsDep) -> BulkAnswer:
     "/api/runs/{run_id}/move", tags=["runs"], responses=described({404: "No such run", 409: "The run is not queued"})
 )
 def move(run_id: str, body: MoveRequest, queue: QueueDep) -> RunPublic:
-    """Move a queued run: before all others (next), by one (up, down), or onto the track (now).
+    """Move a queued run to the front (next), by one place (up, down), or start it now.
 
-    For "now" a running run saves, makes way, and goes on later.
+    "now" makes a running run save a checkpoint and return to the queue; it continues later.
     """
     return queue.move(run_id, body.to)
 

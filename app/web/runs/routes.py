@@ -22,7 +22,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
     201: {"headers": {"Location": {"description": "The new run", "schema": {"type": "string"}}}}
 }
 NO_RUN = described({404: "No such run"})
-NOT_NOW = NO_RUN | described({409: "The run's state does not allow it"})
+WRONG_STATE = NO_RUN | described({409: "The run's state does not allow it"})
 CSV: dict[str, Any] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
 
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200)]
@@ -52,19 +52,19 @@ def patch(run_id: str, body: RunPatch, runs: RunsDep) -> RunPublic:
     return runs.patch(run_id, body)
 
 
-@router.delete("/{run_id}", status_code=204, responses=NOT_NOW)
+@router.delete("/{run_id}", status_code=204, responses=WRONG_STATE)
 def delete(run_id: str, runs: RunsDep) -> None:
     runs.delete(run_id)
 
 
-@router.post("/{run_id}/stop", status_code=202, responses=NOT_NOW)
+@router.post("/{run_id}/stop", status_code=202, responses=WRONG_STATE)
 def stop(run_id: str, runs: RunsDep, body: StopRequest | None = None) -> RunPublic:
     if body is not None and body.mode == "wind-down":
         return runs.wind_down(run_id)
     return runs.stop(run_id)
 
 
-@router.post("/{run_id}/resume", status_code=202, responses=NOT_NOW)
+@router.post("/{run_id}/resume", status_code=202, responses=WRONG_STATE)
 def resume(run_id: str, runs: RunsDep, body: ResumeRequest | None = None) -> RunPublic:
     return runs.resume(run_id, body or ResumeRequest(extend_epochs=0))
 

@@ -1,4 +1,4 @@
-"""How a run looks in a list, on its device's track, and beside its preset."""
+"""A run as a row of the list, and texts about its time that other views share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOVING = (Status.STARTING, Status.RUNNING, Status.STOPPING)
 
 @dataclass(frozen=True)
 class Row:
-    """A run in the list. `place` is its place in the queue, from 0; `time` is left, took, or why it ended."""
+    """A run in the list. `place` is the number of runs ahead of a queued one; `time` is the text of its time column."""
 
     run: RunPublic
     place: int | None = None
@@ -50,6 +50,7 @@ class Row:
 
 
 def arrival(run: RunPublic) -> datetime | None:
+    """The estimated time of arrival, in UTC; None if the run is not active or has no estimate."""
     if run.eta_seconds is None or run.status not in MOVING:
         return None
     return datetime.now(UTC) + timedelta(seconds=run.eta_seconds)

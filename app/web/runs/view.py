@@ -1,4 +1,4 @@
-"""What the runs page and a run's page are given to render. Templates read these and compute nothing."""
+"""The template contexts of the runs page and the page of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.display.formatting import duration
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
 from app.runs.setup import Difference
 from app.storage.tables import Status
-from app.web.runs.checks_tab import ChecksTab, Shown
+from app.web.runs.checks_tab import ChecksTab, FindingView
 from app.web.runs.errors_tab import ErrorsTab
 from app.web.runs.lanes import Lane
 from app.web.runs.rows import MOVING, Row, arrival, failed_at
@@ -21,8 +21,8 @@ TAIL_LINES = 20
 
 
 @dataclass(frozen=True)
-class RunsPage:
-    """`/`. `total` counts all runs, whatever the filter; `filters` are those that are set."""
+class RunsPageView:
+    """`/`. `total` is the number of all runs, regardless of filters; `filters` has only the filters that are set."""
 
     lanes: tuple[Lane, ...]
     rows: tuple[Row, ...]
@@ -50,16 +50,18 @@ class RunsPage:
         return "cursor" not in self.filters
 
     def link(self, **changed: str | None) -> str:
-        """This page's address with other filters; the place in the list is kept only where it is named."""
+        """The URL of this page with changed filters; `cursor` is dropped unless it is given."""
         kept = {name: value for name, value in self.filters.items() if name != "cursor"} | changed
         query = urlencode({name: value for name, value in kept.items() if value})
         return f"/?{query}" if query else "/"
 
 
 @dataclass(frozen=True)
-class RunPage:
-    """`/runs/{id}`. `tail` are the last log lines of a failed run, `behind` says how many run before a queued one;
-    the tab decides which of the rest is filled."""
+class RunPageView:
+    """`/runs/{id}`. `tail` has the last log lines of a failed run.
+
+    `behind` is the number of runs ahead of a queued one. Which of the other fields are filled depends on `tab`.
+    """
 
     run: RunPublic
     tab: str
@@ -68,7 +70,7 @@ class RunPage:
     tail: tuple[LogLinePublic, ...] = ()
     lines: tuple[LogLinePublic, ...] = ()
     checkpoints: tuple[CheckpointPublic, ...] = ()
-    findings: tuple[Shown, ...] = ()
+    findings: tuple[FindingView, ...] = ()
     checks: ChecksTab | None = None
     errors: ErrorsTab | None = None
     settings: tuple[tuple[str, Any], ...] = ()
