@@ -19,7 +19,7 @@ Ids = Annotated[
 
 @router.get("/api/compare", tags=["compare"], responses=described({404: "No such run"}))
 def compare_runs(database: DatabaseDep, runs: RunsDep, datasets: DatasetsDep, ids: Ids) -> Comparison:
-    """Settings that differ, what was obtained, groups over seeds, and paired tests of the validation answers."""
+    """Differing settings, metrics, seed groups, and paired tests of the validation predictions."""
     return compare(database, runs, datasets, slots_of(ids))
 
 
@@ -38,6 +38,6 @@ def page(
 
 @router.get("/compare/tables", include_in_schema=False)
 def tables(request: Request, database: DatabaseDep, runs: RunsDep, datasets: DatasetsDep, ids: Ids) -> Response:
-    """What stands below the chart, for a page whose runs go on."""
+    """The tables below the chart, which an open page fetches again while its runs continue."""
     shown: ComparePage = compare_page(database, runs, datasets, slots_of(ids), choices=False)
     return render(request, "compare/_tables.html", shown)

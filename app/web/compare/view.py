@@ -1,4 +1,4 @@
-"""What `/compare` shows, worded."""
+"""The template context of `/compare`, with its texts."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ SERIES: tuple[tuple[SeriesName, str], ...] = (
     ("train/loss", "Training loss"),
 )
 AXES: tuple[tuple[XAxis, str], ...] = (("epoch", "by epoch"), ("step", "by step"))
-CHOICES = 40
-OPEN_PAIRS = 6
-MIXING = ("dataset", "target")
+MAX_CHOICES = 40
+MAX_OPEN_PAIRS = 6
+INCOMPARABLE_FIELDS = ("dataset", "target")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """`cells` are one a run, in their order; `title` is the setting's full name."""
+    """A row of a table with one cell per run, in the order of the runs. `title` is the setting's full name."""
 
     label: str
     cells: tuple[Cell, ...]
@@ -57,7 +57,7 @@ class PairLine:
     first: Compared
     second: Compared
     verdict: str
-    cannot_tell: bool
+    not_significant: bool
     p: str
     only_first: int
     only_second: int
@@ -66,7 +66,7 @@ class PairLine:
 
 @dataclass(frozen=True)
 class ComparePage:
-    """`slots` are ids by colour, "" where one is free; `choices` are runs that can be added."""
+    """`/compare`. `slots` are run ids by color, "" for a free slot; `choices` are runs that can be added."""
 
     slots: tuple[str, ...]
     series: SeriesName
@@ -91,7 +91,7 @@ class ComparePage:
 
     @property
     def can_join(self) -> bool:
-        """Whether the runs can be named as an ensemble."""
+        """Whether the runs can be registered as an ensemble."""
         return 1 < len(self.runs) <= MOST_MEMBERS and not self.is_mixed and all(run.best_step for run in self.runs)
 
     @property
@@ -112,27 +112,27 @@ class ComparePage:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether accuracies do not compare: other data, or superclasses instead of classes."""
-        return any(row.title in MIXING for row in self.settings)
+        """Whether accuracies cannot be compared, because datasets or targets (classes, superclasses) differ."""
+        return any(row.title in INCOMPARABLE_FIELDS for row in self.settings)
 
     @property
     def shown_pairs(self) -> tuple[PairLine, ...]:
-        return tuple(pair for pair in self.pairs if pair.cannot_tell) if self.folded_pairs else self.pairs
+        return tuple(pair for pair in self.pairs if pair.not_significant) if self.folded_pairs else self.pairs
 
     @property
     def folded_pairs(self) -> tuple[PairLine, ...]:
-        """Pairs that differ, where they are too many to stand open."""
-        differ = tuple(pair for pair in self.pairs if not pair.cannot_tell)
-        return differ if len(self.pairs) > OPEN_PAIRS else ()
+        """The significant pairs, shown collapsed if there are more than MAX_OPEN_PAIRS pairs; otherwise empty."""
+        differ = tuple(pair for pair in self.pairs if not pair.not_significant)
+        return differ if len(self.pairs) > MAX_OPEN_PAIRS else ()
 
     @property
-    def by_chance(self) -> str:
-        """How many of the tests call a difference where there is none, on average; "" where it is far below one."""
+    def expected_false_positives(self) -> str:
+        """The expected number of false positives at p < 0.05 if no runs differ; "" below one."""
         expected = len(self.pairs) / 20
         return f"{expected:.0f}" if expected >= 1 else ""
 
     def link(self, without: str = "", **changed: str) -> str:
-        """This page's address; the other runs keep their colours when one is taken out."""
+        """The URL of this page with changed parameters, or without one run; the other runs keep their colors."""
         slots = ["" if item == without else item for item in self.slots]
         while slots and not slots[-1]:
             slots.pop()
@@ -153,7 +153,7 @@ def compare_page(
 ) -> ComparePage:
     found = compare(database, runs, datasets, slots)
     by_id = {run.id: run for run in found.runs}
-    listed = runs.list(RunQuery(limit=CHOICES)).items if choices else []
+    listed = runs.list(RunQuery(limit=MAX_CHOICES)).items if choices else []
     tested = [_pair_line(pair, by_id) for pair in found.pairs if pair.verdict is not None]
     return ComparePage(
         slots=tuple(slots),
@@ -163,7 +163,7 @@ def compare_page(
         outcomes=_outcomes(found),
         settings=_settings(found),
         groups=tuple(_group_line(group, by_id) for group in found.groups),
-        pairs=tuple(sorted(tested, key=lambda pair: not pair.cannot_tell)),
+        pairs=tuple(sorted(tested, key=lambda pair: not pair.not_significant)),
         untested=_untested(found.pairs),
         choices=tuple(run for run in listed if run.id not in by_id),
         seq=found.seq,
@@ -176,7 +176,7 @@ def p_value(p: float) -> str:
 
 def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
     runs = found.runs
-    comparable = len(runs) > 1 and not any(item.field in MIXING for item in found.settings)
+    comparable = len(runs) > 1 and not any(item.field in INCOMPARABLE_FIELDS for item in found.settings)
     best = max((run.best_acc for run in runs if run.best_acc is not None), default=None) if comparable else None
     return (
         TableRow(
@@ -218,18 +218,18 @@ def _group_line(group: SeedGroup, by_id: dict[str, Compared]) -> GroupLine:
 
 
 def _pair_line(pair: PairedComparison, by_id: dict[str, Compared]) -> PairLine:
-    """The better one first, by the discordant pairs."""
+    """The pair with the better run first: the one that is right alone on more images."""
     assert pair.p is not None
     assert pair.only_first is not None
     assert pair.only_second is not None
     ends = (pair.first, pair.only_first), (pair.second, pair.only_second)
     (first, more), (second, fewer) = sorted(ends, key=lambda end: end[1], reverse=True)
-    cannot_tell = pair.verdict == "cannot tell apart"
+    not_significant = pair.verdict == "cannot tell apart"
     return PairLine(
         first=by_id[first],
         second=by_id[second],
-        verdict="cannot tell apart" if cannot_tell else "is better than",
-        cannot_tell=cannot_tell,
+        verdict="cannot tell apart" if not_significant else "is better than",
+        not_significant=not_significant,
         p=p_value(pair.p),
         only_first=more,
         only_second=fewer,
@@ -238,7 +238,7 @@ def _pair_line(pair: PairedComparison, by_id: dict[str, Compared]) -> PairLine:
 
 
 def _untested(pairs: Iterable[PairedComparison]) -> tuple[tuple[str, int], ...]:
-    """Why pairs were not tested, and how many for each reason."""
+    """The reasons why pairs were not tested, each with its number of pairs."""
     counts: dict[str, int] = {}
     for pair in pairs:
         if pair.verdict is None:

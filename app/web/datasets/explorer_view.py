@@ -1,4 +1,4 @@
-"""What the page of a data set shows: its images, how its classes are balanced, and what in it is doubtful."""
+"""The template context of a dataset's page: images, class balance, duplicates and label conflicts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.web.datasets.view import CELLS, Sample
 from trainer.data.format import DatasetRecord, Split
 from trainer.data.survey import Duplicates, Measures, RepeatedName, Statistics
 
-GROUPS = 50  # of duplicates on a page
+GROUPS_PER_PAGE = 50  # groups of duplicates per page
 MEANS_COLUMNS = 10
 
 View = Literal["images", "duplicates", "conflicts", "names"]
@@ -25,7 +25,7 @@ Optional = BeforeValidator(none_if_empty)
 
 
 class ExplorerQuery(BaseModel):
-    """The address of a data set's page."""
+    """The query parameters of a dataset's page."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -39,8 +39,8 @@ class ExplorerQuery(BaseModel):
 
 @dataclass(frozen=True)
 class ClassBar:
-    """`train_width` and `test_width` are shares of the largest class, as SVG attributes; `mean_box` is the view box
-    that shows the class's mean image in the sheet of all."""
+    """A class with its image counts. `train_width` and `test_width` are SVG lengths relative to the largest class;
+    `mean_box` is the view box of the class's mean image in the sheet of mean images."""
 
     index: int
     label: str
@@ -52,7 +52,7 @@ class ClassBar:
 
 
 @dataclass(frozen=True)
-class TwinCell:
+class DuplicateCell:
     split: str
     index: int
     label: str
@@ -61,16 +61,16 @@ class TwinCell:
 
 @dataclass(frozen=True)
 class GroupCell:
-    cells: tuple[TwinCell, ...]
+    cells: tuple[DuplicateCell, ...]
     conflict: bool
 
 
 @dataclass(frozen=True)
 class DatasetPage:
-    """`/datasets/{name}`: a page of CELLS images, or of GROUPS groups of equal ones.
+    """`/datasets/{name}`: a page of CELLS images, or of GROUPS_PER_PAGE groups of duplicates.
 
-    `statistics` are None while they are being measured, `failed` if they cannot be. `sheet` is the size of the picture
-    of all mean images. `uneven` is the largest class as a multiple of the smallest.
+    `statistics` is None until they have been computed; `failed` says that this failed. `sheet` is the size in pixels of
+    the sheet of mean images. `uneven` is the size of the largest class divided by that of the smallest.
     """
 
     record: DatasetRecord
@@ -95,7 +95,7 @@ class DatasetPage:
 
     @property
     def count_of(self) -> dict[str, int]:
-        """How many there are of what is doubtful."""
+        """The number of groups of each kind of duplicate and conflict."""
         found = self.statistics
         if found is None:
             return {}
@@ -109,9 +109,10 @@ class DatasetPage:
         }
 
     def link(self, **changed: Any) -> str:
-        usual = ExplorerQuery().model_dump(by_alias=True)
+        """The URL of this page with changed parameters, on its first page unless `page` is given."""
+        defaults = ExplorerQuery().model_dump(by_alias=True)
         query = self.query.model_dump(by_alias=True) | {"page": 1} | changed
-        kept = {name: value for name, value in query.items() if value not in (None, usual.get(name))}
+        kept = {name: value for name, value in query.items() if value not in (None, defaults.get(name))}
         return f"/datasets/{self.record.name}" + (f"?{urlencode(kept)}" if kept else "")
 
 
@@ -123,7 +124,7 @@ def dataset_page(
     *,
     failed: bool,
 ) -> DatasetPage:
-    """Raises ApiError 404 for an unknown split."""
+    """The page's context. Raises ApiError 404: unknown split."""
     statistics, measures = (None, None) if measured is None else measured
     labels = datasets.labels(record.name, query.split)
     first = (query.page - 1) * CELLS
@@ -135,11 +136,11 @@ def dataset_page(
     groups: tuple[GroupCell, ...] = ()
     total, per_page = len(rows), CELLS
     if query.view != "images" and statistics is not None:
-        found = doubtful(statistics, query.view)
-        total, per_page = len(found), GROUPS
-        start = (query.page - 1) * GROUPS
+        found = flagged_groups(statistics, query.view)
+        total, per_page = len(found), GROUPS_PER_PAGE
+        start = (query.page - 1) * GROUPS_PER_PAGE
         files = {name: datasets.files(record.name, name) for name in ("train", "test")}
-        groups = tuple(_group(record, group, files) for group in found[start : start + GROUPS])
+        groups = tuple(_group(record, group, files) for group in found[start : start + GROUPS_PER_PAGE])
     bars = _bars(record, datasets, measures)
     sizes = [bar.train for bar in bars]
     return DatasetPage(
@@ -157,14 +158,14 @@ def dataset_page(
     )
 
 
-def doubtful(statistics: Statistics, view: View) -> Sequence[Duplicates | RepeatedName]:
+def flagged_groups(statistics: Statistics, view: View) -> Sequence[Duplicates | RepeatedName]:
     if view == "names":
         return statistics.repeated_names
     return statistics.groups(conflict=True) if view == "conflicts" else statistics.duplicates
 
 
 def sheet_size(measures: Measures) -> tuple[int, int]:
-    """Width and height of the sheet of all mean images."""
+    """(width, height) in pixels of the sheet of mean images."""
     count, side = measures.means.shape[:2]
     return MEANS_COLUMNS * side, -(-count // MEANS_COLUMNS) * side
 
@@ -179,8 +180,8 @@ def _classes(record: DatasetRecord, query: ExplorerQuery) -> list[int] | None:
 
 def _group(record: DatasetRecord, group: Duplicates | RepeatedName, files: dict[str, tuple[str, ...]]) -> GroupCell:
     cells = tuple(
-        TwinCell(twin.split, twin.index, record.classes[twin.label], files[twin.split][twin.index])
-        for twin in group.images
+        DuplicateCell(image.split, image.index, record.classes[image.label], files[image.split][image.index])
+        for image in group.images
     )
     return GroupCell(cells, len({cell.label for cell in cells}) > 1)
 

@@ -1,4 +1,4 @@
-"""The pages of the datasets, and what was measured of each."""
+"""The pages of datasets, and the statistics of each."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def page(
     response_model=Statistics,
 )
 def statistics_of(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -> Statistics | Response:
-    """Balance, exact duplicates, label conflicts. Measured upon the first request, which takes seconds."""
+    """Class balance, exact duplicates, label conflicts. Computed on the first request, which takes seconds."""
     record = datasets.get(name)
     found = statistics.of(record)
     if found is not None:
@@ -76,7 +76,7 @@ def statistics_of(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -
     responses={**PNG, **described({404: "No such data set, or it has not been measured yet"})},
 )
 def means(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -> Response:
-    """The mean training image of each class, ten in a row, in the order of the classes."""
+    """The mean training image of each class as a PNG, ten per row, in class order."""
     found = statistics.of(datasets.get(name))
     if found is None:
         raise not_found("statistics of", name)

@@ -1,4 +1,4 @@
-"""What each page is given to render. Templates read these and compute nothing."""
+"""The template context of the list of datasets, and of a dataset as other pages show it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DatasetCard:
 
 @dataclass(frozen=True)
 class DatasetsPage:
-    """`/datasets`. `tasks` are imports that are not done, or failed lately."""
+    """`/datasets`. `tasks` are the unfinished and failed imports among the latest tasks."""
 
     cards: tuple[DatasetCard, ...]
     tasks: tuple[TaskPublic, ...]

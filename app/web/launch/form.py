@@ -1,6 +1,6 @@
-"""The launch form: one field for each setting of a TrainSpec, and how its text becomes overrides.
+"""The launch form: one field per setting of a TrainSpec, and the parsing of its texts into overrides.
 
-An empty field takes the preset's value, so that what is filled in is what was changed.
+An empty field means the preset's value, so the filled fields are the changed settings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainer.spec.preset import build_spec, differences, flatten, presets
 from trainer.spec.train_spec import TrainSpec
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
-_WHOLE = re.compile(r"[+-]?\d{1,19}")
+_INTEGER = re.compile(r"[+-]?\d{1,19}")
 
 LABELS = {
     "optimizer.lr": "Learning rate",
@@ -58,9 +58,9 @@ LABELS = {
     "early_stopping": "Early stopping, epochs",
     "test_flip": "Test mirrored too",
 }
-FIRST = ("epochs", "budget.minutes", "optimizer.lr", "batch_size", "seed")
-GROUPS: dict[str, tuple[str, ...]] = {  # prefixes of fields
-    "Settings": FIRST,
+MAIN_FIELDS = ("epochs", "budget.minutes", "optimizer.lr", "batch_size", "seed")
+GROUPS: dict[str, tuple[str, ...]] = {  # names or prefixes of fields
+    "Settings": MAIN_FIELDS,
     "Optimiser": ("optimizer.",),
     "Schedule": ("schedule.",),
     "Augmentation": ("augment.",),
@@ -68,12 +68,12 @@ GROUPS: dict[str, tuple[str, ...]] = {  # prefixes of fields
     "Network and loss": ("model.", "loss", "label_smoothing", "class_weights", "target"),
 }
 LISTS = frozenset({"model.widths", "schedule.milestones", "augment.resolutions", "augment.resolution_until"})
-REST = "Limits, precision, logging"
+OTHER = "Limits, precision, logging"
 
 
 @dataclass(frozen=True)
 class SettingField:
-    """One row of the form. `value` is what was typed, `placeholder` the preset's value; `kind` picks the control."""
+    """One row of the form. `value` is the entered text, `placeholder` the preset's value, `kind` the control."""
 
     name: str
     label: str
@@ -98,13 +98,13 @@ class FieldGroup:
 def setting_groups(
     dataset: str, preset: str, typed: Mapping[str, str], errors: Mapping[str, str]
 ) -> tuple[FieldGroup, ...]:
-    """Every setting, grouped; `preset` must exist."""
-    usual = preset_values(dataset, preset)
+    """All settings in groups; `preset` must exist."""
+    defaults = preset_values(dataset, preset)
     fields = {
         field.name: replace(
             field,
             value=typed.get(field.name, ""),
-            placeholder=usual[field.name],
+            placeholder=defaults[field.name],
             error=errors.get(field.name, ""),
         )
         for field in _fields(TrainSpec)
@@ -113,7 +113,7 @@ def setting_groups(
         FieldGroup(title, tuple(fields.pop(name) for name in [*fields] if name.startswith(names)))
         for title, names in GROUPS.items()
     ]
-    return (*groups, FieldGroup(REST, tuple(fields.values())))
+    return (*groups, FieldGroup(OTHER, tuple(fields.values())))
 
 
 def preset_values(dataset: str, preset: str) -> dict[str, str]:
@@ -121,7 +121,7 @@ def preset_values(dataset: str, preset: str) -> dict[str, str]:
 
 
 def typed_from(spec: TrainSpec) -> dict[str, str]:
-    """The texts that turn the spec's preset into the spec."""
+    """The form's texts by field that, applied to the spec's preset, give the spec."""
     base = build_spec(spec.dataset.name, spec.preset or next(iter(presets())))
     return {name: _as_typed(value) for name, (_, value) in differences(spec, base).items()}
 
@@ -131,9 +131,9 @@ def parse_overrides(typed: Mapping[str, str]) -> dict[str, Any]:
 
 
 def split_variants(typed: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
-    """What is the same for all runs as it was typed, and what varies: `1e-4, 3e-4`, `1e-4..1e-2`, or lists with `;`.
+    """(texts shared by all runs, values that vary): `1e-4, 3e-4`, `1e-4..1e-2`, or lists separated by `;`.
 
-    The second is as `NewVariants.vary` has it.
+    The second has the format of `NewVariants.vary`.
     """
     kinds = {field.name: field.kind for field in _fields(TrainSpec)}
     same: dict[str, str] = {}
@@ -156,12 +156,12 @@ def _as_typed(value: Any) -> str:
 
 
 def _parse(name: str, text: str) -> Any:
-    """Text that is no number stays text: the spec's own validation says what is wrong with it."""
+    """The value of a text. Other texts than numbers stay strings, which the spec's validation then checks."""
     if text in ("true", "false"):
         return text == "true"
     if name in LISTS and all(_NUMBER.fullmatch(part.strip()) for part in text.split(",")):
         return [_parse("", part.strip()) for part in text.split(",")]
-    if _WHOLE.fullmatch(text):
+    if _INTEGER.fullmatch(text):
         return int(text)
     return float(text) if _NUMBER.fullmatch(text) else text
 

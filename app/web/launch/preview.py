@@ -1,4 +1,4 @@
-"""What a launch would do, for the launch form and for programs; and launching variants."""
+"""The preview of a launch, for the launch form and the API; and launching variants."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def list_presets() -> list[Preset]:
 
 
 class Preview(BaseModel):
-    """What a run would do, before it is launched; of `runs` variants, the first.
+    """The plan of a run before it is launched; with several variants (`runs`), that of the first.
 
-    `seconds` of one run: set by a budget, measured on runs of the same settings here, or estimated from others.
-    `memory` is about what its trainer would hold, in bytes.
+    `seconds` is the duration of one run, `basis` its source: set by the time budget, measured on runs of the same
+    settings on this machine, or estimated from other runs. `memory` is the approximate memory of the trainer in bytes.
     """
 
     name: str
@@ -121,7 +121,7 @@ async def augmented_images(
     overrides: Json = "{}",
     typed: Json = "",
 ) -> Response:
-    """Eight training images, in a row, as the network will see them in its first epoch."""
+    """Eight training images in one row, augmented as in the first epoch."""
     values, vary = _asked(overrides, typed)
     chosen = combinations(vary, 1, random.Random(0))[0] if vary else {}
     ready = prepared(dataset, preset, values | chosen, datasets.root)
@@ -130,7 +130,7 @@ async def augmented_images(
 
 
 def _asked(overrides: str, typed: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings that are the same for all variants, and those that vary."""
+    """(settings shared by all variants, settings that vary). Raises ApiError 400: invalid JSON; 422: no object."""
     name, text = ("typed", typed) if typed else ("overrides", overrides)
     try:
         values = orjson.loads(text)
@@ -145,7 +145,7 @@ def _asked(overrides: str, typed: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 class Extension(BaseModel):
-    """What more epochs would do: the learning rate of each added step."""
+    """The plan of additional epochs, with the learning rate of each added step."""
 
     epochs: int
     total_steps: int
@@ -171,5 +171,5 @@ def extension(
 
 @router.post("/runs/variants", tags=["runs"], status_code=201)
 def variants(body: NewVariants, launcher: LauncherDep) -> Variants:
-    """Queue every combination of the values given, or so many drawn at random, as one group; all of them or none."""
+    """Queue every combination of the given values, or a random sample of them, as one group; all of them or none."""
     return launch_variants(launcher, body)

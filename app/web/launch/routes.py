@@ -1,4 +1,4 @@
-"""The launch form: a plain form, whose fields are a spec's settings."""
+"""The launch page: a form with the settings of a spec."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def launch_page(
     parent: Annotated[str | None, Query(alias="from", max_length=40)] = None,
 ) -> Response:
     typed = {name: value for name, value in request.query_params.items() if name != "from"}
-    origin = None if parent is None else runs.get(parent)
-    if origin is not None:
-        spec = origin.train_spec
-        typed = {"dataset": origin.dataset, "preset": origin.preset or "", **typed_from(spec), **typed}
-    return _launch_form(request, datasets.list(), typed, {}, origin)
+    parent_run = None if parent is None else runs.get(parent)
+    if parent_run is not None:
+        spec = parent_run.train_spec
+        typed = {"dataset": parent_run.dataset, "preset": parent_run.preset or "", **typed_from(spec), **typed}
+    return _launch_form(request, datasets.list(), typed, {}, parent_run)
 
 
 @router.post("/runs")
@@ -53,13 +53,13 @@ async def launch(request: Request, runs: RunsDep, launcher: LauncherDep, dataset
         address = await run_in_threadpool(_launch, runs, launcher, typed)
     except SpecError as error:
         errors = {name.removeprefix("overrides."): reason for name, reason in error.fields.items()}
-        origin = runs.get(typed["from"]) if typed.get("from") else None
-        return await run_in_threadpool(_launch_form, request, datasets.list(), typed, errors, origin, 422)
+        parent_run = runs.get(typed["from"]) if typed.get("from") else None
+        return await run_in_threadpool(_launch_form, request, datasets.list(), typed, errors, parent_run, 422)
     return RedirectResponse(address, 303)
 
 
 def _launch(runs: Runs, launcher: Launcher, typed: Mapping[str, str]) -> str:
-    """Queue what the form says; the address that shows it."""
+    """Queue the run or the variants of the form. Returns the URL of their page. Raises SpecError."""
     same, vary = split_variants({name: text for name, text in typed.items() if name not in NOT_SETTINGS})
     overrides = parse_overrides(same)
     if typed.get("smoke"):
@@ -81,15 +81,15 @@ def _launch(runs: Runs, launcher: Launcher, typed: Mapping[str, str]) -> str:
 
 
 def _clone(runs: Runs, launcher: Launcher, typed: Mapping[str, str], overrides: dict[str, Any]) -> RunPublic | None:
-    """A clone, which shows what differs from its parent, where the parent's data set and preset are kept."""
+    """A clone of the parent run; None if dataset or preset differ from the parent's, which makes it a new run."""
     parent, dataset, preset = typed["from"], typed.get("dataset", ""), typed.get("preset", "")
-    origin = runs.get(parent)
-    if (origin.dataset, origin.preset) != (dataset, preset):
+    parent_run = runs.get(parent)
+    if (parent_run.dataset, parent_run.preset) != (dataset, preset):
         if typed.get("from_step"):
             reason = "a branch keeps its parent's data set and preset"
-            raise SpecError({"dataset" if origin.dataset != dataset else "preset": reason})
+            raise SpecError({"dataset" if parent_run.dataset != dataset else "preset": reason})
         return None
-    changed = differences(build_spec(dataset, preset, overrides), origin.train_spec)
+    changed = differences(build_spec(dataset, preset, overrides), parent_run.train_spec)
     clone = CloneRequest.model_validate(
         {
             "name": typed.get("name") or None,

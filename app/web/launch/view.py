@@ -1,4 +1,4 @@
-"""What the launch page is given to render."""
+"""The template context of the launch page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.spec.preset import Preset
 
 @dataclass(frozen=True)
 class PresetCard:
-    """`values` are the preset's settings as the form's fields show them."""
+    """A preset. `values` are its settings as texts of the form's fields."""
 
     preset: Preset
     values: dict[str, str]
@@ -21,7 +21,7 @@ class PresetCard:
 
 @dataclass(frozen=True)
 class LaunchPage:
-    """`/runs/new`. `errors` are by field; `parent` is the run whose settings are filled in."""
+    """`/runs/new`. `errors` are messages by field; `parent` is the run whose settings fill the form."""
 
     datasets: tuple[DatasetCard, ...]
     dataset: str
@@ -47,7 +47,7 @@ class LaunchPage:
 
     @property
     def stray_errors(self) -> dict[str, str]:
-        """Errors that no field on the page shows."""
+        """Errors of names that are no field on the page."""
         shown = {item.name for group in self.groups for item in group.fields} | {
             "dataset",
             "preset",
