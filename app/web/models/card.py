@@ -1,4 +1,4 @@
-"""What a person needs to know before they use a model: where it comes from, how good it is, and where it ends."""
+"""Model cards: origin, evaluation and limitations of a model or an ensemble."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from app.runs.public import CheckpointPublic, RunPublic
 from trainer.data.format import DatasetRecord
 from trainer.exported.ensemble_report import EnsembleReport
 
-SHOWN = 5
+CLASSES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Measure:
+    """A metric: its name, its value as text, and the images on which it was measured."""
+
     what: str
     value: str
     of: str
@@ -27,7 +29,7 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What the pages of a model and of an ensemble share. `without` are the packages that ONNX would need."""
+    """The common part of both cards. `without` are the packages missing for an ONNX export."""
 
     name: str
     without: tuple[str, ...]
@@ -41,8 +43,8 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard(Card):
-    """`/models/{name}`. `classes` are by accuracy, the worst first; `checkpoint` is the one that answers; `file` and
-    `onnx` are what can be taken away, None where nothing can."""
+    """`/models/{name}`. `classes` are by increasing accuracy; `checkpoint` is the one used for prediction; `file` and
+    `onnx` are the downloads, None if there is none."""
 
     run: RunPublic
     names: tuple[str, ...]
@@ -77,11 +79,11 @@ class ModelCard(Card):
 
     @property
     def worst(self) -> Sequence[ClassResult]:
-        return self.classes[:SHOWN]
+        return self.classes[:CLASSES_SHOWN]
 
     @property
     def best(self) -> Sequence[ClassResult]:
-        return self.classes[: -SHOWN - 1 : -1] if len(self.classes) > SHOWN else ()
+        return self.classes[: -CLASSES_SHOWN - 1 : -1] if len(self.classes) > CLASSES_SHOWN else ()
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -101,8 +103,8 @@ class ModelCard(Card):
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleCard(Card):
-    """`/models/{name}` of an ensemble. `measured` is what its members and it obtained on the same held-out images, or
-    why that is not known."""
+    """`/models/{name}` of an ensemble. `measured` has the accuracies of the members and the ensemble on the same
+    held-out images, or the reason why there are none."""
 
     runs: tuple[RunPublic, ...]
     alias: ModelAlias
@@ -116,7 +118,7 @@ class EnsembleCard(Card):
 
     @property
     def rows(self) -> tuple[tuple[RunPublic, Measure], ...]:
-        """Each member with its accuracy, on the common images where it was measured there, else on its own."""
+        """Each member with its accuracy: on the common images if there is a report, else on its own images."""
         if self.report is None:
             return tuple((run, _accuracy(run.best_acc, run.val_count)) for run in self.runs)
         found = zip(self.runs, self.report.members, strict=True)

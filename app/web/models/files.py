@@ -1,4 +1,4 @@
-"""Models to take away."""
+"""Downloads of models as safetensors and ONNX."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from app.web.services import ModelFilesDep, ModelsDep, OnnxFilesDep
 
 router = APIRouter(prefix="/api/models", tags=["models"])
 
-EXPORT_SECONDS, LOOK_SECONDS = 30.0, 0.1
+EXPORT_SECONDS, POLL_SECONDS = 30.0, 0.1
 
-_ANSWERS = download_answers(
+_RESPONSES = download_answers(
     "application/octet-stream",
     {404: "No such model", 409: "There is nothing to take away yet, or it is damaged"},
 )
 
 
-@router.get("/{name}/file", response_class=Download, responses=_ANSWERS)
+@router.get("/{name}/file", response_class=Download, responses=_RESPONSES)
 def file(name: str, models: ModelsDep, files: ModelFilesDep) -> Download:
-    """The best checkpoint's weights as safetensors, with metadata that suffices to rebuild the classifier.
+    """The best checkpoint's weights as safetensors, with the metadata needed to rebuild the classifier.
 
-    `trackside predict FILE PATH...` classifies with it.
+    `trackside predict FILE PATH...` classifies images with the file.
     """
     model = models.resolve(name)
     if JOINT in model:
@@ -42,14 +42,14 @@ def file(name: str, models: ModelsDep, files: ModelFilesDep) -> Download:
 @router.get(
     "/{name}/onnx",
     response_class=Download,
-    responses=_ANSWERS
+    responses=_RESPONSES
     | described({501: "The packages for it are not installed", 503: "It is still at work, or there is no worker"}),
 )
 async def onnx(name: str, models: ModelsDep, exports: OnnxFilesDep) -> Download:
-    """The same model as an ONNX graph: `image`, uint8 [N, size, size, 3], gives `probabilities`, float32 [N, classes].
+    """The model as an ONNX graph: `image`, uint8 [N, size, size, 3] → `probabilities`, float32 [N, classes].
 
-    A worker exports it upon the first call, which waits for it; 503 with Retry-After where that takes long. The header
-    `Onnx-Largest-Difference` is what its probabilities were off by, at most, on test images.
+    The first call waits for a worker to export it, and returns 503 with Retry-After if that takes longer than 30 s. The
+    header `Onnx-Largest-Difference` is the maximum absolute difference of its probabilities on test images.
     """
     model = await run_in_threadpool(models.resolve, name)
     found = await run_in_threadpool(exports.look, model)
@@ -60,7 +60,7 @@ async def onnx(name: str, models: ModelsDep, exports: OnnxFilesDep) -> Download:
             if time.monotonic() > deadline:
                 message = f"The export is still at work: see /api/tasks/{task.id}, and ask again."
                 raise ApiError(503, "exporting", message, {"task": task.id}, headers={"Retry-After": "5"})
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         found = await run_in_threadpool(exports.look, model)
     if found.report is None:
         raise ApiError(503, "exporting", "The model has a newer checkpoint: ask again.", headers={"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""Models by name: what stands for what, and the card of each."""
+"""Model aliases, and the page of each model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def list_models(models: ModelsDep) -> list[ModelAlias]:
 
 @router.get("/api/models/{name}", tags=["models"], responses=NO_MODEL)
 def get(name: str, models: ModelsDep) -> ModelAlias:
-    """What a name stands for, and stood for before."""
+    """An alias: its current runs and its history."""
     return models.get(name)
 
 
@@ -47,9 +47,9 @@ def get(name: str, models: ModelsDep) -> ModelAlias:
     responses=described({404: "No such run", 409: "The run has no checkpoint yet"}),
 )
 def put(name: str, body: Naming, models: ModelsDep, predictor: PredictorDep, background: BackgroundTasks) -> ModelAlias:
-    """Have a name stand for a run: at once, for every request that comes from now on.
+    """Assign an alias to a run. It applies to all later requests.
 
-    Several `runs`, of the same data and target, are an ensemble: the answer is the mean of their probabilities.
+    Several `runs` with the same dataset and target form an ensemble, which returns the mean of their probabilities.
     """
     made = models.put(name, body.members)
     background.add_task(warm, predictor, JOINT.join(made.runs))
@@ -77,7 +77,7 @@ def models_page(request: Request, models: ModelsDep, runs: RunsDep) -> Response:
 async def name_from_page(
     request: Request, models: ModelsDep, predictor: PredictorDep, background: BackgroundTasks
 ) -> Response:
-    """`run` is an id, or several of an ensemble, separated by commas."""
+    """Assign an alias. The field `run` is a run id, or several separated by commas for an ensemble."""
     typed = texts(await request.form())
     asked = checked(Naming, {"runs": [run for run in typed.get("run", "").split(",") if run]})
     made = await run_in_threadpool(models.put, typed.get("name", "").strip(), asked.members)

@@ -1,4 +1,4 @@
-"""What `/models` is given to render."""
+"""The template context of `/models`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from app.runs.public import RunPublic
 
 @dataclass(frozen=True)
 class ModelsPage:
-    """`models` are the names with the run each stands for, or the runs of its ensemble; `runs` can be named; `names`
-    are runs' names by id."""
+    """`/models`. `models` are the aliases with their runs, several for an ensemble; `runs` are those that can get an
+    alias; `names` are run names by id."""
 
     models: tuple[tuple[ModelAlias, tuple[RunPublic, ...]], ...]
     runs: tuple[RunPublic, ...]

@@ -1,9 +1,9 @@
-"""The Open Inference Protocol, version 2, over HTTP with JSON tensors, for clients that speak it to any server.
+"""The Open Inference Protocol, version 2, over HTTP with JSON tensors, for clients of that protocol.
 
 https://github.com/open-inference/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 
-A model is a run's id, its name, or `latest`. It takes `image`, UINT8 [N, size, size, 3], and gives `probabilities`,
-FP32 [N, classes], and `label`, BYTES [N]. Errors have the shape that all of this server's errors have.
+A model is a run's id, an alias, or `latest`. Its input is `image`, UINT8 [N, size, size, 3]; its outputs are
+`probabilities`, FP32 [N, classes], and `label`, BYTES [N]. Errors have this server's error format.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ async def model_metadata(name: Name, models: ModelsDep, predictor: PredictorDep)
 
 @router.get("/models/{name}/ready", responses=NO_MODEL)
 async def model_ready(name: Name, models: ModelsDep, predictor: PredictorDep) -> Ready:
-    """Loads the network, if need be: an answer means that the next request finds it warm."""
+    """Load the model if needed, so that the next request does not wait for it."""
     run = await models.find(name)
     target = await predictor.target(run)
     await predictor.predict(run, [bytes(3 * target.size**2)], 1, pixels=True)
@@ -149,7 +149,7 @@ async def infer(
 
 
 def pixels(tensor: InputTensor, size: int, most: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8 N×size×size×3. Raises ApiError 422, naming what does not fit."""
+    """The images as uint8 [N, size, size, 3]. Raises ApiError 422 for a wrong shape, count, type or range of values."""
     shape = tensor.shape
     if shape[1:] != [size, size, 3] or not 1 <= shape[0] <= most:
         raise invalid([(["inputs", 0, "shape"], f"must be [N, {size}, {size}, 3], N from 1 to {most}")])
@@ -166,6 +166,7 @@ def pixels(tensor: InputTensor, size: int, most: int) -> np.ndarray[Any, np.dtyp
 
 
 def outputs(answer: Answer, target: Target) -> list[OutputTensor]:
+    """The output tensors: probabilities FP32 [N, classes], in class order, and the top label of each image, [N]."""
     probabilities: list[float] = []
     labels: list[str] = []
     for result in answer.results:

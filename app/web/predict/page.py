@@ -1,4 +1,4 @@
-"""The page on which images are classified."""
+"""The predict page."""
 
 from __future__ import annotations
 

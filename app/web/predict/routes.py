@@ -1,4 +1,4 @@
-"""POST /api/predict: what a trained run says of an image; and where in the image it sees that."""
+"""POST /api/predict and /api/predict/saliency: predictions and occlusion maps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ router = APIRouter(tags=["predict"])
 
 MAX_TOP_K = 1000
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp")
-_ALONE = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGE_TYPES}
+_IMAGE_BODIES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGE_TYPES}
 
 
 def _request(file: dict[str, Any], how_many: str) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def _request(file: dict[str, Any], how_many: str) -> dict[str, Any]:
             "required": True,
             "description": f"{how_many} JPEG, PNG, WebP, GIF (its first frame) or BMP, of any size and mode up to the "
             "limits.",
-            "content": {"multipart/form-data": {"schema": form}, **_ALONE},
+            "content": {"multipart/form-data": {"schema": form}, **_IMAGE_BODIES},
         }
     }
 
@@ -65,7 +65,7 @@ Model = Annotated[str, Query(description="A run's id, a model's name, or `latest
 
 
 class OnePrediction(BaseModel):
-    """The answer for one image."""
+    """The response for one image."""
 
     model: ModelPublic
     predictions: list[PredictionPublic] = Field(description="The likeliest first.")
@@ -85,7 +85,7 @@ class FileResult(BaseModel):
 
 
 class ManyPredictions(BaseModel):
-    """The answer for many images, in their order; each has predictions or an error."""
+    """The response for several images, in request order; each has predictions or an error."""
 
     model: ModelPublic
     results: list[FileResult]
@@ -128,8 +128,10 @@ async def saliency(
         Query(alias="class", ge=0, le=10**6, description="A prediction's `index`; the likeliest class without it."),
     ] = None,
 ) -> Response:
-    """Covers each part of the image in turn and says how the class's probability changes: slower than a prediction, by
-    some fifty times the network's own time. Predictions go first."""
+    """The occlusion map: how the class's probability changes when each part of the image is covered.
+
+    Takes about fifty times as long as the network needs for a prediction. Predictions have priority.
+    """
     async with images(request, serving.settings, serving.uploads) as uploads:
         if len(uploads) > 1:
             raise ApiError(422, "one_image", "Send one image at a time.")

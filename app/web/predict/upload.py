@@ -1,4 +1,4 @@
-"""The images of a predict request, read within limits: a body that is too large is cut off, declared or not."""
+"""Reads the images of a predict request, with limits on size, number and duration."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from app.web.upload_memory import MemoryBudget
 
 FIELD = "file"
 UPLOAD_SECONDS = 120.0
-# Room for boundaries and part headers.
-PART_BYTES = 4096
+PART_BYTES = 4096  # per part, for its boundary and headers
 NAME_LENGTH = 255
 
 Chunks = Callable[[int], AsyncIterator[bytes]]
@@ -33,7 +32,7 @@ class Upload:
 
 @asynccontextmanager
 async def images(request: Request, settings: Settings, memory: MemoryBudget) -> AsyncIterator[list[Upload]]:
-    """The uploads, in order, at least one; the memory is given back at the end. Raises ApiError."""
+    """The uploads in request order, at least one. Releases their memory at the end. Raises ApiError."""
     taken = 0
 
     async def chunks(limit: int) -> AsyncIterator[bytes]:
@@ -87,7 +86,7 @@ async def _read(request: Request, settings: Settings, chunks: Chunks) -> list[Up
 
 
 class _Form:
-    """Collects the parts named "file" of a multipart body."""
+    """Parses a multipart body and collects its parts named "file"."""
 
     def __init__(self, boundary: bytes, settings: Settings) -> None:
         if not boundary:
@@ -166,5 +165,5 @@ def too_large(limit: int) -> ApiError:
 
 
 def _closing(status: int, code: str, message: str) -> ApiError:
-    """A refusal while the body may still be on its way: the connection is closed instead of reading the rest."""
+    """An error that closes the connection, so that the rest of the body is not read."""
     return ApiError(status, code, message, headers={"Connection": "close"})

@@ -1,4 +1,4 @@
-"""What `/predict` is given to render: one model, or two of them side by side."""
+"""The template context of `/predict`: one model, or two side by side."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from trainer.data.errors import DatasetError
 from trainer.data.format import RECORD_FILE, DatasetRecord
 
 TEST_IMAGES = 12
-SIZE, FIT = 32, "crop"  # of a run that says nothing of its images
+DEFAULT_SIZE, DEFAULT_FIT = 32, "crop"  # for a run without a dataset record
 
 
 @dataclass(frozen=True)
 class TestImage:
-    """One of the data set's test images, by its place there, and what it is labelled as."""
+    """A test image of the dataset: its index in the test split and its label."""
 
     index: int
     label: str
@@ -31,8 +31,8 @@ class TestImage:
 
 @dataclass(frozen=True)
 class Panel:
-    """A model that answers on the page: its run, the name by which it was chosen or empty, and the record of the data
-    that it learnt."""
+    """A model on the page: its run, the alias by which it was chosen ("" if by run id), and the record of its training
+    dataset."""
 
     run: RunPublic
     called: str
@@ -48,17 +48,17 @@ class Panel:
 
     @property
     def size(self) -> int:
-        return self.record.size if self.record else SIZE
+        return self.record.size if self.record else DEFAULT_SIZE
 
     @property
     def fit(self) -> str:
-        return self.record.fit if self.record else FIT
+        return self.record.fit if self.record else DEFAULT_FIT
 
 
 @dataclass(frozen=True)
 class PredictPage:
-    """`models` can be chosen, `named` are names and their runs; `panels` are those that were, none, one or two;
-    `samples` are test images of the first one's data set."""
+    """`/predict`. `models` and `named` (alias, run) can be chosen; `panels` are the chosen models, at most two;
+    `samples` are test images of the first model's dataset."""
 
     models: tuple[RunPublic, ...]
     named: tuple[tuple[str, RunPublic], ...]
@@ -73,7 +73,10 @@ class PredictPage:
 
 
 def predict_page(models: ModelRegistry, datasets: Datasets, model: str, beside: str, origin: str) -> PredictPage:
-    """`model` and `beside` are ids or names; empty, the latest finished run and none. Raises ApiError 404."""
+    """The page's context. `model` (default: latest finished run) and `beside` (default: none) are run ids or aliases.
+
+    Raises ApiError 404: no such model.
+    """
     listed = [run for run in models.runs.list(RunQuery(limit=200)).items if run.best_step is not None]
     first = next((run for run in listed if run.status == Status.FINISHED), listed[0] if listed else None)
     panels: list[Panel] = []
@@ -100,7 +103,7 @@ def _chosen(models: ModelRegistry, model: str) -> Panel:
 
 
 def _record(models: ModelRegistry, run: RunPublic) -> DatasetRecord | None:
-    """The run's own copy: the data set may be gone, or another of its name."""
+    """The record in the run's folder, since the dataset may have been deleted or replaced; None if unreadable."""
     try:
         return DatasetRecord.model_validate_json((models.runs.folder(run.id) / RECORD_FILE).read_bytes())
     except (OSError, ValidationError):

@@ -36,7 +36,7 @@ def table(
     as_: Annotated[Literal["json", "csv", "markdown"], Query(alias="format")] = "json",
     limit: Limit = MOST_ROWS,
 ) -> ResultTable | Response:
-    """Finished runs of a data set, seeds together, ranked by best validation accuracy."""
+    """The finished runs of a dataset, grouped by seed group and ranked by best validation accuracy."""
     found = results(database, datasets, dataset, limit)
     if as_ == "json":
         return found

@@ -1,4 +1,4 @@
-"""What `/results` shows, worded."""
+"""The template context of `/results`, with its texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.storage.db import Database
 
 ROWS = 50
 MOST_ROWS = 500
-COMPARED = 6
+ROWS_COMPARED = 6
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class ResultLine:
 
     @property
     def compare(self) -> str:
-        """Where the seeds lie over each other."""
+        """The URL of the comparison of the row's seeds."""
         return "/compare?runs=" + ",".join(member.run.id for member in self.members[:MOST_RUNS])
 
 
 @dataclass(frozen=True)
 class MemberLine:
-    """`selected` is the one whose test figures the row shows; `test` is "" where there is none."""
+    """A run of a row. `selected` says that the row shows its test metrics; `test` is "" if it has none."""
 
     run: Member
     validation: str
@@ -62,7 +62,7 @@ class ReportedLine:
 
 @dataclass(frozen=True)
 class ResultsPage:
-    """`table` is None where nothing has finished yet; `datasets` counts the finished runs of each."""
+    """`/results`. `table` is None if no run has finished; `datasets` has the number of finished runs per dataset."""
 
     datasets: dict[str, int]
     dataset: str
@@ -81,13 +81,13 @@ class ResultsPage:
 
     @property
     def compare_best(self) -> str | None:
-        """Where the best rows' runs lie over each other."""
-        best = [line.row.selected for line in self.lines[:COMPARED]]
+        """The URL of the comparison of the best rows' selected runs; None for fewer than two rows."""
+        best = [line.row.selected for line in self.lines[:ROWS_COMPARED]]
         return "/compare?runs=" + ",".join(best) if len(best) > 1 else None
 
     @property
     def more(self) -> str | None:
-        """The address that shows more rows, if there are more."""
+        """The URL of this page with more rows; None if all are shown."""
         if self.table is None or len(self.lines) >= min(self.table.total, MOST_ROWS):
             return None
         return self.link(limit=str(min(MOST_ROWS, 4 * len(self.lines))))
@@ -100,7 +100,7 @@ class ResultsPage:
 
 
 def results_page(database: Database, records: Datasets, dataset: str | None, limit: int) -> ResultsPage:
-    """Raises ApiError 404 for a data set that is not there and never was trained on."""
+    """The page's context. Raises ApiError 404 for a dataset that does not exist and has no finished runs."""
     datasets = finished_datasets(database)
     chosen = dataset or next(iter(datasets), "")
     if not chosen:

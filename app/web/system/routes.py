@@ -1,4 +1,4 @@
-"""The page of the machine, and the same for programs."""
+"""The system page, and its data in the API."""
 
 from __future__ import annotations
 
@@ -53,5 +53,5 @@ def page(request: Request, database: DatabaseDep, settings: SettingsDep, span: S
 
 @router.get("/system/devices", include_in_schema=False)
 def devices(request: Request, database: DatabaseDep, span: SpanQuery = "hour") -> Response:
-    """The devices alone, for a page that is open."""
+    """The fragment with the devices, which an open page fetches again."""
     return render(request, "system/_devices.html", None, devices=system.device_views(database, span), span=span)

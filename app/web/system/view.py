@@ -1,4 +1,4 @@
-"""What the machine does and holds: devices over time, workers, disk, versions."""
+"""The state of the system: devices over time, workers, disk, versions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.storage.tables import DeviceSample, Worker
 
 Span = Literal["hour", "day", "week"]
 SPANS: dict[Span, float] = {"hour": HOUR, "day": 24 * HOUR, "week": WEEK}
-GAP = 5  # a line is broken where samples are this many times as far apart as they should be
+GAP_FACTOR = 5  # a line has a gap if samples are further apart than this multiple of the sampling interval
 
 
 class SystemPublic(BaseModel):
@@ -40,7 +40,7 @@ class DeviceView:
 
     @cached_property
     def start(self) -> float:
-        """A device that has been watched for less than the whole time is drawn over that."""
+        """The left end of the x axis, in UNIX seconds: the first sample if the device has none for the whole span."""
         now = time.time()
         first = self.series.time[0] if self.series.time else now
         return max(now - self.seconds, min(first, now - 60))
@@ -66,12 +66,12 @@ class DeviceView:
 
     def _path(self, values: Sequence[float | None], top: float) -> str:
         pace = 2.0 if self.seconds <= HOUR else 60.0
-        return trace_path(self.series.time, values, self.start, time.time() - self.start, top, GAP * pace)
+        return trace_path(self.series.time, values, self.start, time.time() - self.start, top, GAP_FACTOR * pace)
 
 
 @dataclass(frozen=True)
 class SystemPage:
-    """`/system`."""
+    """`/system`. `span` is the time that the charts cover; `seq` is the number of the last change."""
 
     devices: tuple[DeviceView, ...]
     workers: tuple[Worker, ...]
@@ -88,7 +88,7 @@ class SystemPage:
 
 
 def device_views(database: Database, span: Span) -> tuple[DeviceView, ...]:
-    """Every device that was sampled in that time or has a worker now."""
+    """All devices that have samples in the span or a worker now."""
     seconds = SPANS[span]
     described = {(worker.host, worker.device): worker.description for worker in seen_workers(database)}
     with database.read() as session:
