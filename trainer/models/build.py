@@ -1,4 +1,4 @@
-"""Builds the networks by name. All take normalized float images N×3×H×W and return logits N×C."""
+"""Build the networks by name. Each takes normalized float images N×3×H×W and returns logits N×C."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ BUILDERS: dict[str, Callable[[ModelSpec, int, int], nn.Module]] = {
 
 
 def build_model(spec: ModelSpec, num_classes: int, image_size: int, *, pretrained: bool = False) -> nn.Module:
-    """The network of `spec`, with fresh weights from torch's global generator, or those it names if `pretrained`.
+    """Return the network of `spec`, initialized from torch's global generator, or with its `weights` if `pretrained`.
 
-    Raises ValueError on a wrong size, an option that the network lacks, weights that cannot be had or do not fit,
-    or a model of one's own that is none.
+    Raises ValueError: the image size does not fit, the network does not have an option that is set, the weights cannot
+    be loaded or do not fit, or a custom function fails or does not return a torch.nn.Module.
     """
-    _refuse_what_would_do_nothing(spec)
+    _reject_unused_options(spec)
     if is_custom(spec.name):
         return make_custom(spec.name, num_classes, image_size)
     smallest = MODELS[spec.name].smallest
@@ -54,11 +54,11 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def count_flops(model: nn.Module, image_size: int) -> int:
-    """Floating-point operations of one image's forward pass in evaluation: two for each multiply-accumulate."""
+    """FLOPs of one image's forward pass in evaluation mode. A multiply-accumulate counts as two."""
     modes = [(module, module.training) for module in model.modules()]
     first = next(model.parameters(), torch.zeros(()))
     image = torch.zeros(1, 3, image_size, image_size, device=first.device, dtype=first.dtype)
-    # The counter knows matrix products, but not the fused attention of evaluation.
+    # FlopCounterMode counts matrix products, but not the fused attention that evaluation mode uses.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -71,7 +71,7 @@ def count_flops(model: nn.Module, image_size: int) -> int:
     return int(counter.get_total_flops())
 
 
-def _refuse_what_would_do_nothing(spec: ModelSpec) -> None:
+def _reject_unused_options(spec: ModelSpec) -> None:
     if spec.final_relu and spec.name not in ("mlp", "cnn"):
         raise ValueError(f"model.final_relu: {spec.name} has none; mlp and cnn do")
     if spec.name in BUILDERS:

@@ -1,4 +1,7 @@
-"""The origin's small CNN: 5×5 convolutions, each ReLU then BatchNorm, one max-pool, four linear layers."""
+"""The small CNN of agastyapatri/CIFAR-100.
+
+5×5 convolutions, each followed by ReLU and BatchNorm, one max-pooling layer and four linear layers.
+"""
 
 from __future__ import annotations
 

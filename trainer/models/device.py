@@ -1,4 +1,4 @@
-"""What the device is and what it does well."""
+"""The compute device: setup, precision, torch.compile support and memory for the dataset."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from trainer.spec.catalog import MODELS
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.parallel import available_cores
 
-DATA_SHARE = 0.5  # of the device's memory may hold the data set
+DATA_SHARE = 0.5  # maximum share of the device's memory that the dataset takes
 DATA_LIMIT = "TRACKSIDE_DEVICE_DATA_BYTES"
 
 
 def prepare(name: str, threads: int = 0) -> torch.device:
-    """Make `name` ("cpu", "cuda:0", "mps") ready in this process; OMP_NUM_THREADS, where set, is kept to."""
+    """Set up the device `name` ("cpu", "cuda:0", "mps") in this process.
+
+    On a CPU `threads` = 0 takes OMP_NUM_THREADS threads, or one per core where that is not set.
+    """
     device = torch.device(name)
     if device.type == "cpu":
         torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS") or available_cores()))
@@ -31,6 +34,10 @@ def prepare(name: str, threads: int = 0) -> torch.device:
 
 
 def pick_precision(spec: TrainSpec, device: torch.device) -> torch.dtype:
+    """Return the dtype of the forward and backward pass.
+
+    `auto` is bfloat16 where the device, CPUs included, has instructions for it, and float32 elsewhere.
+    """
     match spec.precision:
         case "auto":
             return torch.bfloat16 if multiplies_bf16(device) else torch.float32
@@ -43,7 +50,7 @@ def pick_precision(spec: TrainSpec, device: torch.device) -> torch.dtype:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16, rather than a slow detour."""
+    """Return whether the device has instructions for bfloat16, as opposed to a slow emulation."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -52,18 +59,19 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 def gains_by_compiling(spec: TrainSpec, device: torch.device) -> bool:
-    """Whether torch.compile is used once the run has begun; `auto` knows what was measured (docs/benchmarks.md)."""
+    """Return whether a run may switch to torch.compile. For CPUs the answer was measured per network."""
     if spec.compile == "off" or spec.caches_features or not can_compile(device):
         return False
     known = MODELS.get(spec.model.name)
     if device.type == "cpu" and known is not None:
-        # Not only slower for some: with bfloat16 what torch 2.14 generates for swift has gradients that are NaN.
+        # Of the project's networks only `cnn` gains by torch.compile on a CPU. `swift` is slower, and with bfloat16 the
+        # gradients that torch 2.14 generates for it are NaN. So `compile` = "on" is ignored there as well.
         return known.compiles_on_cpu
     return device.type == "cuda" or spec.compile == "on"
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether what torch.compile generates can be built: on a CPU that takes a compiler and Python's headers."""
+    """Return whether torch.compile can build its code. On a CPU this takes a C++ compiler and Python's headers."""
     if device.type == "cuda":
         return True
     headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
@@ -71,7 +79,7 @@ def can_compile(device: torch.device) -> bool:
 
 
 def data_limit(device: torch.device) -> int:
-    """How many bytes of images may lie on the device; what is more is streamed."""
+    """Maximum size in bytes of images kept on the device. Larger datasets are streamed."""
     if given := os.environ.get(DATA_LIMIT):
         return int(given)
     total = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().total

@@ -1,4 +1,4 @@
-"""What a network takes, found from its shapes alone."""
+"""The memory that a network takes, computed from its shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer.spec.train_spec import ModelSpec
 
 
 def saved_bytes(spec: ModelSpec, classes: int, size: int) -> int:
-    """Bytes that one image's forward pass keeps for the backward pass, in float32. Nothing is allocated."""
+    """Bytes of float32 that one image's forward pass saves for the backward pass. Runs on the meta device."""
     seen: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -19,10 +19,10 @@ def saved_bytes(spec: ModelSpec, classes: int, size: int) -> int:
             kept.append(tensor)
         return tensor
 
-    kept: list[Tensor] = []  # so that no id is given out twice
+    kept: list[Tensor] = []  # keeps the tensors alive, so that no id is used twice
     with torch.device("meta"):
         model = build_model(spec, classes, size).train()
         weights = {id(weight.untyped_storage()) for weight in model.parameters()}
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             model(torch.zeros(2, 3, size, size))
-    return sum(octets for storage, octets in seen.items() if storage not in weights) // 2
+    return sum(nbytes for storage, nbytes in seen.items() if storage not in weights) // 2

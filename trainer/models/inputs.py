@@ -1,4 +1,4 @@
-"""What enters the network: normalised floats at the right size."""
+"""Network inputs: normalized float images of the network's size."""
 
 from __future__ import annotations
 
@@ -12,33 +12,37 @@ from trainer.data.format import DatasetRecord
 
 
 def network_input(images: Tensor, constants: tuple[Tensor, Tensor], size: int) -> Tensor:
-    """uint8 B×H×W×3 to float32 B×3×size×size; features that are cached already (float B×F) go in as they are."""
+    """Convert uint8 B×H×W×3 to float32 B×3×size×size. Cached features (float B×F) are returned unchanged."""
     if images.dtype != torch.uint8:
         return images
     return resize(normalise(images, *constants), size)
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 N×H×W×3 to float32 N×3×H×W in channels_last memory, each channel (x/255 − mean)/std."""
+    """Convert uint8 N×H×W×3 to float32 N×3×H×W in channels_last memory, each channel as (x/255 − mean)/std."""
     count, height, width, channels = images.shape
-    # By whole rows: over the three channels alone nothing is vectorised, and it takes twice as long.
+    # Computed on whole rows: an operation on the three channels is not vectorized and takes twice as long.
     scale, offset = (1 / (255 * std)).repeat(width), (-mean / std).repeat(width)
     rows = images.reshape(count * height, width * channels).float()
     return torch.addcmul(offset, rows, scale).view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def channel_constants(record: DatasetRecord, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel of the dataset, as `constants_of` returns them."""
     return constants_of(record.mean, record.std, device)
 
 
 def constants_of(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each channel; one that is the same everywhere has none, and is not divided by zero."""
+    """Mean and standard deviation of each channel, float32 (3,) on `device`.
+
+    The deviation is at least 1/255, so that a constant channel is not divided by zero.
+    """
     deviation = torch.tensor(std, dtype=torch.float32, device=device).clamp_(min=1 / 255)
     return torch.tensor(mean, dtype=torch.float32, device=device), deviation
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """Resize `images` (float B×3×H×W) to `size` pixels a side, antialiased; memory format is kept."""
+    """Resize `images` (float B×3×H×W) to `size` × `size` pixels with antialiasing. Keeps the memory format."""
     if images.shape[2:] == (size, size):
         return images
     channels_last = images.is_contiguous(memory_format=torch.channels_last)

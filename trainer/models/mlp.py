@@ -1,4 +1,4 @@
-"""The origin's multilayer perceptron: three hidden layers with LeakyReLU."""
+"""The multilayer perceptron of agastyapatri/CIFAR-100: three hidden layers with LeakyReLU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torchvision's networks for ImageNet, their weights, and a head of one's own in place of theirs."""
+"""torchvision's ImageNet networks with their weights and a new linear head."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ FORMATS = (".safetensors", ".pth", ".pt")
 
 
 def make_pretrained(spec: ModelSpec, num_classes: int, image_size: int, *, pretrained: bool) -> nn.Module:
-    """`pretrained` loads the weights that `spec` names, by download or from a file. Raises ValueError."""
+    """Return a torchvision network with a new head of `num_classes` outputs.
+
+    `pretrained` loads the weights that `spec` names, by download or from a file. Raises ValueError: the image size does
+    not fit, or the weights cannot be loaded or do not fit.
+    """
     smallest = MODELS[spec.name].smallest
     if MODELS[spec.name].fixed and image_size != smallest:
         raise ValueError(f"model.input_size: {spec.name} takes images of {smallest} px only, not {image_size}")
     model: nn.Module = torchvision.models.get_model(spec.name.removeprefix(IMAGENET), weights=None)
     path, old = _head(model)
     if pretrained and spec.weights != "none":
-        # A file's head is replaced in any case, so it may have any number of classes.
-        _fill(model, {n: v for n, v in _weights(spec).items() if not n.startswith(f"{path}.")}, path, spec)
+        # The head is replaced in any case, so a file may have any number of classes.
+        _load_weights(model, {n: v for n, v in _read_weights(spec).items() if not n.startswith(f"{path}.")}, path, spec)
     model.set_submodule(path, nn.Linear(old.in_features, num_classes))
     return model
 
 
 def split_head(model: nn.Module) -> tuple[nn.Module, nn.Linear]:
-    """What comes before the head, giving features N×F, and the head; both share `model`'s parameters.
+    """Return the backbone, which computes features N×F, and the head. Both share `model`'s parameters.
 
-    Raises ValueError where `model` has no linear layer.
+    Raises ValueError: `model` has no linear layer.
     """
     path, head = _head(model)
     *holders, last = path.split(".")
@@ -48,37 +52,37 @@ def split_head(model: nn.Module) -> tuple[nn.Module, nn.Linear]:
 
 
 def _shallow(module: nn.Module) -> nn.Module:
-    """A copy whose children can be exchanged without touching `module`, which has the same parameters."""
-    twin = copy.copy(module)
-    twin._modules = dict(module._modules)
-    return twin
+    """A copy with the same parameters, whose children can be replaced without changing `module`."""
+    shallow = copy.copy(module)
+    shallow._modules = dict(module._modules)
+    return shallow
 
 
 def _head(model: nn.Module) -> tuple[str, nn.Linear]:
-    """The last linear layer, with its path: fc, classifier.<last>, heads.head."""
+    """Path and module of the last linear layer. Paths are fc, classifier.<last> or heads.head."""
     linear = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError("model.freeze: the network has no linear head")
     return linear[-1]
 
 
-def _fill(model: nn.Module, found: dict[str, Tensor], head: str, spec: ModelSpec) -> None:
+def _load_weights(model: nn.Module, found: dict[str, Tensor], head: str, spec: ModelSpec) -> None:
     own = model.state_dict()
-    wrong = [f"{n} has another shape" for n, value in found.items() if n in own and own[n].shape != value.shape]
-    if not wrong:
-        # Not strict, as old files have other names, which layers translate while loading.
+    problems = [f"{n} has another shape" for n, value in found.items() if n in own and own[n].shape != value.shape]
+    if not problems:
+        # Not strict: old files have other parameter names, which layers translate while loading.
         missing, unknown = model.load_state_dict(found, strict=False)
-        wrong = [f"{n} is missing" for n in missing if not n.startswith(f"{head}.")]
-        wrong += [f"{n} is unknown" for n in unknown]
-    if wrong:
-        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise ValueError(f"model.weights: {spec.weights} is not of {spec.name}: {wrong[0]}{more}")
+        problems = [f"{n} is missing" for n in missing if not n.startswith(f"{head}.")]
+        problems += [f"{n} is unknown" for n in unknown]
+    if problems:
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise ValueError(f"model.weights: {spec.weights} is not of {spec.name}: {problems[0]}{more}")
 
 
-def _weights(spec: ModelSpec) -> dict[str, Tensor]:
-    """Never a pickle that runs code: safetensors, or torch's format read as tensors only."""
+def _read_weights(spec: ModelSpec) -> dict[str, Tensor]:
+    """Read the weights that `spec` names from safetensors or torch's format. No code of a pickle is run."""
     if spec.weights == "imagenet":
-        return _imagenet(spec.name)
+        return _imagenet_weights(spec.name)
     path = Path(spec.weights)
     if path.suffix not in FORMATS:
         raise ValueError(f"model.weights: {path.name} is none of {', '.join(FORMATS)}")
@@ -88,19 +92,19 @@ def _weights(spec: ModelSpec) -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"model.weights: there is no file {path}") from None
-    except Exception as error:  # torch raises whatever its reader came across
+    except Exception as error:  # torch's reader may raise anything
         raise ValueError(f"model.weights: {path.name} holds no weights that can be read safely") from error
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise ValueError(f"model.weights: {path.name} is not a plain table of weights")
     return loaded
 
 
-def _imagenet(name: str) -> dict[str, Tensor]:
-    """torchvision's best weights, downloaded into torch.hub's folder unless they are there."""
+def _imagenet_weights(name: str) -> dict[str, Tensor]:
+    """torchvision's default weights, downloaded into torch.hub's folder unless they are there already."""
     enum = torchvision.models.get_model_weights(name.removeprefix(IMAGENET))
     try:
         return dict(enum["DEFAULT"].get_state_dict(progress=False, check_hash=True, weights_only=True))
-    except Exception as error:  # as above, or no network
+    except Exception as error:  # as above, or no network connection
         raise ValueError(
             f"model.weights: imagenet's for {name} cannot be had: {type(error).__name__}: {error}"
         ) from error

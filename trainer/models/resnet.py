@@ -64,7 +64,7 @@ class Residual(nn.Module):
 
 
 class Scaled(nn.Linear):
-    """Logits kept small, so that training starts soft."""
+    """A linear layer whose logits are scaled down, so that the first predictions are nearly uniform."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) * LOGIT_SCALE
@@ -80,12 +80,12 @@ def make_resnet(spec: ModelSpec, num_classes: int, _image_size: int) -> nn.Modul
             layers.append(block(inputs, width, 2 if stage and not number else 1))
             inputs = width * (EXPANSION if block is Bottleneck else 1)
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(spec.dropout), nn.Linear(inputs, num_classes)]
-    return _initialised(nn.Sequential(*layers))
+    return _initialized(nn.Sequential(*layers))
 
 
 def make_resnet9(spec: ModelSpec, num_classes: int, _image_size: int) -> nn.Module:
     a, b, c, d = four_widths(spec)
-    return _initialised(
+    return _initialized(
         nn.Sequential(
             _unit(3, a),
             nn.Sequential(_unit(a, b), nn.MaxPool2d(2)),
@@ -123,7 +123,7 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
     return nn.Sequential(*normed_conv(inputs, outputs, 1, stride))
 
 
-def _initialised(model: nn.Module) -> nn.Module:
+def _initialized(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -33,7 +33,7 @@ class WideBlock(nn.Module):
 
 
 def make_wide_resnet(spec: ModelSpec, num_classes: int, _image_size: int) -> nn.Module:
-    """`spec.name` is "wrn-<depth>-<factor>": (depth − 4) / 6 blocks a stage."""
+    """`spec.name` is "wrn-<depth>-<factor>": (depth − 4) / 6 blocks per stage."""
     depth, factor = map(int, spec.name.split("-")[1:])
     widths = spec.widths or tuple(BASE * 2**stage * factor for stage in range(STAGES))
     if len(widths) != STAGES:
