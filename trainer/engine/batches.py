@@ -1,4 +1,4 @@
-"""The batches of a run in their order, augmented, on the device, wherever the images lie."""
+"""The batches of a run in order, augmented and on the device, for resident and for streamed images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.engine.augment import EpochDraws, draw_epoch, place
 from trainer.engine.resident import ResidentData
 from trainer.spec.train_spec import TrainSpec
 
-AHEAD = 2  # batches that a thread reads while the device is busy
+PREFETCHED = 2  # batches that a thread reads while the device computes
 
 
 class Batches:
@@ -24,7 +24,7 @@ class Batches:
         self._reading: dict[int, Future[Tensor]] = {}
 
     def take(self, epoch: int, position: int) -> tuple[Tensor, Tensor, EpochDraws, Tensor]:
-        """Images uint8 B×H×W×3 (or float features B×F), labels (B,), the epoch's draws and the samples they are for."""
+        """Return images uint8 B×H×W×3 (or float features B×F), labels (B,), the epoch's draws, and positions (B,)."""
         draws = self._draws_of(epoch)
         chosen = self._chosen(draws, position)
         rows = self._data.train_rows[chosen]
@@ -49,12 +49,12 @@ class Batches:
         return draws.order[position * self._batch_size : (position + 1) * self._batch_size]
 
     def _read(self, draws: EpochDraws, position: int) -> Tensor:
-        """The raw images of a batch; those of the next ones are being read meanwhile."""
+        """Return the stored images of a batch, and start to read those of the next PREFETCHED batches."""
         assert self._reader is not None
-        for ahead in range(position, position + AHEAD + 1):
-            chosen = self._chosen(draws, ahead)
-            if ahead not in self._reading and len(chosen):
-                self._reading[ahead] = self._reader.submit(self._fetch, self._data.train_rows[chosen].cpu())
+        for number in range(position, position + PREFETCHED + 1):
+            chosen = self._chosen(draws, number)
+            if number not in self._reading and len(chosen):
+                self._reading[number] = self._reader.submit(self._fetch, self._data.train_rows[chosen].cpu())
         return self._reading.pop(position).result()
 
     def _fetch(self, rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""torch.compile, and the way back to eager where it fails."""
+"""torch.compile, with a fallback to eager mode."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ log = logging.getLogger(__name__)
 
 
 def compiled(model: nn.Module, events: EventWriter) -> Callable[[Tensor], Tensor]:
-    """The model's forward pass, compiled at the first call for each size of its input.
+    """Return the model's forward pass, compiled at the first call for each input size.
 
-    Where compiling fails (a generated file that does not build), the eager pass goes on in its place and says so.
+    If compiling fails (generated code that does not build, for example), it continues in eager mode and emits a log
+    event.
     """
-    fast = torch.compile(model, dynamic=False)
-    broken = False
+    optimized = torch.compile(model, dynamic=False)
+    failed = False
 
     def forward(images: Tensor) -> Tensor:
-        nonlocal broken
-        if not broken:
+        nonlocal failed
+        if not failed:
             try:
-                result: Tensor = fast(images)
+                result: Tensor = optimized(images)
                 return result
             except torch._dynamo.exc.TorchDynamoException as error:
-                broken = True
+                failed = True
                 events.emit("log", line="torch.compile failed, the run goes on without it; its output says why")
                 log.warning("torch.compile failed: %s", error)
         eager: Tensor = model(images)

@@ -1,4 +1,4 @@
-"""The training loss and the share of right answers of a batch, whatever its labels were made of."""
+"""The training loss and training accuracy of a batch, with plain or mixed labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.spec.train_spec import TrainSpec
 
 @dataclass(frozen=True)
 class ClassWeights:
-    """float32 (C,), 1 on average over the training images, or None where all classes count alike."""
+    """`values` is float32 (C,), 1 on average over the training images, or None if all classes have equal weight."""
 
     values: Tensor | None
 
@@ -36,7 +36,7 @@ def batch_loss(
     *,
     plain: bool = False,
 ) -> Tensor:
-    """Mean loss of a batch; `plain` leaves label smoothing out, so that values compare."""
+    """Mean loss of a batch. `plain` leaves out label smoothing, so that values are comparable."""
     if spec.loss == "mse":
         return F.mse_loss(logits, F.one_hot(labels, logits.shape[1]).to(logits.dtype))
     smoothing = 0.0 if plain else spec.label_smoothing
@@ -50,9 +50,9 @@ def batch_loss(
 
 
 def right_answers(logits: Tensor, labels: Tensor, mixed: Mixed | None) -> Tensor:
-    """The share of the batch whose likeliest class is right; of a mixed image each label counts by its share."""
-    guess = logits.argmax(1)
-    right = (guess == labels).float()
+    """Accuracy of a batch, a scalar on its device. Each label of a mixed image counts by its share."""
+    predicted = logits.argmax(1)
+    correct = (predicted == labels).float()
     if mixed is not None:
-        right = mixed.weight * right + (1 - mixed.weight) * (guess == mixed.other_labels)
-    return right.mean()
+        correct = mixed.weight * correct + (1 - mixed.weight) * (predicted == mixed.other_labels)
+    return correct.mean()

@@ -1,4 +1,4 @@
-"""Optimisers by name, and their state as plain tensors for a checkpoint."""
+"""Optimizers by name, and their state as plain tensors for a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 class Optimizers:
-    """What trains a model: one optimiser, or Muon for its filters and another for the rest."""
+    """The optimizers of a model: a single one, or Muon for the filters and an auxiliary one for the rest."""
 
     def __init__(self, spec: OptimizerSpec, model: nn.Module, device: torch.device) -> None:
         fused = device.type in ("cpu", "cuda")
@@ -23,31 +23,31 @@ class Optimizers:
         if spec.name != "muon":
             groups = [(decayed, spec.weight_decay), (plain, 0.0)]
             self.all: list[Optimizer] = [_build(spec.name, spec, spec.lr, groups, fused)]
-            self._shares = [1.0]
+            self._lr_ratios = [1.0]
         else:
-            orthogonal = _filters(model)
-            filters = [parameter for parameter in decayed if id(parameter) in orthogonal]
-            rest = [parameter for parameter in decayed if id(parameter) not in orthogonal]
-            groups = [(rest, spec.weight_decay), (plain, 0.0)]
+            filter_ids = _filter_ids(model)
+            filters = [parameter for parameter in decayed if id(parameter) in filter_ids]
+            others = [parameter for parameter in decayed if id(parameter) not in filter_ids]
+            groups = [(others, spec.weight_decay), (plain, 0.0)]
             self.all = [
                 Muon(filters, lr=spec.lr, momentum=spec.momentum),
                 _build(spec.rest, spec, spec.rest_lr, groups, fused),
             ]
-            self._shares = [1.0, spec.rest_lr / spec.lr]
+            self._lr_ratios = [1.0, spec.rest_lr / spec.lr]
         self._clip = spec.clip_norm
         self.parameters = [p for optimizer in self.all for group in optimizer.param_groups for p in group["params"]]
 
     def set_rate(self, rate: float) -> None:
-        for optimizer, share in zip(self.all, self._shares, strict=True):
+        for optimizer, ratio in zip(self.all, self._lr_ratios, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = rate * share
+                group["lr"] = rate * ratio
 
     def zero_grad(self) -> None:
         for optimizer in self.all:
             optimizer.zero_grad(set_to_none=True)
 
     def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
-        """Take one step, gradients clipped; with a `scaler` they are unscaled first and infinite ones skipped."""
+        """Clip the gradients and take a step. `scaler` unscales them first, and skips the step if one is not finite."""
         if scaler is not None:
             for optimizer in self.all:
                 scaler.unscale_(optimizer)
@@ -62,7 +62,7 @@ class Optimizers:
             scaler.update()
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """The state as "<optimiser>.<parameter index>.<name>"; rates come from the schedule and are not state."""
+        """State by "<optimizer>.<parameter index>.<name>". Learning rates are not included: the schedule sets them."""
         return {
             f"{number}.{index}.{name}": value
             for number, optimizer in enumerate(self.all)
@@ -72,6 +72,7 @@ class Optimizers:
         }
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Load what `state_tensors` returned."""
         for number, optimizer in enumerate(self.all):
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
@@ -81,14 +82,14 @@ class Optimizers:
                     continue
                 parameter = parameters[int(index)]
                 if value.shape == parameter.shape:
-                    # The fused kernels walk raw memory: state must lie as its parameter does, channels_last or not.
+                    # Fused kernels ignore strides: state needs its parameter's layout, contiguous or channels_last.
                     value = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
                 state.setdefault(int(index), {})[name] = value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def update_ratio(optimizers: Optimizers) -> Callable[[], dict[str, float]]:
-    """Call before a step; what it gives, called after it, says the gradient's norm and |update| / |weights|."""
+    """Call before a step; the returned function, called after it, gives the gradient norm and |update| / |weights|."""
     trained = [parameter for parameter in optimizers.parameters if parameter.grad is not None]
     gradients = _norm([parameter.grad for parameter in trained if parameter.grad is not None])
     before = [parameter.detach().clone() for parameter in trained]
@@ -107,7 +108,7 @@ def _norm(tensors: list[Tensor]) -> Tensor:
 
 
 def by_decay(model: nn.Module, spec: OptimizerSpec) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The trained parameters that weight decay acts on, and those it leaves alone."""
+    """Return the trained parameters with weight decay, and those without."""
     if spec.decay_norms:
         return [parameter for parameter in model.parameters() if parameter.requires_grad], []
     norms = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters()}
@@ -115,8 +116,8 @@ def by_decay(model: nn.Module, spec: OptimizerSpec) -> tuple[list[nn.Parameter],
     plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            spared = id(parameter) in norms or name.endswith("bias") or parameter.ndim < 2
-            (plain if spared else decayed).append(parameter)
+            excluded = id(parameter) in norms or name.endswith("bias") or parameter.ndim < 2
+            (plain if excluded else decayed).append(parameter)
     return decayed, plain
 
 
@@ -131,7 +132,7 @@ def _build(
     return kind(given, lr=lr, fused=fused)
 
 
-def _filters(model: nn.Module) -> set[int]:
-    """Ids of what Muon trains: filters and hidden matrices, without the head, which is the last linear layer."""
+def _filter_ids(model: nn.Module) -> set[int]:
+    """Ids of the parameters that Muon trains: filters and hidden matrices, except the head (the last linear layer)."""
     heads = [module.weight for module in model.modules() if isinstance(module, nn.Linear)][-1:]
     return {id(p) for p in model.parameters() if p.ndim in (2, 4) and not any(p is head for head in heads)}

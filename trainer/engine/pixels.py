@@ -8,7 +8,8 @@ from torch import Tensor
 def read_pixels(images: Tensor, rows: Tensor, ys: Tensor, xs: Tensor) -> Tensor:
     """`images[rows, ys, xs]` of contiguous uint8 N×H×W×3 for int64 `rows` (B,): uint8 B×height×width×3.
 
-    `ys` and `xs` are int64 and broadcast to B×height×width. On a processor a third of what advanced indexing takes.
+    `ys` and `xs` are int64 and broadcast to B×height×width. On a CPU it takes a third of the time of advanced
+    indexing.
     """
     height, width = images.shape[1:3]
     index = (rows[:, None, None] * height + ys) * width + xs

@@ -1,4 +1,4 @@
-"""What a run's augmentation makes of a few training images, for the launch form."""
+"""A preview of a run's augmentation on a few training images, for the launch form."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from trainer.models.inputs import resize
 from trainer.spec.train_spec import TrainSpec
 
 IMAGES = 8
-SIZE = 96  # images of more pixels are drawn at this size
+SIZE = 96  # px; larger images are resized to this
 
 
 def augmented(datasets: Path, spec: TrainSpec) -> Image.Image:
-    """IMAGES training images, spread over the split, as the network will see them in its first epoch, in a row.
+    """Return IMAGES training images, evenly spaced over the split and augmented as in training, in one row.
 
-    Raises DatasetError where the data set is not there.
+    Raises DatasetError: the dataset is missing or damaged.
     """
     record = read_record(datasets, spec.dataset.name)
     stored = np.load(datasets / record.name / "train.images.npy", mmap_mode="r")

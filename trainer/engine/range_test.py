@@ -1,4 +1,4 @@
-"""The learning-rate range test (L. Smith, 2015): the rate rises until training breaks; the best lies well before."""
+"""The learning-rate range test (L. Smith, 2015): the rate rises until training diverges; the best is well below."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 
 SMOOTHING = 0.9
-BROKEN = 4.0  # times the lowest loss seen
-MARGIN = 10.0  # the suggestion lies this far below the rate of the lowest loss
+DIVERGED = 4.0  # times the lowest loss so far
+MARGIN = 10.0  # the suggestion is the rate with the lowest loss, divided by this
 
 
 @dataclass
@@ -22,10 +22,10 @@ class RangeTest:
     @property
     def broken(self) -> bool:
         losses = [loss for _, loss in self.curve]
-        return bool(losses) and (not math.isfinite(losses[-1]) or losses[-1] > BROKEN * min(losses))
+        return bool(losses) and (not math.isfinite(losses[-1]) or losses[-1] > DIVERGED * min(losses))
 
     @property
     def suggestion(self) -> float:
-        """A tenth of the rate at which the smoothed loss was lowest."""
+        """A tenth of the rate at which the smoothed loss was lowest; NaN if no loss was finite."""
         finite = [(loss, rate) for rate, loss in self.curve if math.isfinite(loss)]
         return min(finite)[1] / MARGIN if finite else math.nan

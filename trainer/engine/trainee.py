@@ -1,4 +1,4 @@
-"""What is trained, everything of it that decides the next step, and how a checkpoint carries it."""
+"""The training state: model, optimizers and all else that decides the next step, and its form in a checkpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INITIAL_WEIGHTS = "initial.safetensors"
 
 @dataclass
 class Progress:
-    """What a checkpoint has to carry beside tensors. `window_*` sum up the steps since the last logged one."""
+    """The part of the training state that is not tensors. `window_steps` counts the steps since the last logged one."""
 
     step: int = 0
     best_acc: float = -1.0
@@ -37,10 +37,11 @@ class Progress:
 
 @dataclass
 class Trainee:
-    """What the loop trains: `stepped` is the part of `model` that a step runs, the head alone if features are cached.
+    """What the loop trains. `stepped` is the part of `model` that a step runs: only the head if features are cached.
 
-    `average` is the running mean of the weights of `stepped`, and what is evaluated where there is one. `window` sums
-    loss and right answers since the last logged step.
+    `average` is the moving average (of decay `decay`) of the weights of `stepped`; if there is one, it is evaluated in
+    their place. `window` float64 (2,) sums the loss and accuracy of the steps since the last logged one. `frozen` is
+    the backbone as long as it is not trained.
     """
 
     model: nn.Module
@@ -57,18 +58,18 @@ class Trainee:
         return self.stepped if self.average is None else self.average
 
     def train(self) -> None:
-        """Training mode; a backbone that is frozen keeps its statistics too."""
+        """Set training mode. A frozen backbone stays in evaluation mode and so keeps its BatchNorm statistics."""
         if self.stepped.training and (self.frozen is None or not self.frozen.training):
-            return  # as it is but at the first step and after an evaluation
+            return  # always, except at the first step and after an evaluation
         self.stepped.train()
         if self.frozen is not None:
             self.frozen.eval()
 
     def unfreeze_from(self, unfreeze_epoch: int, epoch: int) -> None:
         if self.frozen is not None and self.stepped is self.model:
-            thaws = bool(unfreeze_epoch) and epoch >= unfreeze_epoch
-            self.frozen.requires_grad_(thaws)
-            if thaws:
+            unfreezes = bool(unfreeze_epoch) and epoch >= unfreeze_epoch
+            self.frozen.requires_grad_(unfreezes)
+            if unfreezes:
                 self.frozen.train()
                 self.frozen = None
 
@@ -78,29 +79,33 @@ class Trainee:
 
     @torch.no_grad()
     def update_average(self, step: int) -> None:
-        """Move the mean towards the weights after `step` steps; at first it follows closely."""
+        """Update the moving average after `step` steps. It follows the weights closely at first."""
         if self.average is None:
             return
         weight = 1 - min(self.decay, (step + 1) / (step + 10))
-        mean, now = self.average.state_dict(), self.stepped.state_dict()
-        floats = [name for name, value in now.items() if value.is_floating_point()]
-        torch._foreach_lerp_([mean[name] for name in floats], [now[name] for name in floats], weight)
+        mean, current = self.average.state_dict(), self.stepped.state_dict()
+        floats = [name for name, value in current.items() if value.is_floating_point()]
+        torch._foreach_lerp_([mean[name] for name in floats], [current[name] for name in floats], weight)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything of a checkpoint that is a tensor: "model.*" are the weights that are evaluated and predict."""
-        shown = self.model.state_dict()
-        found = {}
+        """All tensors of a checkpoint. "model.*" are the weights that are evaluated and used for prediction.
+
+        Where they are a moving average, "raw.*" are the trained weights.
+        """
+        weights = self.model.state_dict()
+        tensors = {}
         if self.average is not None:
-            found = {f"raw.{name}": value for name, value in shown.items()}
-            shown = self.model.state_dict() | self._whole(self.average.state_dict())
-        found |= {f"model.{name}": value for name, value in shown.items()}
-        found |= {f"optim.{name}": value for name, value in self.optimizers.state_tensors().items()}
-        found |= {"window": self.window, "rng.cpu": torch.get_rng_state()}
+            tensors = {f"raw.{name}": value for name, value in weights.items()}
+            weights = self.model.state_dict() | self._whole(self.average.state_dict())
+        tensors |= {f"model.{name}": value for name, value in weights.items()}
+        tensors |= {f"optim.{name}": value for name, value in self.optimizers.state_tensors().items()}
+        tensors |= {"window": self.window, "rng.cpu": torch.get_rng_state()}
         if self.window.device.type == "cuda":
-            found["rng.cuda"] = torch.cuda.get_rng_state(self.window.device)
-        return found
+            tensors["rng.cuda"] = torch.cuda.get_rng_state(self.window.device)
+        return tensors
 
     def restore(self, loaded: checkpoint.Loaded) -> Progress:
+        """Load the state of a checkpoint, random generators included, and return the rest of it."""
         raw = loaded.part("raw")
         self.model.load_state_dict(raw or loaded.part("model"))
         if self.average is not None:
@@ -116,11 +121,11 @@ class Trainee:
         return progress
 
     def load_evaluated(self, weights: dict[str, Tensor]) -> None:
-        """Take a checkpoint's weights into what is evaluated."""
+        """Load a checkpoint's "model.*" weights into the module that is evaluated."""
         self.evaluated.load_state_dict(self._part(weights))
 
     def _prefix(self) -> str:
-        """Where the stepped part lies in the whole model."""
+        """Prefix of the parameter names of `stepped` in `model`."""
         return next((f"{name}." if name else "" for name, part in self.model.named_modules() if part is self.stepped))
 
     def _whole(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -134,7 +139,10 @@ class Trainee:
 def make_trainee(
     spec: TrainSpec, data: ResidentData, device: torch.device, precision: torch.dtype, *, fresh: bool
 ) -> Trainee:
-    """A trainee with its first weights; those that come from a file or from the images only if `fresh`."""
+    """Return a trainee with initial weights.
+
+    Only if `fresh` are weights read from a file or computed from images; else the caller loads others.
+    """
     model = fresh_model(spec, data, device, initialised=fresh)
     stepped: nn.Module = model
     backbone = None
@@ -150,7 +158,10 @@ def make_trainee(
 
 
 def fresh_model(spec: TrainSpec, data: ResidentData, device: torch.device, *, initialised: bool) -> nn.Module:
-    """The network of the spec's seed, channels_last on the device; `initialised` reads weights or images as it asks."""
+    """Return the network initialized with the spec's seed, in channels_last memory on the device.
+
+    `initialised` also loads the weights that the spec names, or computes `swift`'s stem from training images.
+    """
     torch.manual_seed(spec.seed)
     constants = channel_constants(data.record, torch.device("cpu"))
     size = spec.model.input_size or data.record.size
@@ -163,6 +174,6 @@ def fresh_model(spec: TrainSpec, data: ResidentData, device: torch.device, *, in
 
 
 def start_from_weights(run_dir: Path, model: nn.Module) -> None:
-    """A branch begins with the weights of its parent's checkpoint, which were copied beside its spec."""
+    """Load the weights that a branched run starts with: its parent's checkpoint, copied into its run directory."""
     tensors = safetensors.torch.load_file(run_dir / INITIAL_WEIGHTS)
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})

@@ -1,6 +1,6 @@
-"""TrivialAugment (Müller & Hutter 2021) for a batch: one operation of random strength for each image.
+"""TrivialAugment (Müller & Hutter 2021) for a batch: one operation of random strength per image.
 
-Ranges are the paper's "Wide" ones, and pixels are those of torchvision's TrivialAugmentWide.
+The ranges are the paper's "Wide" ones; the pixels equal those of torchvision's TrivialAugmentWide.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Op(IntEnum):
 
 
 def draw_trivial(count: int, generator: torch.Generator) -> Tensor:
-    """Draws for `count` images, int64 (count, 3): the `Op`, the bin of its magnitude, and the magnitude's sign, ±1."""
+    """Draw an operation per image, int64 (count, 3): the `Op`, its magnitude's bin, and its magnitude's sign, ±1."""
     ops = torch.randint(len(Op), (count,), generator=generator)
     bins = torch.randint(BINS, (count,), generator=generator)
     signs = torch.randint(2, (count,), generator=generator) * 2 - 1
@@ -42,43 +42,43 @@ def draw_trivial(count: int, generator: torch.Generator) -> Tensor:
 
 
 def trivial_augment(images: Tensor, draws: Tensor, fill: Tensor) -> Tensor:
-    """Apply `draws` (int64 (B, 3), of `draw_trivial`) to `images` (uint8 B×H×W×3).
+    """Apply `draws` (int64 (B, 3), from `draw_trivial`) to `images` (uint8 B×H×W×3).
 
-    `fill` uint8 (3,) is shown where a moved image leaves nothing.
+    `fill` uint8 (3,) is the color of pixels that come from outside the image.
     """
     ops, bins, signs = draws.unbind(1)
-    # Waits for the device, once a batch: the sizes of the groups depend on the draws.
+    # Synchronizes with the device, once per batch: the sizes of the groups depend on the draws.
     counts: list[int] = (ops[:, None] == torch.arange(len(Op), device=ops.device)).sum(0).tolist()
     groups = torch.split(ops.argsort(stable=True), counts)
     result = images.clone(memory_format=torch.contiguous_format)
     moved = torch.cat(groups[Op.SHEAR_X : Op.ROTATE + 1])
     if len(moved):
         result[moved] = _move(images.contiguous(), moved, ops[moved], bins[moved], signs[moved], fill)
-    for op, recolour in RECOLOURING.items():
+    for op, apply in COLOR_OPERATIONS.items():
         group = groups[op]
         if len(group):
-            result[group] = recolour(images[group], bins[group], signs[group])
+            result[group] = apply(images[group], bins[group], signs[group])
     return result
 
 
 def _move(images: Tensor, group: Tensor, ops: Tensor, bins: Tensor, signs: Tensor, fill: Tensor) -> Tensor:
-    """The images of `group`, read through an affine map each, to the nearest pixel."""
+    """Apply one affine map per image to the images of `group`, with nearest-neighbor interpolation."""
     height, width = images.shape[1:3]
-    shear = _table(0.0, 0.99, bins) * signs
+    shear = _magnitudes(0.0, 0.99, bins) * signs
     shear_x, shear_y = shear * (ops == Op.SHEAR_X), shear * (ops == Op.SHEAR_Y)
-    pixels = _table(0.0, 32.0, bins).trunc() * signs
-    # Looked up for all bins at once: a sample's angle then does not depend on its batch, to the last bit.
+    pixels = _magnitudes(0.0, 32.0, bins).trunc() * signs
+    # Computed for all bins and then indexed: a sample's angle is bitwise the same in every batch.
     angles = torch.linspace(0.0, 135.0, BINS, device=bins.device).deg2rad()
     sin = angles.sin()[bins] * signs * (ops == Op.ROTATE)
     cos = torch.where(ops == Op.ROTATE, angles.cos()[bins], 1.0)
 
-    # Images turn around their centre, but shear along their top and left edges.
+    # Rotation is around the center; shear keeps the top and left edges in place.
     ys = torch.arange(height, device=images.device)[:, None] - (height - 1) / 2
     xs = torch.arange(width, device=images.device) - (width - 1) / 2
     from_x = shear_x * (height / 2) - pixels * (ops == Op.TRANSLATE_X) + (width - 1) / 2
     from_y = shear_y * (width / 2) - pixels * (ops == Op.TRANSLATE_Y) + (height - 1) / 2
-    source_x = _each(cos) * xs + _each(shear_x - sin) * ys + _each(from_x)
-    source_y = _each(shear_y + sin) * xs + _each(cos) * ys + _each(from_y)
+    source_x = _per_image(cos) * xs + _per_image(shear_x - sin) * ys + _per_image(from_x)
+    source_y = _per_image(shear_y + sin) * xs + _per_image(cos) * ys + _per_image(from_y)
 
     columns, rows = source_x.round().long(), source_y.round().long()
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
@@ -86,26 +86,26 @@ def _move(images: Tensor, group: Tensor, ops: Tensor, bins: Tensor, signs: Tenso
     return torch.where(inside[..., None], read, fill)
 
 
-def _table(first: float, last: float, bins: Tensor) -> Tensor:
-    """Magnitudes of `bins`, float32 (b,), evenly spaced."""
+def _magnitudes(first: float, last: float, bins: Tensor) -> Tensor:
+    """Magnitudes of `bins`, float32 (b,), evenly spaced from `first` to `last`."""
     return torch.linspace(first, last, BINS, device=bins.device)[bins]
 
 
-def _each(values: Tensor, dims: int = 2) -> Tensor:
-    """`values` (b,) for all pixels of each image."""
+def _per_image(values: Tensor, dims: int = 2) -> Tensor:
+    """Reshape `values` (b,) so that they broadcast over each image."""
     return values.view(-1, *[1] * dims)
 
 
 def _factor(bins: Tensor, signs: Tensor) -> Tensor:
-    return _each(1.0 + _table(0.0, 0.99, bins) * signs, 3)
+    return _per_image(1.0 + _magnitudes(0.0, 0.99, bins) * signs, 3)
 
 
 def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     return (images * factor + other * (1.0 - factor)).clamp_(0, 255).to(torch.uint8)
 
 
-def _grey(images: Tensor) -> Tensor:
-    """Luminance in whole levels, float32 b×H×W×1."""
+def _grayscale(images: Tensor) -> Tensor:
+    """Luminance rounded down to integers, float32 b×H×W×1."""
     red, green, blue = images.unbind(-1)
     return (red * 0.2989 + green * 0.587 + blue * 0.114).floor_()[..., None]
 
@@ -115,17 +115,17 @@ def _brightness(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
 
 
 def _color(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
-    return _blend(images, _grey(images), _factor(bins, signs))
+    return _blend(images, _grayscale(images), _factor(bins, signs))
 
 
 def _contrast(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
-    # Summed in integers, which no order of summation changes.
-    mean = _grey(images).int().sum((1, 2, 3)) / images[0, ..., 0].numel()
-    return _blend(images, _each(mean, 3), _factor(bins, signs))
+    # Summed as integers, so that the order of summation does not matter.
+    mean = _grayscale(images).int().sum((1, 2, 3)) / images[0, ..., 0].numel()
+    return _blend(images, _per_image(mean, 3), _factor(bins, signs))
 
 
 def _sharpness(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
-    """The blurred image has weights of 1 around 5, over 13; its border is the image's own, as Pillow has it."""
+    """Blend with a 3×3 blur of weights 5/13 at the center and 1/13 around; the border stays unblurred, as in Pillow."""
     if min(images.shape[1:3]) <= 2:
         return images
     levels = images.float()
@@ -133,17 +133,17 @@ def _sharpness(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
     around = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
     blurred = levels.clone()
     blurred[:, 1:-1, 1:-1] = ((around + 4 * levels[:, 1:-1, 1:-1]) / 13).round_()
-    # Not a blend: where both are the same, such as at the border, the level must come out exactly.
+    # Not `_blend`: where both are equal, as at the border, the level must stay exactly the same.
     return (levels + (blurred - levels) * (1.0 - _factor(bins, signs))).clamp_(0, 255).to(torch.uint8)
 
 
 def _posterize(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
     dropped = (bins / ((BINS - 1) / 6)).round().int()  # bits, of 8
-    return images & _each((255 << dropped).bitwise_and(255).to(torch.uint8), 3)
+    return images & _per_image((255 << dropped).bitwise_and(255).to(torch.uint8), 3)
 
 
 def _solarize(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
-    threshold = _each(_table(1.0, 0.0, bins) * 255, 3)
+    threshold = _per_image(_magnitudes(1.0, 0.0, bins) * 255, 3)
     return torch.where(images >= threshold, 255 - images, images)
 
 
@@ -155,18 +155,18 @@ def _autocontrast(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
 
 
 def _equalize(images: Tensor, bins: Tensor, signs: Tensor) -> Tensor:
-    """Levels spread so that each is about as common; by Pillow's integer arithmetic, channel by channel."""
+    """Equalize the histogram of each channel, with Pillow's integer arithmetic."""
     levels = images.permute(0, 3, 1, 2).flatten(2).long()
     histogram = levels.new_zeros(*levels.shape[:2], 256).scatter_add_(2, levels, torch.ones_like(levels))
     highest = histogram.gather(2, levels.amax(2, keepdim=True))
     step = (levels.shape[2] - highest) // 255
     below = histogram.cumsum(2) - histogram
     table = ((below + step // 2) // step.clamp(min=1)).clamp_(0, 255)
-    spread = torch.where(step > 0, table.gather(2, levels), levels).to(torch.uint8)
-    return spread.view(-1, 3, *images.shape[1:3]).permute(0, 2, 3, 1)
+    mapped = torch.where(step > 0, table.gather(2, levels), levels).to(torch.uint8)
+    return mapped.view(-1, 3, *images.shape[1:3]).permute(0, 2, 3, 1)
 
 
-RECOLOURING: dict[Op, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+COLOR_OPERATIONS: dict[Op, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     Op.BRIGHTNESS: _brightness,
     Op.COLOR: _color,
     Op.CONTRAST: _contrast,
