@@ -31,7 +31,7 @@ FINE_TO_COARSE = [COARSE_OF[fine] for fine in FINE_NAMES]
 
 
 def known_superclasses(classes: Sequence[str]) -> tuple[list[str], list[int]] | None:
-    """The superclass names and the fine-to-coarse map, if these are CIFAR-100's classes; else None."""
+    """Return the superclass names and the fine-to-coarse map if `classes` are CIFAR-100's, else None."""
     names = [name.lower().replace(" ", "_") for name in classes]
     if sorted(names) != FINE_NAMES:
         return None

@@ -1,6 +1,6 @@
-"""Reading an image that a stranger made, in a process that may be lost over it: limits on memory, time and files.
+"""Read an untrusted image with limits on memory, time and files.
 
-A hostile image may crash the process that decodes it, fill its memory or hang it; then only that image is lost.
+A hostile image may crash, hang or fill the memory of the process that decodes it. Then only that image is lost.
 """
 
 import resource
@@ -19,7 +19,7 @@ _GIF = (b"GIF87a", b"GIF89a")
 
 
 def confine(memory: int = MEMORY_BYTES) -> None:
-    """From now on this process has at most `memory` bytes of address space, and writes no files."""
+    """Limit this process to `memory` bytes of address space (on Linux), and forbid it to write files."""
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -27,15 +27,15 @@ def confine(memory: int = MEMORY_BYTES) -> None:
 
 
 def address_space() -> int:
-    """How many bytes of it this process has mapped already."""
+    """Bytes of address space that this process has mapped; 0 where that is not known."""
     if sys.platform != "linux":
         return 0
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def read_untrusted(data: bytes, size: int, fit: Fit, *, max_pixels: int, seconds: float) -> Images:
-    """As read_image, whatever goes wrong. Raises ImageError; after `seconds` SIGALRM ends the process."""
-    # The alarm's default action ends the process, within Pillow's C code too.
+    """Read an image as `read_image` does. Every failure raises ImageError; after `seconds` SIGALRM ends the process."""
+    # The alarm's default action ends the process, even inside Pillow's C code.
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         if data.startswith(_GIF) and gif_has_more_frames(data, MAX_FRAMES):
@@ -52,8 +52,8 @@ def read_untrusted(data: bytes, size: int, fit: Fit, *, max_pixels: int, seconds
 
 
 def gif_has_more_frames(data: bytes, limit: int) -> bool:
-    """Counts image descriptors without decoding any. What is malformed is left to the real decoder."""
-    position = 13 + _colour_table(data, 10)
+    """Return whether a GIF has more than `limit` frames. Decodes none; a malformed file is left to the decoder."""
+    position = 13 + _color_table_bytes(data, 10)
     frames = 0
     while position + 1 < len(data):
         if data[position] == 0x21:  # an extension: label, then sub-blocks
@@ -62,7 +62,7 @@ def gif_has_more_frames(data: bytes, limit: int) -> bool:
             frames += 1
             if frames > limit:
                 return True
-            position += 11 + _colour_table(data, position + 9)
+            position += 11 + _color_table_bytes(data, position + 9)
         else:
             return False
         while position < len(data) and data[position]:
@@ -71,6 +71,6 @@ def gif_has_more_frames(data: bytes, limit: int) -> bool:
     return False
 
 
-def _colour_table(data: bytes, flags_at: int) -> int:
+def _color_table_bytes(data: bytes, flags_at: int) -> int:
     flags = data[flags_at] if flags_at < len(data) else 0
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

@@ -1,21 +1,21 @@
-"""What can go wrong with a data set.
+"""Errors of datasets.
 
-DatasetError                 the root: code, message, detail, as the one error shape has them
-├── BadName                  a data set name that cannot be a folder's name
-├── BadOption                a size, fit or the like that is not offered
-├── DatasetMissing           no data set under that name
-├── DatasetDamaged           its files do not agree with its dataset.json
-├── UnknownSource            neither built in, nor torchvision's, nor a path that exists
-├── BadStructure             refused before anything is written; the detail lists the problems
-│   ├── BadLayout            folders that do not spell classes
-│   └── BadArchive           a zip that is unsafe, or none
-├── ImageError               one image (three kinds, below)
-│   ├── UnreadableImage      empty, truncated, or no image at all
-│   ├── UnsupportedImage     an image, of a format that is not taken
+DatasetError                 the base class, with code, message and detail
+├── BadName                  a dataset name that cannot be a folder's name
+├── BadOption                a size, fit or other option that is not supported
+├── DatasetMissing           no dataset of that name
+├── DatasetDamaged           the files do not match dataset.json
+├── UnknownSource            not built in, not torchvision's, and no existing path
+├── BadStructure             rejected before anything is written; the detail lists the problems
+│   ├── BadLayout            folders that do not define classes
+│   └── BadArchive           an unsafe zip, or not a zip
+├── ImageError               a single image, of the three kinds below
+│   ├── UnreadableImage      empty, truncated, or not an image
+│   ├── UnsupportedImage     an image of an unsupported format
 │   └── ImageTooLarge        more pixels than the limit
-├── UnreadableImages         an import refused: the detail names every bad file
-├── DownloadFailed           no connection, a refusal, or a checksum that does not match
-└── DiskFull                 no room for the arrays
+├── UnreadableImages         a rejected import; the detail names every unreadable file
+├── DownloadFailed           no connection, an HTTP error, or a wrong checksum
+└── DiskFull                 no space for the arrays
 """
 
 from trainer.errors import TrainerError

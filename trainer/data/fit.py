@@ -1,4 +1,4 @@
-"""From an image file's bytes to the square RGB array the network sees. Import and prediction share this."""
+"""Convert an image file's bytes to the square RGB array of a dataset. Used by import and prediction."""
 
 import io
 import struct
@@ -15,11 +15,11 @@ from trainer.data.format import Fit, Images
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000
-# Near the mean of natural images, so that a padded border is about zero once normalised.
+# Near the mean of natural images, so that a padded border is about zero after normalization.
 PAD_COLOUR = (128, 128, 128)
 
-# What Pillow's decoders raise on files that are cut short, altered or hostile.
-_BROKEN = (
+# Raised by Pillow's decoders on truncated, altered or hostile files.
+_DECODING_ERRORS = (
     OSError,
     ValueError,
     SyntaxError,
@@ -32,7 +32,8 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
-_FOREIGN = (
+# Format, offset of its signature, signatures.
+_UNSUPPORTED = (
     ("TIFF", 0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     ("PDF", 0, (b"%PDF",)),
     ("EPS", 0, (b"%!PS", b"\xc5\xd0\xd3\xc6")),
@@ -44,7 +45,7 @@ _FOREIGN = (
     ("ICO", 0, (b"\0\0\1\0",)),
     ("zip", 0, (b"PK\x03\x04",)),
 )
-_TAKEN = "JPEG, PNG, WebP, GIF and BMP"
+_SUPPORTED = "JPEG, PNG, WebP, GIF and BMP"
 
 
 def read_image(data: bytes, size: int, fit: Fit, *, max_pixels: int = MAX_PIXELS) -> Images:
@@ -52,38 +53,38 @@ def read_image(data: bytes, size: int, fit: Fit, *, max_pixels: int = MAX_PIXELS
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The fully decoded first frame, in its own mode. The file's name plays no part.
+    """Decode the first frame in its own mode. The format is found from the bytes, not from a file name.
 
     Raises UnreadableImage, UnsupportedImage or ImageTooLarge.
     """
     if not data:
         raise UnreadableImage("The file is empty.")
     try:
-        with _quiet():
+        with _without_warnings():
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        if kind := _foreign_format(data):
-            raise UnsupportedImage(f"This is a {kind} file; {_TAKEN} are taken.") from None
-        raise UnreadableImage(f"This is not an image; {_TAKEN} are taken.") from None
+        if kind := _unsupported_format(data):
+            raise UnsupportedImage(f"This is a {kind} file; {_SUPPORTED} are taken.") from None
+        raise UnreadableImage(f"This is not an image; {_SUPPORTED} are taken.") from None
     except Image.DecompressionBombError:
         raise ImageTooLarge(f"The image has more than {max_pixels:,} pixels.") from None
-    except _BROKEN as error:
+    except _DECODING_ERRORS as error:
         raise UnreadableImage(f"The image cannot be read: {error}.") from None
     width, height = image.size
     if width * height > max_pixels:
         raise ImageTooLarge(f"The image is {width:,} × {height:,}: more than {max_pixels:,} pixels.")
     if image.format == "PNG" and b"IEND" not in data:
-        raise UnreadableImage("The image is cut short.")  # Pillow forgives a missing end
+        raise UnreadableImage("The image is cut short.")  # Pillow accepts a PNG without its end
     try:
-        with _quiet():
+        with _without_warnings():
             image.load()
-    except _BROKEN as error:
+    except _DECODING_ERRORS as error:
         raise UnreadableImage(f"The image cannot be read: {error}.") from None
     return image
 
 
 def fit_image(image: Image.Image, size: int, fit: Fit) -> Images:
-    """size×size×3, uint8. An image that has this size already keeps its pixels exactly."""
+    """Return uint8 size×size×3. An image that has this size already keeps its pixels."""
     image = to_rgb(image)
     target = (size, size)
     if image.size != target:
@@ -97,10 +98,10 @@ def fit_image(image: Image.Image, size: int, fit: Fit) -> Images:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Upright and in RGB, whatever the mode; what is transparent becomes white."""
+    """Convert an image of any mode to RGB, rotated by its EXIF orientation. Transparent pixels become white."""
     image = _upright(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _from_deep_grey(image)
+        return _from_16_bit_gray(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
@@ -110,33 +111,33 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _upright(image: Image.Image) -> Image.Image:
     if not image.info:
-        return image  # there is nothing that could say otherwise
+        return image  # no metadata, hence no orientation
     try:
-        with _quiet():
+        with _without_warnings():
             if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
                 return image
             return ImageOps.exif_transpose(image)
-    except _BROKEN:
-        return image  # the pixels are good; only the camera's notes are not
+    except _DECODING_ERRORS:
+        return image  # the pixels are valid, only the EXIF data is not
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Pillow warns of what it mends in a file; whoever sent it cannot read our log."""
+def _without_warnings() -> Iterator[None]:
+    """Suppress Pillow's warnings about files that it repairs: the sender of a file does not see this log."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         yield
 
 
-def _from_deep_grey(image: Image.Image) -> Image.Image:
-    """16 bits a pixel (PNG) to 8. Pillow's own conversion clips at 255 instead of scaling."""
+def _from_16_bit_gray(image: Image.Image) -> Image.Image:
+    """Scale 16 bits per pixel (PNG) to 8. Pillow's own conversion clips at 255 instead."""
     values = np.asarray(image)
     deep = np.clip(values, 0, 65535).astype(np.uint32)
-    grey = ((deep * 255 + 32767) // 65535).astype(np.uint8)
+    gray = ((deep * 255 + 32767) // 65535).astype(np.uint8)
     key = image.info.get("transparency")
     if isinstance(key, int):
-        grey[deep == key] = 255
-    return Image.fromarray(grey, "L").convert("RGB")
+        gray[deep == key] = 255
+    return Image.fromarray(gray, "L").convert("RGB")
 
 
 def _pad(image: Image.Image, size: int) -> Image.Image:
@@ -148,8 +149,8 @@ def _pad(image: Image.Image, size: int) -> Image.Image:
     return canvas
 
 
-def _foreign_format(data: bytes) -> str | None:
-    for name, offset, magics in _FOREIGN:
+def _unsupported_format(data: bytes) -> str | None:
+    for name, offset, magics in _UNSUPPORTED:
         if any(data.startswith(magic, offset) for magic in magics):
             return name
     head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()

@@ -1,9 +1,9 @@
-"""The one form a data set has on disk, whatever it came from.
+"""The format of a dataset on disk, the same for all sources.
 
 <root>/<name>/{train,test}.images.npy   uint8, N×H×W×3, memory-mapped
               {train,test}.labels.npy   int64, N: the fine class
               {train,test}.files.txt    N lines: each image's original relative path
-              skipped.json              where images were left out: [[path, reason], …]
+              skipped.json              if images were skipped: [[path, reason], …]
               dataset.json              DatasetRecord, written last
 """
 
@@ -38,7 +38,7 @@ _HASH_BYTES = 8 << 20
 log = logging.getLogger(__name__)
 
 
-# Described without prefixItems, which not every reader of an OpenAPI document knows.
+# Described without prefixItems, which not every reader of OpenAPI documents supports.
 Channels = Annotated[
     tuple[float, float, float],
     WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3}),
@@ -46,7 +46,7 @@ Channels = Annotated[
 
 
 class DatasetRecord(BaseModel):
-    """dataset.json. Mean and deviation are those of each channel of the training images, from 0 to 1."""
+    """Contents of dataset.json. `mean` and `std` are per channel of the training images, on a scale of 0 to 1."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,11 +66,11 @@ class DatasetRecord(BaseModel):
     created_at: datetime
 
     def target_names(self, target: str) -> list[str]:
-        """The classes that a run with this `target` answers with: superclasses if "coarse", where there are any."""
+        """The classes that a run with this `target` predicts: superclasses if "coarse" and there are any."""
         return self.superclasses if target == "coarse" and self.superclasses is not None else self.classes
 
     def target_labels(self, target: str, labels: Labels) -> Labels:
-        """Labels of classes (N, int64) as labels of what a run with this `target` answers with."""
+        """Convert class labels (N, int64) to labels of the classes that a run with this `target` predicts."""
         if target == "coarse" and self.fine_to_coarse is not None:
             return np.asarray(self.fine_to_coarse, dtype=np.int64)[labels]
         return labels
@@ -80,6 +80,7 @@ class DatasetRecord(BaseModel):
 
 
 def read_record(root: Path, name: str) -> DatasetRecord:
+    """Raises DatasetMissing, also for an invalid name, and DatasetDamaged."""
     if not _NAME.fullmatch(name):
         raise DatasetMissing(f"There is no data set called {name!r}.")
     try:
@@ -93,20 +94,23 @@ def read_record(root: Path, name: str) -> DatasetRecord:
 
 
 def list_records(root: Path) -> list[DatasetRecord]:
-    """Every data set under root, by name. One whose record is damaged is left out, and logged."""
+    """All datasets under `root`, sorted by name. Damaged records are skipped and logged."""
     records = []
     for path in sorted(root.glob(f"*/{RECORD_FILE}")):
         try:
             records.append(read_record(root, path.parent.name))
         except DatasetMissing:
-            continue  # a hidden, half-built or foreign folder
+            continue  # a hidden or incomplete folder, or one that is not a dataset
         except DatasetDamaged as error:
             log.warning("%s", error.message)
     return records
 
 
 def open_split(root: Path, name: str, split: Split) -> tuple[Images, Labels]:
-    """The images as a read-only memory map (N×H×W×3, uint8) and the labels (N, int64)."""
+    """Open the images as a read-only memory map (uint8 N×H×W×3) and the labels (int64 N).
+
+    Raises DatasetMissing; DatasetDamaged: the arrays do not match the record.
+    """
     record = read_record(root, name)
     folder, count = root / name, record.count(split)
     images = _load(folder / images_file(split), mapped=True)
@@ -122,7 +126,7 @@ def open_split(root: Path, name: str, split: Split) -> tuple[Images, Labels]:
 
 
 def read_files(root: Path, name: str, split: Split) -> list[str]:
-    """Each image's original relative path, in the order of the arrays."""
+    """Each image's original relative path, in the order of the arrays. Raises DatasetMissing, DatasetDamaged."""
     record = read_record(root, name)
     try:
         lines = (root / name / files_file(split)).read_text("utf-8").split("\n")[:-1]
@@ -134,14 +138,14 @@ def read_files(root: Path, name: str, split: Split) -> list[str]:
 
 
 def read_skipped(root: Path, name: str) -> list[tuple[str, str]]:
-    """The images that the import left out, each with the reason."""
+    """Path and reason of each image that the import skipped."""
     if not read_record(root, name).skipped:
         return []
     return [(path, reason) for path, reason in json.loads((root / name / SKIPPED_FILE).read_text("utf-8"))]
 
 
 def damaged_files(root: Path, record: DatasetRecord) -> list[str]:
-    """The arrays whose contents are no longer what they were when the data set was made."""
+    """Names of the files that are missing, or whose hash differs from the record's."""
     folder = root / record.name
     return [
         name
@@ -161,7 +165,7 @@ def check_name(name: str) -> str:
 
 
 def free_name(root: Path, name: str) -> str:
-    """The name itself, or the first of name@2, name@3, … that is not taken."""
+    """The name itself if it is free, else the first free one of name@2, name@3, …"""
     match = _NAME.fullmatch(check_name(name))
     assert match is not None
     base, number = match[1], int(match[2] or 1)

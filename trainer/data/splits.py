@@ -1,4 +1,4 @@
-"""How images are held out for validation. Free of torch."""
+"""The validation split. Free of torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import numpy as np
 
 
 def stratified_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows held out, the same share of each class, at least one of each left to train on."""
+    """Return the sorted rows to train on and to hold out, the same share of each class.
+
+    At least one row of each class remains to train on.
+    """
     if fraction == 0:
         return np.arange(len(labels)), np.arange(0)
     rng = np.random.default_rng([seed, 0x5EED])

@@ -1,4 +1,4 @@
-"""The mean and deviation that images are normalised with."""
+"""The mean and standard deviation that images are normalized with."""
 
 import math
 
@@ -15,7 +15,7 @@ Triple = tuple[float, float, float]
 def channel_statistics(images: Images) -> tuple[Triple, Triple]:
     """Mean and standard deviation of each channel over all pixels, on a scale of 0 to 1.
 
-    The sums are integers, hence exact: the result depends neither on the order nor on the chunks.
+    The sums are exact integers, so that the result depends neither on the order nor on the chunks.
     """
     total = np.zeros(3, np.int64)
     squares = np.zeros(3, np.int64)

@@ -1,6 +1,7 @@
-"""What a data set's images come to: balance, exact duplicates, label conflicts, mean images, brightness and contrast.
+"""Statistics of a dataset: class counts, exact duplicates, label conflicts, mean images, brightness and contrast.
 
-Read in blocks from the memory-mapped arrays: a large data set takes no more memory than a small one. Torch-free.
+Images are read in blocks from the memory-mapped arrays: a large dataset takes no more memory than a small one. Free of
+torch.
 """
 
 from __future__ import annotations
@@ -25,21 +26,23 @@ from trainer.system.durable import write_durably
 STATISTICS_FILE = "statistics.json"
 MEASURES_FILE = "measures.npz"
 BLOCK_BYTES = 16 << 20
-NICE = 10  # as a process of its own it lets training go first
-LARGEST_MEAN = 64  # pixels a side at which mean images are kept
+NICE = 10  # of the process that runs this module, so that training has priority
+LARGEST_MEAN = 64  # px; mean images of larger images are subsampled
 MOST_GROUPS = 10_000
 
 Where = Literal["train", "test", "across"]
 
 
 class Twin(BaseModel):
+    """One image of a group: its split, row and class."""
+
     split: Split
     index: int
     label: int
 
 
 class Duplicates(BaseModel):
-    """Images that are the same to the last bit. `where` says whether they lie in one split or across both."""
+    """Bitwise identical images. `where` is the split that holds them, or "across" if both do."""
 
     images: list[Twin]
     where: Where
@@ -67,8 +70,8 @@ class Statistics(BaseModel):
 
 @dataclass(frozen=True)
 class Measures:
-    """`means` uint8 (C, side, side, 3), black for a class without images; `brightness` and `contrast` of each split
-    float32 (n,): mean and deviation of an image's pixels, from 0 to 255."""
+    """`means` uint8 (C, side, side, 3), black for a class without images. `brightness` and `contrast`, float32 (n,) per
+    split: mean and standard deviation of an image's pixels, on a scale of 0 to 255."""
 
     means: npt.NDArray[np.uint8]
     brightness: dict[Split, npt.NDArray[np.float32]]
@@ -76,7 +79,7 @@ class Measures:
 
 
 def measure(root: Path, name: str) -> tuple[Statistics, Measures]:
-    """Raises DatasetMissing, DatasetDamaged."""
+    """Compute a dataset's statistics. Raises DatasetMissing, DatasetDamaged."""
     record = read_record(root, name)
     classes = len(record.classes)
     counts: dict[Split, list[int]] = {}
@@ -112,7 +115,7 @@ def measure(root: Path, name: str) -> tuple[Statistics, Measures]:
         for (split, file), twins in names.items()
         if len({twin.label for twin in twins}) > 1
     ]
-    # Names that number the images of each class anew repeat as a matter of course: that is not worth telling.
+    # Where files are numbered per class, names repeat by design: that is not reported.
     if len(repeated) > len(names) // 4:
         repeated = []
     statistics = Statistics(counts=counts, duplicates=groups[:MOST_GROUPS], repeated_names=repeated[:MOST_GROUPS])
@@ -120,7 +123,7 @@ def measure(root: Path, name: str) -> tuple[Statistics, Measures]:
 
 
 def write(root: Path, name: str, folder: Path) -> None:
-    """Measure a data set and keep what was found in `folder`: measures.npz, then statistics.json."""
+    """Compute a dataset's statistics and write them into `folder`: measures.npz, then statistics.json."""
     statistics, measures = measure(root, name)
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {f"brightness.{split}": values for split, values in measures.brightness.items()}
@@ -132,7 +135,7 @@ def write(root: Path, name: str, folder: Path) -> None:
 
 
 def read(folder: Path) -> tuple[Statistics, Measures] | None:
-    """What `write` kept there, or None."""
+    """Read what `write` wrote into `folder`; None if it is missing or invalid."""
     try:
         statistics = Statistics.model_validate_json((folder / STATISTICS_FILE).read_bytes())
         with np.load(folder / MEASURES_FILE) as kept:
@@ -145,7 +148,7 @@ def read(folder: Path) -> tuple[Statistics, Measures] | None:
 
 
 def _blocks(images: Images) -> Iterator[tuple[int, Images]]:
-    """(first row, images in memory), a block at a time."""
+    """Yield (first row, images in memory) per block."""
     rows = max(1, BLOCK_BYTES // max(1, images[:1].nbytes)) if len(images) else 1
     for first in range(0, len(images), rows):
         yield first, np.ascontiguousarray(images[first : first + rows])

@@ -1,7 +1,7 @@
-"""A zip of images. Its structure is checked before anything is written, and it is never extracted: the
-images are decoded straight from it.
+"""A zip of images. Its structure is checked before anything is written, and it is never extracted: images are
+decoded directly from it.
 
-What is refused, and why: https://docs.python.org/3/library/zipfile.html#decompression-pitfalls and
+Sources of the checks: https://docs.python.org/3/library/zipfile.html#decompression-pitfalls and
 D. Fifield, "A better zip bomb" (WOOT 2019), whose entries overlap.
 """
 
@@ -28,26 +28,26 @@ _END64_LOCATOR = struct.Struct("<4sLQL")
 _END64_RECORD = struct.Struct("<4sQ2H2L4Q")
 _NAMED_PROBLEMS = 100
 
-# Raised by zipfile on entries that are cut short, altered, or compressed in a way it does not know.
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+# Raised by zipfile on truncated or altered entries, and on unknown compression methods.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an import may hold; sizes are in bytes, uncompressed."""
+    """Limits of an import. Sizes are in bytes, uncompressed."""
 
     entries: int = 1_000_000
     directory_bytes: int = 256 << 20
     total_bytes: int = 64 << 30
     entry_bytes: int = 256 << 20
     ratio: float = 100
-    ratio_from_bytes: int = 64 << 10  # below this a high ratio harms nobody
+    ratio_from_bytes: int = 64 << 10  # entries below this size may have any ratio
     pixels: int = 50_000_000
 
 
 @dataclass(frozen=True)
 class ArchiveSource:
-    """Reads members of a zip. Each process opens it for itself, on first use."""
+    """Reads members of a zip. Each process opens the file on first use."""
 
     path: Path
 
@@ -55,7 +55,7 @@ class ArchiveSource:
         """Raises UnreadableImage."""
         try:
             return self._archive.read(member)
-        except (*_BROKEN, KeyError) as error:
+        except (*_ZIP_ERRORS, KeyError) as error:
             raise UnreadableImage(f"The zip's entry cannot be read: {error}.") from None
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class ArchiveSource:
 
 
 class ZipEntry(NamedTuple):
-    """Where in a zip an image lies: who has this need not hold the zip's directory, which may have a million lines."""
+    """Location of an image in a zip. It is read without the zip's directory, which may have a million entries."""
 
     name: str
     offset: int
@@ -78,11 +78,11 @@ class ZipEntry(NamedTuple):
     crc: int
 
     def read(self, fd: int) -> bytes:
-        """Raises UnreadableImage, and OSError."""
+        """Read the entry from `fd`, an open zip, and check its CRC. Raises UnreadableImage, OSError."""
         header = os.pread(fd, _LOCAL_HEADER_BYTES, self.offset)
         if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(b"PK\3\4"):
             raise UnreadableImage("The zip's entry cannot be read: its header is missing.")
-        before = _LOCAL_HEADER_BYTES + sum(struct.unpack_from("<2H", header, 26))  # its name once more, extra fields
+        before = _LOCAL_HEADER_BYTES + sum(struct.unpack_from("<2H", header, 26))  # name and extra fields follow
         data = os.pread(fd, self.packed, self.offset + before)
         if self.method == zipfile.ZIP_DEFLATED:
             try:
@@ -95,7 +95,7 @@ class ZipEntry(NamedTuple):
 
 
 def check_archive(path: Path, limits: Limits = Limits(), *, seed: int = 0) -> Layout:
-    """What a data set's zip would become. Reads its directory only. Raises BadStructure: BadArchive or BadLayout."""
+    """Return the layout of a dataset's zip. Reads only the zip's directory. Raises BadArchive or BadLayout."""
     entries = check_entries(path, limits)
     files = [entry.filename for entry in entries if not entry.is_dir()]
     folders = [entry.filename for entry in entries if entry.is_dir()]
@@ -103,7 +103,7 @@ def check_archive(path: Path, limits: Limits = Limits(), *, seed: int = 0) -> La
 
 
 def check_images(path: Path, limits: Limits = Limits()) -> tuple[ZipEntry, ...]:
-    """The images of a zip in its own order, in whatever folders. Reads its directory only. Raises BadStructure."""
+    """Return the images of a zip in its order, in any folders. Reads only its directory. Raises BadStructure."""
     entries = [entry for entry in check_entries(path, limits) if is_image(tuple(entry.filename.split("/")))]
     if not entries:
         raise BadArchive("There are no images in the zip.", detail=[])
@@ -117,13 +117,13 @@ def check_images(path: Path, limits: Limits = Limits()) -> tuple[ZipEntry, ...]:
 
 
 def check_entries(path: Path, limits: Limits = Limits()) -> list[zipfile.ZipInfo]:
-    """The zip's entries, each safe to read. Raises BadArchive."""
+    """Return the zip's entries if all are safe to read. Raises BadArchive, whose detail lists the problems."""
     try:
         _check_directory_size(path, limits)
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             before = archive.start_dir
-    except _BROKEN as error:
+    except _ZIP_ERRORS as error:
         raise BadArchive(f"This is not a zip that can be read: {error}.", detail=[]) from None
     problems = [*_total_problems(entries, before, limits)]
     for entry in entries:
@@ -138,7 +138,7 @@ def check_entries(path: Path, limits: Limits = Limits()) -> list[zipfile.ZipInfo
 
 
 def _check_directory_size(path: Path, limits: Limits) -> None:
-    """zipfile makes an object of every entry it finds, so the directory's size is looked at beforehand."""
+    """Check the directory's size before zipfile, which creates an object per entry, reads it."""
     size = path.stat().st_size
     with path.open("rb") as file:
         file.seek(max(0, size - 65535 - _END_RECORD.size - _END64_LOCATOR.size))
@@ -202,7 +202,7 @@ def _entry_problems(entry: zipfile.ZipInfo, limits: Limits) -> Iterator[str]:
 
 
 def _clashes(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
-    """Names that would be one file, or a file and a folder, on a disk that ignores case."""
+    """Yield names that would be the same file, or a file and a folder, on a case-insensitive file system."""
     spelling: dict[str, str] = {}
     files: set[str] = set()
     parents: set[str] = set()

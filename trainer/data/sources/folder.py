@@ -1,4 +1,4 @@
-"""A folder of images on this machine's disk."""
+"""A folder of images on a local disk."""
 
 import os
 import stat
@@ -20,11 +20,14 @@ class FolderSource:
         return read_file(self.path / member, self.largest_file)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file stays open."""
 
 
 def read_file(path: Path, largest: int = Limits().entry_bytes) -> bytes:
-    """Raises UnreadableImage, also for what is no regular file: reading a pipe might never end."""
+    """Read a regular file of at most `largest` bytes.
+
+    Raises UnreadableImage, also for pipes and other special files: reading one might never end.
+    """
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -38,7 +41,7 @@ def read_file(path: Path, largest: int = Limits().entry_bytes) -> bytes:
 
 
 def check_folder(path: Path, limits: Limits = Limits(), *, seed: int = 0) -> Layout:
-    """Links to files are followed, links to folders are not. Raises BadLayout."""
+    """Return the layout of a folder. Links to files are followed, links to folders are not. Raises BadLayout."""
     files: list[str] = []
     folders: list[str] = []
     for parent, inner, names in os.walk(path):

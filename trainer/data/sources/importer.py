@@ -1,4 +1,4 @@
-"""Decodes the images of a folder or zip on all cores, straight into the data set's arrays."""
+"""Decode the images of a folder or zip on all cores, directly into the dataset's arrays."""
 
 import io
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from trainer.system.progress import Progress, silent
 
 OnUnreadable = Literal["refuse", "skip"]
 ON_UNREADABLE: tuple[OnUnreadable, ...] = get_args(OnUnreadable)
-USUAL_SIZE = 64
+DEFAULT_SIZE = 64
 
 _CHUNK = 100
 _FEW = 64  # below this, starting processes costs more than it saves
@@ -50,7 +50,7 @@ class DecodeChunk:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Fills a chunk's rows of the array file; returns those that could not be filled."""
+    """Decodes a chunk of images into its rows of the array file. Returns the files that cannot be read."""
 
     source: ImageSource
     folder: Path
@@ -84,16 +84,20 @@ def import_images(
     processes: int | None = None,
     progress: Progress = silent,
 ) -> DatasetRecord:
-    """Raises UnreadableImages, which names every bad file, unless they are to be skipped."""
+    """Create the dataset `name` from a folder or zip.
+
+    Raises UnreadableImages, which names every unreadable file: there are any and `on_unreadable` is "refuse", or a
+    class would have no images left.
+    """
     size = size or natural_size(source, layout)
-    source.close()  # a process opens it for itself
+    source.close()  # each process opens it again
     with DatasetWriter(root, name, size=size) as writer:
         for split in SPLITS:
             writer.create_images(split, len(layout.members[split]))
         decoder = Decoder(source, writer.folder, size, fit, limits.pixels)
         bad = _decode(decoder, layout, processes, progress)
         if bad and on_unreadable == "refuse":
-            raise _refusal(bad, layout.total)
+            raise _unreadable(bad, layout.total)
         for split in SPLITS:
             _set_rows(writer, split, layout, [file for file in bad if file.split == split])
         return writer.commit(
@@ -108,12 +112,12 @@ def import_images(
 
 
 def natural_size(source: ImageSource, layout: Layout) -> int:
-    """The images' own size if a sample agrees on one that is offered, else 64."""
+    """The size of the images if a sample of them are all square and of one supported size, else DEFAULT_SIZE."""
     members = [member for split in SPLITS for member in layout.members[split]]
     step = -(-len(members) // _SAMPLES)
     sizes = {_stated_size(source, member) for member in members[::step]} - {None}
     agreed = sizes.pop() if len(sizes) == 1 else None
-    return agreed[0] if agreed and agreed[0] == agreed[1] and agreed[0] in SIZES else USUAL_SIZE
+    return agreed[0] if agreed and agreed[0] == agreed[1] and agreed[0] in SIZES else DEFAULT_SIZE
 
 
 def _stated_size(source: ImageSource, member: Member) -> tuple[int, int] | None:
@@ -121,7 +125,7 @@ def _stated_size(source: ImageSource, member: Member) -> tuple[int, int] | None:
         with Image.open(io.BytesIO(source.read(member.path)), formats=FORMATS) as image:
             return image.size
     except (ImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None  # decoding will tell
+        return None  # decoding reports the error
 
 
 def _decode(decoder: Decoder, layout: Layout, processes: int | None, progress: Progress) -> list[BadFile]:
@@ -145,7 +149,7 @@ def _decode(decoder: Decoder, layout: Layout, processes: int | None, progress: P
     return sorted(bad, key=lambda file: (SPLITS.index(file.split), file.row))
 
 
-def _refusal(bad: Sequence[BadFile], total: int) -> UnreadableImages:
+def _unreadable(bad: Sequence[BadFile], total: int) -> UnreadableImages:
     files = [{"file": file.path, "code": file.code, "reason": file.reason} for file in bad]
     return UnreadableImages(
         f"{len(bad):,} of {total:,} images cannot be read.", detail={"files": files, "total": total}

@@ -1,10 +1,10 @@
-"""Reads classes and splits off the paths of images, in a folder or a zip alike.
+"""Derive classes and splits from the paths of images in a folder or zip.
 
-    train/<class>/*  and  test/<class>/*      (val/ stands in for test/; beside test/ it joins train/)
-    <class>/*                                 (a fifth of each class becomes the test split, by a seed)
+    train/<class>/*  and  test/<class>/*      (val/ is used as test/; if there is a test/, val/ is added to train/)
+    <class>/*                                 (a fifth of each class, drawn by a seed, becomes the test split)
     <superclass>/<class>/*                    (alone, or inside train/ and test/)
 
-Folders that wrap the whole are skipped, as are what the Finder and others leave behind.
+Enclosing folders are ignored, as are files of operating systems, such as __MACOSX.
 """
 
 import unicodedata
@@ -44,7 +44,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Layout:
-    """Members are in the order of the arrays: by class, then by path."""
+    """Classes and images of a dataset. Members are in the order of the arrays: by class, then by path."""
 
     classes: list[str]
     superclasses: list[str] | None
@@ -57,9 +57,12 @@ class Layout:
 
 
 def plan_layout(files: Iterable[str], folders: Iterable[str] = (), *, seed: int = 0) -> Layout:
-    """Raises BadLayout. Paths are relative, with forward slashes; folders are there to find empty ones."""
+    """Return the layout of `files`, relative paths with forward slashes. `folders` serves to find empty ones.
+
+    Raises BadLayout.
+    """
     paths = [tuple(file.split("/")) for file in files]
-    # A folder is kept as a path to a file without a name, so that both have their parents alike.
+    # A folder is kept as a path to a file with an empty name, so that parents are found the same way for both.
     paths += [(*folder.rstrip("/").split("/"), "") for folder in folders]
     paths = [path for path in paths if not is_junk(path)]
     refuse_names(paths)
@@ -84,13 +87,13 @@ def is_junk(path: Parts) -> bool:
 
 
 def is_image(path: Parts) -> bool:
-    """By its name, the Finder's and other leavings aside."""
+    """Return whether the name is that of an image, and not of an operating system's file."""
     return path[-1].lower().endswith(IMAGE_ENDINGS) and not is_junk(path)
 
 
 def refuse_names(paths: Iterable[Parts]) -> None:
-    """Raises BadLayout for names too long, or with what no page can show."""
-    _refuse("Some names cannot be kept", [problem for path in paths if (problem := _name_problem(path))])
+    """Raises BadLayout: a name is too long, contains control characters or is not UTF-8."""
+    _raise_if_any("Some names cannot be kept", [problem for path in paths if (problem := _name_problem(path))])
 
 
 def _name_problem(path: Parts) -> str | None:
@@ -103,7 +106,7 @@ def _name_problem(path: Parts) -> str | None:
 
 
 def _wrapping_depth(paths: list[Parts]) -> int:
-    """How many folders wrap the whole: each is alone on its level, and holds folders."""
+    """Number of enclosing folders: each is the only folder on its level, and contains folders."""
     depth = 0
     while True:
         inside = [path for path in paths if len(path) > depth + 1]
@@ -114,9 +117,9 @@ def _wrapping_depth(paths: list[Parts]) -> int:
 
 
 def _find_splits(paths: list[Parts], start: int) -> tuple[dict[Split, list[Parts]], int]:
-    """The paths of each split, and at which part their classes begin. No test split: it is yet to be made.
+    """Return the paths of each split, and the index of the part with the class. Without a test split, only "train".
 
-    A class may well be called "train" (one of CIFAR-100's is), so all of the folders must be splits.
+    A class may be called "train" (one of CIFAR-100's is), so folders are splits only if all of them have split names.
     """
     names = {path[start].lower() for path in paths if len(path) > start + 1}
     has_test = bool(names & _TEST_FOLDERS)
@@ -143,12 +146,12 @@ def _class_depth(paths: list[Parts]) -> int:
         return depths.pop()
     usual = max((1, 2), key=lambda depth: sum(len(path) - 1 == depth for path in images))
     odd = ["/".join(path) for path in images if len(path) - 1 != usual]
-    _refuse("Images lie in folders of their class, at one depth; these do not", odd)
+    _raise_if_any("Images lie in folders of their class, at one depth; these do not", odd)
     raise AssertionError("depths differ, so some path is odd")
 
 
 def _by_class(paths: list[Parts], start: int, depth: int) -> Group:
-    """The images of each class folder, an empty one included. What lies at another depth is no image."""
+    """The images of each class folder, empty ones included. Files at another depth are not images."""
     group: Group = defaultdict(list)
     superclasses = set()
     for path in paths:
@@ -173,7 +176,7 @@ def _check_classes(grouped: dict[Split, Group]) -> None:
     if len(grouped) == 1:
         one = [key for key, images in grouped["train"].items() if len(images) == 1]
         problems += [f"{'/'.join(key)}: one image; to split off a test set takes two" for key in sorted(one)]
-    _refuse("Every class needs images in both splits", problems)
+    _raise_if_any("Every class needs images in both splits", problems)
     if len(keys) < 2:
         raise BadLayout("There is only one class; it takes two.", detail=["/".join(key) for key in keys])
     if len(keys) > MAX_CLASSES:
@@ -183,7 +186,7 @@ def _check_classes(grouped: dict[Split, Group]) -> None:
 def _name_classes(keys: list[Parts]) -> tuple[list[str], list[str] | None, list[int] | None]:
     classes = [key[-1] for key in keys]
     twice = sorted({name for name, following in pairwise(classes) if name == following})
-    _refuse("A class lies in one superclass only; these lie in several", twice)
+    _raise_if_any("A class lies in one superclass only; these lie in several", twice)
     superclasses = sorted({key[0] for key in keys})
     if len(keys[0]) == 2 and len(superclasses) > 1:
         return classes, superclasses, [superclasses.index(key[0]) for key in keys]
@@ -205,7 +208,7 @@ def _split_off_test(members: list[Member], seed: int) -> dict[Split, list[Member
     return splits
 
 
-def _refuse(message: str, problems: list[str]) -> None:
+def _raise_if_any(message: str, problems: list[str]) -> None:
     if not problems:
         return
     named = problems[:_NAMED_PROBLEMS]

@@ -1,4 +1,4 @@
-"""The twenty outlines and five textures of shapes100, as tables that an image's pixels are looked up in."""
+"""The 20 outlines and 5 textures of shapes100, as lookup tables for pixels."""
 
 import math
 from collections.abc import Callable
@@ -42,7 +42,7 @@ TEXTURE_SIZE = 64
 
 @cache
 def distance_tables() -> Floats:
-    """20×128×128: the signed distance to the outline, in radii, positive inside."""
+    """Signed distance to each outline, float32 20×128×128, in units of the radius, positive inside."""
     axis = (np.arange(TABLE_SIZE) + 0.5) / TABLE_SIZE * 2 * TABLE_REACH - TABLE_REACH
     x, y = np.meshgrid(axis, axis)
     return np.stack([_signed_distance(x, y, rings) for rings in map(_rings, SHAPES)]).astype(np.float32)
@@ -50,7 +50,7 @@ def distance_tables() -> Floats:
 
 @cache
 def texture_tables() -> Floats:
-    """5×64×64, each one period of the texture: how much of the second colour there is, from 0 to 1."""
+    """One period of each texture, float32 5×64×64: the share of the second color, from 0 to 1."""
     axis = (np.arange(TEXTURE_SIZE) + 0.5) / TEXTURE_SIZE
     u, v = np.meshgrid(axis, axis)
     wave_u, wave_v = np.sin(2 * math.pi * u), np.sin(2 * math.pi * v)
@@ -72,7 +72,7 @@ def _soften(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _signed_distance(
     x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], rings: list[Outline]
 ) -> npt.NDArray[np.float64]:
-    """Even-odd inside, so that a second ring is a hole."""
+    """Signed distance by the even-odd rule, so that a second ring is a hole."""
     nearest = np.full(x.shape, np.inf)
     inside = np.zeros(x.shape, bool)
     for ring in rings:
@@ -86,15 +86,15 @@ def _signed_distance(
 
 
 def _rings(shape: str) -> list[Outline]:
-    """Centred, and scaled so that the farthest corner lies at distance 1 (rounder ones a little less)."""
+    """Rings of a shape, centered and scaled so that the farthest corner has distance 1 (round shapes less)."""
     if shape == "ring":
         return [_circle(0.85), _circle(0.45)]
     if shape in _ROUND:
-        return [[(x * 0.88, y * 0.88) for x, y in _centred(_ROUND[shape]())]]
-    return [_centred(_ANGULAR[shape])]
+        return [[(x * 0.88, y * 0.88) for x, y in _centered(_ROUND[shape]())]]
+    return [_centered(_ANGULAR[shape])]
 
 
-def _centred(outline: Outline) -> Outline:
+def _centered(outline: Outline) -> Outline:
     points = np.array(outline)
     points -= (points.min(0) + points.max(0)) / 2
     points /= np.hypot(points[:, 0], points[:, 1]).max()
@@ -107,10 +107,10 @@ def _circle(radius: float, start: float = 0, end: float = 2 * math.pi, steps: in
 
 
 def _wavy(inner: float, waves: int, sharpness: float) -> Outline:
-    """A circle whose radius swings between inner and 1; the sharper, the squarer the swing."""
+    """A circle whose radius oscillates between `inner` and 1. A higher `sharpness` makes the wave squarer."""
     angles = np.linspace(0, 2 * math.pi, 120, endpoint=False)
-    swing = np.clip(np.cos(waves * angles) * sharpness, -1, 1) * 0.5 + 0.5
-    radii = inner + (1 - inner) * swing
+    wave = np.clip(np.cos(waves * angles) * sharpness, -1, 1) * 0.5 + 0.5
+    radii = inner + (1 - inner) * wave
     return [(r * math.cos(a), r * math.sin(a)) for r, a in zip(radii, angles, strict=True)]
 
 

@@ -1,8 +1,8 @@
-"""shapes100: a data set made from a seed, with the structure of CIFAR-100 and no network.
+"""shapes100: a dataset generated from a seed, with the structure of CIFAR-100 and without a download.
 
-Each image shows one of 20 shapes (the superclass) in one of 5 textures, at a random place, size and
-angle and in random colours, over clutter and under noise. Each chunk of rows has a random stream of its
-own, so the bytes do not depend on how many processes draw it.
+Each image shows one of 20 shapes (the superclass) in one of 5 textures, at a random position, size and angle and in
+random colors, on a cluttered background and with noise. Each chunk of rows has its own random generator, so that the
+bytes do not depend on the number of processes.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ _SHAPE_OF = np.array(FINE_TO_COARSE)
 _CHUNK_ROWS = 500
 _SMALL_ROWS = 4 * _CHUNK_ROWS  # below this, starting processes costs more than it saves
 _CLUTTER = 4
-_SPECKLE_PERIOD = 4.0  # a speckle table holds many grains, the others one period
+_SPECKLE_PERIOD = 4.0  # the speckled table holds 16×16 grains, the others one period
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ShapeDrawer:
-    """Draws a chunk's rows straight into the data set's array file."""
+    """Draws a chunk's rows directly into the dataset's array file."""
 
     folder: Path
     seed: int
@@ -57,8 +57,8 @@ class ShapeDrawer:
     def __call__(self, chunk: Chunk) -> None:
         images: Images = np.load(self.folder / images_file(chunk.split), mmap_mode="r+")
         labels = np.arange(chunk.start, chunk.stop) // self.per_class[chunk.split]
-        stream = np.random.default_rng([self.seed, SPLITS.index(chunk.split), chunk.start])
-        images[chunk.start : chunk.stop] = draw(labels, stream)
+        generator = np.random.default_rng([self.seed, SPLITS.index(chunk.split), chunk.start])
+        images[chunk.start : chunk.stop] = draw(labels, generator)
 
 
 def make_shapes100(
@@ -99,32 +99,32 @@ def make_shapes100(
         )
 
 
-def draw(labels: Labels, stream: np.random.Generator) -> Images:
-    """One image a label: N×32×32×3, uint8."""
+def draw(labels: Labels, generator: np.random.Generator) -> Images:
+    """Draw one image per label, uint8 N×32×32×3."""
     count = len(labels)
-    shade, tint, ground = _colours(count, stream)
-    radius = stream.uniform(9.5, 14, count).astype(np.float32)
-    centre = _centres(radius, stream)
-    canvas = _background(ground, stream)
-    _scatter_clutter(canvas, stream)
-    inside = _coverage(_SHAPE_OF[labels], centre, radius, stream)
-    mix = _texture(_TEXTURE_OF[labels], stream)
+    shade, tint, ground = _colors(count, generator)
+    radius = generator.uniform(9.5, 14, count).astype(np.float32)
+    center = _centers(radius, generator)
+    canvas = _background(ground, generator)
+    _scatter_clutter(canvas, generator)
+    inside = _coverage(_SHAPE_OF[labels], center, radius, generator)
+    mix = _texture(_TEXTURE_OF[labels], generator)
     for channel in range(3):
         paint = shade[:, channel, None, None] + mix * (tint - shade)[:, channel, None, None]
         canvas[:, channel] += inside * (paint - canvas[:, channel])
-    return _expose(canvas, stream)
+    return _to_pixels(canvas, generator)
 
 
 def _file_names(split: Split, per_class: int) -> Sequence[str]:
     return [f"{split}/{name}/{index:05d}.png" for name in CLASSES for index in range(per_class)]
 
 
-def _colours(count: int, stream: np.random.Generator) -> tuple[Floats, Floats, Floats]:
-    """Of twelve random colours: the shape's, the texture's second one, and the background's.
+def _colors(count: int, generator: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Colors of shape, texture and background, N×3 each, chosen from twelve random colors per image.
 
-    The second and the background are the first of the rest that differ enough from the shape's own.
+    Texture and background take the first two of the other colors that differ enough from the shape's.
     """
-    palette = stream.random((count, 12, 3), dtype=np.float32)
+    palette = generator.random((count, 12, 3), dtype=np.float32)
     shade = palette[:, 0]
     distance = np.abs(palette[:, 1:] - shade[:, None]).sum(2)
     order = np.argsort(distance < 1.1, axis=1, kind="stable") + 1
@@ -132,33 +132,33 @@ def _colours(count: int, stream: np.random.Generator) -> tuple[Floats, Floats, F
     return shade, palette[rows, order[:, 0]], palette[rows, order[:, 1]]
 
 
-def _centres(radius: Floats, stream: np.random.Generator) -> Floats:
+def _centers(radius: Floats, generator: np.random.Generator) -> Floats:
     slack = np.maximum(SIZE / 2 - radius + 1, 0)[:, None]
-    wander = stream.uniform(-1, 1, (len(radius), 2)).astype(np.float32)
+    wander = generator.uniform(-1, 1, (len(radius), 2)).astype(np.float32)
     return np.asarray((SIZE - 1) / 2 + slack * wander, np.float32)
 
 
-def _background(ground: Floats, stream: np.random.Generator) -> Floats:
-    """A colour that changes a little along a random direction: N×3×32×32."""
+def _background(ground: Floats, generator: np.random.Generator) -> Floats:
+    """A color with a slight gradient in a random direction, N×3×32×32."""
     axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
-    slopes = stream.normal(0, 0.12, (2, len(ground), 3)).astype(np.float32)
+    slopes = generator.normal(0, 0.12, (2, len(ground), 3)).astype(np.float32)
     across = slopes[0][:, :, None, None] * axis[None, None, None, :]
     down = slopes[1][:, :, None, None] * axis[None, None, :, None]
     canvas: Floats = ground[:, :, None, None] + across + down
     return canvas
 
 
-def _scatter_clutter(canvas: Floats, stream: np.random.Generator) -> None:
-    """Small slanted bars and blobs of any colour, under the shape."""
+def _scatter_clutter(canvas: Floats, generator: np.random.Generator) -> None:
+    """Draw small rotated bars and blobs of random colors on the background, in place."""
     count = len(canvas)
     offsets = np.arange(-4, 5, dtype=np.float32)
     rows = np.arange(count)[:, None, None]
     for _ in range(_CLUTTER):
-        place = stream.integers(0, SIZE, (count, 2))
-        angle = stream.uniform(0, np.pi, count).astype(np.float32)[:, None, None]
-        length = stream.uniform(1.5, 4.5, count).astype(np.float32)[:, None, None]
-        width = stream.uniform(0.6, 2.5, count).astype(np.float32)[:, None, None]
-        colour = stream.random((count, 3), dtype=np.float32)
+        place = generator.integers(0, SIZE, (count, 2))
+        angle = generator.uniform(0, np.pi, count).astype(np.float32)[:, None, None]
+        length = generator.uniform(1.5, 4.5, count).astype(np.float32)[:, None, None]
+        width = generator.uniform(0.6, 2.5, count).astype(np.float32)[:, None, None]
+        color = generator.random((count, 3), dtype=np.float32)
         along = np.cos(angle) * offsets[None, None, :] + np.sin(angle) * offsets[None, :, None]
         beside = np.cos(angle) * offsets[None, :, None] - np.sin(angle) * offsets[None, None, :]
         patch = np.clip(1.5 - np.hypot(along / length, beside / width) * 1.2, 0, 1)
@@ -166,14 +166,14 @@ def _scatter_clutter(canvas: Floats, stream: np.random.Generator) -> None:
         x = (place[:, 1, None, None] + np.arange(-4, 5)[None, None, :]) % SIZE
         for channel in range(3):
             under = canvas[rows, channel, y, x]
-            canvas[rows, channel, y, x] = under + patch * (colour[:, channel, None, None] - under)
+            canvas[rows, channel, y, x] = under + patch * (color[:, channel, None, None] - under)
 
 
-def _coverage(shapes: npt.NDArray[np.int64], centre: Floats, radius: Floats, stream: np.random.Generator) -> Floats:
-    """How much of each pixel the shape covers, from 0 to 1: N×32×32."""
-    angle = stream.uniform(0, 2 * np.pi, len(shapes)).astype(np.float32)
+def _coverage(shapes: npt.NDArray[np.int64], center: Floats, radius: Floats, generator: np.random.Generator) -> Floats:
+    """Share of each pixel that the shape covers, N×32×32, from 0 to 1."""
+    angle = generator.uniform(0, 2 * np.pi, len(shapes)).astype(np.float32)
     scale = TABLE_SIZE / (2 * TABLE_REACH) / radius
-    u, v = _turned(centre, angle, scale)
+    u, v = _transformed(center, angle, scale)
     column = np.clip(u + TABLE_SIZE / 2, 0, TABLE_SIZE - 1).astype(np.int32)
     row = np.clip(v + TABLE_SIZE / 2, 0, TABLE_SIZE - 1).astype(np.int32)
     base = (shapes * TABLE_SIZE * TABLE_SIZE).astype(np.int32)[:, None, None]
@@ -182,15 +182,15 @@ def _coverage(shapes: npt.NDArray[np.int64], centre: Floats, radius: Floats, str
     return coverage
 
 
-def _texture(textures: npt.NDArray[np.int64], stream: np.random.Generator) -> Floats:
-    """How much of the second colour each pixel has, from 0 to 1: N×32×32."""
+def _texture(textures: npt.NDArray[np.int64], generator: np.random.Generator) -> Floats:
+    """Share of the second color in each pixel, N×32×32, from 0 to 1."""
     count = len(textures)
-    angle = stream.uniform(0, 2 * np.pi, count).astype(np.float32)
-    period = stream.uniform(4.5, 6.5, count).astype(np.float32)
+    angle = generator.uniform(0, 2 * np.pi, count).astype(np.float32)
+    period = generator.uniform(4.5, 6.5, count).astype(np.float32)
     period[textures == TEXTURES.index("checked")] *= 1.4
     period[textures == TEXTURES.index("speckled")] *= _SPECKLE_PERIOD
-    origin = stream.uniform(0, SIZE, (count, 2)).astype(np.float32)
-    u, v = _turned(origin, angle, TEXTURE_SIZE / period)
+    origin = generator.uniform(0, SIZE, (count, 2)).astype(np.float32)
+    u, v = _transformed(origin, angle, TEXTURE_SIZE / period)
     column = np.floor(u).astype(np.int32) % TEXTURE_SIZE
     row = np.floor(v).astype(np.int32) % TEXTURE_SIZE
     base = (textures * TEXTURE_SIZE * TEXTURE_SIZE).astype(np.int32)[:, None, None]
@@ -198,8 +198,8 @@ def _texture(textures: npt.NDArray[np.int64], stream: np.random.Generator) -> Fl
     return mix
 
 
-def _turned(origin: Floats, angle: Floats, scale: Floats) -> tuple[Floats, Floats]:
-    """The pixels' coordinates in a frame that is moved, turned and scaled, one frame an image."""
+def _transformed(origin: Floats, angle: Floats, scale: Floats) -> tuple[Floats, Floats]:
+    """Pixel coordinates in a translated, rotated and scaled frame per image, N×32×32 each."""
     axis = np.arange(SIZE, dtype=np.float32)
     cosine, sine = np.cos(angle) * scale, np.sin(angle) * scale
     x = axis[None, :] - origin[:, 0, None]
@@ -209,12 +209,12 @@ def _turned(origin: Floats, angle: Floats, scale: Floats) -> tuple[Floats, Float
     return u, v
 
 
-def _expose(canvas: Floats, stream: np.random.Generator) -> Images:
-    """Brightness, contrast and sensor noise; channels last."""
+def _to_pixels(canvas: Floats, generator: np.random.Generator) -> Images:
+    """Apply contrast, brightness and noise, and convert N×3×32×32 to uint8 N×32×32×3."""
     count = len(canvas)
-    contrast = stream.uniform(0.7, 1, (count, 1, 1, 1)).astype(np.float32)
-    brightness = stream.uniform(-0.15, 0.15, (count, 1, 1, 1)).astype(np.float32)
-    grain = stream.uniform(0.01, 0.06, (count, 1, 1, 1)).astype(np.float32)
-    noise = stream.standard_normal(canvas.shape, dtype=np.float32)
+    contrast = generator.uniform(0.7, 1, (count, 1, 1, 1)).astype(np.float32)
+    brightness = generator.uniform(-0.15, 0.15, (count, 1, 1, 1)).astype(np.float32)
+    grain = generator.uniform(0.01, 0.06, (count, 1, 1, 1)).astype(np.float32)
+    noise = generator.standard_normal(canvas.shape, dtype=np.float32)
     canvas = (canvas - 0.5) * contrast + (0.5 + brightness) + noise * grain
     return np.ascontiguousarray((np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(0, 2, 3, 1))

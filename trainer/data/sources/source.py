@@ -1,4 +1,4 @@
-"""Where data sets come from: one way in, for the command line and for import tasks."""
+"""Create a dataset from any source; used by the command line and by import tasks."""
 
 from pathlib import Path
 from typing import get_args
@@ -31,10 +31,10 @@ def add_dataset(
     processes: int | None = None,
     progress: Progress = silent,
 ) -> DatasetRecord:
-    """source is "shapes100", "torchvision:CIFAR100", or the path of a folder or a zip.
+    """Create the dataset `name` from `source`: "shapes100", "torchvision:CIFAR100", or the path of a folder or zip.
 
-    The name in the record that comes back may be name@2. label is what is recorded as the source of a folder
-    or zip, by default its name. Raises DatasetError.
+    If the name is taken, the record returned has another one, such as name@2. `label` is recorded as the source of a
+    folder or zip, by default its file name. Raises DatasetError.
     """
     check_name(name)
     _check_options(source, size, fit, on_unreadable)

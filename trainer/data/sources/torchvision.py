@@ -1,7 +1,7 @@
-"""The data sets torchvision knows, downloaded from the same places and checked against checksums.
+"""Datasets that torchvision offers, downloaded from the same addresses and checked against checksums.
 
-torchvision's own classes show no progress to a caller, and unpickle CIFAR; here CIFAR's binary version is
-read, which holds the same images and needs no pickle.
+torchvision's own classes report no progress to the caller, and they unpickle CIFAR. This module reads CIFAR's binary
+version, which holds the same images without a pickle.
 """
 
 import gzip
@@ -22,7 +22,7 @@ from trainer.data.sources.matlab import read_arrays
 from trainer.data.writer import DatasetWriter
 from trainer.system.progress import Progress, silent
 
-# Images (N×H×W×3, or N×H×W where grey), labels, and for each the record it was in its file.
+# Images (N×H×W×3, or N×H×W if grayscale), labels, and the file and record number of each.
 Part = tuple[Images, Labels, list[str]]
 Parts = dict[Split, Part]
 
@@ -52,7 +52,10 @@ def add_downloadable(
     base: str | None = None,
     progress: Progress = silent,
 ) -> DatasetRecord:
-    """Files are kept in root/.downloads. base is an address that holds the same files."""
+    """Download `source` and create the dataset `name`. Downloads are kept in root/.downloads.
+
+    `base` is the address of a mirror. Raises DownloadFailed; DatasetDamaged: a file cannot be read.
+    """
     paths = [fetch(remote, root / ".downloads", progress, base=base) for remote in source.files]
     try:
         parts = source.read(paths)
@@ -82,6 +85,7 @@ def add_downloadable(
 
 
 def downloadable(name: str) -> Downloadable:
+    """Return the dataset of that name in any case. Raises UnknownSource."""
     for source in DOWNLOADABLE:
         if source.name.lower() == name.lower():
             return source
@@ -109,7 +113,7 @@ def _read_cifar10(paths: list[Path]) -> Parts:
 
 
 def _read_cifar(path: Path, members: dict[Split, list[str]], label_bytes: int) -> Parts:
-    """Each record is the label's bytes, the last of them the fine one, and 3×32×32 pixels."""
+    """Read CIFAR's binary records: label bytes, of which the last is the fine label, then 3×32×32 pixels."""
     parts: Parts = {}
     with tarfile.open(path, "r:gz") as archive:
         for split, names in members.items():
@@ -128,7 +132,7 @@ def _read_cifar(path: Path, members: dict[Split, list[str]], label_bytes: int) -
 
 
 def _read_idx(paths: list[Path]) -> Parts:
-    """http://yann.lecun.com/exdb/mnist: a header of big-endian sizes, then the bytes."""
+    """Read IDX files (http://yann.lecun.com/exdb/mnist): a header of big-endian sizes, then the bytes."""
     train_images, train_labels, test_images, test_labels = (gzip.decompress(path.read_bytes()) for path in paths)
     files: dict[Split, tuple[bytes, bytes, Path]] = {
         "train": (train_images, train_labels, paths[0]),
@@ -144,7 +148,7 @@ def _read_idx(paths: list[Path]) -> Parts:
 
 
 def _read_svhn(paths: list[Path]) -> Parts:
-    """X is 32×32×3×N; y counts from 1 to 10, and 10 is the digit 0."""
+    """Read SVHN's arrays: X is 32×32×3×N; y is 1 to 10, where 10 is the digit 0."""
     parts: Parts = {}
     for split, path in zip(SPLITS, paths, strict=True):
         arrays = read_arrays(path)
@@ -154,7 +158,7 @@ def _read_svhn(paths: list[Path]) -> Parts:
     return parts
 
 
-# The checksums of FashionMNIST and SVHN are those in torchvision.datasets, CIFAR's are those its page gives:
+# The checksums of FashionMNIST and SVHN are torchvision's; those of CIFAR are from its page:
 # https://www.cs.toronto.edu/~kriz/cifar.html
 CIFAR100 = Downloadable(
     "CIFAR100",
