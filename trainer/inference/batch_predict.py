@@ -1,4 +1,4 @@
-"""Any number of image files through a run's network: decoded on all cores meanwhile, answered in their order."""
+"""Predict any number of image files: they are decoded on all cores in the background, and results keep their order."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from trainer.inference.image_files import ImageFile
 from trainer.system.ahead import ahead
 
 BATCH = 256  # on a CPU larger batches fall out of the cache
-LARGE_BATCH = 64  # of images beyond 64 px
-BATCHES_AHEAD = 2
+LARGE_BATCH = 64  # for images of more than 64 px
+PREFETCHED_BATCHES = 2
 
 COLUMNS = ("file", "rank", "label", "probability", "error")
 
 
 class Fitted(Protocol):
-    """How images become what the network takes: a data set's record, or a model that was taken away, says it."""
+    """How images are fitted for the network. A dataset's record and an exported model have both fields."""
 
     @property
     def size(self) -> int: ...
@@ -45,11 +45,14 @@ class FileResult:
 def predict_files(
     classifier: Classifier, fitted: Fitted, files: Iterable[ImageFile], top_k: int
 ) -> Generator[list[FileResult], None, None]:
-    """The files' likeliest classes, a batch at a time; the same files give the same batches. Raises OutputNotFinite."""
+    """Yield the `top_k` most likely classes of the files, per batch. The same files give the same batches.
+
+    Raises OutputNotFinite.
+    """
     size = batch_size(classifier)
     make = partial(decoded, files, FileDecoder(fitted.size, fitted.fit))
     waiting: list[tuple[ImageFile, bytes | Fault]] = []
-    with closing(ahead(make, BATCHES_AHEAD * size // CHUNK)) as chunks:
+    with closing(ahead(make, PREFETCHED_BATCHES * size // CHUNK)) as chunks:
         for chunk in chunks:
             waiting += chunk
             if len(waiting) >= size:
@@ -80,7 +83,7 @@ class ResultWriter(Protocol):
 
 
 class CsvWriter:
-    """A row for each of the likeliest classes, or one with what is wrong."""
+    """Writes one row per predicted class, or one row with the error."""
 
     def __init__(self, out: TextIO) -> None:
         self._rows = csv.writer(out)
@@ -97,7 +100,7 @@ class CsvWriter:
 
 
 class JsonLinesWriter:
-    """An object a file: `file` with `predictions`, or with `error`, each as /api/predict has them."""
+    """Writes one object per file: `file`, and `predictions` or `error` in the format of /api/predict."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out

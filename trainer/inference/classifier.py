@@ -1,4 +1,4 @@
-"""A trained run as a classifier: images in, the likeliest classes out. The server and the command line share it."""
+"""A trained run as a classifier of images. Used by the server and the command line."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 
 
 class NoCheckpoint(TrainerError):
-    """The run has no checkpoint to predict with, yet or any more."""
+    """The run has no usable checkpoint: none was written yet, or they were deleted."""
 
     code = "no_checkpoint"
 
 
 class OutputNotFinite(TrainerError):
-    """The model's outputs are not finite: its training has diverged."""
+    """The model's outputs are NaN or infinite: its training has diverged."""
 
     code = "diverged"
 
@@ -63,18 +63,21 @@ class Classifier:
 
     @cached_property
     def flops(self) -> int:
-        """Of one image's forward pass."""
+        """FLOPs of one image's forward pass."""
         return count_flops(self.model, self.size)
 
     @torch.inference_mode()
     def probabilities(self, images: Images) -> Tensor:
-        """uint8 N×H×W×3 to float32 N×C on the CPU: as the trainer's own evaluation, without autocast."""
+        """Predict uint8 N×H×W×3: float32 N×C on the CPU. Computed as in the trainer's evaluation, without autocast."""
         batch = torch.tensor(images, device=self.device)
         logits: Tensor = self.model(network_input(batch, self.constants, self.size))
         return logits.float().softmax(1).cpu()
 
     def predict(self, images: Images, top_k: int) -> list[list[Prediction]]:
-        """The `top_k` likeliest classes of each image, at most all of them. Raises OutputNotFinite."""
+        """Return the `top_k` most likely classes of each image (uint8 N×H×W×3), or all if there are fewer.
+
+        Raises OutputNotFinite.
+        """
         top = self.probabilities(images).topk(min(top_k, len(self.labels.names)))
         rows = list(zip(top.values.tolist(), top.indices.tolist(), strict=True))
         if any(not math.isfinite(values[0]) for values, _ in rows):
@@ -87,7 +90,7 @@ class Classifier:
 
 
 def candidates(run_dir: Path) -> list[CheckpointInfo]:
-    """The run's checkpoints in the order in which they are tried: the best, then the latest."""
+    """The run's checkpoints in the order in which they are tried: the best, then the others from the latest."""
     best = best_checkpoint(run_dir)
     others = [info for info in reversed(list_checkpoints(run_dir)) if info != best]
     return [best, *others] if best else []
@@ -100,7 +103,7 @@ def load_classifier(
     record: DatasetRecord,
     device: torch.device,
 ) -> Classifier:
-    """Raises checkpoint.CheckpointDamaged where the file is gone or not what its sidecar vouches for."""
+    """Load a checkpoint. Raises CheckpointDamaged: the file is missing, or does not match its sidecar or the spec."""
     labels = Labels.of(spec, record)
     try:
         weights = checkpoint.load(run_dir, info).part("model")
@@ -116,7 +119,7 @@ def load_classifier(
 
 
 def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: torch.device) -> Classifier:
-    """The best checkpoint that loads. Raises NoCheckpoint."""
+    """Load the first of `candidates` that is not damaged. Raises NoCheckpoint."""
     for info in candidates(run_dir):
         try:
             return load_classifier(run_dir, info, spec, record, device)

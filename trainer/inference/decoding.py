@@ -1,4 +1,4 @@
-"""Image files to pixels, on all cores, in processes that hostile files may crash. Free of torch."""
+"""Decode image files on all cores, in processes that hostile files may crash. Free of torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from trainer.system.in_order import in_order
 from trainer.system.parallel import available_cores
 
 CHUNK = 16
-# Nobody waits for one image here, and the machine may be busy: the slowest within the limits takes three seconds alone.
+# Long, as no user waits for a single image and the machine may be busy: the slowest image within the limits takes 3 s
+# on an idle machine.
 SECONDS_PER_IMAGE = 20.0
 
 
@@ -31,9 +32,9 @@ class Fault:
 
 @dataclass
 class FileDecoder:
-    """What a decoding process does with a chunk of files; `size` × `size` × 3 bytes each, or what is wrong.
+    """Decodes a chunk of files in a worker process, to `size` × `size` × 3 bytes or a Fault per file.
 
-    Bytes, not arrays: they are through the pipe sooner.
+    It returns bytes and not arrays because they pass through the pipe faster.
     """
 
     size: int
@@ -74,8 +75,8 @@ class FileDecoder:
 def decoded(
     files: Iterable[ImageFile], decoder: FileDecoder, stopped: Callable[[], bool]
 ) -> Generator[list[tuple[ImageFile, bytes | Fault]], None, None]:
-    """The files in their order with their pixels, some at a time; ends early once `stopped`."""
-    for chunk, found in in_order(decoder, _chunks(files), _lost, processes=available_cores(), stopped=stopped):
+    """Yield the files in order with their pixels, per chunk. Ends early once `stopped` returns True."""
+    for chunk, found in in_order(decoder, _chunks(files), _process_died, processes=available_cores(), stopped=stopped):
         yield list(zip(chunk, found, strict=True))
 
 
@@ -85,6 +86,6 @@ def _chunks(files: Iterable[ImageFile]) -> Iterator[list[ImageFile]]:
         yield chunk
 
 
-def _lost(exit_code: int) -> Fault:
+def _process_died(exit_code: int) -> Fault:
     reason = "takes too long to decode" if exit_code == -signal.SIGALRM else "cannot be decoded"
     return Fault(UnreadableImage.code, f"The image {reason}.")

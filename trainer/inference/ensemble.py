@@ -1,4 +1,4 @@
-"""Several models of the same classes as one, which answers with the mean of their probabilities."""
+"""Ensembles: several models of the same classes as one, which predicts the mean of their probabilities."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class MeanOfProbabilities(nn.Module):
-    """The logarithm of the mean of the members' probabilities, whose softmax is that mean."""
+    """Outputs the logarithm of the mean of the members' probabilities; the softmax of that is the mean."""
 
     def __init__(self, members: Sequence[Classifier]) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class MeanOfProbabilities(nn.Module):
         self.sizes = [member.size for member in members]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised float B×3×H×W, of the data set's size, to float32 B×C."""
+        """Map normalized float B×3×H×W, of the dataset's image size, to float32 B×C."""
         each = [
             model(resize(images, size)).float().softmax(1) for model, size in zip(self.models, self.sizes, strict=True)
         ]
@@ -43,9 +43,10 @@ class MeanOfProbabilities(nn.Module):
 
 
 def ensemble_of(members: Sequence[Classifier], size: int) -> Classifier:
-    """`size` is that of the data set's images, which all members were trained on. Raises ValueError if they were not.
+    """Combine `members`, all trained on the same dataset with images of `size` pixels, into one classifier.
 
-    It is of no one step or epoch; its hash is of the members' hashes.
+    Its `step` and `epoch` are None, and its hash is that of the members' hashes. Raises ValueError: the members differ
+    in classes or normalization.
     """
     first = members[0]
     if any(list(member.labels.names) != list(first.labels.names) for member in members):
@@ -60,14 +61,14 @@ def ensemble_of(members: Sequence[Classifier], size: int) -> Classifier:
 def open_files(
     files: Sequence[Path], device: torch.device, custom_models: Collection[str] = ()
 ) -> tuple[Classifier, list[Portable]]:
-    """From models that were taken away. Raises PortableDamaged, ValueError, OSError."""
+    """Open exported models as one classifier, with their descriptions. Raises PortableDamaged, ValueError, OSError."""
     opened = [open_file(file, device, custom_models) for file in files]
     members, abouts = [classifier for classifier, _ in opened], [about for _, about in opened]
     return members[0] if len(members) == 1 else ensemble_of(members, abouts[0].size), abouts
 
 
 def open_runs(run_dirs: Sequence[Path], datasets: Path, device: torch.device) -> tuple[Classifier, DatasetRecord]:
-    """Runs' best checkpoints, and the record that says how images are fitted.
+    """Open the best checkpoints of runs as one classifier, with the record that says how images are fitted.
 
     Raises NoCheckpoint, DatasetError, ValueError.
     """
@@ -87,7 +88,9 @@ def measure(
     progress: Progress,
     custom_models: Collection[str] = (),
 ) -> EnsembleReport:
-    """Write to `target` how often the members, and their mean, are right on what `spec`, any member's, holds out.
+    """Measure the accuracy of the members and of their mean on the held-out images, and write it to `target`.
+
+    `spec` is that of any member, as all of them hold out the same images.
 
     Raises DatasetError, PortableDamaged, OSError.
     """
@@ -100,14 +103,14 @@ def measure(
     if spec.target == "coarse" and record.fine_to_coarse is not None:
         truth = torch.tensor(record.fine_to_coarse)[truth]
     members = [open_file(file, torch.device("cpu"), custom_models)[0] for file in files]
-    right = torch.zeros(len(members) + 1, dtype=torch.int64)
+    correct = torch.zeros(len(members) + 1, dtype=torch.int64)
     for at in range(0, len(rows), BATCH):
         progress(at, len(rows), "answering the held-out images")
         each = torch.stack([member.probabilities(images[rows[at : at + BATCH]]) for member in members])
-        answers = torch.cat([each, each.mean(0, keepdim=True)]).argmax(2)
-        right += (answers == truth[at : at + BATCH]).sum(1)
-    *alone, together = (right.double() / len(rows)).tolist()
-    report = EnsembleReport(images=len(rows), accuracy=together, members=alone)
+        predicted = torch.cat([each, each.mean(0, keepdim=True)]).argmax(2)
+        correct += (predicted == truth[at : at + BATCH]).sum(1)
+    *single, combined = (correct.double() / len(rows)).tolist()
+    report = EnsembleReport(images=len(rows), accuracy=combined, members=single)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_durably(target, report.model_dump_json().encode())
     progress(len(rows), len(rows), "done")

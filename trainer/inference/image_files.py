@@ -1,4 +1,4 @@
-"""Images in files, folders and zips, one after another, none of them unpacked to disk."""
+"""Iterate over images in files, folders and zips, without unpacking them to disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.data.sources.layout import IMAGE_ENDINGS
 
 
 class ImageFile(NamedTuple):
-    """A file of that path, or an entry of a zip of that path. `name` is text that can be shown and written."""
+    """The file at `path`, or an entry of the zip at `path`. `name` is valid text that can be shown and written."""
 
     name: str
     path: str
@@ -33,7 +33,7 @@ class ZipImages:
 
 @dataclass(frozen=True)
 class FolderImages:
-    """In the order of their paths; one folder's names are held at a time. Links to folders are not followed."""
+    """Images in the order of their paths. Folders are listed one at a time; links to folders are not followed."""
 
     path: str
 
@@ -42,7 +42,7 @@ class FolderImages:
 
 
 def open_paths(paths: Iterable[Path]) -> list[Iterable[ImageFile]]:
-    """Each path's images, which can be gone through more than once. Raises BadStructure for a zip that is unsafe."""
+    """Return the images of each path, which can be iterated repeatedly. Raises BadStructure: a zip is unsafe."""
     return [_opened(path) for path in paths]
 
 
@@ -50,8 +50,8 @@ def _opened(path: Path) -> Iterable[ImageFile]:
     if path.is_dir():
         return FolderImages(str(path))
     if path.suffix.lower() == ".zip" and path.is_file():
-        return ZipImages(str(path), check_images(path), f"{_shown(str(path))}/")
-    return [ImageFile(_shown(str(path)), str(path))]
+        return ZipImages(str(path), check_images(path), f"{_printable(str(path))}/")
+    return [ImageFile(_printable(str(path)), str(path))]
 
 
 def _walk(folder: str) -> Iterator[ImageFile]:
@@ -61,9 +61,9 @@ def _walk(folder: str) -> Iterator[ImageFile]:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path)
         elif entry.name.lower().endswith(IMAGE_ENDINGS) and entry.is_file():
-            yield ImageFile(_shown(entry.path), entry.path)
+            yield ImageFile(_printable(entry.path), entry.path)
 
 
-def _shown(path: str) -> str:
-    """Without the surrogates that stand for bytes which are not UTF-8."""
+def _printable(path: str) -> str:
+    """Replace the surrogates that stand for bytes which are not UTF-8."""
     return os.fsencode(path).decode(errors="replace")

@@ -1,8 +1,8 @@
-"""A classifier as an ONNX graph: uint8 images in, probabilities out, checked against torch before it is kept.
+"""Export a classifier to an ONNX graph from uint8 images to probabilities, and compare it with torch.
 
-`image` uint8 [N, size, size, 3], RGB, fitted to the square as the data set was; `probabilities` float32 [N, classes].
-Normalisation, and resizing where the network takes another size, are part of the graph. The metadata says the rest, as
-a model's own file does (trainer/exported/portable.py).
+`image` uint8 [N, size, size, 3], RGB, fitted to the square as in the dataset; `probabilities` float32 [N, classes].
+Normalization, and resizing where the network takes another size, are part of the graph. The metadata is that of an
+exported model (trainer/exported/portable.py).
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from trainer.system.progress import Progress
 
 OPSET = 18
 CHECKED_IMAGES = 256
-MOST_DIFFERENCE = 1e-3  # of probabilities; what is off by more is not the same model
+MAX_DIFFERENCE = 1e-3  # of probabilities; a graph with a larger difference is rejected
 
 
 class ExportFailed(TrainerError):
-    """The network cannot be written as ONNX, or answers differently when it is."""
+    """The network cannot be exported to ONNX, or the graph's outputs differ from torch's."""
 
 
 class Graph(nn.Module):
-    """The network with all that comes before and after it."""
+    """The network with normalization and resizing before it and softmax after it."""
 
     mean: Tensor
     std: Tensor
@@ -61,9 +61,9 @@ class Graph(nn.Module):
 def export_onnx(
     files: Sequence[Path], datasets: Path, target: Path, progress: Progress, custom_models: Collection[str] = ()
 ) -> OnnxReport:
-    """Write `target` and its report from models that were taken away; several make one graph of their mean.
+    """Write `target` and its report from exported models. Several models make one graph of their mean.
 
-    Raises ExportFailed, PortableDamaged, OSError.
+    Raises ExportFailed, PortableDamaged, ValueError, OSError.
     """
     progress(0, 3, "loading the weights")
     classifier, abouts = open_files(files, torch.device("cpu"), custom_models)
@@ -76,7 +76,7 @@ def export_onnx(
         [classifier.probabilities(images[at : at + BATCH]) for at in range(0, len(images), BATCH)]
     )
     difference = float(np.abs(found - expected).max())
-    if not difference <= MOST_DIFFERENCE:  # NaN as well
+    if not difference <= MAX_DIFFERENCE:  # also if it is NaN
         raise ExportFailed(f"The graph's probabilities are off by as much as {difference:.2g}: it was not kept.")
     described = [about.model_dump(mode="json") for about in abouts]
     proto.metadata_props.add(key=METADATA, value=json.dumps(described[0] if len(described) == 1 else described))
@@ -100,11 +100,11 @@ def export_onnx(
 
 
 def graph_of(classifier: Classifier, example: Images) -> Any:
-    """The ONNX model, weights within."""
+    """Return the ONNX model, including its weights. Raises ExportFailed."""
     batch = torch.export.Dim("batch")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the exporter's, of its own parts
+            warnings.simplefilter("ignore")  # the exporter warns about its own internals
             program = torch.onnx.export(
                 Graph(classifier).eval(),
                 (torch.from_numpy(example),),
@@ -114,7 +114,7 @@ def graph_of(classifier: Classifier, example: Images) -> Any:
                 opset_version=OPSET,
                 verbose=False,
             )
-    except Exception as error:  # the exporter raises whatever it came across
+    except Exception as error:  # the exporter may raise anything
         raise ExportFailed(f"torch cannot write this network as ONNX: {error}"[:1000]) from error
     assert program is not None
     proto: onnx.ModelProto = program.model_proto
@@ -122,7 +122,7 @@ def graph_of(classifier: Classifier, example: Images) -> Any:
 
 
 def run_onnx(model: bytes, images: Images) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """In batches of one and of many, as programs will call it."""
+    """Run an ONNX model on one image and then on batches, and return the probabilities, float32 N×C."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     starts = [0, *range(1, len(images), BATCH)]
     parts = [images[begin:end] for begin, end in zip(starts, [*starts[1:], len(images)], strict=True)]
@@ -130,7 +130,7 @@ def run_onnx(model: bytes, images: Images) -> np.ndarray[Any, np.dtype[np.float3
 
 
 def images_to_check(datasets: Path, about: Portable) -> tuple[Images, Literal["test images", "noise"]]:
-    """Test images of the data set, evenly over all; noise where it is gone or has other sizes."""
+    """Return evenly spaced test images, or noise if the dataset is missing or its images have another size."""
     try:
         images, _ = open_split(datasets, about.dataset, "test")
     except DatasetError:

@@ -1,4 +1,4 @@
-"""A classifier from a file that was taken away (trainer/exported/portable.py), without its run or data set."""
+"""Load a classifier from an exported model (trainer/exported/portable.py), without its run or dataset."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from trainer.spec.catalog import is_custom
 
 
 def open_file(path: Path, device: torch.device, custom_models: Collection[str] = ()) -> tuple[Classifier, Portable]:
-    """The classifier, and what says how images are fitted. Raises PortableDamaged, OSError.
+    """Return the classifier and the file's description, which says how images are fitted.
 
-    A network of one's own is a function that would be imported: it must be one of `custom_models`.
+    A custom network is a function that would be imported: it must be in `custom_models`.
+    Raises PortableDamaged, OSError.
     """
     about = read_portable(path)
     if is_custom(about.model.name) and about.model.name not in custom_models:

@@ -1,13 +1,14 @@
-"""What a class's probability rests on: each part of the image is covered in turn, and the network asked again.
+"""Occlusion maps: how much a class's probability depends on each part of the image.
 
-This is occlusion, of Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section 4.1. It is
-preferred to integrated gradients (Sundararajan et al. 2017) because what it shows was measured, and can be said in a
-sentence ("covered here, it falls from 93% to 12%"); because any network will do, in the memory of a prediction; and
-because maps that multiply gradients with the input tend to draw the input's edges whatever the weights (Adebayo et al.
-2018, "Sanity Checks for Saliency Maps"). The price is alike: 50 passes forwards, where 16 steps of the other go both
-ways. Of a 32×32 image they take 0.02 s of one CPU thread with `cnn`, 0.6 s with `resnet18`.
+Each part is covered in turn, and the network is run again (Zeiler and Fergus 2014, "Visualizing and Understanding
+Convolutional Networks", section 4.1). This is preferred to integrated gradients (Sundararajan et al. 2017) for three
+reasons. The map shows measured values, which a sentence can state ("covered here, it falls from 93% to 12%"). It works
+for any network, in the memory of a prediction. Maps that multiply gradients with the input tend to show the input's
+edges whatever the weights are (Adebayo et al. 2018, "Sanity Checks for Saliency Maps"). The cost is similar: 50 forward
+passes, against 16 forward and backward passes. For a 32×32 image they take 0.02 s of one CPU thread with `cnn` and
+0.6 s with `resnet18`.
 
-What is covered takes the data set's mean colour. No network was trained on such squares: small changes mean nothing.
+Covered parts have the dataset's mean color. No network was trained on such squares, so small changes mean nothing.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ import torch
 from trainer.data.format import Images
 from trainer.inference.classifier import Classifier, OutputNotFinite, Prediction
 
-PLACES = (7, 5, 4)  # of the square along each side, a quarter of the image wide; fewer where the network is slow
-CPU_FLOPS = 60e9  # for a map: some 0.6 s of one thread
-PORTION_SECONDS = 0.05  # that a prediction has to wait for a part of a map
+PLACES = (7, 5, 4)  # of a square per side; it is a quarter of the image wide. Fewer for slow networks
+CPU_FLOPS = 60e9  # per map, about 0.6 s of one thread
+PORTION_SECONDS = 0.05  # duration of a portion: a prediction waits for it at most
 MOST_IN_PORTION = 16
 
 
 @dataclass(frozen=True)
 class Square:
-    """`probability` is the class's once the square with its corner at column `x` and row `y` is covered."""
+    """A covered square with its top left corner at column `x` and row `y`, and the class's `probability` then."""
 
     x: int
     y: int
@@ -41,8 +42,8 @@ class Square:
 
 @dataclass(frozen=True)
 class Saliency:
-    """`fall` float32 (size, size): how much probability `prediction` loses, on the mean, as a square over the pixel is
-    covered; below zero where it gains. `strongest` is the square that it loses most by."""
+    """`fall` float32 (size, size): the mean drop of `prediction`'s probability over the squares that cover a pixel;
+    negative where it rises. `strongest` is the square with the largest drop."""
 
     prediction: Prediction
     fall: npt.NDArray[np.float32]
@@ -50,11 +51,13 @@ class Saliency:
 
 
 def saliency(classifier: Classifier, image: Images, index: int | None) -> Iterator[Saliency | None]:
-    """Of one image, uint8 size × size × 3, and the class `index`, or the likeliest. Gives None after each portion of
-    the work, at last what was found. Raises OutputNotFinite."""
-    begun = time.perf_counter()
-    plain = classifier.probabilities(image[None])[0]  # waits for the device
-    portion = max(1, min(MOST_IN_PORTION, int(PORTION_SECONDS / (time.perf_counter() - begun))))
+    """Compute the map of one image, uint8 size × size × 3, for the class `index`, or the most likely class.
+
+    Yields None after each portion of the work and then the result. Raises OutputNotFinite.
+    """
+    started = time.perf_counter()
+    plain = classifier.probabilities(image[None])[0]  # synchronizes with the device
+    portion = max(1, min(MOST_IN_PORTION, int(PORTION_SECONDS / (time.perf_counter() - started))))
     if not bool(torch.isfinite(plain).all()):
         raise OutputNotFinite("The model's outputs are not finite: its training has diverged.")
     index = int(plain.argmax()) if index is None else index
@@ -63,23 +66,23 @@ def saliency(classifier: Classifier, image: Images, index: int | None) -> Iterat
 
     size = len(image)
     corners, side = _corners(size, _places(classifier))
-    colour = (255 * classifier.constants[0]).round().to(torch.uint8).cpu().numpy()
+    color = (255 * classifier.constants[0]).round().to(torch.uint8).cpu().numpy()
     after: list[float] = []
     for start in range(0, len(corners), portion):
         part = corners[start : start + portion]
         covered = np.repeat(image[None], len(part), axis=0)
         for picture, (y, x) in zip(covered, part, strict=True):
-            picture[y : y + side, x : x + side] = colour
+            picture[y : y + side, x : x + side] = color
         after += classifier.probabilities(covered)[:, index].tolist()
         yield None
 
-    total, times = np.zeros((size, size), np.float32), np.zeros((size, size), np.float32)
+    total, counts = np.zeros((size, size), np.float32), np.zeros((size, size), np.float32)
     for (y, x), probability in zip(corners, after, strict=True):
         total[y : y + side, x : x + side] += before - probability
-        times[y : y + side, x : x + side] += 1
-    least = int(np.argmin(after))
-    strongest = Square(corners[least][1], corners[least][0], side, after[least])
-    yield Saliency(classifier.named(index, before), total / times, strongest)
+        counts[y : y + side, x : x + side] += 1
+    lowest = int(np.argmin(after))
+    strongest = Square(corners[lowest][1], corners[lowest][0], side, after[lowest])
+    yield Saliency(classifier.named(index, before), total / counts, strongest)
 
 
 def _places(classifier: Classifier) -> int:
@@ -89,7 +92,7 @@ def _places(classifier: Classifier) -> int:
 
 
 def _corners(size: int, places: int) -> tuple[list[tuple[int, int]], int]:
-    """Row and column of each square's upper left corner, and the squares' side; together they cover every pixel."""
+    """Row and column of each square's top left corner, and the side of the squares. They cover every pixel."""
     side = max(1, size // 4)
     starts = sorted({round(place * (size - side) / (places - 1)) for place in range(places)})
     return [(y, x) for y in starts for x in starts], side
