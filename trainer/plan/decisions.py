@@ -1,7 +1,7 @@
-"""What was measured or asked for while a run went on and decides its later steps. Free of torch.
+"""Decisions made during a run, by measurement or on request, that change its later steps. Free of torch.
 
-decisions.jsonl holds a line for each, with the step before which it took effect. A resumed run takes them again at the
-same steps, whatever it would measure now: that is how stopped-and-resumed equals uninterrupted.
+decisions.jsonl holds one decision per line, with the step before which it took effect. A resumed run replays them at
+the same steps and does not measure again, so that a stopped and resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Decision:
 
 
 class Decisions:
-    """The decisions of a run in their order. `due` hands them out; `take` adds one."""
+    """The decisions of a run in order. `due` returns recorded ones, `take` records a new one."""
 
     def __init__(self, run_dir: Path) -> None:
         self._path = run_dir / FILE
@@ -40,18 +40,18 @@ class Decisions:
 
     @property
     def replaying(self) -> bool:
-        """Whether recorded decisions lie ahead: until they are through nothing new is measured."""
+        """Whether recorded decisions are left. Nothing new is measured until all have been replayed."""
         return self._next < len(self._known)
 
     def due(self, step: int) -> list[Decision]:
-        """The recorded decisions not yet handed out that take effect before `step`."""
+        """Return the recorded decisions that take effect at or before `step`, each of them once."""
         first = self._next
         while self._next < len(self._known) and self._known[self._next].step <= step:
             self._next += 1
         return self._known[first : self._next]
 
     def take(self, step: int, kind: Kind, **values: Any) -> Decision:
-        """Record a decision, durable before it takes effect. Recorded ones that lie ahead are void by it."""
+        """Write a decision durably before it takes effect. Recorded decisions for later steps are discarded."""
         decision = Decision(step, kind, values)
         if self.replaying:
             self._known = self.taken
@@ -68,7 +68,7 @@ def _line(decision: Decision) -> bytes:
 
 
 def _read(path: Path) -> list[Decision]:
-    """The whole lines of the file; one torn by a crash never took effect, and is cut off."""
+    """Read the complete lines of the file. A last line cut off by a crash never took effect and is removed."""
     if not path.exists():
         return []
     data = path.read_bytes()

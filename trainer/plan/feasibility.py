@@ -1,4 +1,4 @@
-"""What a spec and a data set cannot be together: refused before a run is queued. Free of torch."""
+"""Check a spec against its dataset before the run is queued. Free of torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainer.spec.train_spec import TrainSpec
 
 
 def feasible_plan(spec: TrainSpec, record: DatasetRecord) -> Plan:
-    """The plan of `spec` on that dataset. Raises SpecError naming every field that is at fault."""
+    """Return the plan of `spec` on the dataset of `record`. Raises SpecError, which names every invalid field."""
     plan = plan_of(spec, record.train_count)
     problems: dict[str, str] = {}
     for reason, *fields in _problems(spec, record, plan):

@@ -1,4 +1,4 @@
-"""How fast a run goes, and how many steps it can take in a budget of minutes. Free of torch."""
+"""The measured speed of a run, and the number of steps that fit into its time budget. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from trainer.plan.decisions import Decision
 from trainer.plan.schedule import Plan, resolution
 from trainer.spec.train_spec import TrainSpec
 
-SHARE_SAMPLES = 50  # where between here and the end the resolution is looked up
-GUESSED_EVALUATION = 0.35  # seconds to evaluate an image, as a share of those to train on it
-REPLAN_SHARE = 0.02  # of the steps between two plans
-LAST_SHARE = 0.98  # after which the plan is left alone
-FIRST_STEPS = 8  # before the first plan; the very first steps are slower than the rest
-MARGIN = 0.995  # of the budget is planned for
-MEASUREMENTS = 60  # the newest, whose mean counts
-OUTLIERS = 2  # the longest, left out: a machine that stood still for a moment must not end a run
+SHARE_SAMPLES = 50  # points between the current step and the end at which the resolution is read
+GUESSED_EVALUATION = 0.35  # time to evaluate an image, as a share of the time to train on it
+REPLAN_SHARE = 0.02  # of all steps, between two plans
+LAST_SHARE = 0.98  # of the schedule, after which the plan is no longer changed
+FIRST_STEPS = 8  # before the first plan; the very first steps are slower than later ones
+MARGIN = 0.995  # share of the budget that is planned
+MEASUREMENTS = 60  # the newest ones, which are averaged
+OUTLIERS = 2  # the longest ones, left out of the mean: a short pause of the machine must not end a run
 
 
 @dataclass
 class Pace:
-    """Seconds a step at each resolution, and an evaluated image, as measured in this attempt."""
+    """Seconds per step at each resolution, and per evaluated image, measured in this attempt."""
 
     spec: TrainSpec
     full: int
@@ -43,18 +43,18 @@ class Pace:
             self.image_seconds = seconds / images
 
     def follow(self, taken: Iterable[Decision]) -> None:
-        """Note when the plan was last fitted, also where that is only replayed."""
+        """Update the step of the last plan from decisions, replayed ones included."""
         self.planned_at = max((decision.step for decision in taken if decision.kind == "plan"), default=self.planned_at)
 
     def wants_plan(self, plan: Plan, step: int) -> bool:
         if self.spec.budget.minutes is None or not self.measured or not plan.segment(step).own:
             return False
-        # Before the first measurement the plan is but a guess, which may be far too long.
+        # Before the first measurement the plan is only a guess, possibly far too long.
         wait = max(FIRST_STEPS, REPLAN_SHARE * plan.total_steps) if self.planned_at else FIRST_STEPS
         return step - self.planned_at >= wait and plan.share(step) < LAST_SHARE
 
     def total_steps(self, plan: Plan, step: int, elapsed: float) -> int:
-        """The step at which the spec's schedule has to end, `elapsed` seconds of its minutes being gone."""
+        """The step at which the spec's schedule has to end, if `elapsed` seconds of the budget are used at `step`."""
         assert self.spec.budget.minutes is not None
         done = plan.share(step)
         shares = [done + (1 - done) * (i + 0.5) / SHARE_SAMPLES for i in range(SHARE_SAMPLES)]
@@ -73,12 +73,12 @@ class Pace:
         return max(map(typical, self.measured.values()), default=0.0)
 
     def _seconds_at(self, size: int) -> float:
-        """Measured, or judged from the nearest measured size by the number of pixels."""
+        """Seconds per step at `size`: measured, or scaled by the number of pixels from the nearest measured size."""
         known = min(self.measured, key=lambda other: abs(other - size))
         return typical(self.measured[known]) * (size / known) ** 2
 
 
 def typical(measured: Iterable[float]) -> float:
-    """The mean, without the longest few."""
+    """The mean without the OUTLIERS largest values."""
     ordered = sorted(measured)
     return fmean(ordered[: max(1, len(ordered) - OUTLIERS)])

@@ -1,4 +1,4 @@
-"""A spec made ready to train: built, checked against its dataset, and planned. Free of torch."""
+"""A spec that is ready to train: built, checked against its dataset, and planned. Free of torch."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Prepared:
 
 
 def prepared(dataset: str, preset: str, overrides: Mapping[str, Any], root: Path) -> Prepared:
-    """`preset` with `overrides` on a dataset of the folder `root`. Raises SpecError, DatasetError."""
+    """Prepare `preset` with `overrides` on a dataset in the folder `root`. Raises SpecError, DatasetError."""
     return _prepared(build_spec(dataset, preset, overrides), build_spec(dataset, preset), root)
 
 
 def prepared_clone(base: TrainSpec, overrides: Mapping[str, Any], root: Path) -> Prepared:
-    """Another run's spec with `overrides`, on its dataset as it is now. Raises SpecError, DatasetError."""
+    """Prepare another run's spec with `overrides` on its dataset's current version. Raises SpecError, DatasetError."""
     values = base.model_dump(mode="json") | {"dataset": {"name": base.dataset.name}}
     return _prepared(apply_overrides(values, overrides), base, root)
 

@@ -1,4 +1,4 @@
-"""How many steps a run takes and the learning rate of each: used by the loop and by the launch form. Free of torch."""
+"""The steps of a run and their learning rates, for the loop and for the launch form. Free of torch."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from trainer.spec.train_spec import ScheduleSpec, TrainSpec
 
 RANGE_TEST_SPAN = 1e-5  # the range test begins at this share of the highest rate
-WIND_DOWN = ScheduleSpec(name="linear")
-WIND_DOWN_SHARE = 0.1  # of the epochs done so far
-WIND_DOWN_EPOCHS = 5  # at most
+FINISH_EARLY = ScheduleSpec(name="linear")
+FINISH_EARLY_SHARE = 0.1  # of the epochs done so far
+MAX_FINISH_EARLY_EPOCHS = 5
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Steps `start` ≤ step < `stop`, over which a schedule goes from the share `begin` to the share `end` of its way.
+    """Steps `start` ≤ step < `stop`, over which a schedule advances from the share `begin` to the share `end`.
 
-    `origin` is the step at which the schedule began. `own` marks the spec's own schedule, as against what was added.
+    `origin` is the step at which the schedule starts. `own`: it is the spec's own schedule, not an added one.
     """
 
     start: int
@@ -30,7 +30,7 @@ class Segment:
     own: bool = True
 
     def share(self, step: int) -> float:
-        # Rounded, so that a segment that was cut passes a milestone at the same step as before.
+        # Rounded, so that a segment that was cut reaches a milestone at the same step as before.
         return round(self.begin + (self.end - self.begin) * (step - self.start) / max(1, self.stop - self.start), 12)
 
 
@@ -49,7 +49,7 @@ class Plan:
         return math.ceil(self.total_steps / self.steps_per_epoch)
 
     def epoch_of(self, step: int) -> int:
-        """Whole epochs done after `step` steps."""
+        """Complete epochs after `step` steps."""
         return step // self.steps_per_epoch
 
     def ends_epoch(self, step: int) -> bool:
@@ -59,26 +59,27 @@ class Plan:
         return next((part for part in self.segments if step < part.stop), self.segments[-1])
 
     def share(self, step: int) -> float:
-        """How much of the spec's own schedule is done before `step`: 1 in what was added to it."""
+        """Share of the spec's own schedule that is done before `step`; 1 in added segments."""
         part = self.segment(step)
         return part.share(step) if part.own else 1.0
 
 
 def split_sizes(spec: TrainSpec, count: int) -> tuple[int, int]:
-    """About how many of `count` training images are trained on and held out (exactly: data.split)."""
+    """Numbers of images trained on and held out, of `count`. Approximate: trainer.data.splits rounds per class."""
     held_out = round(count * spec.val_fraction)
     return count - held_out, held_out
 
 
 def plan_of(spec: TrainSpec, train_count: int) -> Plan:
-    """The plan on a dataset of `train_count` training images, of which some may be held out for validation."""
+    """The plan for a dataset of `train_count` training images, before some are held out for validation."""
     return make_plan(spec, split_sizes(spec, train_count)[0])
 
 
 def make_plan(spec: TrainSpec, train_count: int) -> Plan:
-    """Plan for `train_count` images. An epoch's last partial batch is left out: its images come in the next order.
+    """The plan for `train_count` images to train on.
 
-    With a budget in minutes this is a first guess by `epochs`, which `replanned` corrects once steps are measured.
+    An epoch's last partial batch is left out; its images come in another order in the next epoch. With a time budget
+    this is a first guess from `epochs`, which `replanned` corrects once steps have been measured.
     """
     batch_size = min(spec.batch_size, train_count)
     steps_per_epoch = 1 if spec.overfit_one_batch else train_count // batch_size
@@ -89,7 +90,7 @@ def make_plan(spec: TrainSpec, train_count: int) -> Plan:
 
 
 def replanned(plan: Plan, step: int, total: int) -> Plan:
-    """The plan whose schedule at `step` is stretched or shrunk to end at `total`; what was added follows behind it."""
+    """Stretch or shrink the schedule at `step` so that it ends at step `total`. Added segments are moved with it."""
     kept = _until(plan, step)
     part = plan.segment(step)
     rest = replace(part, start=step, stop=max(total, step + 1), begin=part.share(step))
@@ -103,22 +104,22 @@ def replanned(plan: Plan, step: int, total: int) -> Plan:
 
 
 def extended(plan: Plan, epochs: int, schedule: ScheduleSpec, lr: float) -> Plan:
-    """The plan with `epochs` more, over which `schedule` runs once from its beginning, at most at `lr`."""
+    """Add `epochs` epochs to the plan, over which `schedule` runs once, with `lr` as its highest rate."""
     start = plan.total_steps
     stop = start + epochs * plan.steps_per_epoch
     return replace(plan, segments=(*plan.segments, Segment(start, stop, 0.0, 1.0, schedule, lr, start, own=False)))
 
 
 def wound_down(plan: Plan, step: int) -> Plan:
-    """The plan cut at `step`: from there the rate falls to zero over a tenth of the epochs done, one to five."""
-    epochs = min(WIND_DOWN_EPOCHS, max(1.0, WIND_DOWN_SHARE * step / plan.steps_per_epoch))
+    """Cut the plan at `step`: the rate then decays to zero over a tenth of the epochs done, but 1 to 5 epochs."""
+    epochs = min(MAX_FINISH_EARLY_EPOCHS, max(1.0, FINISH_EARLY_SHARE * step / plan.steps_per_epoch))
     stop = step + min(round(epochs * plan.steps_per_epoch), plan.total_steps - step)
-    fall = Segment(step, stop, 0.0, 1.0, WIND_DOWN, learning_rate(plan, step), step, own=False)
-    return replace(plan, segments=(*_until(plan, step), fall))
+    annealing = Segment(step, stop, 0.0, 1.0, FINISH_EARLY, learning_rate(plan, step), step, own=False)
+    return replace(plan, segments=(*_until(plan, step), annealing))
 
 
 def learning_rate(plan: Plan, step: int) -> float:
-    """The rate of step `step`, counted from 0."""
+    """The learning rate of step `step`, counted from 0."""
     part = plan.segment(step)
     schedule = part.schedule
     warmup = schedule.warmup_epochs * plan.steps_per_epoch
@@ -127,13 +128,13 @@ def learning_rate(plan: Plan, step: int) -> float:
         return part.lr * (done + 1) / (warmup + 1)
     if not warmup:
         return part.lr * rate_share(schedule, part.share(step))
-    # What follows the warm-up is the schedule's whole way.
+    # The whole schedule takes place after the warm-up.
     begun = _share_at(plan, part, part.origin + math.ceil(warmup))
     return part.lr * rate_share(schedule, (part.share(step) - begun) / max(1e-12, 1 - begun))
 
 
 def rate_share(schedule: ScheduleSpec, done: float) -> float:
-    """The share of the highest rate when the share `done` of the schedule's way lies behind."""
+    """The learning rate as a share of the highest, when the share `done` of the schedule is done."""
     done = min(1.0, max(0.0, done))
     match schedule.name:
         case "constant":
@@ -149,34 +150,35 @@ def rate_share(schedule: ScheduleSpec, done: float) -> float:
         case "multi_step":
             return schedule.factor ** sum(done >= milestone for milestone in schedule.milestones)
         case "trapezoid":
-            fallen = max(0.0, done - schedule.decay_from) / max(1e-12, 1 - schedule.decay_from)
-            return _between(1.0, schedule.final, fallen)
+            decayed = max(0.0, done - schedule.decay_from) / max(1e-12, 1 - schedule.decay_from)
+            return _between(1.0, schedule.final, decayed)
         case "range_test":
             return math.exp(math.log(RANGE_TEST_SPAN) * (1 - done))
 
 
 def resolution(spec: TrainSpec, share: float, full: int) -> int:
-    """The side in pixels to train at when `share` of the run is done; `full` after the last smaller one."""
+    """Image side in pixels when `share` of the run is done; `full` after the last smaller resolution."""
     steps = zip(spec.augment.resolutions, spec.augment.resolution_until, strict=True)
     return next((size for size, until in steps if share < until), full)
 
 
 def log_interval(spec: TrainSpec, plan: Plan) -> int:
+    """Steps between logged training points."""
     return spec.log_every or max(1, round(plan.steps_per_epoch / 200))
 
 
 def gradient_interval(interval: int) -> int:
-    """Gradients are measured where a step is logged, about every eighth step: measuring all costs 5% on a CPU."""
+    """Steps between gradient measurements, at least 8 of them: measuring at every step costs 5% on a CPU."""
     return interval * math.ceil(8 / interval)
 
 
 def is_logged(step: int, interval: int) -> bool:
-    """Whether step `step` (from 1) is logged: the first ones all are, so that a curve starts at once."""
+    """Whether step `step` (from 1) is logged. All of the first 16 are, so that the curve starts at once."""
     return step <= 16 or step % interval == 0
 
 
 def _until(plan: Plan, step: int) -> tuple[Segment, ...]:
-    """The plan's segments before `step`, the last one cut there."""
+    """The plan's segments before `step`, the last one cut at `step`."""
     return tuple(
         replace(part, stop=min(part.stop, step), end=part.share(min(part.stop, step)))
         for part in plan.segments

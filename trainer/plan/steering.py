@@ -1,4 +1,4 @@
-"""Decisions and what they do to a run's plan: new ones come from people, from measured speed, and from the record."""
+"""Decisions and their effect on a run's plan. They are replayed, requested by users, or made from measured speed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trainer.plan.schedule import Plan, extended, replanned, wound_down
 from trainer.rundir.folder import WIND_DOWN_FILE, extensions
 from trainer.spec.train_spec import ScheduleSpec, TrainSpec
 
-COMPILE_AT = 48  # steps after which the first curve is on the screen
-WORTH_COMPILING_SECONDS = 240.0  # of eager training still ahead
+COMPILE_AT = 48  # step; the first curve is shown by then
+WORTH_COMPILING_SECONDS = 240.0  # of remaining eager training
 
 
 def replay(plan: Plan, taken: Iterable[Decision], compiling: bool = False) -> tuple[Plan, bool]:
-    """The plan, and whether the forward pass is compiled, after these decisions."""
+    """Apply the decisions `taken`; return the plan and whether the forward pass is compiled."""
     for decision in taken:
         values = decision.values
         match decision.kind:
@@ -32,24 +32,25 @@ def replay(plan: Plan, taken: Iterable[Decision], compiling: bool = False) -> tu
 
 
 def extensions_asked_for(run_dir: Path, decisions: Decisions, step: int) -> list[Decision]:
-    """Decisions for the epochs that people have added since the last attempt."""
+    """Record decisions for the epochs that users have added since the last attempt, and return them."""
     known = sum(decision.kind == "extend" for decision in decisions.taken)
     return [decisions.take(step, "extend", **values) for values in extensions(run_dir)[known:]]
 
 
 def wind_down_is_asked_for(run_dir: Path) -> bool:
+    """Whether a user has requested to finish early."""
     return (run_dir / WIND_DOWN_FILE).exists()
 
 
 def wind_down(run_dir: Path, decisions: Decisions, step: int) -> Decision:
-    """Anneal from here. The request is taken away once the decision is durable."""
+    """Finish early: anneal from `step`. The request's file is deleted once the decision is durable."""
     decision = decisions.take(step, "wind-down")
     (run_dir / WIND_DOWN_FILE).unlink()
     return decision
 
 
 def wants_compiled(spec: TrainSpec, plan: Plan, step: int, compiling: bool, compilable: bool, pace: Pace) -> bool:
-    """Whether to compile now: once the curve is on the screen, if enough of the run is left to gain by it."""
+    """Whether to compile at this step: once the first curve is shown, if enough of the run is left to gain by it."""
     if compiling or not compilable or step != COMPILE_AT:
         return False
     if spec.compile == "on":
