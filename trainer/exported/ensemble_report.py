@@ -1,4 +1,4 @@
-"""How often an ensemble was right on the images that all of its members held out. Free of torch."""
+"""The accuracy of an ensemble on the images that all of its members held out. Free of torch."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class EnsembleReport(BaseModel):
 
 
 def read_report(path: Path) -> EnsembleReport | None:
+    """Read a report; None if it is missing or invalid."""
     try:
         return EnsembleReport.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValueError):

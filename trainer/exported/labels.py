@@ -1,4 +1,4 @@
-"""What a run was trained on, and the names of what its network answers with. Free of torch."""
+"""The dataset record of a run, and the names of its network's outputs. Free of torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.spec.train_spec import TrainSpec
 
 @dataclass(frozen=True)
 class Labels:
-    """The names of a model's outputs, in order, and each one's superclass where there are any."""
+    """Names of a model's outputs in order, and the superclass of each if there are any."""
 
     names: Sequence[str]
     superclasses: Sequence[str] | None
@@ -28,7 +28,7 @@ class Labels:
 
 
 def run_record(datasets: Path, run_dir: Path, spec: TrainSpec) -> DatasetRecord:
-    """The record that the run was trained with: its own copy, else the data set's. Raises DatasetError."""
+    """The record that the run was trained with: the run's copy, else the dataset's. Raises DatasetError."""
     if (own := run_dir / RECORD_FILE).is_file():
         return DatasetRecord.model_validate_json(own.read_bytes())
     record = read_record(datasets, spec.dataset.name)

@@ -1,4 +1,4 @@
-"""What is known of a model that was exported to ONNX, kept beside the file as JSON. Free of torch and of onnx."""
+"""The report of an ONNX export, stored beside the file as JSON. Free of torch and onnx."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 class OnnxReport(BaseModel):
-    """`largest_difference` is between probabilities of onnxruntime and of torch, over `images` images."""
+    """`largest_difference` is the largest between the probabilities of onnxruntime and torch, over `images` images."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,12 +27,12 @@ class OnnxReport(BaseModel):
 
 
 def report_path(file: Path) -> Path:
-    """Written after the file: without it the export is not done."""
+    """Path of the report. It is written after the file: without it the export is incomplete."""
     return file.with_suffix(".json")
 
 
 def read_report(file: Path) -> OnnxReport | None:
-    """What is kept of an export to `file`, if it was done and the file is still there."""
+    """Return the report of an export to `file`; None if the export is incomplete or the file is missing."""
     if not file.exists():
         return None
     try:
