@@ -1,4 +1,4 @@
-"""The networks by name, as the launch form offers them. Free of torch; `trainer.models` builds them."""
+"""The networks by name, as offered by the launch form. Free of torch; `trainer.models` builds them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _CUSTOM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 @dataclass(frozen=True)
 class Architecture:
-    """`smallest`: least image side in pixels; `fixed`: the network takes images of one size only. `stages`: how many
-    widths it has, None for any number. `compiles_on_cpu`: torch.compile was measured to pay off on a CPU."""
+    """`smallest`: minimum image side in pixels. `fixed`: the network takes images of one size only. `stages`: number of
+    widths, None for any. `compiles_on_cpu`: torch.compile was measured to be faster on a CPU."""
 
     name: str
     description: str
@@ -55,5 +55,5 @@ MODELS = {model.name: model for model in (*_OWN, *_PRETRAINED)}
 
 
 def is_custom(name: str) -> bool:
-    """Whether `name` is a person's own model, written `package.module:function`."""
+    """Whether `name` is a user's own network, written `package.module:function`."""
     return _CUSTOM.fullmatch(name) is not None and not name.startswith(IMAGENET)

@@ -1,4 +1,4 @@
-"""Presets and overrides: how a few words from a person become a whole TrainSpec. Free of torch."""
+"""Presets and overrides: build a complete TrainSpec from a preset and a few settings. Free of torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.spec.train_spec import Part, TrainSpec
 
 
 class Preset(Part):
-    """A named starting point: a partial spec and what to expect of it."""
+    """A named partial spec, with a description of the results to expect."""
 
     name: str
     title: str
@@ -25,7 +25,7 @@ class Preset(Part):
 
 
 class SpecError(TrainerError, ValueError):
-    """A spec that cannot be built; `fields` maps each dotted field to what is wrong with it."""
+    """The spec is invalid. `fields` maps each invalid dotted field to its error."""
 
     code = "invalid_spec"
 
@@ -35,7 +35,7 @@ class SpecError(TrainerError, ValueError):
 
 
 def build_spec(dataset: str, preset: str, overrides: Mapping[str, Any] | None = None) -> TrainSpec:
-    """Make the spec of `preset` on `dataset` with dotted `overrides` such as {"optimizer.lr": 1e-3}.
+    """Build the spec of `preset` on `dataset` with dotted `overrides` such as {"optimizer.lr": 1e-3}.
 
     Raises SpecError, naming each field that is unknown or out of bounds.
     """
@@ -55,7 +55,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
     if unknown:
         raise SpecError(unknown)
     if "epochs" in overrides and "budget.minutes" not in overrides:
-        merged.pop("budget", None)  # who asks for epochs does not mean the preset's minutes
+        merged.pop("budget", None)  # epochs replace the preset's time budget
     try:
         return TrainSpec.model_validate(merged)
     except ValidationError as error:
@@ -63,17 +63,17 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
 
 
 def _problems(error: ValidationError) -> dict[str, str]:
-    """Each field that is at fault with what is wrong; an impossible combination names every field of it."""
+    """Map each invalid field to its error. An impossible combination is reported for each of its fields."""
     found: dict[str, str] = {}
     for item in error.errors(include_input=False, include_url=False):
         reason = item["msg"].removeprefix("Value error, ")
         named = item.get("ctx", {}).get("fields")
-        found |= {f"overrides.{name}": reason for name in named} if named else {_asked_as(item["loc"]): reason}
+        found |= {f"overrides.{name}": reason for name in named} if named else {_request_field(item["loc"]): reason}
     return found
 
 
-def _asked_as(loc: tuple[int | str, ...]) -> str:
-    """The field of a request that set the spec's field at `loc`."""
+def _request_field(loc: tuple[int | str, ...]) -> str:
+    """Name of the request field that sets the spec's field at `loc`."""
     if loc[:1] == ("dataset",):
         return "dataset"
     return "overrides." + (".".join(map(str, loc)) or "spec")
@@ -84,6 +84,7 @@ def _deep_copy(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set(values: dict[str, Any], path: list[str], value: Any, part: type[BaseModel]) -> bool:
+    """Set the field at `path`, a field of the model `part`. Returns False if there is no such field."""
     field = part.model_fields.get(path[0])
     if field is None:
         return False
@@ -99,7 +100,7 @@ def _set(values: dict[str, Any], path: list[str], value: Any, part: type[BaseMod
 
 
 def flatten(spec: TrainSpec) -> dict[str, Any]:
-    """The spec as dotted field → value, without the data set's hashes."""
+    """The spec as dotted field → value, without dataset and preset."""
     return _flatten(spec.model_dump(mode="json", exclude={"dataset", "preset"}))
 
 

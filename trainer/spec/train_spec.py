@@ -1,4 +1,4 @@
-"""What a run is asked to do: a validated, frozen `TrainSpec`. Free of torch."""
+"""The settings of a run: a validated, frozen `TrainSpec`. Free of torch."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class OptimizerSpec(Part):
 
 
 class ScheduleSpec(Part):
-    """How the learning rate moves over a run, whatever the run's length is measured in."""
+    """How the learning rate changes over a run. Independent of the unit of the run's length."""
 
     name: ScheduleName = Field(
         "constant",
@@ -186,7 +186,10 @@ class AugmentSpec(Part):
 
 
 class ThresholdSpec(Part):
-    """When a check fails and a finding is told. The defaults are ours: the recipe gives few numbers."""
+    """Thresholds of checks and findings. The defaults are the project's own.
+
+    Karpathy's "A Recipe for Training Neural Networks" (2019), which the checks follow, gives few numbers.
+    """
 
     start_loss: FiniteFloat = Field(
         0.1, gt=0, le=10, description="Share by which the first loss may be off that of a network that knows nothing."
@@ -215,7 +218,7 @@ class ThresholdSpec(Part):
 
 
 class TrainSpec(Part):
-    """Everything that decides a run's numbers. Field descriptions are the form's help texts."""
+    """All settings that affect a run's results. Field descriptions are the launch form's help texts."""
 
     dataset: DatasetSpec
     preset: str | None = Field(None, description="The preset that this spec was made from.")
@@ -298,10 +301,10 @@ class TrainSpec(Part):
 
     @property
     def caches_features(self) -> bool:
-        """Whether the frozen backbone sees the same images in every epoch, so that once is enough."""
+        """Whether the frozen backbone's features are the same in every epoch, and so are computed once and cached."""
         return self.model.freeze and not self.model.unfreeze_epoch and not self.augment.changes_images
 
 
 def impossible(reason: str, *fields: str) -> PydanticCustomError:
-    """A combination of `fields` that cannot be, each of which is named in the answer."""
+    """The error of an invalid combination of `fields`, all of which are named in the response."""
     return PydanticCustomError("impossible", "{reason}", {"reason": reason, "fields": fields})
