@@ -74,7 +74,7 @@ class Supervisor:
         return subprocess.Popen(child.command, env=environment, start_new_session=True)
 
     def end(self) -> None:
-        """Stop the web process, so that no requests arrive; then the workers, whose trainers save; then the predictor."""
+        """Stop the web process first, then the workers, whose trainers save, then the predictor."""
         for child in self.children:
             if child.process is not None and child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)

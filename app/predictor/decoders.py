@@ -1,4 +1,4 @@
-"""A pool of decoder processes, which take images with a deadline and are replaced when they die."""
+"""A pool of decoder processes. Each image has a deadline; a process that dies is replaced."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from app.prediction.wire import Asking, Header, WireError
 SECONDS_PER_IMAGE = 10.0
 GRACE_SECONDS = 2.0
 SMALL_BYTES = 1 << 15
-MOST_TOGETHER = 16
-TOGETHER_SECONDS = 0.3  # a small file can be a slow image: the others are not to wait for it
+MAX_BATCH = 16
+BATCH_SECONDS = 0.3  # a small file can be a slow image: the others are not to wait for it
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,10 @@ class DecoderHost:
         self.process.wait()
 
 
+class HostGone(Exception):
+    """The process that forks decoders has exited: this serving process ends, and the parent starts both anew."""
+
+
 class _Slot:
     """A place in the pool, whose process is started when it is needed."""
 
@@ -68,18 +72,40 @@ class _Slot:
         return self._line is not None
 
     async def ask(self, header: Header, images: list[bytes], seconds: float) -> tuple[Header, bytes]:
-        """Raises WireError or TimeoutError, and is closed then."""
+        """Raises WireError or TimeoutError, and closes the slot then. Raises HostGone."""
         try:
             if self._line is None:
-                ours, theirs = socket.socketpair()
-                with theirs:
-                    socket.send_fds(self._control, [b"+"], [theirs.fileno()])
-                _, self._line = await asyncio.get_running_loop().create_connection(Asking, sock=ours)
+                self._line = await self._start()
             async with asyncio.timeout(seconds):
                 return await self._line.ask(header, *images)
+        except WireError:
+            self.close()
+            if self._host_is_gone():  # it took the connection with it, unread: the image is not to blame
+                raise HostGone from None
+            raise
         except BaseException:
             self.close()
             raise
+
+    async def _start(self) -> Asking:
+        """Have the host fork a decoder for a new connection."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                socket.send_fds(self._control, [b"+"], [theirs.fileno()])
+            _, line = await asyncio.get_running_loop().create_connection(Asking, sock=ours)
+        except OSError:
+            ours.close()
+            raise HostGone from None
+        return line
+
+    def _host_is_gone(self) -> bool:
+        try:
+            return self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def close(self) -> None:
         """A decoder ends with its connection, or with its alarm where it hangs."""
@@ -101,7 +127,7 @@ class _Image:
 
 
 class Decoders:
-    """Small files travel together while others wait. A company that does not arrive is asked for one by one."""
+    """Small files that wait are decoded in batches. A batch that fails or is late is decoded image by image."""
 
     def __init__(
         self,
@@ -109,11 +135,11 @@ class Decoders:
         count: int,
         max_pixels: int,
         seconds: float = SECONDS_PER_IMAGE,
-        together_seconds: float = TOGETHER_SECONDS,
+        batch_seconds: float = BATCH_SECONDS,
     ) -> None:
         self._limits: Header = {"max_pixels": max_pixels, "seconds": seconds}
         self._seconds = seconds
-        self._together_seconds = together_seconds
+        self._batch_seconds = batch_seconds
         self._count = count
         self._idle = [_Slot(control) for _ in range(count)]
         self._waiting: deque[_Image] = deque()
@@ -136,42 +162,42 @@ class Decoders:
 
     async def _work(self, slot: _Slot) -> None:
         try:
-            while company := self._take():
-                await self._decode(slot, company)
+            while batch := self._take():
+                await self._decode(slot, batch)
         finally:
             self._idle.append(slot)
 
     def _take(self) -> list[_Image]:
         """The next in turn, and of those that wait behind it what this decoder is to take along."""
-        company: list[_Image] = []
-        most = min(MOST_TOGETHER, -(-len(self._waiting) // self._count))
-        while self._waiting and len(company) < max(1, most):
-            if company and not company[0].goes_with(self._waiting[0]):
+        batch: list[_Image] = []
+        most = min(MAX_BATCH, -(-len(self._waiting) // self._count))
+        while self._waiting and len(batch) < max(1, most):
+            if batch and not batch[0].goes_with(self._waiting[0]):
                 break
             image = self._waiting.popleft()
             if not image.pixels.done():  # else nobody waits for it any more
-                company.append(image)
-        return company
+                batch.append(image)
+        return batch
 
-    async def _decode(self, slot: _Slot, company: list[_Image]) -> None:
+    async def _decode(self, slot: _Slot, batch: list[_Image]) -> None:
         try:
-            if len(company) == 1:
-                answers, pixels = await self._decode_one(slot, company[0])
+            if len(batch) == 1:
+                answers, pixels = await self._decode_one(slot, batch[0])
             else:
-                answers, pixels = await self._ask(slot, company, self._together_seconds)
+                answers, pixels = await self._ask(slot, batch, self._batch_seconds)
         except (WireError, TimeoutError):
-            for image in reversed(company):
+            for image in reversed(batch):
                 image.alone = True
                 self._waiting.appendleft(image)
                 self._set_to_work()
             return
         except Exception as error:  # noqa: BLE001  the edge of the task: those who asked get to know
-            for image in company:
+            for image in batch:
                 if not image.pixels.done():
                     image.pixels.set_exception(error)
             return
         at = 0
-        for image, bad in zip(company, answers, strict=True):
+        for image, bad in zip(batch, answers, strict=True):
             end = at if bad else at + 3 * image.size**2
             if not image.pixels.done():
                 if bad:
@@ -180,9 +206,9 @@ class Decoders:
                     image.pixels.set_result(pixels[at:end])
             at = end
 
-    async def _ask(self, slot: _Slot, company: list[_Image], seconds: float) -> tuple[list[Header | None], bytes]:
-        files = [image.data for image in company]
-        header = self._limits | {"size": company[0].size, "fit": company[0].fit, "images": [*map(len, files)]}
+    async def _ask(self, slot: _Slot, batch: list[_Image], seconds: float) -> tuple[list[Header | None], bytes]:
+        files = [image.data for image in batch]
+        header = self._limits | {"size": batch[0].size, "fit": batch[0].fit, "images": [*map(len, files)]}
         answer, pixels = await slot.ask(header, files, seconds)
         return answer["answers"], pixels
 

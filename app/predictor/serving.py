@@ -20,7 +20,7 @@ import uvloop
 from app.prediction.answers import IMAGE_STATUS
 from app.prediction.wire import BACKLOG, Answering, Header
 from app.predictor.batches import Batches, Outcome, use_half_the_cores
-from app.predictor.decoders import BadImage, Decoders
+from app.predictor.decoders import BadImage, Decoders, HostGone
 from app.predictor.explanations import Explained, TooMany
 from app.predictor.warm import Models
 from app.settings import Settings
@@ -94,6 +94,10 @@ class Predictor:
             return Refusal(409, "diverged", str(error)).header
         except DatasetError as error:
             return Refusal(409, error.code, error.message).header
+        except HostGone:
+            # No answer: this process ends now, its connections close, and the client asks its successor.
+            await asyncio.get_running_loop().create_future()
+            raise
         except FileNotFoundError:
             return Refusal(404, "not_found", "This run's folder is gone.").header
         except Exception:  # the edge of a request
