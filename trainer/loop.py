@@ -21,7 +21,7 @@ from trainer.engine.loss import ClassWeights, batch_loss, right_answers
 from trainer.engine.optim import update_ratio
 from trainer.engine.range_test import RangeTest
 from trainer.engine.resident import load_resident
-from trainer.engine.trainee import INITIAL_WEIGHTS, Progress, Trainee, make_trainee, start_from_weights
+from trainer.engine.trainee import Progress, Trainee, make_trainee, start_from_weights
 from trainer.errors import TrainerError
 from trainer.models import checkpoint
 from trainer.models.build import count_parameters
@@ -33,7 +33,8 @@ from trainer.plan.schedule import gradient_interval, is_logged, learning_rate, l
 from trainer.plan.steering import extensions_asked_for, replay, wants_compiled, wind_down, wind_down_is_asked_for
 from trainer.rundir.checkpoints import last_checkpoint, remove_checkpoints, superseded_checkpoints
 from trainer.rundir.events import EventWriter
-from trainer.rundir.folder import read_spec
+from trainer.rundir.folder import RunDir
+from trainer.rundir.spec import read_spec
 from trainer.spec.train_spec import TrainSpec
 
 ONE_BATCH_EVALUATIONS = 20
@@ -79,7 +80,7 @@ def train(
     full_size = spec.model.input_size or data.record.size
 
     loaded, faults = checkpoint.load_last_good(run_dir)
-    branched = (run_dir / INITIAL_WEIGHTS).exists()
+    branched = RunDir(run_dir).initial_weights.exists()
     trainee = make_trainee(spec, data, device, precision, fresh=loaded is None and not branched)
     progress = Progress()
     if loaded is not None:

@@ -17,6 +17,7 @@ from trainer.data.sources.source import add_dataset
 from trainer.errors import explain
 from trainer.inference.ensemble import measure
 from trainer.rundir.events import EventWriter
+from trainer.rundir.folder import TaskDir
 from trainer.rundir.lock import LockHeld, take_lock
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.progress import Progress
@@ -35,7 +36,7 @@ def run_task(task_dir: Path, attempt: int) -> int:
         return 3
     events = EventWriter(task_dir, attempt)
     events.emit("begin", attempt=attempt)
-    request = orjson.loads((task_dir / "task.json").read_bytes())
+    request = orjson.loads(TaskDir(task_dir).request.read_bytes())
     try:
         result = WORK[request["kind"]](task_dir, request, _progress(events))
     except Exception as error:

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.settings import Settings
+from trainer.rundir.folder import RunDir
 
 KEPT = ("access", "datasets", "models.jsonl", "runs", "tasks", "weights")
-FLEETING = frozenset({"lock", "owner"})
+NAMES = RunDir(Path())
+FLEETING = frozenset({NAMES.lock.name, NAMES.owner.name})
 
 
 class CannotRestore(Exception):
@@ -64,13 +66,13 @@ def add_folder(archive: tarfile.TarFile, home: Path, folder: Path) -> int:
     with ExitStack() as stack:
         opened: list[tuple[Path, BinaryIO]] = []
         for path in paths:
-            if path.parent.name == "checkpoints":
+            if path.parent.name == NAMES.checkpoints.name:
                 with suppress(FileNotFoundError):
                     opened.append((path, stack.enter_context(path.open("rb"))))
         for path, file in opened:
             count += add_file(archive, home, path, file)
     for path in paths:  # a run may hold thousands: one at a time
-        if path.parent.name != "checkpoints":
+        if path.parent.name != NAMES.checkpoints.name:
             with suppress(FileNotFoundError), path.open("rb") as file:
                 count += add_file(archive, home, path, file)
     return count

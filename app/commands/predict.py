@@ -13,6 +13,7 @@ from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from trainer.inference.image_files import open_paths
+from trainer.rundir.folder import RunDir, is_job_id
 
 # Told of how many files are done, of how many.
 Progress = Callable[[int, int], None]
@@ -80,6 +81,6 @@ def _run_dirs(settings: Settings, model: str) -> list[Path]:
             raise LookupError("No run has finished yet.")
         run_ids = (latest.id,)
     for run_id in run_ids:
-        if not run_id.isalnum() or not (settings.runs / run_id / "spec.json").exists():
+        if not is_job_id(run_id) or not RunDir(settings.runs / run_id).committed.exists():
             raise LookupError(f"There is no run {run_id!r}.")
     return [settings.runs / run_id for run_id in run_ids]

@@ -24,12 +24,13 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, Checkpoint, Job, Run, Status, Task
 from app.storage.transitions import guarded_update
-from trainer.data.format import DatasetRecord
+from trainer.exported.labels import own_record
 from trainer.plan.schedule import plan_of
 from trainer.rundir.events import attempts
-from trainer.rundir.folder import read_spec
+from trainer.rundir.folder import JobDir, RunDir, TaskDir
 from trainer.rundir.journal import read_journal
 from trainer.rundir.lock import lock_holder
+from trainer.rundir.spec import read_spec
 
 GIVEN = ("group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body")
 
@@ -62,7 +63,7 @@ def created_at(folder: Path) -> datetime:
     given = next((line["created_at"] for line in read_journal(folder) if line.get("created_at")), None)
     if given is not None:
         return datetime.fromisoformat(given)
-    written = next((path for name in ("task.json", "spec.json") if (path := folder / name).exists()), folder)
+    written = next((path for path in (TaskDir(folder).request, RunDir(folder).spec) if path.exists()), folder)
     return datetime.fromtimestamp(written.stat().st_mtime, UTC)
 
 
@@ -70,7 +71,7 @@ def add(database: Database, kind: Kind, folder: Path) -> Indexed:
     """One directory's rows, in one transaction: nobody claims, and no crash leaves, a run that is half read."""
     if folder.name.startswith("."):
         return Indexed(folder, None, "it was being deleted")
-    if not (folder / "committed").exists():
+    if not JobDir(folder).committed.exists():
         return Indexed(folder, None, "it was never committed")
     try:
         with database.write() as session:
@@ -94,7 +95,7 @@ def add_run(session: Session, folder: Path) -> Status:
 
 
 def add_task(session: Session, folder: Path) -> Status:
-    request = orjson.loads((folder / "task.json").read_bytes())
+    request = orjson.loads(TaskDir(folder).request.read_bytes())
     for place in PLACES:
         request.pop(place, None)
     task = Task(
@@ -119,8 +120,7 @@ def described(folder: Path) -> Run:
     for line in read_journal(folder):
         if line.get("e") == "meta":
             meta |= line
-    record = DatasetRecord.model_validate_json((folder / "dataset.json").read_bytes())
-    plan = plan_of(spec, record.train_count)
+    plan = plan_of(spec, own_record(folder).train_count)
     return Run(
         id=folder.name,
         dataset=spec.dataset.name,

@@ -13,8 +13,8 @@ from app.settings import Settings
 from trainer.plan.prepared import prepared
 from trainer.process.assignment import Assignment
 from trainer.process.trainer import run_trainer
+from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import Event, EventWriter, attempts
-from trainer.rundir.folder import create_run_dir
 
 
 class ShownEvents(EventWriter):

@@ -16,6 +16,7 @@ from app.runs.requests import CloneRequest
 from app.runs.runs import Runs
 from app.storage.db import Database
 from app.storage.tables import Finding
+from trainer.rundir.folder import RunDir
 
 PICTURES = ("input", "one_batch")
 
@@ -72,7 +73,7 @@ class Findings:
 
     def picture(self, run_id: str, name: str) -> Path:
         self.runs.exists(run_id)
-        path = self.runs.folder(run_id) / "artifacts" / "checks" / f"{name}.png"
+        path = RunDir(self.runs.folder(run_id)).check_picture(name)
         if name not in PICTURES or not path.exists():
             raise not_found("picture", name)
         return path

@@ -13,6 +13,7 @@ from app.storage.tables import Job, Status, now
 from app.storage.transitions import move
 from trainer.errors import DISK_FULL
 from trainer.rundir.events import Event
+from trainer.rundir.folder import JobDir
 from trainer.rundir.journal import journal
 
 ROOM_BYTES = 1 << 20  # with less, a trainer that died without a word died of it
@@ -58,7 +59,7 @@ def requeue_or_fail(session: Session, kind: Kind, job: Job, folder: Path, max_at
 
 
 def last_output(folder: Path, limit: int = 4000) -> str:
-    path = folder / "output.log"
+    path = JobDir(folder).output
     if not path.exists():
         return ""
     with path.open("rb") as file:

@@ -19,10 +19,9 @@ from app.settings import Settings
 from app.storage.changes import publish
 from app.storage.db import Database
 from app.storage.tables import Status, Task
-from trainer.rundir.folder import PREDICTIONS_FILE
+from trainer.rundir.folder import TaskDir
 from trainer.system.durable import sync_folder, write_durably
 
-UPLOAD = "upload.zip"
 PLACES = ("datasets", "runs")  # folders of the home that a task's process is told of
 
 TaskKind = Literal["dataset", "export", "measure", "predict"]
@@ -64,12 +63,12 @@ class Tasks:
     ) -> TaskPublic:
         """Queue a task on an upload that `check` has nothing against; else leave nothing behind."""
         folder = self.new_folder()
-        kept = folder / UPLOAD
+        kept = TaskDir(folder).upload
         try:
             with kept.open("wb") as out:
                 shutil.copyfileobj(file, out, 1 << 20)
             check(kept)
-            given = {"source": str(kept.resolve()), "label": (filename or UPLOAD)[:200]}
+            given = {"source": str(kept.resolve()), "label": (filename or kept.name)[:200]}
             return self.create(folder, kind, request | given)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -77,11 +76,11 @@ class Tasks:
 
     def create(self, folder: Path, kind: TaskKind, request: dict[str, Any]) -> TaskPublic:
         """Queue a task in `folder`: the directory first, then the row."""
-        (folder / "events").mkdir()
+        TaskDir(folder).events_folder.mkdir()
         places = {name: str(getattr(self.settings, name).resolve()) for name in PLACES}
         full = {**request, "kind": kind, **places}
-        write_durably(folder / "task.json", orjson.dumps(full))
-        write_durably(folder / "committed", b"")
+        write_durably(TaskDir(folder).request, orjson.dumps(full))
+        write_durably(TaskDir(folder).committed, b"")
         sync_folder(folder.parent)
         row = Task(id=folder.name, kind=kind, request=request)
         with self.database.write() as session:
@@ -132,7 +131,7 @@ class Tasks:
             raise ApiError(404, "no_file", "This task has made no file.")
         if task.status != Status.FINISHED:
             raise ApiError(409, "not_done", f"The task is {task.status}: its file is there once it has finished.")
-        path = self.settings.tasks / task.id / PREDICTIONS_FILE
+        path = TaskDir(self.settings.tasks / task.id).predictions
         if not path.exists():
             raise ApiError(404, "no_file", "The task's file is gone.")
         return path

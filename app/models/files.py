@@ -15,7 +15,7 @@ from app.settings import Settings
 from app.storage.tables import Status
 from trainer.exported.labels import Labels, run_record
 from trainer.exported.portable import Packing, Portable, PortableDamaged, plan_packing, write_packing
-from trainer.rundir.folder import read_spec
+from trainer.rundir.spec import read_spec
 
 SUFFIX = ".safetensors"
 KEPT_SECONDS = 3600.0  # an older file may be on its way to somebody

@@ -14,6 +14,7 @@ from app.prediction.members import JOINT, members_of
 from app.runs.names import LATEST, Aliases, Move
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
+from trainer.rundir.checkpoints import has_checkpoint
 
 MOST_MEMBERS = 8
 
@@ -80,7 +81,7 @@ class ModelRegistry:
         """As resolve. Raises ApiError 409 also where a run has kept no checkpoint yet."""
         resolved = self.resolve(model)
         for run_id in members_of(resolved):
-            if not any((self.runs.folder(run_id) / "checkpoints").glob("*.json")):
+            if not has_checkpoint(self.runs.folder(run_id)):
                 raise ApiError(409, "no_checkpoint", "This run has no checkpoint to predict with yet.")
         return resolved
 

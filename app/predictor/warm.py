@@ -15,7 +15,8 @@ from trainer.exported.labels import run_record
 from trainer.inference.classifier import Classifier, NoCheckpoint, candidates, load_best, load_classifier
 from trainer.inference.ensemble import ensemble_of
 from trainer.rundir.checkpoints import CheckpointDamaged
-from trainer.rundir.folder import read_spec
+from trainer.rundir.folder import RunDir
+from trainer.rundir.spec import read_spec
 from trainer.spec.train_spec import TrainSpec
 
 WARM_MODELS = 4
@@ -46,7 +47,7 @@ class Models:
         return run in self._warm and self._warm[run][0] == self._changed(run)
 
     def _changed(self, run: str) -> list[int]:
-        return [_changed_at(self._runs / member / "checkpoints") for member in members_of(run)]
+        return [_changed_at(RunDir(self._runs / member).checkpoints) for member in members_of(run)]
 
     def _load(self, run: str, before: Classifier | None) -> Classifier:
         if len(members := members_of(run)) > 1:

@@ -22,7 +22,7 @@ from app.storage.db import Database
 from app.storage.tables import Run
 from trainer.data.errors import DatasetMissing
 from trainer.plan.prepared import Prepared, prepared, prepared_clone
-from trainer.rundir.folder import create_run_dir
+from trainer.rundir.creation import create_run_dir
 from trainer.spec.preset import SpecError
 
 JOURNALED = frozenset({

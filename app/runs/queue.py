@@ -12,7 +12,7 @@ from app.runs.query import active_rows, queue_order
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status
-from trainer.rundir.folder import PAUSE_FILE
+from trainer.rundir.folder import RunDir
 from trainer.rundir.journal import journal
 from trainer.system.durable import write_durably
 
@@ -72,7 +72,7 @@ class Queue:
         running = [row for row in active if row.status == Status.RUNNING]
         if running:
             last = max(running, key=lambda other: (-other.priority, other.place))
-            write_durably(self.settings.runs / last.id / PAUSE_FILE, b"")
+            write_durably(RunDir(self.settings.runs / last.id).pause, b"")
             publish_run(session, last)
 
     def _not_waiting(self, session: Session, run_id: str) -> ApiError:

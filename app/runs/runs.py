@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -19,12 +18,11 @@ from app.storage.changes import current_seq, publish
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, now
 from app.storage.transitions import move
-from trainer.rundir.folder import WIND_DOWN_FILE
+from trainer.rundir.folder import RunDir, is_job_id
 from trainer.rundir.journal import journal
 from trainer.system.durable import write_durably
 
 LOG_LINES = 1000
-_ID = re.compile(r"[0-9a-z]{1,40}")
 
 
 class Runs:
@@ -103,7 +101,7 @@ class Runs:
         if row.status not in (Status.STARTING, Status.RUNNING):
             raise ApiError(409, "not_running", f"The run is {row.status}: there is nothing to wind down.")
         journal(self.folder(run_id), "wind-down")
-        write_durably(self.folder(run_id) / WIND_DOWN_FILE, b"")
+        write_durably(RunDir(self.folder(run_id)).wind_down, b"")
         return public(row)
 
     def resume(self, run_id: str, request: ResumeRequest) -> RunPublic:
@@ -116,7 +114,7 @@ class Runs:
             extension = request.extension
             words = {"extend_epochs": request.extend_epochs, "extension": extension, "attempt": row.attempt}
             journal(self.folder(run_id), "resume", **words)
-            (self.folder(run_id) / WIND_DOWN_FILE).unlink(missing_ok=True)
+            RunDir(self.folder(run_id)).wind_down.unlink(missing_ok=True)
             move(session, row, Status.QUEUED, deaths=0, error=None, finished_at=None, phase=None)
             publish_run(session, row)
         return public(row)
@@ -162,14 +160,14 @@ class Runs:
 
     def is_kept(self, run_id: str) -> bool:
         """Whether there is such a run, by its directory: three microseconds where the database takes three hundred."""
-        return _ID.fullmatch(run_id) is not None and (self.folder(run_id) / "committed").exists()
+        return is_job_id(run_id) and RunDir(self.folder(run_id)).committed.exists()
 
     def exists(self, run_id: str) -> None:
         with self.database.read() as session:
             row_of(session, run_id)
 
     def _weights(self, run_id: str, step: int) -> Path:
-        return self.folder(run_id) / "checkpoints" / f"{step:08d}.safetensors"
+        return RunDir(self.folder(run_id)).weights(step)
 
     def list(self, query: RunQuery) -> RunPage:
         with self.database.read() as session:

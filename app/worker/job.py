@@ -15,6 +15,7 @@ from app.storage.db import Database
 from app.storage.tables import Job, Status
 from app.storage.transitions import LostClaim, guarded_update
 from app.worker.executor import Executor
+from trainer.rundir.folder import JobDir
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class HeldJob:
 
     def touch_owner(self) -> None:
         """A trainer whose `owner` file nobody touches saves and ends."""
-        (self.folder / "owner").touch()
+        JobDir(self.folder).owner.touch()
 
     def renew(self) -> None:
         """Renew the lease. Raises LostClaim."""

@@ -28,7 +28,7 @@ from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.models.device import prepare
 from trainer.process.threads import PATIENT_THREADS
-from trainer.rundir.folder import create_run_dir
+from trainer.rundir.creation import create_run_dir
 from trainer.spec.preset import build_spec
 from trainer.system.parallel import available_cores
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from trainer.exported.labels import run_record
 from trainer.inference.classifier import Classifier, load_best
-from trainer.rundir.folder import read_spec
+from trainer.rundir.spec import read_spec
 
 TOP_K = 5
 

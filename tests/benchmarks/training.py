@@ -24,8 +24,8 @@ from trainer.loop import train
 from trainer.models.build import build_model
 from trainer.models.device import gains_by_compiling, pick_precision, prepare
 from trainer.models.inputs import channel_constants, network_input
+from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter
-from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import TrainSpec
 

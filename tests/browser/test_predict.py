@@ -18,7 +18,7 @@ from tests.app.predictor.predict_home import encode, make_dataset, make_run, ran
 from tests.conftest import Server
 from trainer.data.fit import read_image
 from trainer.inference.ensemble import open_runs
-from trainer.rundir.folder import read_spec
+from trainer.rundir.spec import read_spec
 
 ONE, OTHER = "0e00000000", "07e4000000"
 DROP = """([name, bytes]) => {

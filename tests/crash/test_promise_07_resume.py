@@ -14,10 +14,11 @@ from tests.conftest import NARROW
 from trainer.data.format import read_record
 from trainer.loop import train
 from trainer.models import checkpoint
-from trainer.plan.decisions import FILE, Decisions
+from trainer.plan.decisions import Decisions
 from trainer.rundir.checkpoints import last_checkpoint
+from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter
-from trainer.rundir.folder import WIND_DOWN_FILE, create_run_dir
+from trainer.rundir.folder import RunDir
 from trainer.rundir.journal import journal
 from trainer.spec.preset import build_spec
 
@@ -137,13 +138,13 @@ def test_promise_07_a_budget_of_minutes_is_replayed_as_it_was_measured(tmp_path:
     go_on(first, shapes, 1, stop_at([30]))
     shutil.copytree(first, second)
     go_on(first, shapes, 2, lambda: False)
-    taken = (first / FILE).read_bytes()
-    assert len(taken.splitlines()) > len((second / FILE).read_bytes().splitlines()) >= 1
-    (second / FILE).write_bytes(taken)  # as if the machine had died after step 30's checkpoint was the last
+    taken = RunDir(first).decisions.read_bytes()
+    assert len(taken.splitlines()) > len(RunDir(second).decisions.read_bytes().splitlines()) >= 1
+    RunDir(second).decisions.write_bytes(taken)  # as if the machine had died after step 30's checkpoint was the last
     go_on(second, shapes, 2, stop_at([50]))
     go_on(second, shapes, 3, lambda: False)
     assert weights_hash(second) == weights_hash(first)
-    assert (second / FILE).read_bytes() == taken
+    assert RunDir(second).decisions.read_bytes() == taken
 
 
 def test_promise_07_winding_down_and_extending_are_taken_again_at_their_steps(tmp_path: Path, shapes: Path) -> None:
@@ -154,7 +155,7 @@ def test_promise_07_winding_down_and_extending_are_taken_again_at_their_steps(tm
         create_run_dir(folder, spec, read_record(shapes, "shapes100"), {})
         should_stop = stop_at(stops)
         go_on(folder, shapes, 1, should_stop)
-        (folder / WIND_DOWN_FILE).touch()
+        RunDir(folder).wind_down.touch()
         for attempt in range(2, len(stops) + 2):
             go_on(folder, shapes, attempt, should_stop)
         found = last_checkpoint(folder)

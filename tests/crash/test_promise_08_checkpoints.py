@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from trainer.models import checkpoint
-from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, list_checkpoints, weights_path
+from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, list_checkpoints
+from trainer.rundir.folder import RunDir
 
 # Saves a second checkpoint and removes the first, and kills itself before the call of that number.
 WRITER = """
@@ -68,7 +69,7 @@ def test_promise_08_a_kill_at_any_call_leaves_only_whole_checkpoints(tmp_path: P
 def test_promise_08_a_flipped_byte_is_detected_and_the_one_before_is_used(tmp_path: Path) -> None:
     save(tmp_path, 1)
     newest = save(tmp_path, 2)
-    path = weights_path(tmp_path, 2)
+    path = RunDir(tmp_path).weights(2)
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
@@ -79,4 +80,4 @@ def test_promise_08_a_flipped_byte_is_detected_and_the_one_before_is_used(tmp_pa
     assert loaded.info.step == 1
     assert "step 2 is damaged" in faults[0]
     assert [info.step for info in list_checkpoints(tmp_path)] == [1]
-    assert weights_path(tmp_path, 1).exists()
+    assert RunDir(tmp_path).weights(1).exists()

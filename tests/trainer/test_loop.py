@@ -14,8 +14,8 @@ from trainer.loop import Outcome, TrainingDiverged, train
 from trainer.process.assignment import Assignment
 from trainer.process.trainer import run_trainer
 from trainer.rundir.checkpoints import best_checkpoint, list_checkpoints
+from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
-from trainer.rundir.folder import create_run_dir
 from trainer.rundir.journal import journal
 from trainer.spec.preset import build_spec
 

@@ -22,8 +22,9 @@ from trainer.inference.classifier import NoCheckpoint, load_best
 from trainer.inference.rebuild import open_file
 from trainer.models import checkpoint
 from trainer.models.build import build_model
-from trainer.rundir.checkpoints import list_checkpoints, sidecar_path, weights_path
-from trainer.rundir.folder import read_spec
+from trainer.rundir.checkpoints import list_checkpoints
+from trainer.rundir.folder import RunDir
+from trainer.rundir.spec import read_spec
 from trainer.spec.train_spec import ModelSpec
 
 
@@ -63,9 +64,9 @@ def test_promise_15_a_checkpoint_whose_hash_is_right(tmp_path: Path, mark: Path)
     run_dir = make_run(tmp_path, "f13e000000")
     (info,) = list_checkpoints(run_dir)
     data = pickle.dumps(Canary(mark))
-    weights_path(run_dir, info.step).write_bytes(data)
+    RunDir(run_dir).weights(info.step).write_bytes(data)
     told = info.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
-    sidecar_path(run_dir, info.step).write_text(told.model_dump_json())
+    RunDir(run_dir).sidecar(info.step).write_text(told.model_dump_json())
     spec = read_spec(run_dir)
     with pytest.raises((NoCheckpoint, safetensors.SafetensorError, ValueError)):
         load_best(run_dir, spec, run_record(tmp_path / "datasets", run_dir, spec), torch.device("cpu"))

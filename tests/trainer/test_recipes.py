@@ -20,8 +20,9 @@ from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.models.device import DATA_LIMIT
 from trainer.rundir.checkpoints import last_checkpoint
+from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
-from trainer.rundir.folder import WIND_DOWN_FILE, create_run_dir
+from trainer.rundir.folder import RunDir
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import ModelSpec
 
@@ -159,7 +160,7 @@ def test_winding_down_ends_early_and_annealed(tmp_path: Path, shapes: Path) -> N
         nonlocal calls
         calls += 1
         if calls == 70:
-            (folder / WIND_DOWN_FILE).touch()
+            RunDir(folder).wind_down.touch()
         return False
 
     outcome = train(folder, shapes, "cpu", 1, events, should_stop)
@@ -168,7 +169,7 @@ def test_winding_down_ends_early_and_annealed(tmp_path: Path, shapes: Path) -> N
     assert 69 + 56 <= outcome.step <= 71 + 56
     assert series(folder, "lr")[-1] < 1e-3 / 20
     assert "test/acc" in outcome.summary
-    assert not (folder / WIND_DOWN_FILE).exists()
+    assert not RunDir(folder).wind_down.exists()
 
 
 @pytest.fixture(scope="module")

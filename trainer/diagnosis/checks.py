@@ -23,12 +23,12 @@ from trainer.engine.resident import ResidentData
 from trainer.errors import TrainerError
 from trainer.models.inputs import network_input
 from trainer.rundir.events import EventWriter
+from trainer.rundir.folder import RunDir
 from trainer.spec.train_spec import TrainSpec
 
 FEW, LARGE = 8, 96  # images of more pixels than LARGE a side are looked at by the few
 IMAGES = 32
 BLANK = 0.01  # deviation of normalised pixels, which is about 1 where there is a picture
-FOLDER = Path("artifacts", "checks")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _findings(
 def just_before_the_net(subject: Subject, run_dir: Path, constants: tuple[Tensor, Tensor]) -> Finding:
     images = subject.images.float()
     mean, std = (value.view(1, 3, 1, 1) for value in constants)
-    sheet = save_sheet(run_dir / FOLDER / "input.png", (images * std + mean).clamp(0, 1))
+    sheet = save_sheet(RunDir(run_dir).check_picture("input"), (images * std + mean).clamp(0, 1))
     means, deviations = images.mean((0, 2, 3)).tolist(), images.std((0, 2, 3)).tolist()
     evidence = {
         "mean": means,

@@ -17,6 +17,7 @@ from trainer.engine.loss import batch_loss
 from trainer.engine.optim import Optimizers
 from trainer.engine.resident import ResidentData
 from trainer.models.inputs import network_input
+from trainer.rundir.folder import RunDir
 from trainer.spec.train_spec import TrainSpec
 
 BATCH = 32
@@ -75,7 +76,7 @@ def overfit_one_batch(
         if not math.isfinite(loss):
             break
         known = loss < spec.thresholds.one_batch_loss and bool((guesses == labels).all())
-    sheet = save_sheet(run_dir / "artifacts" / "checks" / "one_batch.png", raw.permute(0, 3, 1, 2).float() / 255)
+    sheet = save_sheet(RunDir(run_dir).check_picture("one_batch"), raw.permute(0, 3, 1, 2).float() / 255)
     drawn = [value if math.isfinite(value) else None for value in losses]
     evidence = {
         "lines": {"loss": [list(range(len(losses))), drawn]},

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainer.engine.resident import ResidentData, Split
 from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
+from trainer.rundir.folder import RunDir
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.durable import write_durably
 
@@ -27,7 +28,7 @@ def with_cached_features(
     autocast: torch.autocast,
 ) -> ResidentData:
     """The data with features float32 N×F in place of images; kept in the run's folder, so that a resume has them."""
-    path = run_dir / "artifacts" / "features.safetensors"
+    path = RunDir(run_dir).features
     if path.exists():
         found = safetensors.torch.load_file(path)
     else:

@@ -17,9 +17,8 @@ from trainer.models.build import build_model
 from trainer.models.inputs import channel_constants, normalise
 from trainer.models.pretrained import split_head
 from trainer.models.swift import WHITENING_IMAGES, Swift
+from trainer.rundir.folder import RunDir
 from trainer.spec.train_spec import TrainSpec
-
-INITIAL_WEIGHTS = "initial.safetensors"
 
 
 @dataclass
@@ -175,5 +174,5 @@ def fresh_model(spec: TrainSpec, data: ResidentData, device: torch.device, *, in
 
 def start_from_weights(run_dir: Path, model: nn.Module) -> None:
     """Load the weights that a branched run starts with: its parent's checkpoint, copied into its run directory."""
-    tensors = safetensors.torch.load_file(run_dir / INITIAL_WEIGHTS)
+    tensors = safetensors.torch.load_file(RunDir(run_dir).initial_weights)
     model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.data.errors import DatasetDamaged
-from trainer.data.format import RECORD_FILE, DatasetRecord, read_record
+from trainer.data.format import DatasetRecord, read_record
+from trainer.rundir.folder import RunDir
 from trainer.spec.train_spec import TrainSpec
 
 
@@ -29,9 +30,14 @@ class Labels:
 
 def run_record(datasets: Path, run_dir: Path, spec: TrainSpec) -> DatasetRecord:
     """The record that the run was trained with: the run's copy, else the dataset's. Raises DatasetError."""
-    if (own := run_dir / RECORD_FILE).is_file():
-        return DatasetRecord.model_validate_json(own.read_bytes())
+    if RunDir(run_dir).dataset.is_file():
+        return own_record(run_dir)
     record = read_record(datasets, spec.dataset.name)
     if spec.dataset.sha256 and spec.dataset.sha256 != record.sha256:
         raise DatasetDamaged(f"The data set {record.name} is not the one that this run was trained on.")
     return record
+
+
+def own_record(run_dir: Path) -> DatasetRecord:
+    """The run's copy of the record. Raises OSError, pydantic.ValidationError."""
+    return DatasetRecord.model_validate_json(RunDir(run_dir).dataset.read_bytes())

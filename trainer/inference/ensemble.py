@@ -18,7 +18,7 @@ from trainer.exported.portable import Portable
 from trainer.inference.classifier import BATCH, Classifier, load_best
 from trainer.inference.rebuild import open_file
 from trainer.models.inputs import resize
-from trainer.rundir.folder import read_spec
+from trainer.rundir.spec import read_spec
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.durable import write_durably
 from trainer.system.progress import Progress

@@ -15,30 +15,30 @@ from trainer.inference.classifier import NoCheckpoint
 from trainer.inference.ensemble import open_runs
 from trainer.inference.image_files import ZipImages
 from trainer.models.device import prepare
-from trainer.rundir.folder import PREDICTIONS_FILE
+from trainer.rundir.folder import RunDir, TaskDir
 from trainer.system.durable import sync_folder, write_durably
 from trainer.system.progress import Progress
 
-RESULT_FILE = "result.json"
 NICE = 5  # as the predictor: below training
 
 
 def predict_zip(task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """What came of it. Raises NoCheckpoint, OutputNotFinite, DatasetError."""
-    if (told := task_dir / RESULT_FILE).exists():  # it had been done, but not said
-        result: dict[str, Any] = orjson.loads(told.read_bytes())
+    task = TaskDir(task_dir)
+    if task.result.exists():  # it had been done, but not said
+        result: dict[str, Any] = orjson.loads(task.result.read_bytes())
         return result
     os.nice(NICE)
     source, run_dirs = Path(request["source"]), [Path(request["runs"]) / run for run in request["members"]]
     progress(0, 0, "loading the model")
     for run_dir in run_dirs:
-        if not (run_dir / "spec.json").exists():
+        if not RunDir(run_dir).spec.exists():
             raise NoCheckpoint(f"The run {run_dir.name} is gone.")
     classifier, record = open_runs(run_dirs, Path(request["datasets"]), prepare(request["device"]))
     files = ZipImages(str(source), check_images(source))
     total, done, unreadable = len(files.entries), 0, 0
     # Written aside: what has the file's name is whole.
-    aside = task_dir / f".{PREDICTIONS_FILE}.tmp"
+    aside = task.predictions.with_name(f".{task.predictions.name}.tmp")
     try:
         with aside.open("w", encoding="utf-8", newline="") as out:
             writer = CsvWriter(out)
@@ -53,9 +53,9 @@ def predict_zip(task_dir: Path, request: dict[str, Any], progress: Progress) -> 
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    aside.rename(task_dir / PREDICTIONS_FILE)
+    aside.rename(task.predictions)
     sync_folder(task_dir)
     result = {"images": total, "unreadable": unreadable, "run": request["run"], "step": classifier.step}
-    write_durably(told, orjson.dumps(result))
+    write_durably(task.result, orjson.dumps(result))
     source.unlink(missing_ok=True)
     return result

@@ -21,9 +21,8 @@ from trainer.rundir.checkpoints import (
     CheckpointInfo,
     list_checkpoints,
     remove_checkpoints,
-    sidecar_path,
-    weights_path,
 )
+from trainer.rundir.folder import RunDir
 from trainer.system.durable import write_durably
 
 
@@ -49,8 +48,7 @@ def save(
     best: bool,
 ) -> CheckpointInfo:
     """Write a checkpoint that is whole or absent, whenever the process is killed. Raises OSError (a full disk)."""
-    folder = run_dir / "checkpoints"
-    folder.mkdir(exist_ok=True)
+    RunDir(run_dir).checkpoints.mkdir(exist_ok=True)
     data = safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         metadata={"trackside": json.dumps(state)},
@@ -63,14 +61,14 @@ def save(
         metrics=metrics,
         best=best,
     )
-    write_durably(weights_path(run_dir, step), data)
-    write_durably(sidecar_path(run_dir, step), info.model_dump_json().encode())
+    write_durably(RunDir(run_dir).weights(step), data)
+    write_durably(RunDir(run_dir).sidecar(step), info.model_dump_json().encode())
     return info
 
 
 def load(run_dir: Path, info: CheckpointInfo) -> Loaded:
     """Read a checkpoint, its hash compared first. Raises CheckpointDamaged."""
-    path = weights_path(run_dir, info.step)
+    path = RunDir(run_dir).weights(info.step)
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import orjson
 
+from trainer.rundir.folder import RunDir
 from trainer.system.durable import append_durably, write_durably
 
 Kind = Literal["plan", "compile", "extend", "wind-down"]
-FILE = "decisions.jsonl"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Decisions:
     """The decisions of a run in order. `due` returns recorded ones, `take` records a new one."""
 
     def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / FILE
+        self._path = RunDir(run_dir).decisions
         self._known = _read(self._path)
         self._next = 0
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from trainer.plan.decisions import Decision, Decisions
 from trainer.plan.pace import Pace
 from trainer.plan.schedule import Plan, extended, replanned, wound_down
-from trainer.rundir.folder import WIND_DOWN_FILE, extensions
+from trainer.rundir.folder import RunDir
+from trainer.rundir.spec import extensions
 from trainer.spec.train_spec import ScheduleSpec, TrainSpec
 
 COMPILE_AT = 48  # step; the first curve is shown by then
@@ -39,13 +40,13 @@ def extensions_asked_for(run_dir: Path, decisions: Decisions, step: int) -> list
 
 def wind_down_is_asked_for(run_dir: Path) -> bool:
     """Whether a user has requested to finish early."""
-    return (run_dir / WIND_DOWN_FILE).exists()
+    return RunDir(run_dir).wind_down.exists()
 
 
 def wind_down(run_dir: Path, decisions: Decisions, step: int) -> Decision:
     """Finish early: anneal from `step`. The request's file is deleted once the decision is durable."""
     decision = decisions.take(step, "wind-down")
-    (run_dir / WIND_DOWN_FILE).unlink()
+    RunDir(run_dir).wind_down.unlink()
     return decision
 
 

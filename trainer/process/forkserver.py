@@ -21,6 +21,7 @@ import orjson
 
 from trainer.process.assignment import Assignment
 from trainer.process.trainer import run_trainer
+from trainer.rundir.folder import JobDir
 
 # torch._dynamo because the first optimiser of a process would load it, for more than a second.
 PRELOADED = ("torch", "torch._dynamo", "trainer.loop", "trainer.tasks")
@@ -49,7 +50,7 @@ def _child(connection: socket.socket, request: dict[str, Any]) -> int:
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.close(connection.fileno())
-    output = os.open(Path(request["run_dir"]) / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    output = os.open(JobDir(Path(request["run_dir"])).output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)

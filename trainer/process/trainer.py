@@ -14,7 +14,7 @@ from types import FrameType
 from trainer.errors import explain
 from trainer.process.assignment import Assignment
 from trainer.rundir.events import EventWriter, attempts
-from trainer.rundir.folder import PAUSE_FILE
+from trainer.rundir.folder import RunDir
 from trainer.rundir.lock import LockHeld, take_lock
 
 log = logging.getLogger(__name__)
@@ -52,16 +52,16 @@ class StopRequest:
         return self._signalled or self.orphaned or self.superseded
 
     def _look_around(self, now: float) -> None:
-        run_dir = Path(self.assignment.run_dir)
-        self.superseded = max(attempts(run_dir), default=0) > self.assignment.attempt
-        if (run_dir / PAUSE_FILE).exists():
+        run = RunDir(Path(self.assignment.run_dir))
+        self.superseded = max(attempts(run.path), default=0) > self.assignment.attempt
+        if run.pause.exists():
             # Interrupted, not stopped: the worker queues the run again.
-            (run_dir / PAUSE_FILE).unlink()
+            run.pause.unlink()
             self._signalled = True
         if self.assignment.orphan_seconds is None:
             return
         try:
-            mtime = (run_dir / "owner").stat().st_mtime
+            mtime = run.owner.stat().st_mtime
         except FileNotFoundError:
             mtime = 0.0
         # A change of the file's time counts, not its age: the clock may jump.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.errors import TrainerError
+from trainer.rundir.folder import RunDir
 
 KEPT = 2
 
@@ -26,23 +28,20 @@ class CheckpointDamaged(TrainerError):
     """The file is not the one that its sidecar vouches for."""
 
 
-def weights_path(run_dir: Path, step: int) -> Path:
-    return run_dir / "checkpoints" / f"{step:08d}.safetensors"
-
-
-def sidecar_path(run_dir: Path, step: int) -> Path:
-    return run_dir / "checkpoints" / f"{step:08d}.json"
+def has_checkpoint(run_dir: Path) -> bool:
+    """Whether a sidecar exists; none is read."""
+    return any(_sidecars(run_dir))
 
 
 def list_checkpoints(run_dir: Path) -> list[CheckpointInfo]:
     """The checkpoints that exist, by step; nothing is read but the sidecars."""
-    found = []
-    for path in sorted((run_dir / "checkpoints").glob("[0-9]*.json")):
+    run, found = RunDir(run_dir), []
+    for path in sorted(_sidecars(run_dir)):
         try:
             info = CheckpointInfo.model_validate_json(path.read_bytes())
         except (ValidationError, FileNotFoundError):
             continue
-        if weights_path(run_dir, info.step).exists():
+        if run.weights(info.step).exists():
             found.append(info)
     return found
 
@@ -68,7 +67,12 @@ def superseded_checkpoints(run_dir: Path) -> list[int]:
 
 def remove_checkpoints(run_dir: Path, steps: list[int]) -> None:
     """Take away checkpoints, the sidecar first: what is listed always loads."""
+    run = RunDir(run_dir)
     for step in steps:
-        sidecar_path(run_dir, step).unlink(missing_ok=True)
+        run.sidecar(step).unlink(missing_ok=True)
     for step in steps:
-        weights_path(run_dir, step).unlink(missing_ok=True)
+        run.weights(step).unlink(missing_ok=True)
+
+
+def _sidecars(run_dir: Path) -> Iterator[Path]:
+    return RunDir(run_dir).checkpoints.glob("[0-9]*.json")

@@ -1,54 +1,151 @@
-"""The run directory, which is the truth about a run: its spec and the journal of what people asked. Free of torch.
+"""The directories of runs and tasks, which are the truth about them: no other module knows a file's name.
 
-spec.json   the TrainSpec, never rewritten      meta.jsonl  what people added and asked, a line each
-committed   empty; without it the run was never answered for
-events/<attempt>.jsonl  checkpoints/  artifacts/  lock  owner  output.log
+runs/<id>/    spec.json  dataset.json  initial.safetensors  decisions.jsonl  pause  wind-down
+              checkpoints/<step>.safetensors  checkpoints/<step>.json
+              artifacts/val/<step>.safetensors  artifacts/checks/<name>.png  artifacts/features.safetensors
+tasks/<id>/   task.json  upload.zip  predictions.csv  result.json
+both          committed  meta.jsonl  events/<attempt>.jsonl  lock  owner  output.log
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
-
-from trainer.rundir.journal import journal, read_journal
-from trainer.spec.train_spec import TrainSpec
-from trainer.system.durable import sync_folder, write_durably
-
-PAUSE_FILE = "pause"  # there while the run is asked to save and queue again
-WIND_DOWN_FILE = "wind-down"  # there while an early, annealed end is asked for
-PREDICTIONS_FILE = "predictions.csv"  # in the directory of a task that classified images, once it is done
+_ID = re.compile(r"[0-9A-Za-z]{1,40}")
 
 
-def create_run_dir(
-    run_dir: Path, spec: TrainSpec, record: BaseModel, meta: dict[str, Any], initial_weights: bytes | None = None
-) -> None:
-    """Write a new run's directory, durable before this returns. Raises FileExistsError.
-
-    The data set's record is kept with the run, so that its model still classifies when the data set is gone.
-    """
-    run_dir.mkdir(parents=True)
-    for folder in ("events", "checkpoints", "artifacts"):
-        (run_dir / folder).mkdir()
-    if initial_weights is not None:
-        write_durably(run_dir / "initial.safetensors", initial_weights)
-    write_durably(run_dir / "dataset.json", record.model_dump_json(indent=1).encode())
-    write_durably(run_dir / "spec.json", spec.model_dump_json(indent=1).encode())
-    journal(run_dir, "meta", **meta)
-    write_durably(run_dir / "committed", b"")
-    sync_folder(run_dir.parent)
+def is_job_id(text: str) -> bool:
+    """Whether `text` can be the id of a run or a task, which is its directory's name: never a path to elsewhere."""
+    return _ID.fullmatch(text) is not None
 
 
-def read_spec(run_dir: Path) -> TrainSpec:
-    return TrainSpec.model_validate_json((run_dir / "spec.json").read_bytes())
+@dataclass(frozen=True, slots=True)
+class JobDir:
+    """What the directories of runs and tasks share. Nothing is looked up until it is asked for."""
+
+    path: Path
+
+    @property
+    def committed(self) -> Path:
+        """Empty, and written last: without it the job's creation was never acknowledged."""
+        return self.path / "committed"
+
+    @property
+    def journal(self) -> Path:
+        """What people added and asked (trainer/rundir/journal.py)."""
+        return self.path / "meta.jsonl"
+
+    @property
+    def events_folder(self) -> Path:
+        return self.path / "events"
+
+    def events(self, attempt: int) -> Path:
+        """What an attempt's trainer said (trainer/rundir/events.py)."""
+        return self.events_folder / f"{attempt}.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the trainer for its whole life (trainer/rundir/lock.py)."""
+        return self.path / "lock"
+
+    @property
+    def owner(self) -> Path:
+        """Touched by the worker: a trainer whose owner file stays as it is saves and ends."""
+        return self.path / "owner"
+
+    @property
+    def output(self) -> Path:
+        """What the trainer's process wrote to stdout and stderr."""
+        return self.path / "output.log"
 
 
-def extensions(run_dir: Path) -> list[dict[str, Any]]:
-    """What people added to the run after its spec was written: `epochs`, `schedule` (of a ScheduleSpec) and `lr`."""
-    asked = [line for line in read_journal(run_dir) if line.get("e") == "resume" and line.get("extend_epochs")]
-    if not asked:
-        return []
-    spec = read_spec(run_dir)
-    usual = {"schedule": spec.schedule.model_dump(mode="json"), "lr": spec.optimizer.lr}
-    return [{"epochs": line["extend_epochs"], **usual, **(line.get("extension") or {})} for line in asked]
+@dataclass(frozen=True, slots=True)
+class RunDir(JobDir):
+    @property
+    def spec(self) -> Path:
+        """The TrainSpec, never rewritten (trainer/rundir/spec.py)."""
+        return self.path / "spec.json"
+
+    @property
+    def dataset(self) -> Path:
+        """The dataset's record as it was when the run was created."""
+        return self.path / "dataset.json"
+
+    @property
+    def initial_weights(self) -> Path:
+        """A branch's first weights: its parent's checkpoint."""
+        return self.path / "initial.safetensors"
+
+    @property
+    def decisions(self) -> Path:
+        """What was decided while the run went on (trainer/plan/decisions.py)."""
+        return self.path / "decisions.jsonl"
+
+    @property
+    def pause(self) -> Path:
+        """There while the run is asked to save and queue again."""
+        return self.path / "pause"
+
+    @property
+    def wind_down(self) -> Path:
+        """There while an early, annealed end is asked for."""
+        return self.path / "wind-down"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def weights(self, step: int) -> Path:
+        return self.checkpoints / f"{step:08d}.safetensors"
+
+    def sidecar(self, step: int) -> Path:
+        """The CheckpointInfo of the weights, written after them (trainer/rundir/checkpoints.py)."""
+        return self.checkpoints / f"{step:08d}.json"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.path / "artifacts"
+
+    @property
+    def answers_folder(self) -> Path:
+        return self.artifacts / "val"
+
+    def answers(self, step: int) -> Path:
+        """An evaluation's answers on the validation split (trainer/rundir/answers.py)."""
+        return self.answers_folder / f"{step:08d}.safetensors"
+
+    @property
+    def checks(self) -> Path:
+        return self.artifacts / "checks"
+
+    def check_picture(self, name: str) -> Path:
+        """The images that a check before the first step looked at."""
+        return self.checks / f"{name}.png"
+
+    @property
+    def features(self) -> Path:
+        """A frozen backbone's features (trainer/engine/features.py)."""
+        return self.artifacts / "features.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDir(JobDir):
+    @property
+    def request(self) -> Path:
+        return self.path / "task.json"
+
+    @property
+    def upload(self) -> Path:
+        return self.path / "upload.zip"
+
+    @property
+    def predictions(self) -> Path:
+        """Made by a task that classifies images."""
+        return self.path / "predictions.csv"
+
+    @property
+    def result(self) -> Path:
+        """What came of such a task, written after its predictions: they are not made twice."""
+        return self.path / "result.json"

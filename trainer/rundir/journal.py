@@ -8,18 +8,19 @@ from typing import Any
 
 import orjson
 
+from trainer.rundir.folder import JobDir
 from trainer.system.durable import append_durably
 
 
 def journal(run_dir: Path, kind: str, **fields: Any) -> None:
     """Append to meta.jsonl, durably."""
     line = orjson.dumps({"e": kind, "t": time.time(), **fields}, option=orjson.OPT_APPEND_NEWLINE)
-    append_durably(run_dir / "meta.jsonl", line)
+    append_durably(JobDir(run_dir).journal, line)
 
 
 def read_journal(run_dir: Path) -> list[dict[str, Any]]:
     """The journal's lines; one that was torn by a crash was never answered for, and is passed over."""
-    path = run_dir / "meta.jsonl"
+    path = JobDir(run_dir).journal
     if not path.exists():
         return []
     lines = []

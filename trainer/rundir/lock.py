@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+from trainer.rundir.folder import JobDir
+
 
 class LockHeld(RuntimeError):
     """Another trainer has this run."""
@@ -18,7 +20,7 @@ def take_lock(run_dir: Path, wait_seconds: float = 0.0) -> int:
     A trainer of an older attempt lets go within a second or so of seeing that it was superseded: `wait_seconds` is
     the time to give it. Raises LockHeld.
     """
-    fd = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = os.open(JobDir(run_dir).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
@@ -40,7 +42,7 @@ def take_lock(run_dir: Path, wait_seconds: float = 0.0) -> int:
 def lock_holder(run_dir: Path) -> int | None:
     """The pid that holds the run's lock on this host, or None if it is free."""
     try:
-        fd = os.open(run_dir / "lock", os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(JobDir(run_dir).lock, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:

@@ -14,7 +14,8 @@ from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.storage.tables import Status
 from trainer.data.errors import DatasetError
-from trainer.data.format import RECORD_FILE, DatasetRecord
+from trainer.data.format import DatasetRecord
+from trainer.exported.labels import own_record
 
 TEST_IMAGES = 12
 DEFAULT_SIZE, DEFAULT_FIT = 32, "crop"  # for a run without a dataset record
@@ -105,7 +106,7 @@ def _chosen(models: ModelRegistry, model: str) -> Panel:
 def _record(models: ModelRegistry, run: RunPublic) -> DatasetRecord | None:
     """The record in the run's folder, since the dataset may have been deleted or replaced; None if unreadable."""
     try:
-        return DatasetRecord.model_validate_json((models.runs.folder(run.id) / RECORD_FILE).read_bytes())
+        return own_record(models.runs.folder(run.id))
     except (OSError, ValidationError):
         return None
 

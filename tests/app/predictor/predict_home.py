@@ -25,7 +25,8 @@ from trainer.data.format import DatasetRecord, Images, read_record
 from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.rundir.checkpoints import CheckpointInfo
-from trainer.rundir.folder import create_run_dir, read_spec
+from trainer.rundir.creation import create_run_dir
+from trainer.rundir.spec import read_spec
 from trainer.spec.train_spec import DatasetSpec, ModelSpec, TrainSpec
 
 SIZE = 32

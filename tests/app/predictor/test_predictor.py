@@ -33,8 +33,9 @@ from trainer.data.format import read_record
 from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.models.inputs import channel_constants, normalise
-from trainer.rundir.checkpoints import best_checkpoint, remove_checkpoints, weights_path
-from trainer.rundir.folder import read_spec
+from trainer.rundir.checkpoints import best_checkpoint, remove_checkpoints
+from trainer.rundir.folder import RunDir
+from trainer.rundir.spec import read_spec
 from trainer.spec.train_spec import ModelSpec
 
 T = TypeVar("T")
@@ -153,7 +154,7 @@ def test_a_new_checkpoint_is_taken_up(ask: Ask, home: Path) -> None:
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(ask: Ask, home: Path) -> None:
     run_dir = make_run(home, "da0a6ed000", steps=(10, 20))
-    path = weights_path(run_dir, 20)
+    path = RunDir(run_dir).weights(20)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)

@@ -19,8 +19,8 @@ from app.runs.requests import CloneRequest, NewRun, ResumeRequest, RunPatch
 from app.runs.runs import Runs
 from app.storage.tables import ACTIVE, ENDED, Change, Run, Status
 from tests.conftest import runs_in
-from trainer.rundir.folder import extensions, read_spec
 from trainer.rundir.journal import read_journal
+from trainer.rundir.spec import extensions, read_spec
 
 
 @pytest.fixture(scope="module")

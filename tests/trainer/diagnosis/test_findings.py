@@ -14,8 +14,8 @@ from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
 from trainer.diagnosis.checks import CheckFailed
 from trainer.loop import TrainingDiverged, train
+from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
-from trainer.rundir.folder import create_run_dir
 from trainer.spec.preset import build_spec
 
 CLASSES = 10

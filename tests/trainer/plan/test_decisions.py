@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.plan.decisions import FILE, Decisions
+from trainer.plan.decisions import Decisions
+from trainer.rundir.folder import RunDir
 
 
 def test_recorded_decisions_come_back_at_their_steps(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_a_new_decision_voids_those_recorded_ahead(tmp_path: Path) -> None:
 
 def test_a_torn_line_was_never_decided(tmp_path: Path) -> None:
     whole = Decisions(tmp_path).take(10, "plan", total=500)
-    with (tmp_path / FILE).open("ab") as file:
+    with RunDir(tmp_path).decisions.open("ab") as file:
         file.write(b'{"step": 20, "ki')
     again = Decisions(tmp_path)
     assert again.due(1000) == [whole]

@@ -40,8 +40,9 @@ from trainer.inference.onnx_export import export_onnx, run_onnx
 from trainer.inference.rebuild import open_file
 from trainer.models.build import build_model
 from trainer.models.checkpoint import save
-from trainer.rundir.checkpoints import list_checkpoints, weights_path
-from trainer.rundir.folder import read_spec
+from trainer.rundir.checkpoints import list_checkpoints
+from trainer.rundir.folder import RunDir
+from trainer.rundir.spec import read_spec
 from trainer.spec.train_spec import DatasetSpec, ModelSpec, TrainSpec
 
 FIRST, SECOND, THIRD, COARSE, OTHER, EMPTY = (f"{word:0<10}" for word in ("f1", "5ec0", "74", "c0a45e", "07", "e3"))
@@ -189,7 +190,7 @@ def test_other_networks_as_onnx(tmp_path: Path) -> None:
             mean=(0.5, 0.45, 0.4), std=(0.25, 0.24, 0.23), dataset="none", target="fine", run=name, step=5, epoch=0,
             checkpoint_sha256=info.sha256, measured={},
         )  # fmt: skip
-        checkpoint, file = weights_path(tmp_path / name, 5), tmp_path / f"{name}.safetensors"
+        checkpoint, file = RunDir(tmp_path / name).weights(5), tmp_path / f"{name}.safetensors"
         write_packing(checkpoint, info.sha256, plan_packing(checkpoint, about), file)
         assert file.stat().st_size < info.size - 300_000
         files.append(file)

@@ -47,7 +47,7 @@ from trainer.inference.classifier import load_best
 from trainer.inference.ensemble import open_runs
 from trainer.inference.image_files import open_paths
 from trainer.inference.saliency import saliency
-from trainer.rundir.folder import read_spec
+from trainer.rundir.spec import read_spec
 
 FINE, COARSE, EMPTY, MINE = "f13e000000", "c0a45e0000", "e3b7000000", "313e000000"
 LIMIT, BODY_LIMIT = 300_000, 100_000

@@ -1,0 +1,33 @@
+"""How a run's directory comes to be. Free of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from trainer.rundir.folder import RunDir
+from trainer.rundir.journal import journal
+from trainer.spec.train_spec import TrainSpec
+from trainer.system.durable import sync_folder, write_durably
+
+
+def create_run_dir(
+    run_dir: Path, spec: TrainSpec, record: BaseModel, meta: dict[str, Any], initial_weights: bytes | None = None
+) -> None:
+    """Write a new run's directory, durable before this returns. Raises FileExistsError.
+
+    The dataset's record is kept with the run, so that its model still classifies when the dataset is gone.
+    """
+    run = RunDir(run_dir)
+    run_dir.mkdir(parents=True)
+    for folder in (run.events_folder, run.checkpoints, run.artifacts):
+        folder.mkdir()
+    if initial_weights is not None:
+        write_durably(run.initial_weights, initial_weights)
+    write_durably(run.dataset, record.model_dump_json(indent=1).encode())
+    write_durably(run.spec, spec.model_dump_json(indent=1).encode())
+    journal(run_dir, "meta", **meta)
+    write_durably(run.committed, b"")
+    sync_folder(run_dir.parent)

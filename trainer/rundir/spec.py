@@ -1,0 +1,24 @@
+"""What a run was asked to do: its spec, and what people added after it was written. Free of torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trainer.rundir.folder import RunDir
+from trainer.rundir.journal import read_journal
+from trainer.spec.train_spec import TrainSpec
+
+
+def read_spec(run_dir: Path) -> TrainSpec:
+    return TrainSpec.model_validate_json(RunDir(run_dir).spec.read_bytes())
+
+
+def extensions(run_dir: Path) -> list[dict[str, Any]]:
+    """What people added to the run after its spec was written: `epochs`, `schedule` (of a ScheduleSpec) and `lr`."""
+    asked = [line for line in read_journal(run_dir) if line.get("e") == "resume" and line.get("extend_epochs")]
+    if not asked:
+        return []
+    spec = read_spec(run_dir)
+    usual = {"schedule": spec.schedule.model_dump(mode="json"), "lr": spec.optimizer.lr}
+    return [{"epochs": line["extend_epochs"], **usual, **(line.get("extension") or {})} for line in asked]
