@@ -17,7 +17,7 @@ from app.host.home_lock import home_lock
 from app.host.identity import host_name
 from app.jobs.derived_status import Told, read_told, stand
 from app.jobs.kinds import KINDS, RUN, TASK, Kind
-from app.jobs.tail import is_behind
+from app.jobs.tail import is_behind, tail_of
 from app.jobs.tasks import PLACES
 from app.runs.requests import RunPatch
 from app.settings import Settings
@@ -87,7 +87,7 @@ def add_run(session: Session, folder: Path) -> Status:
     session.add(run)
     session.flush()
     alive = catch_up(session, RUN, run, folder)
-    said = read_told(folder, run.tail_attempt, run.tail_offset)
+    said = read_told(folder, tail_of(run))
     for step, time in said.saved.items():
         of_step = (col(Checkpoint.run) == run.key, col(Checkpoint.step) == step)
         session.exec(update(Checkpoint).where(*of_step).values(created_at=time))
@@ -108,7 +108,7 @@ def add_task(session: Session, folder: Path) -> Status:
     session.add(task)
     session.flush()
     alive = catch_up(session, TASK, task, folder)
-    said = read_told(folder, task.tail_attempt, task.tail_offset)
+    said = read_told(folder, tail_of(task))
     guarded_update(session, task, result=said.end.get("result") if said.end else None)
     return settle(session, task, folder, said, alive=alive)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from app.storage.tables import Status
-from trainer.rundir.events import Event, attempts, read_from
+from trainer.rundir.events import Event, Position, walk
 
 
 @dataclass
@@ -25,10 +24,10 @@ class Told:
     saved: dict[int, datetime] = field(default_factory=dict)
 
 
-def read_told(folder: Path, last_attempt: int, last_offset: int) -> Told:
+def read_told(folder: Path, until: Position) -> Told:
     """Read the events of `folder` up to where they were ingested, and no further."""
     told = Told()
-    for told.attempt, event in events_until(folder, last_attempt, last_offset):
+    for told.attempt, event in walk(folder, until=until):
         match event["e"]:
             case "start":
                 told.started = told.started or event["t"]
@@ -38,17 +37,6 @@ def read_told(folder: Path, last_attempt: int, last_offset: int) -> Told:
             case "end":
                 told.end = event
     return told
-
-
-def events_until(folder: Path, last_attempt: int, last_offset: int) -> Iterator[tuple[int, Event]]:
-    for attempt in attempts(folder):
-        path, offset = folder / "events" / f"{attempt}.jsonl", 0
-        while attempt < last_attempt or (attempt == last_attempt and offset < last_offset):
-            events, following = read_from(path, offset)
-            if following == offset:
-                break
-            yield from ((attempt, event) for event in events)
-            offset = following
 
 
 def stand(told: Told, journal: list[dict[str, Any]], *, alive: bool) -> dict[str, Any]:

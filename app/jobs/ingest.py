@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
-from app.jobs.tail import position
+from app.jobs.tail import tail_of
 from app.metrics.points import Points, encode
 from app.metrics.writer import SeriesWriter
 from app.runs.public import public
 from app.storage.changes import publish
 from app.storage.tables import Checkpoint, Finding, LogLine, Run, Status
 from app.storage.transitions import guarded_update, move
-from trainer.rundir.events import NONFINITE, Event, read_from
+from trainer.rundir.events import NONFINITE, Event, read_on
 
 LIVE_POINTS = 2000
 SPARK_POINTS = 48
@@ -39,15 +39,13 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
     Runs in the caller's transaction, guarded by the run's claim (LostClaim). Gives the `end` event of the run's newest
     attempt when it was in this block.
     """
-    attempt, offset = position(run, run_dir)
-    path = run_dir / "events" / f"{attempt}.jsonl"
-    events, offset = read_from(path, offset) if path.exists() else ([], offset)
+    events, tail = read_on(run_dir, tail_of(run))
     batch = Batch(spark={key: list(run.spark.get(key, [])) for key in ("step", "train", "val")})
     writer, drawn = SeriesWriter(session, run.key or 0), run.spark
     for event in events:
-        _apply(session, run, writer, batch, event, attempt)
+        _apply(session, run, writer, batch, event, tail.attempt)
     _flush_points(session, run, writer, batch)
-    batch.fields |= {"tail_attempt": attempt, "tail_offset": offset, "spark": batch.spark}
+    batch.fields |= {"tail_attempt": tail.attempt, "tail_offset": tail.offset, "spark": batch.spark}
     status = batch.fields.pop("status", None)
     if status is not None and run.status == Status.STARTING:
         move(session, run, status, **batch.fields)
@@ -55,7 +53,7 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
         guarded_update(session, run, **batch.fields)
     if events:
         publish(session, run.id, "status", public(run).live(spark=batch.spark != drawn))
-    return batch.end if attempt == run.attempt else None
+    return batch.end if tail.attempt == run.attempt else None
 
 
 def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event: Event, attempt: int) -> None:

@@ -7,18 +7,16 @@ from typing import Any
 
 from sqlmodel import Session
 
-from app.jobs.tail import position
+from app.jobs.tail import tail_of
 from app.jobs.tasks import publish_task
 from app.storage.tables import Status, Task
 from app.storage.transitions import guarded_update, move
-from trainer.rundir.events import Event, read_from
+from trainer.rundir.events import Event, read_on
 
 
 def ingest_task(session: Session, task: Task, folder: Path) -> Event | None:
-    attempt, offset = position(task, folder)
-    path = folder / "events" / f"{attempt}.jsonl"
-    events, offset = read_from(path, offset) if path.exists() else ([], offset)
-    fields: dict[str, Any] = {"tail_attempt": attempt, "tail_offset": offset}
+    events, tail = read_on(folder, tail_of(task))
+    fields: dict[str, Any] = {"tail_attempt": tail.attempt, "tail_offset": tail.offset}
     end = None
     for event in events:
         if event["e"] == "progress":
@@ -30,4 +28,4 @@ def ingest_task(session: Session, task: Task, folder: Path) -> Event | None:
     else:
         guarded_update(session, task, **fields)
     publish_task(session, task)
-    return end if attempt == task.attempt else None
+    return end if tail.attempt == task.attempt else None

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from trainer.rundir.events import NONFINITE, attempts, read_from
+from trainer.rundir.events import NONFINITE, walk
 
 KEPT = ("train/loss", "train/acc", "train_clean/loss", "train_clean/acc", "val/loss", "val/acc", "val/flips")
 KEPT_GRADIENTS = ("grad/norm", "update/ratio")
@@ -55,24 +55,17 @@ class History:
     def of_run(cls, run_dir: Path, step: int) -> History:
         """What earlier attempts measured and said up to `step`, the checkpoint that is gone on from."""
         history = cls()
-        for attempt in attempts(run_dir):
-            offset, path = 0, run_dir / "events" / f"{attempt}.jsonl"
-            while True:
-                events, end = read_from(path, offset)
-                for event in events:
-                    match event["e"]:
-                        case "start":
-                            history.trim(event["from_step"])
-                            if event["from_step"] == 0:
-                                history.told.clear()  # it begins anew, and checks anew
-                        case "metrics":
-                            values = {k: NONFINITE[v] if isinstance(v, str) else v for k, v in event["v"].items()}
-                            history.add(event["step"], values)
-                        case "finding" if event["level"] not in ("pass", "look"):
-                            history.told[event["kind"]] = event["step"]
-                if end == offset:
-                    break
-                offset = end
+        for _, event in walk(run_dir):
+            match event["e"]:
+                case "start":
+                    history.trim(event["from_step"])
+                    if event["from_step"] == 0:
+                        history.told.clear()  # it begins anew, and checks anew
+                case "metrics":
+                    values = {k: NONFINITE[v] if isinstance(v, str) else v for k, v in event["v"].items()}
+                    history.add(event["step"], values)
+                case "finding" if event["level"] not in ("pass", "look"):
+                    history.told[event["kind"]] = event["step"]
         history.trim(step)
         return history
 

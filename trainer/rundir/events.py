@@ -1,4 +1,4 @@
-"""The event files of a run: one JSON object a line, one file an attempt, append-only. Free of torch."""
+"""The event files of a job: one JSON object per line, one file per attempt, append-only. Free of torch."""
 
 from __future__ import annotations
 
@@ -6,28 +6,43 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from trainer.rundir.event_shapes import NONFINITE, is_well_formed
+from trainer.rundir.folder import JobDir
 
-__all__ = ["NONFINITE", "Event", "EventWriter", "attempts", "nonfinite_name", "read_from"]
+__all__ = [
+    "NONFINITE", "Event", "EventWriter", "Position", "attempts", "next_position", "nonfinite_name", "read_from",
+    "read_on", "walk",
+]  # fmt: skip
 
 Event = dict[str, Any]
+
+BLOCK = 4 << 20  # bytes read at a time
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, order=True)
+class Position:
+    """How far a job's events have been read: up to byte `offset` of the file of `attempt`."""
+
+    attempt: int = 0
+    offset: int = 0
+
+
 class EventWriter:
-    """Appends events to `events/<attempt>.jsonl`; one `write` a line, so that a reader sees whole lines only."""
+    """Appends events to an attempt's file; one `write` per line, so that a reader sees whole lines only."""
 
     def __init__(self, run_dir: Path, attempt: int) -> None:
-        folder = run_dir / "events"
-        folder.mkdir(exist_ok=True)
-        self.path = folder / f"{attempt}.jsonl"
+        job = JobDir(run_dir)
+        job.events_folder.mkdir(exist_ok=True)
+        self.path = job.events(attempt)
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._torn = False  # the disk was full in the middle of a line
 
@@ -63,10 +78,54 @@ def nonfinite_name(value: float) -> str:
 
 def attempts(run_dir: Path) -> list[int]:
     """The attempts that have an event file, in order."""
-    return sorted(int(path.stem) for path in (run_dir / "events").glob("*.jsonl") if path.stem.isdigit())
+    return sorted(int(path.stem) for path in JobDir(run_dir).events_folder.glob("*.jsonl") if path.stem.isdigit())
 
 
-def read_from(path: Path, offset: int, limit: int = 4 << 20) -> tuple[list[Event], int]:
+def walk(job_dir: Path, after: Position = Position(), until: Position | None = None) -> Iterator[tuple[int, Event]]:
+    """Every event of a job from `after` on, each with its attempt, up to `until` or as far as whole lines go."""
+    at = next_position(job_dir, after)
+    while at is not None and (until is None or at < until):
+        limit = BLOCK if until is None or at.attempt < until.attempt else min(BLOCK, until.offset - at.offset)
+        events, offset = read_from(JobDir(job_dir).events(at.attempt), at.offset, limit)
+        for event in events:
+            yield at.attempt, event
+        at = next_position(job_dir, Position(at.attempt, offset))
+
+
+def read_on(job_dir: Path, after: Position) -> tuple[list[Event], Position]:
+    """A block of the events after `after`, all of one attempt, and the position behind them."""
+    at = next_position(job_dir, after)
+    if at is None:
+        return [], after
+    events, offset = read_from(JobDir(job_dir).events(at.attempt), at.offset)
+    return events, Position(at.attempt, offset)
+
+
+def next_position(job_dir: Path, after: Position) -> Position | None:
+    """Where the next whole line is: in the file that was being read, or else in the first newer one that has any.
+
+    An attempt that was killed before its first word has left an empty file, and is passed over. None where no whole
+    line waits.
+    """
+    job = JobDir(job_dir)
+    if _has_line(job.events(after.attempt), after.offset):
+        return after
+    newer = (number for number in attempts(job_dir) if number > after.attempt)
+    return next((Position(number) for number in newer if _has_line(job.events(number), 0)), None)
+
+
+def _has_line(path: Path, offset: int) -> bool:
+    try:
+        if path.stat().st_size <= offset:
+            return False
+        with path.open("rb") as file:
+            file.seek(offset)
+            return b"\n" in file.read(1 << 16) or b"\n" in file.read()
+    except FileNotFoundError:
+        return False
+
+
+def read_from(path: Path, offset: int, limit: int = BLOCK) -> tuple[list[Event], int]:
     """The whole lines after byte `offset`, at most about `limit` bytes, and the offset behind them.
 
     A last line without its newline is left for later: it may still be being written, or torn for ever. A whole line

@@ -15,7 +15,7 @@ from app.jobs.conclude import conclude
 from app.jobs.derived_status import read_told
 from app.jobs.ingest import ingest
 from app.jobs.kinds import RUN
-from app.jobs.tail import is_behind
+from app.jobs.tail import is_behind, tail_of
 from app.metrics.reader import Metrics
 from app.runs.public import public
 from app.storage.db import Database
@@ -93,7 +93,7 @@ def test_any_event_file_is_read_to_its_end(database: Database, tmp_path: Path, w
     assert run.tail_offset == path.stat().st_size
     assert Metrics(database).read(name, ["the/last"])["series"]["the/last"]["value"] == [1.0]
     orjson.dumps(public(run).model_dump(mode="json"))
-    read_told(folder, run.tail_attempt, run.tail_offset)
+    read_told(folder, tail_of(run))
     if end is not None:
         with database.write() as session:
             conclude(session, RUN, run, end)

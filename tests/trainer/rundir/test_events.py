@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.rundir.events import NONFINITE, EventWriter, attempts, read_from
+from trainer.rundir.events import NONFINITE, EventWriter, Position, attempts, next_position, read_from, read_on, walk
 
 
 def test_numbers_that_json_lacks_travel_as_names(tmp_path: Path) -> None:
@@ -94,3 +94,48 @@ def test_what_json_cannot_hold_is_an_error_not_a_torn_line(tmp_path: Path) -> No
             write()
     events.close()
     assert events.path.read_bytes() == b""
+
+
+def four_attempts(folder: Path) -> None:
+    """The second attempt's trainer was killed before its first word, the third's in the middle of a line."""
+    for number, lines in ((1, "ab"), (2, ""), (3, "cd"), (10, "ef")):
+        events = EventWriter(folder, number)
+        for line in lines:
+            events.emit("log", line=line)
+        events.close()
+    with (folder / "events" / "3.jsonl").open("ab") as file:
+        file.write(b'{"e":"log","t":1,"line":"to')
+
+
+def test_a_walk_goes_through_all_attempts(tmp_path: Path) -> None:
+    assert list(walk(tmp_path)) == []
+    four_attempts(tmp_path)
+    found = [(attempt, event["line"]) for attempt, event in walk(tmp_path)]
+    assert found == [(1, "a"), (1, "b"), (3, "c"), (3, "d"), (10, "e"), (10, "f")]
+
+
+def test_a_walk_between_two_positions(tmp_path: Path) -> None:
+    four_attempts(tmp_path)
+    ends = [Position()]  # behind each event, in order
+    for number in (1, 3, 10):
+        lines = (tmp_path / "events" / f"{number}.jsonl").read_bytes().splitlines(keepends=True)
+        ends += [Position(number, len(lines[0])), Position(number, len(lines[0] + lines[1]))]
+    for first, after in enumerate(ends):
+        for last, until in enumerate(ends):
+            found = "".join(event["line"] for _, event in walk(tmp_path, after, until))
+            assert found == "abcdef"[first:last]
+        assert "".join(event["line"] for _, event in walk(tmp_path, after)) == "abcdef"[first:]
+
+
+def test_reading_on_comes_to_the_same_as_a_walk(tmp_path: Path) -> None:
+    four_attempts(tmp_path)
+    at, found = Position(), ""
+    while next_position(tmp_path, at) is not None:
+        events, at = read_on(tmp_path, at)
+        found += "".join(event["line"] for event in events)
+    assert found == "abcdef"
+    assert at == Position(10, (tmp_path / "events" / "10.jsonl").stat().st_size)
+    assert read_on(tmp_path, at) == ([], at)
+    with (tmp_path / "events" / "10.jsonl").open("ab") as file:
+        file.write(b'{"e":"log","t":1,"line":"g"}\n')
+    assert [event["line"] for event in read_on(tmp_path, at)[0]] == ["g"]
