@@ -17,7 +17,7 @@ from app.display.spreadsheet import safe_cell
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
 from trainer.data.format import DatasetRecord
-from trainer.rundir.answers import Answers, answered_steps, read_answers
+from trainer.rundir.answers import Answers, answered_steps, last_answers, read_answers
 
 Ints = npt.NDArray[np.int64]
 LEAST = 6e-8  # the smallest probability that half precision holds; below, the loss has no bound
@@ -179,10 +179,11 @@ def examine(
 
     Raises FileNotFoundError where nothing was answered at that very step.
     """
-    steps = answered_steps(run_dir)
-    if not steps:
-        return None
-    answers = read_answers(run_dir, steps[-1] if step is None else step)
+    answers = last_answers(run_dir) if step is None else read_answers(run_dir, step)
+    if answers is None:
+        if step is None or not answered_steps(run_dir):
+            return None
+        raise FileNotFoundError(f"{run_dir} has no answers after step {step}.")
     fine = labels[answers.row].astype(np.int64)
     to_coarse = record.fine_to_coarse
     if coarse and to_coarse is not None:

@@ -48,7 +48,10 @@ def prediction_strip(run_dir: Path, labels: npt.NDArray[np.int64], names: Sequen
     if not steps:
         return None
     every = -(-len(steps) // EPOCHS)
-    answers = [read_answers(run_dir, step) for step in steps[::-every][::-1]]
+    kept = [read_answers(run_dir, step) for step in steps[::-every][::-1]]
+    answers = [item for item in kept if item is not None]
+    if not answers:
+        return None
     places = np.linspace(0, len(answers[0].row) - 1, min(IMAGES, len(answers[0].row))).astype(int)
     rows = tuple(_row(answers, int(place), labels, names) for place in places)
     return PredictionStrip(rows, tuple(item.step for item in answers))

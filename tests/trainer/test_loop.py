@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
+from tests.conftest import NARROW
 from trainer.data.format import open_split, read_record
 from trainer.data.splits import stratified_split
 from trainer.loop import Outcome, TrainingDiverged, train
@@ -16,6 +17,7 @@ from trainer.process.trainer import run_trainer
 from trainer.rundir.checkpoints import best_checkpoint, list_checkpoints
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
+from trainer.rundir.folder import RunDir
 from trainer.rundir.journal import journal
 from trainer.spec.preset import build_spec
 
@@ -113,6 +115,19 @@ def test_an_extended_run_goes_on_to_its_new_end(tmp_path: Path, shapes: Path) ->
     journal(tmp_path / "r", "resume", extend_epochs=1)
     assert run(tmp_path / "r", shapes, attempt=2).step == 112
     assert events_of(tmp_path / "r", 2)[0]["from_step"] == 56
+
+
+def test_a_run_whose_last_answers_a_power_cut_emptied_is_resumed(tmp_path: Path, shapes: Path) -> None:
+    folder, stops = tmp_path / "r", iter([False] * 60 + [True])
+    new_run(folder, shapes, {**NARROW, "epochs": 3})
+    events = EventWriter(folder, 1)
+    assert train(folder, shapes, "cpu", 1, events, lambda: next(stops)).reason == "interrupted"
+    events.close()
+    RunDir(folder).answers(56).write_bytes(b"")
+    assert run(folder, shapes, attempt=2).reason == "finished"
+    evaluated = {event["step"]: event["v"] for event in events_of(folder, 2) if "val/acc" in event.get("v", {})}
+    # How many answers changed since the evaluation before cannot be said at the first one, and is from then on.
+    assert {step: "val/flips" in values for step, values in evaluated.items()} == {112: False, 168: True}
 
 
 def test_the_validation_split_is_stratified_seeded_and_apart(shapes: Path) -> None:

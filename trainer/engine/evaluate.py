@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +15,7 @@ from trainer.engine.trainee import Progress, Trainee, fresh_model
 from trainer.models import checkpoint
 from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
+from trainer.rundir.answers import Answers, answered_steps, read_answers, write_answers
 from trainer.rundir.checkpoints import best_checkpoint, last_checkpoint
 from trainer.rundir.events import EventWriter
 from trainer.spec.train_spec import TrainSpec
@@ -26,8 +26,8 @@ UNEVEN = 1.2  # times the smallest class: from here on accuracy is also given wi
 
 
 @dataclass
-class Answers:
-    """What a model said of each image: `guess` int64 (n,), `own` and `top` float32 (n,), the probabilities of the
+class Predictions:
+    """What a model answered for each image: `guess` int64 (n,), `own` and `top` float32 (n,), the probabilities of the
     image's own class and of the guess."""
 
     guess: Tensor
@@ -55,7 +55,7 @@ def evaluate(
     autocast: torch.autocast,
     *,
     flip: bool = False,
-) -> tuple[dict[str, float], Answers]:
+) -> tuple[dict[str, float], Predictions]:
     """Mean loss, acc, acc5 (over ten classes), coarse_acc (with superclasses) and balanced_acc (of uneven classes) on
     `rows` of `split`, all if None. With `flip` each image's logits are the mean with those of its mirror image."""
     model.eval()
@@ -63,7 +63,8 @@ def evaluate(
     count = len(split) if rows is None else len(rows)
     size = spec.model.input_size or data.record.size
     sums = torch.zeros(3, dtype=torch.float64, device=device)
-    answers = Answers(torch.empty(count, dtype=torch.int64, device=device), *torch.empty(2, count, device=device))
+    guesses = torch.empty(count, dtype=torch.int64, device=device)
+    predictions = Predictions(guesses, *torch.empty(2, count, device=device))
     targets = split.labels if rows is None else split.labels[rows]
     for start in range(0, count, BATCH):
         part = slice(start, min(start + BATCH, count))
@@ -76,14 +77,14 @@ def evaluate(
                 logits = (logits + model(images.flip(-1))) / 2
         logits = logits.float()
         probabilities = logits.softmax(1)
-        answers.top[part], answers.guess[part] = probabilities.max(1)
-        answers.own[part] = probabilities.gather(1, labels[:, None]).squeeze(1)
+        predictions.top[part], predictions.guess[part] = probabilities.max(1)
+        predictions.own[part] = probabilities.gather(1, labels[:, None]).squeeze(1)
         sums[0] += batch_loss(spec, logits, labels, plain=True) * len(labels)
         if data.num_classes > 10:
             sums[1] += (logits.topk(5).indices == labels[:, None]).sum()
-    right = answers.guess == targets
+    right = predictions.guess == targets
     if data.coarse_of is not None:
-        sums[2] = (data.coarse_of[answers.guess] == data.coarse_of[targets]).sum()
+        sums[2] = (data.coarse_of[predictions.guess] == data.coarse_of[targets]).sum()
     loss, acc5, coarse = (sums / max(1, count)).tolist()  # waits for the device
     result = {"loss": loss, "acc": right.double().mean().item()}
     if data.num_classes > 10:
@@ -94,7 +95,7 @@ def evaluate(
     if counts.max() > UNEVEN * counts.min():
         hits = torch.bincount(targets[right], minlength=data.num_classes)
         result["balanced_acc"] = (hits / counts.clamp(min=1))[counts > 0].mean().item()
-    return result, answers
+    return result, predictions
 
 
 def validate(
@@ -112,12 +113,12 @@ def validate(
     values: dict[str, float] = {}
     guesses = None
     if len(data.val_rows):
-        result, answers = evaluate(spec, trainee.evaluated, data, data.train, data.val_rows, constants, autocast)
+        result, predictions = evaluate(spec, trainee.evaluated, data, data.train, data.val_rows, constants, autocast)
         values |= {f"val/{name}": value for name, value in result.items()}
-        guesses = answers.guess
+        guesses = predictions.guess
         if (before := earlier_guesses(run_dir, progress.step)) is not None and len(before) == len(guesses):
             values["val/flips"] = (before.to(guesses.device) != guesses).double().mean().item()
-        keep_answers(run_dir, progress.step, data.val_rows, answers)
+        write_answers(run_dir, answers_of(progress.step, data.val_rows, predictions))
     if needs_clean(spec):
         result, _ = evaluate(spec, trainee.evaluated, data, data.train, clean_rows(data), constants, autocast)
         values |= {f"train_clean/{name}": result[name] for name in ("loss", "acc")}
@@ -136,24 +137,24 @@ def validate(
 
 
 def earlier_guesses(run_dir: Path, step: int) -> Tensor | None:
-    """int16 (n,): what was answered at the evaluation before `step`, read back so that a resumed run says the same."""
-    kept = sorted(path for path in (run_dir / "artifacts" / "val").glob("*.safetensors") if int(path.stem) < step)
-    return safetensors.torch.load_file(kept[-1])["guess"] if kept else None
+    """int16 (n,): what was answered at the evaluation before `step`, read back so that a resumed run says the same.
+
+    None where that file is damaged: answers of an evaluation still earlier would measure something else.
+    """
+    earlier = [answered for answered in answered_steps(run_dir) if answered < step]
+    answers = read_answers(run_dir, earlier[-1]) if earlier else None
+    return None if answers is None else torch.tensor(answers.guess)
 
 
-def keep_answers(run_dir: Path, step: int, rows: Tensor, answers: Answers) -> None:
-    """artifacts/val/<step>.safetensors: row of the training arrays, guess, p(own class), p(guess) of each image."""
-    folder = run_dir / "artifacts" / "val"
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        "row": rows.to(torch.int32),
-        "guess": answers.guess.to(torch.int16),
-        "own": answers.own.half(),
-        "top": answers.top.half(),
-    }
-    temporary = folder / ".tmp"
-    temporary.write_bytes(safetensors.torch.save({name: value.cpu() for name, value in tensors.items()}))
-    temporary.rename(folder / f"{step:08d}.safetensors")
+def answers_of(step: int, rows: Tensor, predictions: Predictions) -> Answers:
+    """The predictions for `rows` (int64 (n,)) of the training arrays, as they are kept."""
+    return Answers(
+        step,
+        row=rows.to(torch.int32).cpu().numpy(),
+        guess=predictions.guess.to(torch.int16).cpu().numpy(),
+        own=predictions.own.half().cpu().numpy(),
+        top=predictions.top.half().cpu().numpy(),
+    )
 
 
 def test(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors.numpy
+
+from trainer.rundir.answers import read_answers
 
 SHARE = 0.01  # of the right validation answers, that lie below the threshold
 LEAST = 100  # right answers: of fewer, a hundredth is none
@@ -42,12 +43,11 @@ class UsualScores:
 
 def usual_scores(run_dir: Path, step: int) -> UsualScores | None:
     """Of the validation answers kept at a checkpoint's step; None where there are none, or too few right ones."""
-    try:
-        kept = safetensors.numpy.load((run_dir / "artifacts" / "val" / f"{step:08d}.safetensors").read_bytes())
-        own, top = kept["own"], kept["top"]
-    except (FileNotFoundError, KeyError, safetensors.SafetensorError):
+    kept = read_answers(run_dir, step)
+    if kept is None:
         return None
-    right = top[own == top]  # an image's own class is the guess: told without its label, whose data set may be gone
+    # An image's own class is the guess: told without its label, whose dataset may be gone.
+    right = kept.top[kept.own == kept.top]
     if len(right) < LEAST:
         return None
     return UsualScores(float(np.quantile(right, SHARE, method="lower")), len(right))

@@ -10,8 +10,10 @@ import pytest
 import safetensors.numpy
 
 from app.diagnosis.mistakes import as_csv, examine
+from app.diagnosis.strip import prediction_strip
 from app.web.runs.errors_tab import errors_tab
 from trainer.data.format import DatasetRecord
+from trainer.rundir.folder import RunDir
 
 LABELS = np.array([0, 0, 1, 1, 2, 2, 0])
 ROWS = [0, 1, 2, 3, 4, 5]  # the seventh image is trained on
@@ -70,6 +72,21 @@ def test_nothing_answered(tmp_path: Path, run_dir: Path) -> None:
     assert examine(tmp_path / "none", record(), LABELS, coarse=False, step=None) is None
     with pytest.raises(FileNotFoundError):
         examine(run_dir, record(), LABELS, coarse=False, step=11)
+
+
+def test_damaged_answers_are_as_if_they_had_not_been_kept(run_dir: Path) -> None:
+    RunDir(run_dir).answers(20).write_bytes(b"")
+    seen = examine(run_dir, record(), LABELS, coarse=False, step=None)
+    assert seen is not None
+    assert seen.answers.step == 10
+    with pytest.raises(FileNotFoundError):
+        examine(run_dir, record(), LABELS, coarse=False, step=20)
+    strip = prediction_strip(run_dir, LABELS, ["cat", "dog", "car"])
+    assert strip is not None
+    assert strip.steps == (10,)
+    RunDir(run_dir).answers(10).write_bytes(b"")
+    assert examine(run_dir, record(), LABELS, coarse=False, step=None) is None
+    assert prediction_strip(run_dir, LABELS, ["cat", "dog", "car"]) is None
 
 
 def test_a_spreadsheet_runs_nothing(run_dir: Path) -> None:

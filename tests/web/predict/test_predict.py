@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import safetensors.numpy
 import sqlmodel
 import torch
 import uvicorn
@@ -47,6 +46,7 @@ from trainer.inference.classifier import load_best
 from trainer.inference.ensemble import open_runs
 from trainer.inference.image_files import open_paths
 from trainer.inference.saliency import saliency
+from trainer.rundir.answers import Answers, write_answers
 from trainer.rundir.spec import read_spec
 
 FINE, COARSE, EMPTY, MINE = "f13e000000", "c0a45e0000", "e3b7000000", "313e000000"
@@ -335,9 +335,7 @@ def test_it_is_said_whether_the_model_had_to_be_loaded(client: httpx.Client, set
     scores = here.probabilities(np.stack(images)).amax(1)
     low, high = images[int(scores.argmin())], images[int(scores.argmax())]
     kept = np.full(150, float(scores.min() + scores.max()) / 2, np.float16)
-    (run_dir / "artifacts" / "val").mkdir()
-    tensors = {"own": kept, "top": kept}
-    (run_dir / "artifacts" / "val" / "00000020.safetensors").write_bytes(safetensors.numpy.save(tensors))
+    write_answers(run_dir, Answers(20, np.arange(150, dtype=np.int32), np.zeros(150, np.int16), kept, kept))
     files = [("file", encode(image)) for image in (low, high)]
     answer = client.post(f"/api/predict?model={MINE}", files=files).json()
     one, other = (result["familiarity"] for result in answer["results"])
