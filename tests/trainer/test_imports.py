@@ -10,14 +10,15 @@ import pytest
 TORCH = ("torch", "torchvision")
 WEB = ("fastapi", "starlette", "jinja2")
 NVML = ("pynvml",)
+SCIPY = ("scipy",)
 
 
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("app.main", (*TORCH, *NVML)),
+        ("app.main", (*TORCH, *NVML, *SCIPY)),
         ("app.web", TORCH),
-        ("app.worker", (*TORCH, *WEB)),
+        ("app.worker", (*TORCH, *WEB, *SCIPY)),
         ("app.jobs.kinds", (*TORCH, *WEB)),
         ("app.supervisor", TORCH),
         ("app.cli", TORCH),
@@ -32,6 +33,9 @@ NVML = ("pynvml",)
         ("trainer.plan.schedule", (*TORCH, "numpy", "PIL")),
         ("trainer.process.assignment", (*TORCH, "numpy", "PIL")),
         ("trainer.models.inputs", ("torchvision",)),
+        ("trainer.loop", SCIPY),
+        ("trainer.tasks", SCIPY),
+        ("trainer.data.sources.torchvision", (*TORCH, *SCIPY)),
     ],
 )
 def test_a_module_loads_no_more_than_it_needs(module: str, unwanted: tuple[str, ...]) -> None:

@@ -6,9 +6,11 @@ version, which holds the same images without a pickle.
 
 import gzip
 import tarfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,7 +20,6 @@ from trainer.data.errors import DatasetDamaged, UnknownSource
 from trainer.data.fit import fit_image
 from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Images, Labels, Split
 from trainer.data.sources.download import Remote, fetch
-from trainer.data.sources.matlab import read_arrays
 from trainer.data.writer import DatasetWriter
 from trainer.system.progress import Progress, silent
 
@@ -59,7 +60,7 @@ def add_downloadable(
     paths = [fetch(remote, root / ".downloads", progress, base=base) for remote in source.files]
     try:
         parts = source.read(paths)
-    except (OSError, EOFError, ValueError, KeyError, tarfile.TarError) as error:
+    except (OSError, EOFError, ValueError, KeyError, tarfile.TarError, zlib.error) as error:
         raise DatasetDamaged(f"{source.name} was downloaded, but cannot be read: {error}.") from None
     size = size or _offered_size(parts["train"][0].shape[1])
     total = sum(len(labels) for _, labels, _ in parts.values())
@@ -151,14 +152,29 @@ def _read_svhn(paths: list[Path]) -> Parts:
     """Read SVHN's arrays: X is 32×32×3×N; y is 1 to 10, where 10 is the digit 0."""
     parts: Parts = {}
     for split, path in zip(SPLITS, paths, strict=True):
-        arrays = read_arrays(path)
+        arrays = _matlab_arrays(path)
         images = np.ascontiguousarray(arrays["X"].transpose(3, 0, 1, 2))
         labels = arrays["y"].ravel().astype(np.int64) % 10
         parts[split] = (images, labels, [f"{path.name}/{index:05d}" for index in range(len(labels))])
     return parts
 
 
-# The checksums of FashionMNIST and SVHN are torchvision's; those of CIFAR are from its page:
+def _matlab_arrays(path: Path) -> dict[str, Any]:
+    """The arrays `X` and `y` of a MATLAB 5 file, by name. Raises ValueError, OSError, zlib.error.
+
+    A crafted file can crash scipy's reader: only files whose checksum was compared may come here.
+    """
+    from scipy.io import loadmat  # takes half a second, and only SVHN needs it
+    from scipy.io.matlab import MatReadError
+
+    try:
+        arrays: dict[str, Any] = loadmat(path, variable_names=("X", "y"))
+    except (MatReadError, IndexError, TypeError, NotImplementedError) as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from None
+    return arrays
+
+
+# The checksums of FashionMNIST and SVHN are those in torchvision.datasets, CIFAR's are those its page gives:
 # https://www.cs.toronto.edu/~kriz/cifar.html
 CIFAR100 = Downloadable(
     "CIFAR100",

@@ -15,7 +15,6 @@ from tests.trainer.data.sources.mirror import Mirror, serving
 from trainer.data import cifar100
 from trainer.data.errors import DatasetDamaged, UnknownSource
 from trainer.data.format import DatasetRecord, open_split, read_files
-from trainer.data.sources.matlab import read_arrays
 from trainer.data.sources.torchvision import (
     CIFAR10,
     CIFAR100,
@@ -172,11 +171,33 @@ def test_a_damaged_archive_is_told_and_leaves_no_data_set(tmp_path: Path, archiv
 
 
 @pytest.mark.parametrize("cut", [0, 100, 130, 200, -5])
-def test_a_cut_matlab_file_is_a_value_error(tmp_path: Path, cut: int) -> None:
-    path = tmp_path / "a.mat"
-    path.write_bytes(mat(X=pictures(1))[:cut])
-    with pytest.raises(ValueError, match=r"cut short|damaged|not a"):
-        read_arrays(path)
+def test_a_damaged_matlab_file_is_told_and_leaves_no_data_set(tmp_path: Path, cut: int) -> None:
+    whole = mat(X=pictures(2).transpose(1, 2, 3, 0), y=np.array([[1], [2]], np.uint8))
+    with pytest.raises(DatasetDamaged, match="SVHN was downloaded, but cannot be read"):
+        add(tmp_path, SVHN, [whole[:cut], whole])
+    assert [path.name for path in tmp_path.iterdir()] == [".downloads"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no MATLAB file",
+        b"x" * 5000,
+        b"\0" * 5000,
+        b"\x89HDF\r\n\x1a\n" + b"\0" * 600,
+        b"MATLAB".ljust(124) + b"\0\2IM",
+    ],
+    ids=["text", "letters", "zeros", "HDF5", "version 7.3"],
+)
+def test_what_is_no_matlab_5_file_is_told(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(DatasetDamaged):
+        add(tmp_path, SVHN, [content, content])
+
+
+def test_a_matlab_file_without_labels_is_told(tmp_path: Path) -> None:
+    images = mat(X=pictures(1).transpose(1, 2, 3, 0))
+    with pytest.raises(DatasetDamaged, match="'y'"):
+        add(tmp_path, SVHN, [images, images])
 
 
 def test_names_are_known_in_any_case() -> None:
