@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from app import cli
 from app.auth.scopes import Scope
+from app.auth.sessions import Sessions
 from app.auth.tokens import Tokens
 from app.settings import Settings
 from app.storage.db import Database
@@ -47,6 +48,52 @@ def test_a_cookie_that_was_signed_out_is_no_good_to_a_thief(locked: Locked) -> N
         assert other.get("/api/runs").status_code == 200
         other.post("/logout", data={"everywhere": "1"})
         assert_error(other.get("/api/runs"), 401)
+
+
+SECRET = bytes(range(32))
+
+
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["name", "end", "signature"])
+def test_a_tampered_cookie_is_not_valid(tmp_path: Path, part: int) -> None:
+    sessions = Sessions(tmp_path, 60)
+    parts = sessions.begin(SECRET).split(".")
+    assert sessions.holds(SECRET, ".".join(parts))
+    digit = "2" if parts[part][0] == "1" else "1"
+    parts[part] = digit + parts[part][1:]
+    assert not sessions.holds(SECRET, ".".join(parts))
+
+
+@pytest.mark.parametrize(
+    "cookie", ["", ".", "..", "name", "name.4102444800", "name.4102444800.", "é.1.ü", "\udcff.1.x"]
+)
+def test_what_was_never_signed_is_not_valid(tmp_path: Path, cookie: str) -> None:
+    assert not Sessions(tmp_path, 60).holds(SECRET, cookie)
+
+
+def test_an_expired_cookie_is_not_valid(tmp_path: Path) -> None:
+    expired = Sessions(tmp_path, 0).begin(SECRET)
+    assert not Sessions(tmp_path, 0).holds(SECRET, expired)
+    assert not Sessions(tmp_path, 60).holds(SECRET, expired), "its end was signed: a longer lifetime comes too late"
+
+
+def test_a_cookie_signed_by_another_key_is_not_valid(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path, 60)
+    assert not sessions.holds(SECRET, sessions.begin(SECRET[::-1]))
+
+
+def test_an_ended_session_alone_is_not_valid(tmp_path: Path) -> None:
+    sessions = Sessions(tmp_path, 60)
+    ended, other = sessions.begin(SECRET), sessions.begin(SECRET)
+    sessions.end(ended)
+    for reader in (sessions, Sessions(tmp_path, 60)):
+        assert not reader.holds(SECRET, ended)
+        assert reader.holds(SECRET, other)
+
+
+def test_a_cookie_of_an_earlier_version_is_still_valid(tmp_path: Path) -> None:
+    """Written by the version that signed with hmac by hand, to be valid until 2100."""
+    signed = "c2Vzc2lvbi1uYW1l.4102444800.hUZytZ0879E5IgW7EzptR4QfNyJf3zU54VbyzfU2OTo"
+    assert Sessions(tmp_path, 60).holds(SECRET, signed)
 
 
 @pytest.mark.parametrize("how", ["signed out", "revoked"])
