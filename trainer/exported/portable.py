@@ -11,11 +11,11 @@ import hashlib
 import json
 import mmap
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import safetensors
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trainer.data.format import Fit
@@ -24,8 +24,7 @@ from trainer.spec.train_spec import ModelSpec
 from trainer.system.durable import placed
 
 METADATA = "trackside_model"
-_LENGTH = struct.Struct("<Q")
-_MOST_HEADER_BYTES = 100 << 20  # safetensors' own limit
+_LENGTH_BYTES = 8  # a safetensors file begins with its header's length, little-endian
 
 
 class PortableDamaged(TrainerError):
@@ -89,7 +88,7 @@ def plan_packing(checkpoint: Path, about: Portable) -> Packing:
             at += end - begin
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the weights begin at a multiple of eight
-    return Packing(_LENGTH.pack(len(text)) + text, tuple(spans))
+    return Packing(len(text).to_bytes(_LENGTH_BYTES, "little") + text, tuple(spans))
 
 
 def write_packing(checkpoint: Path, sha256: str, packing: Packing, target: Path) -> None:
@@ -107,32 +106,31 @@ def write_packing(checkpoint: Path, sha256: str, packing: Packing, target: Path)
 
 def read_portable(path: Path) -> Portable:
     """Raises PortableDamaged, OSError."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(_LENGTH.size)
-        length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else size
-        if length > min(size, _MOST_HEADER_BYTES):
-            raise PortableDamaged(f"{path.name} is not a safetensors file")
-        text = file.read(length)
     try:
-        return Portable.model_validate_json(json.loads(text)["__metadata__"][METADATA])
-    except (ValueError, KeyError, TypeError) as error:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise PortableDamaged(f"{path.name} is not a safetensors file, or is damaged: {error}") from None
+    try:
+        return Portable.model_validate_json(metadata[METADATA])
+    except (ValidationError, KeyError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it has no such metadata"
         raise PortableDamaged(f"{path.name} is not a model that was taken away from here: {reason}") from None
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """A safetensors file's tensors by name, and where their bytes begin."""
+    """A safetensors file's tensors by name, and where their bytes begin.
+
+    The library checks the header, but does not give the offsets away: they are read once it is known to be sound.
+    """
     try:
-        with path.open("rb") as file:
-            (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
-            if length > _MOST_HEADER_BYTES:
-                raise ValueError("its header is too long")
+        with safetensors.safe_open(path, framework="numpy"), path.open("rb") as file:
+            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
             entries: dict[str, Any] = json.loads(file.read(length))
-    except (ValueError, struct.error) as error:
+    except safetensors.SafetensorError as error:
         raise PortableDamaged(f"{path.name} is damaged: {error}") from None
     entries.pop("__metadata__", None)
-    return entries, _LENGTH.size + length
+    return entries, _LENGTH_BYTES + length
 
 
 def _offsets(entry: dict[str, Any]) -> tuple[int, int]:

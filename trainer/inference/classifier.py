@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import safetensors
 import torch
 from torch import Tensor, nn
 
@@ -109,7 +108,7 @@ def load_classifier(
         weights = checkpoint.load(run_dir, info).part("model")
         model = build_model(spec.model, len(labels.names), spec.model.input_size or record.size)
         model.load_state_dict(weights)
-    except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError) as error:
+    except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointDamaged(f"step {info.step}: {error}") from error
     model.to(device).to(memory_format=torch.channels_last)
     constants = channel_constants(record, device)

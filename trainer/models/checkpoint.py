@@ -70,14 +70,18 @@ def load(run_dir: Path, info: CheckpointInfo) -> Loaded:
     """Read a checkpoint, its hash compared first. Raises CheckpointDamaged."""
     path = RunDir(run_dir).weights(info.step)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != info.sha256:
+            raise CheckpointDamaged(f"{path.name} does not have the hash that was recorded for it")
+        # Hashing has left the file in the page cache. "pread" copies the tensors out of it: with "mmap", a checkpoint
+        # that is deleted later would hold its room on the disk for as long as one of its tensors lives.
+        with safetensors.safe_open(path, framework="pt", backend="pread") as opened:
+            return Loaded(info, opened.get_tensors(), json.loads((opened.metadata() or {})["trackside"]))
     except FileNotFoundError:
         raise CheckpointDamaged(f"{path.name} is missing") from None
-    if hashlib.sha256(data).hexdigest() != info.sha256:
-        raise CheckpointDamaged(f"{path.name} does not have the hash that was recorded for it")
-    length = int.from_bytes(data[:8], "little")
-    state = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["trackside"])
-    return Loaded(info, safetensors.torch.load(data), state)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointDamaged(f"{path.name} cannot be read: {error}") from error
 
 
 def load_last_good(run_dir: Path) -> tuple[Loaded | None, list[str]]:
@@ -86,7 +90,7 @@ def load_last_good(run_dir: Path) -> tuple[Loaded | None, list[str]]:
     for info in reversed(list_checkpoints(run_dir)):
         try:
             return load(run_dir, info), faults
-        except (CheckpointDamaged, safetensors.SafetensorError, ValueError, KeyError) as error:
+        except CheckpointDamaged as error:
             faults.append(f"The checkpoint of step {info.step} is damaged ({error}): the one before it is used.")
             remove_checkpoints(run_dir, [info.step])
     return None, faults
