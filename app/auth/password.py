@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from app.auth.private_files import Watched, locked, write_private
+from app.auth.private_files import CachedFile, locked, write_private
 
 FILE = "password.json"
 MIN_LENGTH, MAX_LENGTH = 8, 1024
@@ -44,7 +44,7 @@ class Password:
 class PasswordFile:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file: Watched[Password | None] = Watched(folder / FILE, _parse, None)
+        self._file: CachedFile[Password | None] = CachedFile(folder / FILE, _parse, None)
 
     def current(self) -> Password | None:
         """Raises DamagedFile."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 from itsdangerous import BadSignature, Signer
 
-from app.auth.private_files import Watched, locked, write_private
+from app.auth.private_files import CachedFile, locked, write_private
 
 FILE = "signed-out.json"
 
@@ -19,7 +19,7 @@ class Sessions:
     def __init__(self, folder: Path, seconds: float) -> None:
         self.seconds = int(seconds)
         self._folder = folder
-        self._ended: Watched[dict[str, int]] = Watched(folder / FILE, orjson.loads, {})
+        self._ended: CachedFile[dict[str, int]] = CachedFile(folder / FILE, orjson.loads, {})
 
     def begin(self, secret: bytes) -> str:
         """The value of a new session's cookie: a name, when it ends in seconds since the epoch, the signature."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from app.auth.private_files import Watched, locked, write_private
+from app.auth.private_files import CachedFile, locked, write_private
 from app.auth.scopes import Scope
 from app.errors import ApiError, invalid, not_found
 
@@ -38,8 +38,8 @@ class Token:
 class Tokens:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file: Watched[dict[str, Token]] = Watched(folder / FILE, _parse, {})
-        self._uses_file: Watched[dict[str, float]] = Watched(folder / USES, orjson.loads, {})
+        self._file: CachedFile[dict[str, Token]] = CachedFile(folder / FILE, _parse, {})
+        self._uses_file: CachedFile[dict[str, float]] = CachedFile(folder / USES, orjson.loads, {})
         self._uses: dict[str, float] = {}
 
     def list(self) -> list[tuple[Token, float | None]]:

@@ -43,8 +43,8 @@ class Move:
 class Aliases:
     def __init__(self, home: Path) -> None:
         self._path = home / JOURNAL
-        self._current: dict[str, Move] = {}
-        self._read_at = (0, 0)
+        # When it was changed and its size, and what stood in it then: replaced at once, since threads share them.
+        self._read: tuple[tuple[int, int], dict[str, Move]] = ((0, 0), {})
 
     def moves(self) -> list[Move]:
         """Every move ever made, in order. A torn last line, which nobody was told of, is passed over."""
@@ -68,11 +68,12 @@ class Aliases:
         except FileNotFoundError:
             return {}
         changed_at = (state.st_mtime_ns, state.st_size)  # it only ever grows
-        if changed_at != self._read_at:
+        read_at, current = self._read
+        if changed_at != read_at:
             last = {move.name: move for move in self.moves()}
-            self._current = {name: last[name] for name in sorted(last) if last[name].members}
-            self._read_at = changed_at
-        return dict(self._current)
+            current = {name: last[name] for name in sorted(last) if last[name].members}
+            self._read = (changed_at, current)
+        return dict(current)
 
     def runs_of(self, name: str) -> tuple[str, ...]:
         """The run that the name stands for, or the runs of its ensemble; none where it stands for nothing."""
