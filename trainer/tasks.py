@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from trainer.data.sources.source import add_dataset
 from trainer.errors import explain
@@ -19,7 +16,15 @@ from trainer.inference.ensemble import measure
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import TaskDir
 from trainer.rundir.lock import LockHeld, take_lock
-from trainer.spec.train_spec import TrainSpec
+from trainer.spec.tasks import (
+    AnyRequest,
+    DatasetRequest,
+    ExportRequest,
+    MeasureRequest,
+    Places,
+    PredictRequest,
+    read_task_file,
+)
 from trainer.system.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -36,9 +41,9 @@ def run_task(task_dir: Path, attempt: int) -> int:
         return 3
     events = EventWriter(task_dir, attempt)
     events.emit("begin", attempt=attempt)
-    request = orjson.loads(TaskDir(task_dir).request.read_bytes())
     try:
-        result = WORK[request["kind"]](task_dir, request, _progress(events))
+        request, places = read_task_file((task_dir / "task.json").read_bytes())
+        result = _work(task_dir, request, places, _progress(events))
     except Exception as error:
         log.exception("the task failed")
         events.emit("end", reason="failed", step=None, summary={}, error=explain(error))
@@ -62,48 +67,37 @@ def _progress(events: EventWriter) -> Progress:
     return progress
 
 
-def _add(_task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _work(task_dir: Path, request: AnyRequest, places: Places, progress: Progress) -> dict[str, Any]:
+    match request:
+        case DatasetRequest():
+            return _add(request, places, progress)
+        case ExportRequest():
+            from trainer.inference.onnx_export import export_onnx  # an extra that need not be installed
+
+            return export_onnx(
+                request.files, places.datasets, request.target, progress, request.custom_models
+            ).model_dump(mode="json")
+        case MeasureRequest():
+            return measure(
+                request.files, places.datasets, request.spec, request.target, progress, request.custom_models
+            ).model_dump(mode="json")
+        case PredictRequest():
+            from trainer.inference.predict_task import predict_zip  # loads torch
+
+            return predict_zip(task_dir, request, places, progress)
+
+
+def _add(request: DatasetRequest, places: Places, progress: Progress) -> dict[str, Any]:
     record = add_dataset(
-        Path(request["datasets"]),
-        request["name"],
-        request["source"],
-        size=request.get("size"),
-        fit=request.get("fit") or "crop",
-        on_unreadable=request.get("on_unreadable") or "refuse",
-        label=request.get("label"),
+        places.datasets,
+        request.name,
+        request.source,
+        size=request.size,
+        fit=request.fit,
+        on_unreadable=request.on_unreadable,
+        label=request.label,
         progress=progress,
     )
-    if request.get("label"):
-        Path(request["source"]).unlink(missing_ok=True)  # an upload has served its purpose
+    if request.label:
+        Path(request.source).unlink(missing_ok=True)  # an upload has served its purpose
     return {"dataset": record.name, "train_count": record.train_count, "test_count": record.test_count}
-
-
-def _export(_task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    from trainer.inference.onnx_export import export_onnx  # an extra that need not be installed
-
-    files = [Path(file) for file in request["files"]]
-    report = export_onnx(files, Path(request["datasets"]), Path(request["target"]), progress, request["custom_models"])
-    return report.model_dump(mode="json")
-
-
-def _measure(_task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    spec = TrainSpec.model_validate(request["spec"])
-    files = [Path(file) for file in request["files"]]
-    report = measure(
-        files, Path(request["datasets"]), spec, Path(request["target"]), progress, request["custom_models"]
-    )
-    return report.model_dump(mode="json")
-
-
-def _predict(task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    from trainer.inference.predict_task import predict_zip  # torch comes in here, already loaded in a forked child
-
-    return predict_zip(task_dir, request, progress)
-
-
-WORK: dict[str, Callable[[Path, dict[str, Any], Progress], dict[str, Any]]] = {
-    "dataset": _add,
-    "export": _export,
-    "measure": _measure,
-    "predict": _predict,
-}

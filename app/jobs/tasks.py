@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-import orjson
 from pydantic import BaseModel
 from sqlmodel import Session, col, select
 
@@ -19,12 +18,20 @@ from app.settings import Settings
 from app.storage.changes import publish
 from app.storage.db import Database
 from app.storage.tables import Status, Task
-from trainer.rundir.folder import TaskDir
+from trainer.rundir.folder import PREDICTIONS_FILE
+from trainer.spec.tasks import (
+    REQUEST,
+    AnyRequest,
+    DatasetRequest,
+    OnUnreadable,
+    Places,
+    PredictRequest,
+    TaskKind,
+    task_file,
+)
 from trainer.system.durable import sync_folder, write_durably
 
-PLACES = ("datasets", "runs")  # folders of the home that a task's process is told of
-
-TaskKind = Literal["dataset", "export", "measure", "predict"]
+UPLOAD = "upload.zip"
 
 
 class TaskPublic(BaseModel):
@@ -57,52 +64,58 @@ class Tasks:
         self,
         file: BinaryIO,
         filename: str,
-        kind: TaskKind,
-        request: dict[str, Any],
         check: Callable[[Path], object],
+        request: Callable[[str, str], AnyRequest],
     ) -> TaskPublic:
-        """Queue a task on an upload that `check` has nothing against; else leave nothing behind."""
+        """Queue a task on an upload that `check` has nothing against; else leave nothing behind.
+
+        `request` makes the task's request of the upload's path and its label.
+        """
         folder = self.new_folder()
         kept = TaskDir(folder).upload
         try:
             with kept.open("wb") as out:
                 shutil.copyfileobj(file, out, 1 << 20)
             check(kept)
-            given = {"source": str(kept.resolve()), "label": (filename or kept.name)[:200]}
-            return self.create(folder, kind, request | given)
+            return self.create(folder, request(str(kept.resolve()), (filename or UPLOAD)[:200]))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def create(self, folder: Path, kind: TaskKind, request: dict[str, Any]) -> TaskPublic:
+    def create(self, folder: Path, request: AnyRequest) -> TaskPublic:
         """Queue a task in `folder`: the directory first, then the row."""
-        TaskDir(folder).events_folder.mkdir()
-        places = {name: str(getattr(self.settings, name).resolve()) for name in PLACES}
-        full = {**request, "kind": kind, **places}
-        write_durably(TaskDir(folder).request, orjson.dumps(full))
-        write_durably(TaskDir(folder).committed, b"")
+        (folder / "events").mkdir()
+        places = Places(datasets=self.settings.datasets.resolve(), runs=self.settings.runs.resolve())
+        write_durably(folder / "task.json", task_file(request, places))
+        write_durably(folder / "committed", b"")
         sync_folder(folder.parent)
-        row = Task(id=folder.name, kind=kind, request=request)
+        row = Task(id=folder.name, kind=request.kind, request=request.as_dict())
         with self.database.write() as session:
             session.add(row)
             session.flush()
             publish_task(session, row)
         return task_public(row)
 
-    def retry(self, task_id: str, changed: dict[str, Any]) -> TaskPublic:
-        """Queue a failed task anew, its upload going over; `changed` is for data sets. Raises ApiError 404, 409."""
+    def retry(self, task_id: str, on_unreadable: OnUnreadable) -> TaskPublic:
+        """Queue a failed task again, and move its upload to the new one. Raises ApiError 404, 409.
+
+        `on_unreadable` is for datasets.
+        """
         old = self.get(task_id)
         if old.status != Status.FAILED:
             raise ApiError(409, "not_failed", f"The task is {old.status}: there is nothing to do again.")
-        request, folder = {**old.request, **(changed if old.kind == "dataset" else {})}, self.new_folder()
-        if old.request.get("label"):
-            kept = Path(old.request["source"])
+        request, folder = REQUEST.validate_python({**old.request, "kind": old.kind}), self.new_folder()
+        if isinstance(request, DatasetRequest):
+            request = request.model_copy(update={"on_unreadable": on_unreadable})
+        if isinstance(request, DatasetRequest | PredictRequest) and request.label:
+            kept = Path(request.source)
             try:
-                request["source"] = str(kept.rename(folder.resolve() / kept.name))
+                moved = kept.rename(folder.resolve() / kept.name)
             except FileNotFoundError:
                 folder.rmdir()
                 raise ApiError(409, "upload_gone", "The upload has been used already: send it again.") from None
-        return self.create(folder, old.kind, request)
+            request = request.model_copy(update={"source": str(moved)})
+        return self.create(folder, request)
 
     def get(self, task_id: str) -> TaskPublic:
         with self.database.read() as session:
@@ -120,9 +133,9 @@ class Tasks:
             rows = session.exec(statement).all()
         return [task_public(row) for row in rows]
 
-    def latest(self, kind: TaskKind, target: str) -> TaskPublic | None:
-        """The newest of the last hundred tasks of its kind that makes `target`."""
-        return next((task for task in self.list(kind, 100) if task.request.get("target") == target), None)
+    def latest(self, kind: Literal["export", "measure"], target: Path) -> TaskPublic | None:
+        """The newest of the last hundred tasks of its kind that makes the file `target`."""
+        return next((task for task in self.list(kind, 100) if task.request.get("target") == str(target)), None)
 
     def predictions(self, task_id: str) -> Path:
         """The file that a task made. Raises ApiError 404 where it makes none, 409 while it is at work."""

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from app.errors import ApiError
 from app.host.workers import seen_workers
-from app.jobs.tasks import TaskKind, Tasks
+from app.jobs.tasks import Tasks
 from app.models.files import ModelFiles
 from app.runs.public import RunPublic
 from app.storage.tables import ENDED, Status
 from trainer.exported.ensemble_report import EnsembleReport, read_report
-
-KIND: TaskKind = "measure"
+from trainer.spec.tasks import MeasureRequest
+from trainer.spec.train_spec import TrainSpec
 
 
 class Ensembles:
@@ -33,20 +33,20 @@ class Ensembles:
         target = (self._files.cache / "ensembles" / f"{key}-measured.json").resolve()
         if (report := read_report(target)) is not None:
             return report
-        task = self._tasks.latest(KIND, str(target))
+        task = self._tasks.latest("measure", target)
         if task is not None and task.status == Status.FAILED and task.error is not None:
             return f"Measuring it failed: {task.error.message}"
         if task is not None and task.status not in ENDED:
             return "Being measured: look again in a moment."
         if not seen_workers(self._tasks.database):
             return "It is measured once a worker is there."
-        request = {
-            "files": [str(self._files.file(run.id).path.resolve()) for run in runs],
-            "spec": runs[0].spec,
-            "target": str(target),
-            "custom_models": list(self._tasks.settings.custom_models),
-        }
-        self._tasks.create(self._tasks.new_folder(), KIND, request)
+        request = MeasureRequest(
+            files=tuple(self._files.file(run.id).path.resolve() for run in runs),
+            spec=TrainSpec.model_validate(runs[0].spec),
+            target=target,
+            custom_models=tuple(self._tasks.settings.custom_models),
+        )
+        self._tasks.create(self._tasks.new_folder(), request)
         return "Being measured: look again in a moment."
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from app.errors import ApiError
 from app.host.workers import seen_workers
-from app.jobs.tasks import TaskKind, TaskPublic, Tasks
+from app.jobs.tasks import TaskPublic, Tasks
 from app.models.files import ModelFile, ModelFiles
 from app.prediction.members import members_of
 from app.storage.tables import ENDED, Status
 from trainer.exported.onnx_report import OnnxReport, missing_packages, read_report
-
-KIND: TaskKind = "export"
+from trainer.spec.tasks import ExportRequest
 
 
 @dataclass(frozen=True)
@@ -48,18 +47,18 @@ class OnnxFiles:
         if missing := missing_packages():
             message = f"Exporting needs {', '.join(missing)}: install Trackside's extra with pip install '.[onnx]'."
             raise ApiError(501, "onnx_missing", message)
-        task = self._tasks.latest(KIND, _absolute(found.path))
+        task = self._tasks.latest("export", found.path.resolve())
         if task is not None and task.status not in ENDED:
             return task
         if not seen_workers(self._tasks.database):
             raise ApiError(503, "no_worker", "No worker is there to export the model.", headers={"Retry-After": "10"})
         written = [self._files.file(member.about.run) for member in found.members]
-        request = {
-            "files": [_absolute(item.path) for item in written],
-            "target": _absolute(self._path(written)),
-            "custom_models": list(self._tasks.settings.custom_models),
-        }
-        return self._tasks.create(self._tasks.new_folder(), KIND, request)
+        request = ExportRequest(
+            files=tuple(item.path.resolve() for item in written),
+            target=self._path(written).resolve(),
+            custom_models=tuple(self._tasks.settings.custom_models),
+        )
+        return self._tasks.create(self._tasks.new_folder(), request)
 
     def done(self, task_id: str) -> bool:
         """Whether the export has ended well. Raises ApiError 409 where it failed."""
@@ -73,7 +72,3 @@ class OnnxFiles:
             return members[0].path.with_suffix(".onnx")
         key = hashlib.sha256("".join(member.path.stem for member in members).encode()).hexdigest()[:24]
         return self._files.cache / "ensembles" / f"{key}.onnx"
-
-
-def _absolute(path: Path) -> str:
-    return str(path.resolve())

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any
 
 from fastapi import APIRouter
 
 from app.fields import RequestBody
-from app.jobs.tasks import TaskKind, TaskPublic
-from app.web.assets import Download, download_answers
+from app.jobs.tasks import TaskPublic
+from app.web.assets import Download
 from app.web.errors import described
 from app.web.services import TasksDep
+from trainer.spec.tasks import OnUnreadable, TaskKind
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
@@ -36,7 +37,7 @@ def file(task_id: str, tasks: TasksDep) -> Download:
 
 
 class RetryRequest(RequestBody):
-    on_unreadable: Literal["refuse", "skip"] = "refuse"
+    on_unreadable: OnUnreadable = "refuse"
 
 
 @router.post(
@@ -46,4 +47,4 @@ class RetryRequest(RequestBody):
 )
 def retry(task_id: str, tasks: TasksDep, body: RetryRequest) -> TaskPublic:
     """Repeat a failed task with its stored upload, optionally skipping unreadable images."""
-    return tasks.retry(task_id, {"on_unreadable": body.on_unreadable})
+    return tasks.retry(task_id, body.on_unreadable)

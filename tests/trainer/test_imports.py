@@ -29,6 +29,7 @@ SCIPY = ("scipy",)
         ("app.predictor.parent", TORCH),
         ("app.predictor.decoder", (*TORCH, *WEB, "sqlalchemy")),
         ("trainer.spec.train_spec", (*TORCH, "numpy", "PIL")),
+        ("trainer.spec.tasks", (*TORCH, "numpy", "PIL")),
         ("trainer.rundir.lock", (*TORCH, "numpy", "PIL")),
         ("trainer.rundir.folder", (*TORCH, "numpy", "PIL")),
         ("trainer.rundir.journal", (*TORCH, "numpy", "PIL")),

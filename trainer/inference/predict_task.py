@@ -15,26 +15,27 @@ from trainer.inference.classifier import NoCheckpoint
 from trainer.inference.ensemble import open_runs
 from trainer.inference.image_files import ZipImages
 from trainer.models.device import prepare
-from trainer.rundir.folder import RunDir, TaskDir
+from trainer.rundir.folder import PREDICTIONS_FILE
+from trainer.spec.tasks import Places, PredictRequest
 from trainer.system.durable import sync_folder, write_durably
 from trainer.system.progress import Progress
 
 NICE = 5  # as the predictor: below training
 
 
-def predict_zip(task_dir: Path, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def predict_zip(task_dir: Path, request: PredictRequest, places: Places, progress: Progress) -> dict[str, Any]:
     """What came of it. Raises NoCheckpoint, OutputNotFinite, DatasetError."""
     task = TaskDir(task_dir)
     if task.result.exists():  # it had been done, but not said
         result: dict[str, Any] = orjson.loads(task.result.read_bytes())
         return result
     os.nice(NICE)
-    source, run_dirs = Path(request["source"]), [Path(request["runs"]) / run for run in request["members"]]
+    source, run_dirs = Path(request.source), [places.runs / run for run in request.members or (request.run,)]
     progress(0, 0, "loading the model")
     for run_dir in run_dirs:
         if not RunDir(run_dir).spec.exists():
             raise NoCheckpoint(f"The run {run_dir.name} is gone.")
-    classifier, record = open_runs(run_dirs, Path(request["datasets"]), prepare(request["device"]))
+    classifier, record = open_runs(run_dirs, places.datasets, prepare(request.device))
     files = ZipImages(str(source), check_images(source))
     total, done, unreadable = len(files.entries), 0, 0
     # Written aside: what has the file's name is whole.
@@ -42,7 +43,7 @@ def predict_zip(task_dir: Path, request: dict[str, Any], progress: Progress) -> 
     try:
         with aside.open("w", encoding="utf-8", newline="") as out:
             writer = CsvWriter(out)
-            with closing(predict_files(classifier, record, files, request["top_k"])) as batches:
+            with closing(predict_files(classifier, record, files, request.top_k)) as batches:
                 for results in batches:
                     writer.write(results)
                     done += len(results)
@@ -55,7 +56,7 @@ def predict_zip(task_dir: Path, request: dict[str, Any], progress: Progress) -> 
         raise
     aside.rename(task.predictions)
     sync_folder(task_dir)
-    result = {"images": total, "unreadable": unreadable, "run": request["run"], "step": classifier.step}
-    write_durably(task.result, orjson.dumps(result))
+    result = {"images": total, "unreadable": unreadable, "run": request.run, "step": classifier.step}
+    write_durably(told, orjson.dumps(result))
     source.unlink(missing_ok=True)
     return result

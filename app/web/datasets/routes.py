@@ -23,6 +23,7 @@ from trainer.data.sources.archive import check_archive
 from trainer.data.sources.layout import plan_layout
 from trainer.data.sources.source import BUILT_IN, TORCHVISION
 from trainer.data.sources.torchvision import downloadable
+from trainer.spec.tasks import DatasetRequest, OnUnreadable
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 
@@ -40,7 +41,7 @@ class NewDataset(BaseModel):
     source: str | None = Field(None, max_length=1000)
     size: Literal[32, 64, 128, 224] | None = None
     fit: Literal["crop", "pad", "squash"] = "crop"
-    on_unreadable: Literal["refuse", "skip"] = "refuse"
+    on_unreadable: OnUnreadable = "refuse"
 
     @field_validator("size", mode="before")
     @classmethod
@@ -153,7 +154,8 @@ async def add(request: Request, tasks: TasksDep, settings: SettingsDep, caller: 
         if caller is not None and Scope.ADMIN not in caller.may:
             raise ApiError(403, "scope_missing", f"The token {caller.token!r} may not name paths of the server's disk.")
         await run_in_threadpool(check_path, wanted.source, settings)
-    return await run_in_threadpool(lambda: tasks.create(tasks.new_folder(), "dataset", wanted.model_dump()))
+    adding = DatasetRequest(**wanted.model_dump())
+    return await run_in_threadpool(lambda: tasks.create(tasks.new_folder(), adding))
 
 
 def check_path(source: str, settings: Settings) -> None:
@@ -175,10 +177,12 @@ async def _add_upload(request: Request, tasks: Tasks) -> TaskPublic:
         wanted = _checked({name: value for name, value in form.items() if name != "file" and value != ""})
         if wanted.source is not None:
             raise invalid([(["source"], "goes without a file")])
+
+        def request_for(source: str, label: str) -> DatasetRequest:
+            return DatasetRequest(**wanted.model_dump(exclude={"source"}), source=source, label=label)
+
         name = upload.filename or ""
-        return await run_in_threadpool(
-            tasks.create_with_upload, upload.file, name, "dataset", wanted.model_dump(), check_archive
-        )
+        return await run_in_threadpool(tasks.create_with_upload, upload.file, name, check_archive, request_for)
 
 
 def _checked(values: Any) -> NewDataset:

@@ -17,6 +17,7 @@ from app.web.forms import checked
 from app.web.predict.routes import MAX_TOP_K
 from app.web.services import ModelsDep, SettingsDep, TasksDep
 from trainer.data.sources.archive import check_images
+from trainer.spec.tasks import PredictRequest
 
 router = APIRouter(tags=["predict"])
 
@@ -70,10 +71,17 @@ async def predict_batch(request: Request, tasks: TasksDep, models: ModelsDep, se
         wanted = checked(BatchRequest, {name: value for name, value in form.items() if name != "file" and value != ""})
         # The name may stand for another run tomorrow: the task keeps to the one of today.
         run_id = await run_in_threadpool(models.resolve_trained, wanted.model)
-        asked = wanted.model_dump() | {
-            "run": run_id,
-            "members": members_of(run_id),
-            "device": settings.predictor_device,
-        }
+
+        def request_for(source: str, label: str) -> PredictRequest:
+            return PredictRequest(
+                model=wanted.model,
+                top_k=wanted.top_k,
+                run=run_id,
+                members=tuple(members_of(run_id)),
+                device=settings.predictor_device,
+                source=source,
+                label=label,
+            )
+
         name = upload.filename or ""
-        return await run_in_threadpool(tasks.create_with_upload, upload.file, name, "predict", asked, check_images)
+        return await run_in_threadpool(tasks.create_with_upload, upload.file, name, check_images, request_for)

@@ -25,6 +25,7 @@ from app.storage.db import Database
 from app.storage.tables import Finding, Run
 from trainer.rundir.events import EventWriter
 from trainer.rundir.journal import journal
+from trainer.spec.tasks import DatasetRequest
 
 START: dict[str, Any] = {
     "total_steps": 112, "steps_per_epoch": 56, "epochs": 2, "device": "cpu", "val_count": 400,
@@ -197,7 +198,7 @@ def test_what_people_added_and_what_trainers_said_is_back(settings: Settings) ->
 
 def new_task(settings: Settings) -> TaskPublic:
     with opened(settings) as (_, tasks, _):
-        return tasks.create(tasks.new_folder(), "dataset", {"name": "birds", "source": "torchvision:CIFAR10"})
+        return tasks.create(tasks.new_folder(), DatasetRequest(name="birds", source="torchvision:CIFAR10"))
 
 
 def test_tasks_are_back(settings: Settings) -> None:
@@ -216,6 +217,17 @@ def test_tasks_are_back(settings: Settings) -> None:
         assert (found.kind, found.request, found.result) == (done.kind, done.request, {"dataset": "birds"})
         assert (found.done, found.total, found.what, found.progress) == (3, 4, "decoding", 1.0)
         assert tasks.get(waiting.id).request == waiting.request
+
+
+def test_tasks_of_other_versions_are_shown_as_they_were(settings: Settings) -> None:
+    other, unknown = new_task(settings), new_task(settings)
+    file = settings.tasks / other.id / "task.json"
+    file.write_bytes(orjson.dumps(orjson.loads(file.read_bytes()) | {"hint": 1}))
+    (settings.tasks / unknown.id / "task.json").write_bytes(orjson.dumps({"kind": "cook"}))
+    found = rebuild(settings)
+    assert (found[other.id].status, found[unknown.id].damaged) == ("queued", True)
+    with opened(settings) as (_, tasks, _):
+        assert [task.request for task in tasks.list()] == [other.request | {"hint": 1}]
 
 
 def test_what_cannot_be_a_run_is_left_alone_and_named(settings: Settings) -> None:

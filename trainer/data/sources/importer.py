@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 from PIL import Image
@@ -15,10 +15,10 @@ from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Split, images
 from trainer.data.sources.archive import Limits
 from trainer.data.sources.layout import Layout, Member
 from trainer.data.writer import DatasetWriter
+from trainer.spec.tasks import OnUnreadable
 from trainer.system.parallel import available_cores, spread
 from trainer.system.progress import Progress, silent
 
-OnUnreadable = Literal["refuse", "skip"]
 ON_UNREADABLE: tuple[OnUnreadable, ...] = get_args(OnUnreadable)
 DEFAULT_SIZE = 64
 

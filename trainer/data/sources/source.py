@@ -7,10 +7,11 @@ from trainer.data.errors import BadOption, UnknownSource
 from trainer.data.format import FITS, SIZES, DatasetRecord, Fit, check_name
 from trainer.data.sources.archive import ArchiveSource, Limits, check_archive
 from trainer.data.sources.folder import FolderSource, check_folder
-from trainer.data.sources.importer import OnUnreadable, import_images
+from trainer.data.sources.importer import import_images
 from trainer.data.sources.shapes import SIZE as SHAPES_SIZE
 from trainer.data.sources.shapes import make_shapes100
 from trainer.data.sources.torchvision import add_downloadable, downloadable
+from trainer.spec.tasks import OnUnreadable
 from trainer.system.progress import Progress, silent
 
 BUILT_IN = "shapes100"
