@@ -12,6 +12,16 @@ from pydantic import BaseModel
 
 from app.errors import ApiError, unavailable
 from app.prediction.answers import Answer, SaliencyPublic
+from app.prediction.questions import (
+    AugmentQuestion,
+    DescribeQuestion,
+    PingQuestion,
+    PredictQuestion,
+    Question,
+    SaliencyQuestion,
+    TargetQuestion,
+    header_of,
+)
 from app.prediction.wire import Asking, Header, WireError, socket_address
 from app.settings import Settings
 from trainer.spec.train_spec import ModelSpec, TrainSpec
@@ -57,8 +67,7 @@ class PredictorClient:
 
         Images are files, or, as `pixels`, uint8 size × size × 3 as the run's network takes them.
         """
-        lengths = [len(image) for image in images]
-        question = {"ask": "predict", "run": run_id, "top_k": top_k, "images": lengths, "pixels": pixels}
+        question = PredictQuestion(run=run_id, lengths=tuple(map(len, images)), top_k=top_k, pixels=pixels)
         with self._counted():
             header = await self._ask(question, *images, seconds=ANSWER_SECONDS + ANSWER_SECONDS_PER_IMAGE * len(images))
         header["model"]["run"] = run_id
@@ -70,26 +79,26 @@ class PredictorClient:
         Raises ApiError.
         """
         with self._counted():
-            header = await self._ask({"ask": "saliency", "run": run_id, "class": index}, image)
+            header = await self._ask(SaliencyQuestion(run=run_id, index=index), image)
         header["model"]["run"] = run_id
         return SaliencyPublic.model_validate(header)
 
     async def ping(self) -> None:
         """Raises ApiError 503 where no predictor answers."""
-        await self._ask({"ask": "ping"})
+        await self._ask(PingQuestion())
 
     async def target(self, run_id: str) -> Target:
         """Of a run's network. Raises ApiError."""
-        return Target.model_validate(await self._ask({"ask": "target", "run": run_id}))
+        return Target.model_validate(await self._ask(TargetQuestion(run=run_id)))
 
     async def describe(self, model: ModelSpec, classes: int, size: int, seconds: float = ANSWER_SECONDS) -> Description:
         """Of a network that may never be trained. Raises ApiError: 422 if it cannot be built, 503 after `seconds`."""
-        question = {"ask": "describe", "model": model.model_dump(mode="json"), "classes": classes, "size": size}
+        question = DescribeQuestion(model=model, classes=classes, size=size)
         return Description.model_validate(await self._ask(question, seconds=seconds))
 
     async def augment(self, spec: TrainSpec, seconds: float = ANSWER_SECONDS) -> bytes:
         """A PNG of some training images as the spec's augmentation changes them. Raises ApiError 503."""
-        header = await self._ask({"ask": "augment", "spec": spec.model_dump(mode="json")}, seconds=seconds)
+        header = await self._ask(AugmentQuestion(spec=spec), seconds=seconds)
         return base64.b64decode(header["png"])
 
     @contextmanager
@@ -102,10 +111,10 @@ class PredictorClient:
         finally:
             self._waiting -= 1
 
-    async def _ask(self, question: Header, *payload: bytes, seconds: float = ANSWER_SECONDS) -> Header:
+    async def _ask(self, question: Question, *payload: bytes, seconds: float = ANSWER_SECONDS) -> Header:
         try:
             async with asyncio.timeout(seconds):
-                header = await self._deliver(question, *payload)
+                header = await self._deliver(header_of(question), *payload)
         except TimeoutError:
             self._drop_stuck()
             raise unavailable("predictor_late", "The predictor did not answer in time.") from None

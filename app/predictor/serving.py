@@ -18,6 +18,15 @@ import torch
 import uvloop
 
 from app.prediction.answers import IMAGE_STATUS
+from app.prediction.questions import (
+    AugmentQuestion,
+    DescribeQuestion,
+    PingQuestion,
+    PredictQuestion,
+    SaliencyQuestion,
+    TargetQuestion,
+    question_of,
+)
 from app.prediction.wire import BACKLOG, Answering, Header
 from app.predictor.batches import Batches, Outcome, use_half_the_cores
 from app.predictor.decoders import BadImage, Decoders, HostGone
@@ -75,17 +84,19 @@ class Predictor:
 
     async def _answer(self, header: Header, payload: bytes) -> Header:
         try:
-            if header["ask"] == "describe":
-                return _describe(header)
-            if header["ask"] == "ping":
-                return {}
-            if header["ask"] == "augment":
-                return self._augment(header)
-            if header["ask"] == "target":
-                return self._target(header["run"])
-            if header["ask"] == "saliency":
-                return await self._saliency(header, payload)
-            return await self._predict(header, payload)
+            match question_of(header):
+                case PredictQuestion() as question:
+                    return await self._predict(question, payload)
+                case SaliencyQuestion() as question:
+                    return await self._saliency(question, payload)
+                case PingQuestion():
+                    return {}
+                case TargetQuestion() as question:
+                    return self._target(question.run)
+                case DescribeQuestion() as question:
+                    return _describe(question)
+                case AugmentQuestion() as question:
+                    return self._augment(question.spec)
         except Refusal as refusal:
             return refusal.header
         except NoCheckpoint as error:
@@ -109,20 +120,20 @@ class Predictor:
         spec, record = self._models.target(run)
         return {"size": record.size, "labels": list(Labels.of(spec, record).names)}
 
-    def _augment(self, header: Header) -> Header:
+    def _augment(self, spec: TrainSpec) -> Header:
         picture = io.BytesIO()
-        augmented(self._datasets, TrainSpec.model_validate(header["spec"])).save(picture, "PNG")
+        augmented(self._datasets, spec).save(picture, "PNG")
         return {"png": base64.b64encode(picture.getvalue()).decode()}
 
-    async def _predict(self, header: Header, payload: bytes) -> Header:
-        run, lengths = header["run"], header["images"]
+    async def _predict(self, question: PredictQuestion, payload: bytes) -> Header:
+        run, lengths = question.run, question.lengths
         with self._counted(len(lengths)):
             spec, record = self._models.target(run)
             view = memoryview(payload)
             starts = [sum(lengths[:i]) for i in range(len(lengths))]
             images = [bytes(view[at : at + length]) for at, length in zip(starts, lengths, strict=True)]
-            fit = None if header.get("pixels") else record.fit
-            each = [self._one(run, image, record.size, fit, header["top_k"]) for image in images]
+            fit = None if question.pixels else record.fit
+            each = [self._one(run, image, record.size, fit, question.top_k) for image in images]
             results = [await each[0]] if len(each) == 1 else await asyncio.gather(*each)
         timings = [timing for _, timing, _ in results]
         outcome = next((outcome for _, _, outcome in results if outcome), None)
@@ -152,8 +163,8 @@ class Predictor:
         # orjson writes dataclasses
         return {"predictions": outcome.predictions, "familiarity": outcome.familiarity}, timing, outcome
 
-    async def _saliency(self, header: Header, payload: bytes) -> Header:
-        run, index = header["run"], header["class"]
+    async def _saliency(self, question: SaliencyQuestion, payload: bytes) -> Header:
+        run, index = question.run, question.index
         with self._counted(1):
             spec, record = self._models.target(run)
             if index is not None and index >= (count := len(Labels.of(spec, record).names)):
@@ -201,10 +212,10 @@ def _model(spec: TrainSpec, record: DatasetRecord, answered: Outcome | Explained
     }
 
 
-def _describe(header: Header) -> Header:
+def _describe(question: DescribeQuestion) -> Header:
     """What is known of a network before it is trained; on the meta device, nothing is allocated."""
     try:
-        return _counts(ModelSpec.model_validate(header["model"]), header["classes"], header["size"])
+        return _counts(question.model, question.classes, question.size)
     except ValueError as error:
         raise Refusal(422, "invalid_model", str(error)) from None
 
