@@ -42,7 +42,7 @@ def run_task(task_dir: Path, attempt: int) -> int:
     events = EventWriter(task_dir, attempt)
     events.emit("begin", attempt=attempt)
     try:
-        request, places = read_task_file((task_dir / "task.json").read_bytes())
+        request, places = read_task_file(TaskDir(task_dir).request.read_bytes())
         result = _work(task_dir, request, places, _progress(events))
     except Exception as error:
         log.exception("the task failed")

@@ -16,7 +16,7 @@ from app.host.home_lock import home_lock
 from app.host.identity import host_name
 from app.jobs.derived_status import Told, read_told, stand
 from app.jobs.kinds import KINDS, RUN, TASK, Kind
-from app.jobs.tail import is_behind
+from app.jobs.tail import is_behind, tail_of
 from app.runs.requests import RunPatch
 from app.settings import Settings
 from app.storage.db import Database
@@ -28,6 +28,7 @@ from trainer.rundir.events import attempts
 from trainer.rundir.folder import JobDir, RunDir, TaskDir
 from trainer.rundir.journal import read_journal
 from trainer.rundir.lock import lock_holder
+from trainer.rundir.spec import read_spec
 from trainer.spec.tasks import request_of_file
 
 GIVEN = ("group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body")
@@ -93,7 +94,7 @@ def add_run(session: Session, folder: Path) -> Status:
 
 
 def add_task(session: Session, folder: Path) -> Status:
-    kind, request = request_of_file((folder / "task.json").read_bytes())
+    kind, request = request_of_file(TaskDir(folder).request.read_bytes())
     task = Task(
         id=folder.name,
         kind=kind,

@@ -18,7 +18,7 @@ from app.settings import Settings
 from app.storage.changes import publish
 from app.storage.db import Database
 from app.storage.tables import Status, Task
-from trainer.rundir.folder import PREDICTIONS_FILE
+from trainer.rundir.folder import TaskDir
 from trainer.spec.tasks import (
     REQUEST,
     AnyRequest,
@@ -30,8 +30,6 @@ from trainer.spec.tasks import (
     task_file,
 )
 from trainer.system.durable import sync_folder, write_durably
-
-UPLOAD = "upload.zip"
 
 
 class TaskPublic(BaseModel):
@@ -77,17 +75,17 @@ class Tasks:
             with kept.open("wb") as out:
                 shutil.copyfileobj(file, out, 1 << 20)
             check(kept)
-            return self.create(folder, request(str(kept.resolve()), (filename or UPLOAD)[:200]))
+            return self.create(folder, request(str(kept.resolve()), (filename or kept.name)[:200]))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
     def create(self, folder: Path, request: AnyRequest) -> TaskPublic:
         """Queue a task in `folder`: the directory first, then the row."""
-        (folder / "events").mkdir()
+        TaskDir(folder).events_folder.mkdir()
         places = Places(datasets=self.settings.datasets.resolve(), runs=self.settings.runs.resolve())
-        write_durably(folder / "task.json", task_file(request, places))
-        write_durably(folder / "committed", b"")
+        write_durably(TaskDir(folder).request, task_file(request, places))
+        write_durably(TaskDir(folder).committed, b"")
         sync_folder(folder.parent)
         row = Task(id=folder.name, kind=request.kind, request=request.as_dict())
         with self.database.write() as session:

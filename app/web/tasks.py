@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 
 from app.fields import RequestBody
 from app.jobs.tasks import TaskPublic
-from app.web.assets import Download
+from app.web.assets import Download, download_answers
 from app.web.errors import described
 from app.web.services import TasksDep
 from trainer.spec.tasks import OnUnreadable, TaskKind

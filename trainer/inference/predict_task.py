@@ -15,7 +15,7 @@ from trainer.inference.classifier import NoCheckpoint
 from trainer.inference.ensemble import open_runs
 from trainer.inference.image_files import ZipImages
 from trainer.models.device import prepare
-from trainer.rundir.folder import PREDICTIONS_FILE
+from trainer.rundir.folder import RunDir, TaskDir
 from trainer.spec.tasks import Places, PredictRequest
 from trainer.system.durable import sync_folder, write_durably
 from trainer.system.progress import Progress
@@ -57,6 +57,6 @@ def predict_zip(task_dir: Path, request: PredictRequest, places: Places, progres
     aside.rename(task.predictions)
     sync_folder(task_dir)
     result = {"images": total, "unreadable": unreadable, "run": request.run, "step": classifier.step}
-    write_durably(told, orjson.dumps(result))
+    write_durably(task.result, orjson.dumps(result))
     source.unlink(missing_ok=True)
     return result

@@ -16,7 +16,8 @@ import torch
 from trainer.data.format import Fit
 from trainer.exported.portable import METADATA, Portable, PortableDamaged, plan_packing, read_portable, write_packing
 from trainer.models import checkpoint
-from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, weights_path
+from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo
+from trainer.rundir.folder import RunDir
 from trainer.spec.train_spec import ModelSpec
 
 FIT: Fit = "crop"
@@ -104,7 +105,7 @@ STATELESS = {
 def test_a_checkpoint_whose_hash_is_right(tmp_path: Path, content: bytes) -> None:
     """A program that writes a checkpoint and its sidecar may write what it likes."""
     info = checkpoint.save(tmp_path, {"model.w": torch.zeros(4)}, {}, step=1, epoch=1, metrics={}, best=True)
-    weights_path(tmp_path, 1).write_bytes(content)
+    RunDir(tmp_path).weights(1).write_bytes(content)
     forged = info.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
     with pytest.raises(CheckpointDamaged, match="cannot be read"):
         checkpoint.load(tmp_path, forged)
@@ -119,7 +120,7 @@ def test_what_is_loaded_needs_the_file_no_more(tmp_path: Path) -> None:
     }
     info: CheckpointInfo = checkpoint.save(tmp_path, tensors, {"a": [1]}, step=1, epoch=1, metrics={}, best=True)
     loaded = checkpoint.load(tmp_path, info)
-    path = weights_path(tmp_path, 1)
+    path = RunDir(tmp_path).weights(1)
     assert str(path) not in Path("/proc/self/maps").read_text()
     path.write_bytes(b"\xff" * path.stat().st_size)
     assert loaded.state == {"a": [1]}
@@ -130,7 +131,7 @@ def test_what_is_loaded_needs_the_file_no_more(tmp_path: Path) -> None:
 def test_an_exported_file_holds_the_weights_alone(tmp_path: Path) -> None:
     tensors = {"optim.m": torch.ones(3), "model.b": torch.arange(3), "model.a": torch.full((2, 2), 0.5).half()}
     info = checkpoint.save(tmp_path, tensors, {}, step=1, epoch=1, metrics={}, best=True)
-    source, target = weights_path(tmp_path, 1), tmp_path / "model.safetensors"
+    source, target = RunDir(tmp_path).weights(1), tmp_path / "model.safetensors"
     packing = plan_packing(source, about(info.sha256))
     write_packing(source, info.sha256, packing, target)
     assert target.stat().st_size == packing.size
