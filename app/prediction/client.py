@@ -22,7 +22,7 @@ from app.prediction.questions import (
     TargetQuestion,
     header_of,
 )
-from app.prediction.wire import Asking, Header, WireError, socket_address
+from app.prediction.wire import Header, RpcClient, WireError, socket_address
 from app.settings import Settings
 from trainer.spec.train_spec import ModelSpec, TrainSpec
 
@@ -57,7 +57,7 @@ class PredictorClient:
     def __init__(self, settings: Settings, connect_seconds: float = CONNECT_SECONDS) -> None:
         self._path = settings.predictor_socket
         self._connect_seconds = connect_seconds
-        self._lines: dict[bool, Asking] = {}  # for large questions and for small ones
+        self._connections: dict[bool, RpcClient] = {}  # for large questions and for small ones
         self._opening = asyncio.Lock()
         self._waiting = 0
         self._waiting_limit = settings.max_queued_predictions
@@ -127,33 +127,33 @@ class PredictorClient:
         """A predictor that dies before it answers is asked again: asking changes nothing."""
         large = sum(map(len, payload)) > LARGE_BYTES
         for _ in range(DELIVERIES):
-            line = self._lines.get(large)
-            if line is None or line.closed:
-                line = await self._open(large)
+            connection = self._connections.get(large)
+            if connection is None or connection.closed:
+                connection = await self._open(large)
             with suppress(WireError):
-                return (await line.ask(question, *payload))[0]
+                return (await connection.ask(question, *payload))[0]
         raise unavailable("predictor_unavailable", "The predictor ended while it worked on this request.")
 
-    async def _open(self, large: bool) -> Asking:
+    async def _open(self, large: bool) -> RpcClient:
         deadline = time.monotonic() + self._connect_seconds
         async with self._opening:
-            while (line := self._lines.get(large)) is None or line.closed:
+            while (connection := self._connections.get(large)) is None or connection.closed:
                 try:
                     with socket_address(self._path) as address:
                         loop = asyncio.get_running_loop()
-                        _, self._lines[large] = await loop.create_unix_connection(Asking, address)
+                        _, self._connections[large] = await loop.create_unix_connection(RpcClient, address)
                 except OSError:
                     if time.monotonic() > deadline:
                         raise unavailable("predictor_unavailable", "The predictor is not running.") from None
                     await asyncio.sleep(CONNECT_PAUSE)
-        return line
+        return connection
 
     def _drop_stuck(self) -> None:
         """What a predictor that hangs does not take must not pile up here."""
-        for line in self._lines.values():
-            if line.is_stuck:
-                line.close()
+        for connection in self._connections.values():
+            if connection.is_stuck:
+                connection.close()
 
     async def close(self) -> None:
-        for line in self._lines.values():
-            line.close()
+        for connection in self._connections.values():
+            connection.close()

@@ -48,7 +48,7 @@ def receive_blocking(stream: io.BufferedIOBase) -> tuple[Header, bytes] | None:
     return None if len(payload) < payload_length else (header, payload)
 
 
-class Line(asyncio.Protocol, ABC):
+class Connection(asyncio.Protocol, ABC):
     """One side of a connection. What is sent within one turn of the event loop leaves in one piece.
 
     With many small frames, the call and what it wakes cost more than what is in them.
@@ -108,13 +108,13 @@ class Line(asyncio.Protocol, ABC):
             self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
 
-class Asking(Line):
+class RpcClient(Connection):
     """The side that asks."""
 
     def __init__(self) -> None:
         super().__init__()
         self._number = 0
-        self._asked: dict[int, asyncio.Future[tuple[Header, bytes]]] = {}
+        self._pending: dict[int, asyncio.Future[tuple[Header, bytes]]] = {}
 
     async def ask(self, header: Header, *payload: bytes) -> tuple[Header, bytes]:
         """Raises WireError where the other side goes away before it has answered."""
@@ -122,21 +122,21 @@ class Asking(Line):
             raise WireError("The connection has ended.")
         self._number = number = self._number + 1
         answer: asyncio.Future[tuple[Header, bytes]] = self._loop.create_future()
-        self._asked[number] = answer
+        self._pending[number] = answer
         try:
             self.send(pack({**header, "id": number}, *payload))
             return await answer
         finally:
-            del self._asked[number]
+            del self._pending[number]
 
     def received(self, header: Header, payload: bytes) -> None:
-        answer = self._asked.get(header.pop("id"))
+        answer = self._pending.get(header.pop("id"))
         if answer is not None and not answer.done():  # who asked may not wait any more
             answer.set_result((header, payload))
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        for answer in self._asked.values():
+        for answer in self._pending.values():
             if not answer.done():
                 answer.set_exception(WireError(f"The connection ended: {exc}"))
 
@@ -144,7 +144,7 @@ class Asking(Line):
 Handler = Callable[[Header, bytes], Awaitable[Header]]
 
 
-class Answering(Line):
+class RpcServer(Connection):
     """The side that answers, each question in a task of its own."""
 
     def __init__(self, handle: Handler) -> None:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-from app.prediction.wire import Asking, Header, WireError
+from app.prediction.wire import Header, RpcClient, WireError
 
 # The slowest image within the limits, a 50-megapixel WebP, takes three seconds on an idle core.
 SECONDS_PER_IMAGE = 10.0
@@ -65,19 +65,19 @@ class _Slot:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._line: Asking | None = None
+        self._connection: RpcClient | None = None
 
     @property
     def is_open(self) -> bool:
-        return self._line is not None
+        return self._connection is not None
 
     async def ask(self, header: Header, images: list[bytes], seconds: float) -> tuple[Header, bytes]:
         """Raises WireError or TimeoutError, and closes the slot then. Raises HostGone."""
         try:
-            if self._line is None:
-                self._line = await self._start()
+            if self._connection is None:
+                self._connection = await self._start()
             async with asyncio.timeout(seconds):
-                return await self._line.ask(header, *images)
+                return await self._connection.ask(header, *images)
         except WireError:
             self.close()
             if self._host_is_gone():  # it took the connection with it, unread: the image is not to blame
@@ -87,17 +87,17 @@ class _Slot:
             self.close()
             raise
 
-    async def _start(self) -> Asking:
+    async def _start(self) -> RpcClient:
         """Have the host fork a decoder for a new connection."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
                 socket.send_fds(self._control, [b"+"], [theirs.fileno()])
-            _, line = await asyncio.get_running_loop().create_connection(Asking, sock=ours)
+            _, connection = await asyncio.get_running_loop().create_connection(RpcClient, sock=ours)
         except OSError:
             ours.close()
             raise HostGone from None
-        return line
+        return connection
 
     def _host_is_gone(self) -> bool:
         try:
@@ -109,9 +109,9 @@ class _Slot:
 
     def close(self) -> None:
         """A decoder ends with its connection, or with its alarm where it hangs."""
-        if self._line is not None:
-            self._line.close()
-        self._line = None
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
 
 @dataclass(eq=False)

@@ -27,7 +27,7 @@ from app.prediction.questions import (
     TargetQuestion,
     question_of,
 )
-from app.prediction.wire import BACKLOG, Answering, Header
+from app.prediction.wire import BACKLOG, Header, RpcServer
 from app.predictor.batches import Batches, Outcome, use_half_the_cores
 from app.predictor.decoders import BadImage, Decoders, HostGone
 from app.predictor.explanations import Explained, TooMany
@@ -76,7 +76,7 @@ class Predictor:
         loop.add_reader(self._decoder_host, stop.set)  # it is gone: the parent starts it anew, and this process
         use_half_the_cores()
         self._batches = Batches(self._models)
-        server = await loop.create_unix_server(lambda: Answering(self._answer), sock=listener, backlog=BACKLOG)
+        server = await loop.create_unix_server(lambda: RpcServer(self._answer), sock=listener, backlog=BACKLOG)
         parent.send(b"+")
         await stop.wait()
         server.close()

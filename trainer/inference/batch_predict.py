@@ -16,7 +16,7 @@ from trainer.data.format import Fit
 from trainer.inference.classifier import Classifier, Prediction
 from trainer.inference.decoding import CHUNK, Fault, FileDecoder, decoded
 from trainer.inference.image_files import ImageFile
-from trainer.system.ahead import ahead
+from trainer.system.prefetch import prefetch
 
 BATCH = 256  # on a CPU larger batches fall out of the cache
 LARGE_BATCH = 64  # for images of more than 64 px
@@ -52,7 +52,7 @@ def predict_files(
     size = batch_size(classifier)
     make = partial(decoded, files, FileDecoder(fitted.size, fitted.fit))
     waiting: list[tuple[ImageFile, bytes | Fault]] = []
-    with closing(ahead(make, PREFETCHED_BATCHES * size // CHUNK)) as chunks:
+    with closing(prefetch(make, PREFETCHED_BATCHES * size // CHUNK)) as chunks:
         for chunk in chunks:
             waiting += chunk
             if len(waiting) >= size:

@@ -15,7 +15,7 @@ from trainer.data.fit import MAX_PIXELS
 from trainer.data.format import Fit
 from trainer.data.sources.folder import read_file
 from trainer.inference.image_files import ImageFile
-from trainer.system.in_order import in_order
+from trainer.system.map_ordered import map_ordered
 from trainer.system.parallel import available_cores
 
 CHUNK = 16
@@ -76,7 +76,9 @@ def decoded(
     files: Iterable[ImageFile], decoder: FileDecoder, stopped: Callable[[], bool]
 ) -> Generator[list[tuple[ImageFile, bytes | Fault]], None, None]:
     """Yield the files in order with their pixels, per chunk. Ends early once `stopped` returns True."""
-    for chunk, found in in_order(decoder, _chunks(files), _process_died, processes=available_cores(), stopped=stopped):
+    for chunk, found in map_ordered(
+        decoder, _chunks(files), _process_died, processes=available_cores(), stopped=stopped
+    ):
         yield list(zip(chunk, found, strict=True))
 
 

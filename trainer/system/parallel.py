@@ -1,7 +1,7 @@
-"""Spreads chunks of work over fresh processes.
+"""Maps work over a pool of worker processes.
 
-They are spawned, not forked: they inherit no lock and no thread of their owner, and they end when it does,
-since each waits on a pipe whose other end only the owner holds.
+The processes are spawned, not forked: they inherit no lock and no thread of their parent. They end when it does, since
+each waits on a pipe whose other end only the parent holds.
 """
 
 import multiprocessing
@@ -30,40 +30,40 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def spread(
+def map_unordered(
     work: Callable[[Chunk], Result], chunks: Sequence[Chunk], *, processes: int
 ) -> Iterator[tuple[Chunk, Result]]:
-    """Yields each chunk with its result, as they come. With one process everything happens in this one.
+    """Yield each chunk with its result, in order of completion. One process means this one.
 
-    work and its chunks are pickled, work once a process. An exception in work is raised here.
+    `work` and the chunks are pickled, `work` once per process. Raises what `work` raises, and ProcessDied.
     """
     if min(processes, len(chunks)) <= 1:
         for chunk in chunks:
             yield chunk, work(chunk)
         return
-    crew: dict[Connection, BaseProcess] = {}
+    workers: dict[Connection, BaseProcess] = {}
     assigned: dict[Connection, Chunk] = {}
     waiting = iter(chunks)
     try:
         for chunk in islice(waiting, processes):
-            connection, process = hire(work)
-            crew[connection] = process
+            connection, process = start_worker(work)
+            workers[connection] = process
             assigned[connection] = chunk
             send(connection, chunk)
         while assigned:
             for ready in wait(list(assigned)):
                 assert isinstance(ready, Connection)
                 chunk = assigned.pop(ready)
-                result = receive(ready, crew[ready], chunk)
+                result = receive(ready, workers[ready], chunk)
                 for following in islice(waiting, 1):
                     assigned[ready] = following
                     send(ready, following)
                 yield chunk, result
     finally:
-        dismiss(crew)
+        stop_workers(workers)
 
 
-def hire(work: Callable[[Any], Any]) -> tuple[Connection, BaseProcess]:
+def start_worker(work: Callable[[Any], Any]) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work), daemon=True)
@@ -110,10 +110,10 @@ def receive(connection: Connection, process: BaseProcess, chunk: Any) -> Any:
     return value
 
 
-def dismiss(crew: dict[Connection, BaseProcess]) -> None:
-    for connection, process in crew.items():
+def stop_workers(workers: dict[Connection, BaseProcess]) -> None:
+    for connection, process in workers.items():
         connection.close()
         process.terminate()
-    for process in crew.values():
+    for process in workers.values():
         process.join()
         process.close()

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.prediction.wire import Answering, Asking, Header, Line, WireError, pack
+from app.prediction.wire import Connection, Header, RpcClient, RpcServer, WireError, pack
 
 HEADERS = st.dictionaries(st.text(max_size=5), st.integers(0, 9), max_size=3)
 FRAMES = st.lists(st.tuples(HEADERS, st.binary(max_size=50)), max_size=6)
 
 
-def talk(answer: Callable[[Header, bytes], Awaitable[Header]], work: Callable[[Asking], Awaitable[None]]) -> None:
+def talk(answer: Callable[[Header, bytes], Awaitable[Header]], work: Callable[[RpcClient], Awaitable[None]]) -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
-        other, _ = await loop.create_connection(lambda: Answering(answer), sock=theirs)
-        _, line = await loop.create_connection(Asking, sock=ours)
+        other, _ = await loop.create_connection(lambda: RpcServer(answer), sock=theirs)
+        _, line = await loop.create_connection(RpcClient, sock=ours)
         await work(line)
         line.close()
         other.close()
@@ -33,7 +33,7 @@ def talk(answer: Callable[[Header, bytes], Awaitable[Header]], work: Callable[[A
 def test_frames_come_whole_however_they_are_cut(frames: list[tuple[Header, bytes]], size: int) -> None:
     found = []
 
-    class Collecting(Line):
+    class Collecting(Connection):
         def received(self, header: Header, payload: bytes) -> None:
             found.append((header, payload))
 
@@ -57,7 +57,7 @@ def test_each_question_gets_its_own_answer_whatever_their_order() -> None:
             turn.set()
         return {"of": header["of"], "length": len(payload)}
 
-    async def work(line: Asking) -> None:
+    async def work(line: RpcClient) -> None:
         answers = await asyncio.gather(*(line.ask({"of": number}, bytes(1000 * number)) for number in range(100)))
         assert [header for header, _ in answers] == [{"of": n, "length": 1000 * n} for n in range(100)]
 
@@ -71,7 +71,7 @@ def test_who_does_not_wait_any_more_disturbs_nobody() -> None:
         await gate.wait()
         return header
 
-    async def work(line: Asking) -> None:
+    async def work(line: RpcClient) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(line.ask({"of": 1}), 0.01)
         gate.set()
@@ -83,7 +83,7 @@ def test_who_does_not_wait_any_more_disturbs_nobody() -> None:
 def test_all_get_to_know_when_the_other_side_goes() -> None:
     async def run() -> None:
         ours, theirs = socket.socketpair()
-        _, line = await asyncio.get_running_loop().create_connection(Asking, sock=ours)
+        _, line = await asyncio.get_running_loop().create_connection(RpcClient, sock=ours)
         asked = [asyncio.create_task(line.ask({})) for _ in range(3)]
         await asyncio.sleep(0)
         theirs.close()
@@ -99,7 +99,7 @@ def test_all_get_to_know_when_the_other_side_goes() -> None:
 def test_what_is_not_read_is_thrown_away_when_it_is_closed() -> None:
     async def run() -> None:
         ours, theirs = socket.socketpair()
-        _, line = await asyncio.get_running_loop().create_connection(Asking, sock=ours)
+        _, line = await asyncio.get_running_loop().create_connection(RpcClient, sock=ours)
         stuck = [line.is_stuck]
         with theirs:
             with pytest.raises(TimeoutError):

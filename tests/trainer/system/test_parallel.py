@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.system.crew import Batch, complain, die, squared
-from trainer.system.parallel import ProcessDied, spread
+from tests.trainer.system.workers import Batch, complain, die, squared
+from trainer.system.parallel import ProcessDied, map_unordered
 
 REPOSITORY = Path(__file__).parents[3]
 
 
 def test_every_chunk_is_worked_on_once_in_other_processes() -> None:
-    done = dict(spread(squared, range(20), processes=2))
+    done = dict(map_unordered(squared, range(20), processes=2))
     assert {number: square for number, (square, _) in done.items()} == {n: n * n for n in range(20)}
     workers = {pid for _, pid in done.values()}
     assert os.getpid() not in workers
@@ -22,26 +22,26 @@ def test_every_chunk_is_worked_on_once_in_other_processes() -> None:
 
 
 def test_one_process_is_this_one() -> None:
-    assert list(spread(squared, [3], processes=4)) == [(3, (9, os.getpid()))]
+    assert list(map_unordered(squared, [3], processes=4)) == [(3, (9, os.getpid()))]
 
 
 def test_an_error_in_the_work_is_raised_here() -> None:
     with pytest.raises(ValueError, match="not 1"):
-        list(spread(complain, [1, 1], processes=2))
+        list(map_unordered(complain, [1, 1], processes=2))
 
 
 def test_a_death_names_what_was_being_worked_on() -> None:
     with pytest.raises(ProcessDied) as caught:
-        list(spread(die, [Batch(["a.png"]), Batch(["b.png"])], processes=2))
+        list(map_unordered(die, [Batch(["a.png"]), Batch(["b.png"])], processes=2))
     assert caught.value.detail["exit_code"] == 7
     assert caught.value.detail["files"] in (["a.png"], ["b.png"])
 
 
 def test_workers_end_when_their_owner_is_killed() -> None:
     script = (
-        "from trainer.system.parallel import spread\n"
-        "from tests.trainer.system.crew import squared\n"
-        "for _, (_, pid) in spread(squared, range(1000), processes=2):\n"
+        "from trainer.system.parallel import map_unordered\n"
+        "from tests.trainer.system.workers import squared\n"
+        "for _, (_, pid) in map_unordered(squared, range(1000), processes=2):\n"
         "    print(pid, flush=True)\n"
         "    input()\n"
     )

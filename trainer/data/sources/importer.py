@@ -16,7 +16,7 @@ from trainer.data.sources.archive import Limits
 from trainer.data.sources.layout import Layout, Member
 from trainer.data.writer import DatasetWriter
 from trainer.spec.tasks import OnUnreadable
-from trainer.system.parallel import available_cores, spread
+from trainer.system.parallel import available_cores, map_unordered
 from trainer.system.progress import Progress, silent
 
 ON_UNREADABLE: tuple[OnUnreadable, ...] = get_args(OnUnreadable)
@@ -140,7 +140,7 @@ def _decode(decoder: Decoder, layout: Layout, processes: int | None, progress: P
     done = 0
     progress(done, layout.total, "decoding")
     try:
-        for chunk, bad_files in spread(decoder, chunks, processes=processes):
+        for chunk, bad_files in map_unordered(decoder, chunks, processes=processes):
             bad += bad_files
             done += len(chunk.paths)
             progress(done, layout.total, "decoding")

@@ -24,7 +24,7 @@ from trainer.data.sources.outlines import (
     texture_tables,
 )
 from trainer.data.writer import DatasetWriter
-from trainer.system.parallel import available_cores, spread
+from trainer.system.parallel import available_cores, map_unordered
 from trainer.system.progress import Progress, silent
 
 SIZE = 32
@@ -87,7 +87,7 @@ def make_shapes100(
             writer.set_labels(split, labels, _file_names(split, count))
         done = 0
         progress(done, total, "drawing")
-        for chunk, _ in spread(ShapeDrawer(writer.folder, seed, per_class), chunks, processes=processes):
+        for chunk, _ in map_unordered(ShapeDrawer(writer.folder, seed, per_class), chunks, processes=processes):
             done += chunk.stop - chunk.start
             progress(done, total, "drawing")
         return writer.commit(

@@ -1,4 +1,4 @@
-"""A stream that a thread runs ahead of its taker."""
+"""Runs a generator in a thread, some items ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(make: Callable[[Callable[[], bool]], Generator[Item, None, None]], count: int) -> Generator[Item, None, None]:
-    """The items of the generator that `make` gives, up to `count` of them made while the taker is busy.
+def prefetch(
+    make: Callable[[Callable[[], bool]], Generator[Item, None, None]], count: int
+) -> Generator[Item, None, None]:
+    """Yield the items of the generator that `make` returns; up to `count` are produced while the consumer is busy.
 
-    `make` is handed a function that tells when the taker has left: the generator should end soon then.
+    `make` is given a function that returns true once the consumer has left: the generator should end soon then.
     """
     left = threading.Event()
-    with closing(make(left.is_set)) as items, ThreadPoolExecutor(1, "ahead") as thread:
+    with closing(make(left.is_set)) as items, ThreadPoolExecutor(1, "prefetch") as thread:
         made: deque[Future[Item | None]] = deque(thread.submit(next, items, None) for _ in range(count))
         try:
             while (item := made.popleft().result()) is not None:

@@ -1,7 +1,7 @@
-"""A stream of work over fresh processes, any of which may die of it: results in order, and a death costs one item.
+"""A lazy map over worker processes: results in order, and a process that dies costs one item.
 
-`spread` is for work that is all or nothing. Here what comes next is asked for only as results are taken, so that a
-stream may be as long as it likes.
+`map_unordered` is for work of which all has to succeed. Here chunks are read only as results are taken, so that the
+input may be of any length.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
-from trainer.system.parallel import ProcessDied, dismiss, hire, receive, send
+from trainer.system.parallel import ProcessDied, receive, send, start_worker, stop_workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Work = Callable[[Sequence[Item]], Sequence[Result]]
 
-CHUNKS_A_PROCESS = 4  # begun and not taken yet
-LOOK_SECONDS = 0.2
+CHUNKS_PER_PROCESS = 4  # submitted whose results have not been taken yet
+POLL_SECONDS = 0.2
 
 
-def in_order(
+def map_ordered(
     work: Work[Item, Result],
     chunks: Iterable[Sequence[Item]],
     lost: Callable[[int], Result],
@@ -30,41 +30,41 @@ def in_order(
     processes: int,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Generator[tuple[Sequence[Item], list[Result]], None, None]:
-    """Yields each chunk with a result for each of its items.
+    """Yield each chunk with one result per item.
 
-    The items of a chunk that a process died at are tried again, one at a time; for one that a process dies at once
-    more, `lost` makes the result, from the exit code. The stream ends early once `stopped`.
+    If a process dies, the items of its chunk are retried one at a time; for an item that kills its process again,
+    `lost` makes the result from the exit code. The generator ends early once `stopped` returns true.
     """
     waiting = enumerate(chunks)
-    idle: list[_Post[Item, Result]] = []
-    busy: dict[Connection, _Post[Item, Result]] = {}
+    idle: list[_WorkerSlot[Item, Result]] = []
+    busy: dict[Connection, _WorkerSlot[Item, Result]] = {}
     done: dict[int, _Task[Item, Result]] = {}
     given = taken = 0
     try:
         while not stopped():
-            while (idle or len(busy) < processes) and given - taken < CHUNKS_A_PROCESS * processes:
+            while (idle or len(busy) < processes) and given - taken < CHUNKS_PER_PROCESS * processes:
                 if (numbered := next(waiting, None)) is None:
                     break
-                post = idle.pop() if idle else _Post(*hire(work))
-                post.begin(_Task(*numbered))
-                busy[post.connection] = post
+                slot = idle.pop() if idle else _WorkerSlot(*start_worker(work))
+                slot.begin(_Task(*numbered))
+                busy[slot.connection] = slot
                 given += 1
             if not busy:
                 return
-            for ready in wait(list(busy), LOOK_SECONDS):
+            for ready in wait(list(busy), POLL_SECONDS):
                 assert isinstance(ready, Connection)
-                post = busy.pop(ready)
-                if post.go_on(work, lost):
-                    done[post.task.number] = post.task
-                    idle.append(post)
+                slot = busy.pop(ready)
+                if slot.go_on(work, lost):
+                    done[slot.task.number] = slot.task
+                    idle.append(slot)
                 else:
-                    busy[post.connection] = post
+                    busy[slot.connection] = slot
             while taken in done:
                 task = done.pop(taken)
                 taken += 1
                 yield task.chunk, task.results
     finally:
-        dismiss({post.connection: post.process for post in [*idle, *busy.values()]})
+        stop_workers({slot.connection: slot.process for slot in [*idle, *busy.values()]})
 
 
 @dataclass
@@ -75,8 +75,8 @@ class _Task(Generic[Item, Result]):
     one_by_one: bool = False
 
 
-class _Post(Generic[Item, Result]):
-    """A process's place: one that dies is replaced."""
+class _WorkerSlot(Generic[Item, Result]):
+    """A worker process with its current chunk. A process that dies is replaced."""
 
     task: _Task[Item, Result]
 
@@ -88,7 +88,7 @@ class _Post(Generic[Item, Result]):
         send(self.connection, task.chunk)
 
     def go_on(self, work: Work[Item, Result], lost: Callable[[int], Result]) -> bool:
-        """Take what the process has to say, even if it is nothing; whether the task is done."""
+        """Receive the next results, or replace the process if it died. True once the chunk is done."""
         task = self.task
         try:
             task.results += receive(self.connection, self.process, task.chunk)
@@ -96,8 +96,8 @@ class _Post(Generic[Item, Result]):
             if task.one_by_one:
                 task.results.append(lost(death.detail["exit_code"]))
             task.one_by_one = True
-            dismiss({self.connection: self.process})
-            self.connection, self.process = hire(work)
+            stop_workers({self.connection: self.process})
+            self.connection, self.process = start_worker(work)
         rest: Any = task.chunk[len(task.results) :]
         if rest:
             send(self.connection, rest[:1])
