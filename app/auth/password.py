@@ -15,7 +15,8 @@ from pathlib import Path
 
 import orjson
 
-from app.auth.private_files import CachedFile, locked, write_private
+from app.auth.private_files import PRIVATE, CachedFile, locked
+from trainer.system.durable import write_durably
 
 FILE = "password.json"
 MIN_LENGTH, MAX_LENGTH = 8, 1024
@@ -77,7 +78,7 @@ class PasswordFile:
 
     def _write(self, password: Password) -> None:
         values = {name: value.hex() if isinstance(value, bytes) else value for name, value in vars(password).items()}
-        write_private(self._file.path, orjson.dumps(values))
+        write_durably(self._file.path, orjson.dumps(values), mode=PRIVATE)
 
 
 def derive(text: str, salt: bytes, n: int, r: int, p: int) -> bytes:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from app.errors import ApiError
-from trainer.system.durable import sync_folder
+from filelock import FileLock
 
+from app.errors import ApiError
+
+PRIVATE = 0o600
 T = TypeVar("T")
 Stamp = tuple[int, int, int]  # inode, time of the last change in ns, size in bytes
 
@@ -23,30 +24,13 @@ class DamagedFile(ApiError):
         super().__init__(503, "access_unreadable", f"The file {path.name} of the server cannot be read.")
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """As `write_durably`, with mode 0600 from the first byte on. One writer at a time: see `locked`."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(file, "wb") as opened:  # noqa: PTH123 (a descriptor)
-        opened.write(data)
-        opened.flush()
-        os.fsync(opened.fileno())
-    temporary.rename(path)
-    sync_folder(path.parent)
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Alone with the folder, which is made if need be; processes wait for each other."""
+    """Alone with the folder, which is made if need be; threads and processes wait for each other."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder / "lock", mode=PRIVATE):
         yield
-    finally:
-        os.close(lock)
 
 
 class CachedFile(Generic[T]):

@@ -10,7 +10,8 @@ from pathlib import Path
 import orjson
 from itsdangerous import BadSignature, Signer
 
-from app.auth.private_files import CachedFile, locked, write_private
+from app.auth.private_files import PRIVATE, CachedFile, locked
+from trainer.system.durable import write_durably
 
 FILE = "signed-out.json"
 
@@ -41,7 +42,7 @@ class Sessions:
         with locked(self._folder):
             now = time.time()
             ended = {other: end for other, end in self._ended.value().items() if end > now}
-            write_private(self._ended.path, orjson.dumps(ended | {name: int(until)}))
+            write_durably(self._ended.path, orjson.dumps(ended | {name: int(until)}), mode=PRIVATE)
 
 
 def _signer(secret: bytes) -> Signer:

@@ -16,9 +16,10 @@ from typing import Any
 
 import orjson
 
-from app.auth.private_files import CachedFile, locked, write_private
+from app.auth.private_files import PRIVATE, CachedFile, locked
 from app.auth.scopes import Scope
 from app.errors import ApiError, invalid, not_found
+from trainer.system.durable import write_durably
 
 FILE, USES = "tokens.json", "token-uses.json"
 PREFIX = "trackside_"  # so that people and scanners know one when they see it
@@ -93,10 +94,10 @@ class Tokens:
         uses = {key: when for key, when in (before | self._uses).items() if key in kept}
         if uses != before:
             with locked(self._folder):
-                write_private(self._uses_file.path, orjson.dumps(uses))
+                write_durably(self._uses_file.path, orjson.dumps(uses), mode=PRIVATE)
 
     def _write(self, tokens: Iterable[Token]) -> None:
-        write_private(self._file.path, orjson.dumps([vars(token) for token in tokens]))
+        write_durably(self._file.path, orjson.dumps([vars(token) for token in tokens]), mode=PRIVATE)
 
 
 def _digest(text: str) -> str:

@@ -9,11 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a temporary file, fsync, rename it into place, fsync the folder. What fails takes no room."""
+def write_durably(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a temporary file, fsync, rename it into place, fsync the folder. What fails takes no room.
+
+    The file has `mode`, less the umask, from its first byte on. One writer at a time: the temporary file is the same.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)  # of a writer that was killed
     try:
-        with temporary.open("wb") as file:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        with open(fd, "wb") as file:  # noqa: PTH123 (a descriptor)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ def test_scopes(locked: Locked, token: str, may: set[str]) -> None:
             assert answer.status_code != 401
             if answer.status_code == 403:
                 assert answer.json()["error"]["code"] == "scope_missing"
+
+
+def test_tokens_that_are_made_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda number: Tokens(tmp_path).add(f"token-{number}", [Scope.READ]), range(24)))
+    found = [Tokens(tmp_path).find(text) for text in made]
+    assert [None if token is None else token.name for token in found] == [f"token-{number}" for number in range(24)]
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "tokens.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_path_of_the_servers_disk_is_for_admins(locked: Locked) -> None:
