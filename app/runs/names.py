@@ -6,8 +6,6 @@ this is in the database, so that nothing of it is lost with it.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+from filelock import FileLock
 
 from app.errors import ApiError, invalid, not_found
+from trainer.system.durable import append_durably
 
 JOURNAL = "models.jsonl"
 LATEST = "latest"
@@ -117,23 +117,8 @@ class Aliases:
             yield
 
     def _write(self, move: Move) -> Move:
-        line = orjson.dumps(move, option=orjson.OPT_APPEND_NEWLINE)
-        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            size = os.fstat(file).st_size
-            if size and os.pread(file, 1, size - 1) != b"\n":
-                line = b"\n" + line  # after a torn line
-            os.write(file, line)
-            os.fsync(file)
-        finally:
-            os.close(file)
+        append_durably(self._path, orjson.dumps(move, option=orjson.OPT_APPEND_NEWLINE))
         return move
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
+    def _locked(self) -> FileLock:
+        return FileLock(self._path.with_suffix(".lock"), mode=0o644)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,20 @@ def test_a_name_moves_and_remembers(tmp_path: Path) -> None:
     assert list(aliases.current()) == ["production"]
     with pytest.raises(ApiError, match="night"):
         aliases.remove("night")
+
+
+def test_moves_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    """Each looks at the moves before it while nobody else writes: two that move a name to the same run are one move."""
+
+    def move(number: int) -> None:
+        aliases = Aliases(tmp_path)
+        aliases.put("shared", ["a"], nothing)
+        aliases.put(f"own-{number}", [str(number)], nothing)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(move, range(24)))
+    names = [move.name for move in Aliases(tmp_path).moves()]
+    assert sorted(names) == sorted(["shared", *(f"own-{number}" for number in range(24))])
 
 
 def test_a_torn_line_loses_nothing_that_was_answered(tmp_path: Path) -> None:
