@@ -16,7 +16,7 @@ from app.web.compare import routes as compare
 from app.web.datasets import pages as dataset_pages
 from app.web.datasets import routes as datasets
 from app.web.errors import described, install_error_handlers
-from app.web.gate import Gate
+from app.web.gate import AuthMiddleware
 from app.web.guard import Guard
 from app.web.launch import preview
 from app.web.launch import routes as launch
@@ -85,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = services
     app.state.templates = make_templates()
     install_error_handlers(app)
-    app.add_middleware(Gate, access=services.access)
+    app.add_middleware(AuthMiddleware, authentication=services.authentication)
     app.add_middleware(Guard, settings=settings)  # added last, so outermost
     for part in PARTS:
         app.include_router(part.router)

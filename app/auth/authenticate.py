@@ -24,17 +24,17 @@ USES_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Caller:
+class Principal:
     """`token` is its name; None for a person with a session, who may do everything."""
 
     token: str | None
     may: frozenset[Scope]
 
 
-PERSON = Caller(None, frozenset(Scope))
+SESSION_USER = Principal(None, frozenset(Scope))
 
 
-class Access:
+class Authentication:
     def __init__(self, settings: Settings) -> None:
         self.password = PasswordFile(settings.access)
         self.tokens = Tokens(settings.access)
@@ -50,31 +50,31 @@ class Access:
         """Whether credentials are needed. Raises DamagedFile."""
         return self._always or self.password.current() is not None
 
-    def admit(self, method: str, path: str, headers: Headers) -> Caller | None:
+    def authorize(self, method: str, path: str, headers: Headers) -> Principal | None:
         """Who asks, None where nobody needs to say. Raises ApiError 401, 403, and DamagedFile."""
         if is_open(path):
             return None
-        caller = self.caller(headers)
-        if caller is None:
+        principal = self.principal(headers)
+        if principal is None:
             if self.locked():
                 raise unauthorized("Sign in, or send a token: Authorization: Bearer …")
             return None
         enough = suffices(method, path)
-        if Scope.ADMIN not in caller.may and not enough & caller.may:
+        if Scope.ADMIN not in principal.may and not enough & principal.may:
             needed = " or ".join(sorted(enough)) or Scope.ADMIN
-            message = f"The token {caller.token!r} may not do this: the scope {needed} is needed."
+            message = f"The token {principal.token!r} may not do this: the scope {needed} is needed."
             raise ApiError(403, "scope_missing", message)
-        return caller
+        return principal
 
-    def caller(self, headers: Headers) -> Caller | None:
+    def principal(self, headers: Headers) -> Principal | None:
         """A token that is sent decides, whatever the cookie. Raises ApiError 401, and DamagedFile."""
         scheme, _, text = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and (self.locked() or self.tokens.any()):
             token = self.tokens.find(text.strip())
             if token is None:
                 raise unauthorized("There is no such token, or it was revoked.")
-            return Caller(token.name, granted(token.scopes))
-        return None if self.session(headers) is None else PERSON
+            return Principal(token.name, granted(token.scopes))
+        return None if self.session(headers) is None else SESSION_USER
 
     def session(self, headers: Headers) -> str | None:
         """The cookie's value, if it holds. Raises DamagedFile."""

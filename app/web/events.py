@@ -49,7 +49,7 @@ async def events(
     if last_event_id is not None and last_event_id.isdecimal():
         after = int(last_event_id)
     wanted = frozenset(filter(None, runs.split(",")))
-    viewer = feed.subscribe(wanted, frozenset(filter(None, kinds.split(","))), after, request.state.admitted)
+    viewer = feed.subscribe(wanted, frozenset(filter(None, kinds.split(","))), after, request.state.is_authorized)
     return EventStream(feed, viewer)
 
 

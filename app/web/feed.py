@@ -37,13 +37,13 @@ class Message:
 class Viewer:
     """A subscription to the events of `runs` (all if empty) and `kinds` (all if empty) after sequence number `after`.
 
-    `admitted` says whether the client is still authorized.
+    `is_authorized` says whether the client is still authorized.
     """
 
     runs: frozenset[str]
     kinds: frozenset[str]
     after: int
-    admitted: Callable[[], bool] = lambda: True
+    is_authorized: Callable[[], bool] = lambda: True
     ended: bool = False
     missed: list[bytes] = field(default_factory=list)
     queue: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(QUEUE_EVENTS))
@@ -103,12 +103,12 @@ class Feed:
         runs: frozenset[str],
         kinds: frozenset[str],
         after: int | None,
-        admitted: Callable[[], bool] = lambda: True,
+        is_authorized: Callable[[], bool] = lambda: True,
     ) -> Viewer:
         """Add a viewer that receives all events after `after`. Raises ApiError 503: too many streams are open."""
         if len(self._viewers) >= self.max_streams:
             raise ApiError(503, "too_many_streams", "Too many live streams are open.", headers={"Retry-After": "5"})
-        viewer = Viewer(runs, kinds, self._cursor if after is None else after, admitted)
+        viewer = Viewer(runs, kinds, self._cursor if after is None else after, is_authorized)
         # Events between `after` and the cursor are replayed here; later ones are pushed. None is lost in between, since
         # both happen on the event loop without an await.
         viewer.missed = self._replay(viewer)
@@ -178,7 +178,7 @@ class Feed:
             return
         self._rechecked = now
         for viewer in self._viewers:
-            if not viewer.ended and not viewer.admitted():
+            if not viewer.ended and not viewer.is_authorized():
                 viewer.end()
 
     def _publish(self) -> bool:

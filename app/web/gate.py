@@ -1,4 +1,4 @@
-"""Lets a request in, or sends it to the login page, or refuses it; says to the route who asks."""
+"""Authenticates and authorizes each request, or sends it to the login page, or refuses it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.auth.authenticate import Access
+from app.auth.authenticate import Authentication
 from app.errors import ApiError
 from app.web.errors import respond
 
@@ -17,12 +17,12 @@ FOR_PROGRAMS = ("/api", "/v2", "/metrics", "/openapi.json")
 LONGEST_WAY_BACK = 2000
 
 
-class Gate:
-    """`request.state.caller` says who asks; `request.state.admitted` whether they still may, for what goes on."""
+class AuthMiddleware:
+    """Sets `request.state.principal`, and `request.state.is_authorized`, which a long stream asks again and again."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, authentication: Authentication) -> None:
         self.app = app
-        self.access = access
+        self.authentication = authentication
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -31,19 +31,19 @@ class Gate:
         headers = Headers(scope=scope)
         method, path = scope["method"], scope["path"]
 
-        def admitted() -> bool:
+        def is_authorized() -> bool:
             try:
-                self.access.admit(method, path, headers)
+                self.authentication.authorize(method, path, headers)
             except ApiError:
                 return False
             return True
 
         try:
-            caller = self.access.admit(method, path, headers)
+            principal = self.authentication.authorize(method, path, headers)
         except ApiError as error:
             await self._refuse(Request(scope, receive), error)(scope, receive, send)
             return
-        scope.setdefault("state", {}).update(caller=caller, admitted=admitted)
+        scope.setdefault("state", {}).update(principal=principal, is_authorized=is_authorized)
         await self.app(scope, receive, send)
 
     def _refuse(self, request: Request, error: ApiError) -> Response:

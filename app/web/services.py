@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 
 from fastapi import Depends, Request
 
-from app.auth.authenticate import Access, Caller
+from app.auth.authenticate import Authentication, Principal
 from app.datasets.datasets import Datasets
 from app.datasets.statistics import DatasetStatistics
 from app.diagnosis.findings import Findings
@@ -34,7 +34,7 @@ from app.web.upload_memory import MemoryBudget
 @dataclass(frozen=True)
 class Services:
     settings: Settings
-    access: Access
+    authentication: Authentication
     database: Database
     feed: Feed
     runs: Runs
@@ -58,12 +58,12 @@ class Services:
         await self.feed.start()
         background = [
             asyncio.create_task(warm_all(self.models, self.predictor)),
-            asyncio.create_task(self.access.note_uses()),
+            asyncio.create_task(self.authentication.note_uses()),
         ]
         yield
         for task in background:
             task.cancel()
-        self.access.write_uses()
+        self.authentication.write_uses()
         await self.feed.stop()
         await self.predictor.close()
         self.statistics.close()
@@ -79,7 +79,7 @@ def services_of(settings: Settings) -> Services:
     model_files = ModelFiles(runs, settings)
     return Services(
         settings=settings,
-        access=Access(settings),
+        authentication=Authentication(settings),
         database=database,
         feed=Feed(database, settings.max_streams, settings.recheck_seconds),
         runs=runs,
@@ -124,9 +124,9 @@ async def _serving(request: Request) -> Serving:
     return Serving(services.settings, services.models, services.predictor, services.uploads)
 
 
-async def _caller(request: Request) -> Caller | None:
-    caller: Caller | None = request.state.caller
-    return caller
+async def _principal(request: Request) -> Principal | None:
+    principal: Principal | None = request.state.principal
+    return principal
 
 
 SettingsDep = Annotated[Settings, _given(Settings)]
@@ -145,6 +145,6 @@ StatisticsDep = Annotated[DatasetStatistics, _given(DatasetStatistics)]
 TasksDep = Annotated[Tasks, _given(Tasks)]
 FeedDep = Annotated[Feed, _given(Feed)]
 PredictorDep = Annotated[PredictorClient, _given(PredictorClient)]
-AccessDep = Annotated[Access, _given(Access)]
+AuthenticationDep = Annotated[Authentication, _given(Authentication)]
 ServingDep = Annotated[Serving, Depends(_serving)]
-CallerDep = Annotated[Caller | None, Depends(_caller)]  # None: nobody needs to say who asks
+PrincipalDep = Annotated[Principal | None, Depends(_principal)]  # None: nobody needs to say who asks

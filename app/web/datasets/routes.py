@@ -16,7 +16,7 @@ from app.errors import ApiError, invalid
 from app.jobs.tasks import TaskPublic, Tasks
 from app.settings import Settings
 from app.web.errors import described
-from app.web.services import CallerDep, DatasetsDep, SettingsDep, TasksDep
+from app.web.services import DatasetsDep, PrincipalDep, SettingsDep, TasksDep
 from trainer.data.errors import UnknownSource
 from trainer.data.format import SIZES, DatasetRecord, check_name
 from trainer.data.sources.archive import check_archive
@@ -132,7 +132,7 @@ def layout(body: FileList) -> PlannedLayout:
         }
     },
 )
-async def add(request: Request, tasks: TasksDep, settings: SettingsDep, caller: CallerDep) -> TaskPublic:
+async def add(request: Request, tasks: TasksDep, settings: SettingsDep, principal: PrincipalDep) -> TaskPublic:
     """Start adding a data set; the task tells how it goes."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await _add_upload(request, tasks)
@@ -151,8 +151,9 @@ async def add(request: Request, tasks: TasksDep, settings: SettingsDep, caller: 
     if wanted.source.startswith(TORCHVISION):
         downloadable(wanted.source.removeprefix(TORCHVISION))
     elif wanted.source != BUILT_IN:
-        if caller is not None and Scope.ADMIN not in caller.may:
-            raise ApiError(403, "scope_missing", f"The token {caller.token!r} may not name paths of the server's disk.")
+        if principal is not None and Scope.ADMIN not in principal.may:
+            message = f"The token {principal.token!r} may not name paths of the server's disk."
+            raise ApiError(403, "scope_missing", message)
         await run_in_threadpool(check_path, wanted.source, settings)
     adding = DatasetRequest(**wanted.model_dump())
     return await run_in_threadpool(lambda: tasks.create(tasks.new_folder(), adding))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.auth.authenticate import Access
+from app.auth.authenticate import Authentication
 from app.auth.exposure import Exposed, check_exposure, is_loopback
 from app.settings import Settings
 from app.web.datasets.routes import check_path
@@ -29,7 +29,7 @@ from trainer.data.errors import UnknownSource
 def test_everything_agrees_on_what_the_loopback_is(tmp_path: Path, host: str, own: bool) -> None:
     settings = Settings(home=tmp_path, host=host)
     assert is_loopback(host) is own
-    assert Access(settings).locked() is not own
+    assert Authentication(settings).locked() is not own
     if own:
         check_exposure(settings)
         check_path(str(tmp_path), settings)
