@@ -1,4 +1,4 @@
-"""What tests share: small real data sets, real servers on free ports, and waiting for a condition."""
+"""Shared fixtures and helpers: a small real dataset, real server processes on free ports, and `wait_for`."""
 
 from __future__ import annotations
 
@@ -27,20 +27,23 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # Inherited from a shell that runs the tests in its background; what they start would be deaf to Ctrl-C as well.
+    # A shell that runs pytest in the background makes it ignore SIGINT, and its child processes would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 T = TypeVar("T")
 
-NARROW = {"model.widths": [6, 8, 8]}  # overrides that make a step of `baseline-cnn` a third as long
-ENDLESS = {"epochs": 400, "compile": "off"}  # trains until it is stopped, and hears it within a step
+NARROW = {"model.widths": [6, 8, 8]}  # overrides with which a step of `baseline-cnn` takes a third of the time
+ENDLESS = {"epochs": 400, "compile": "off"}  # trains until it is stopped; reacts to a stop within one step
 
 TRAIN_PER_CLASS = 40
 TEST_PER_CLASS = 10
 
 
 def wait_for(condition: Callable[[], T | None], seconds: float = 60.0, what: str = "the condition") -> T:
-    """The first true value of `condition`, asked again and again until the deadline."""
+    """Poll `condition` every 20 ms and return its first true value.
+
+    Raises AssertionError: when it is still false after `seconds`.
+    """
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -53,7 +56,7 @@ def wait_for(condition: Callable[[], T | None], seconds: float = 60.0, what: str
 
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of data sets that holds a small shapes100: 4,000 training and 1,000 test images."""
+    """A datasets folder with a small shapes100: 4,000 training and 1,000 test images."""
     root = tmp_path_factory.mktemp("datasets")
     make_shapes100(root, train_per_class=TRAIN_PER_CLASS, test_per_class=TEST_PER_CLASS)
     return root
@@ -61,7 +64,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    """A migrated database without rows."""
+    """An empty, migrated database."""
     database = Database(f"sqlite:///{tmp_path}/t.db")
     database.migrate()
     yield database
@@ -70,7 +73,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @contextmanager
 def runs_in(home: Path, shapes: Path) -> Iterator[Runs]:
-    """The runs of a fresh home that shares the small data set, without any process."""
+    """Yield `Runs` of the new home `home`, which links to the shared small dataset. No process is started."""
     (home / "datasets").symlink_to(shapes)
     settings = Settings(home=home)
     database = Database(settings.url)
@@ -81,7 +84,7 @@ def runs_in(home: Path, shapes: Path) -> Iterator[Runs]:
 
 @dataclass
 class Server:
-    """A home with whatever of web process, worker and predictor a test starts, each a real process."""
+    """A home and the real processes (web, worker, predictor) that a test starts on it."""
 
     home: Path
     settings: Settings
@@ -115,7 +118,7 @@ class Server:
     def environment(self) -> dict[str, str]:
         return {
             "TRACKSIDE_HOME": str(self.home),
-            # Two threads that wait for each other crawl when a browser wants the cores as well.
+            # Two OpenMP threads that synchronize are very slow when a browser competes for the cores.
             "OMP_NUM_THREADS": "1",
             "TRACKSIDE_LEASE_SECONDS": str(self.settings.lease_seconds),
             "TRACKSIDE_ORPHAN_SECONDS": str(self.settings.orphan_seconds),
@@ -132,7 +135,7 @@ class Server:
         wait_for(answers, 30, "the web process")
 
     def wait_ready(self) -> None:
-        """Until readyz says so, from a whole `trackside serve`."""
+        """Wait until `/readyz` of a complete `trackside serve` answers 200."""
 
         def ready() -> bool:
             try:
@@ -151,7 +154,7 @@ class Server:
         self.stop(name, signal.SIGKILL)
 
     def launch(self, **body: Any) -> str:
-        """Queue a short run and give its id."""
+        """Queue a run of `baseline-cnn` on shapes100, changed by `body`, and return its id."""
         request = {"dataset": "shapes100", "preset": "baseline-cnn", **body}
         with self.client() as client:
             answer = client.post("/api/runs", json=request)
@@ -177,7 +180,7 @@ class Server:
         return found
 
     def stop_run(self, run_id: str) -> dict[str, Any]:
-        """Stop it as a person does, and wait until it has stopped."""
+        """Stop a run through the API and wait until it has stopped."""
         with self.client() as client:
             assert client.post(f"/api/runs/{run_id}/stop").status_code == 202
         return self.wait_status(run_id, "stopped")
@@ -194,13 +197,13 @@ class Server:
         return series
 
     def wait_measured(self, dataset: str) -> None:
-        """Until the data set's statistics are there: its page shows itself anew when they come."""
+        """Wait until the dataset's statistics are computed; the dataset's page reloads when they are."""
         with self.client() as client:
             path = f"/api/datasets/{dataset}/statistics"
             wait_for(lambda: client.get(path).status_code == 200, what="the statistics")
 
     def waiting(self) -> list[str]:
-        """The names of the queued runs in the order in which they will start."""
+        """Return the names of the queued runs in starting order."""
         database = Database(self.settings.url)
         names = [run.name for run in Runs(database, self.settings).queue()]
         database.close()
@@ -223,7 +226,7 @@ class Server:
 
 @pytest.fixture
 def make_server(tmp_path: Path, shapes: Path) -> Iterator[Callable[..., Server]]:
-    """Makes homes that share the small data set; everything they started ends with the test."""
+    """A factory of servers whose homes link to the shared small dataset; their processes end with the test."""
     made: list[Server] = []
 
     def make(name: str = "home", **settings: Any) -> Server:

@@ -1,4 +1,4 @@
-"""Runs that look as if they had been trained: a directory, events that the real ingest reads, and answers."""
+"""Finished runs without training: a run directory, events that the real ingest reads, and validation answers."""
 
 from __future__ import annotations
 
@@ -38,15 +38,18 @@ def finished_run(
     end: bool = True,
     **body: Any,
 ) -> str:
-    """A run whose epochs had these validation accuracies. `wrong` are the images that its best epoch got wrong,
-    of VAL_COUNT from `first_row` on; without it no answers were kept. With `end` False it goes on."""
+    """Create a run whose epochs had the validation accuracies `accs` and return its id.
+
+    `wrong` lists the images that the best epoch misclassified, as indices into the VAL_COUNT validation images that
+    start at `first_row`; with None, no answers are saved. With `end` False, the run has not finished.
+    """
     request = {"dataset": dataset, "preset": preset, "overrides": {"epochs": len(accs)}, **body}
     run_id = Launcher(runs.database, runs.settings).create(NewRun.model_validate(request)).id
     with runs.database.write() as session:
         row = session.exec(select(Run).where(Run.id == run_id)).one()
         row.status, row.claim, row.attempt, row.started_at = Status.STARTING, 1, 1, now()
     events = EventWriter(runs.folder(run_id), 1)
-    _tell(events, accs, summary, end)
+    _emit_run(events, accs, summary, end)
     drain(runs, run_id)
     if wrong is not None:
         labels = Datasets(runs.settings.datasets).labels(dataset, "train")[first_row : first_row + VAL_COUNT]
@@ -55,7 +58,7 @@ def finished_run(
     return run_id
 
 
-def _tell(events: EventWriter, accs: Sequence[float], summary: dict[str, Any] | None, end: bool) -> None:
+def _emit_run(events: EventWriter, accs: Sequence[float], summary: dict[str, Any] | None, end: bool) -> None:
     total, best = len(accs) * PER_EPOCH, max(accs)
     events.emit(
         "start", attempt=1, from_step=0, total_steps=total, steps_per_epoch=PER_EPOCH, epochs=len(accs), device="cpu",
@@ -63,14 +66,14 @@ def _tell(events: EventWriter, accs: Sequence[float], summary: dict[str, Any] | 
     )  # fmt: skip
     events.emit("phase", phase="training")
     for epoch, acc in enumerate(accs):
-        tell_epoch(events, epoch, acc, best=acc == best)
+        emit_epoch(events, epoch, acc, best=acc == best)
     if end:
         found = {"test/acc": best - 0.01, "test/loss": 2.5, "last/test/loss": 3.0} | (summary or {})
         events.emit("end", reason="finished", step=total, summary=found, error=None)
     events.close()
 
 
-def tell_epoch(events: EventWriter, epoch: int, acc: float, *, best: bool) -> None:
+def emit_epoch(events: EventWriter, epoch: int, acc: float, *, best: bool) -> None:
     for step in range(epoch * PER_EPOCH + 1, (epoch + 1) * PER_EPOCH + 1):
         events.metrics(step, {"train/loss": 4.6 - acc - step / 100, "train/acc": acc})
     step = (epoch + 1) * PER_EPOCH
@@ -90,7 +93,7 @@ def drain(runs: Runs, run_id: str) -> None:
 
 
 def keep_answers(folder: Path, step: int, first_row: int, labels: npt.NDArray[np.int64], wrong: Sequence[int]) -> None:
-    """In an order of its own: images are matched by their row."""
+    """Save validation answers in a shuffled order: readers have to match images by `row`."""
     guess = labels.astype(np.int16)
     guess[list(wrong)] = (guess[list(wrong)] + 1) % 100
     shuffled = np.random.default_rng(step).permutation(len(labels))

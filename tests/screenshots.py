@@ -1,6 +1,7 @@
-"""`python -m tests.screenshots [NAME…]`: pictures of every page, or of those named, into docs/screenshots.
+"""`python -m tests.screenshots [NAME…]`: save screenshots of all or the named pages to docs/screenshots.
 
-On shapes100, by both widths and themes. Trains for them, some ten minutes on two cores.
+Each page is captured in two widths and two themes, with runs on shapes100 that the script trains first (about ten
+minutes on two cores).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.browser.find_browser import installed
 FOLDER = Path(__file__).parents[1] / "docs" / "screenshots"
 WIDTHS = {"wide": 1440, "narrow": 390}
 HEIGHT = 900
-COLOURS = 160
+COLORS = 160
 SETTLE_MS = 1200
 
 
@@ -53,7 +54,10 @@ def main(names: list[str]) -> None:
 
 
 def train(client: httpx.Client) -> dict[str, Any]:
-    """Runs that are worth looking at: one good, a group over rates and seeds, one broken, one at work, some waiting."""
+    """Train or queue the runs that the pages show and return their ids.
+
+    One good run, a group of runs over learning rates and seeds, one that diverges, one running, two queued.
+    """
     good = launch(client, "quick", {"epochs": 5}, expectation="above 60%, and no overfitting", starred=True)
     vary = {"optimizer.lr": [1e-3, 3e-4], "seed": [0, 1]}
     body = {"dataset": "shapes100", "preset": "baseline-cnn", "overrides": {"epochs": 3}, "vary": vary}
@@ -114,9 +118,9 @@ def classify(page: Page) -> None:
 
 
 def save(page: Page, path: Path) -> None:
-    """As a PNG of a palette, a third of the bytes."""
+    """Save a screenshot as a palette PNG, which has a third of the size."""
     with Image.open(io.BytesIO(page.screenshot())) as picture:
-        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
+        picture.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
 
 
 if __name__ == "__main__":

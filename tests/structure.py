@@ -1,5 +1,7 @@
-"""`python -m tests.structure`: how many entries each package has, how many imports lie between them, and in how many
-levels they stand. By grimp, which import-linter checks the contracts with."""
+"""`python -m tests.structure`: print the number of entries, imports between them and import levels of each package.
+
+Uses grimp, like import-linter.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,13 @@ PACKAGES = ("app", "app.web", "trainer")
 
 
 def entry_of(module: str, package: str) -> str | None:
-    """The child of `package` that holds `module`; None for the package itself."""
+    """Return the child of `package` that contains `module`, or None for the package itself."""
     inside = module.removeprefix(f"{package}.")
     return None if inside == module else inside.split(".")[0]
 
 
 def edges_of(graph: grimp.ImportGraph, package: str) -> dict[str, set[str]]:
-    """Which other entries of the package each entry imports, through any of its modules."""
+    """Return, for each entry of the package, the other entries that any of its modules imports."""
     edges: dict[str, set[str]] = {entry: set() for m in graph.modules if (entry := entry_of(m, package)) is not None}
     for module in graph.modules:
         importer = entry_of(module, package)
@@ -34,7 +36,7 @@ def edges_of(graph: grimp.ImportGraph, package: str) -> dict[str, set[str]]:
 
 
 def levels_of(edges: dict[str, set[str]]) -> tuple[int, list[str]]:
-    """The length of the longest chain of imports, and the entries that lie in a cycle (left out of the count)."""
+    """Return the length of the longest import chain and the entries that are part of or depend on a cycle."""
     left = {entry: set(imported) for entry, imported in edges.items()}
     levels = 0
     while free := [entry for entry, imported in left.items() if not imported]:
@@ -47,7 +49,7 @@ def levels_of(edges: dict[str, set[str]]) -> tuple[int, list[str]]:
 
 
 def largest_folder(package: str) -> tuple[str, int]:
-    """The folder of the package with the most modules, migrations aside."""
+    """Return the folder of the package with the most modules, not counting migrations, and their number."""
     counts = {
         str(folder): sum(1 for file in folder.glob("*.py") if file.name != "__init__.py")
         for folder in [Path(package), *Path(package).rglob("*")]

@@ -1,4 +1,4 @@
-"""The pure functions of static/js/lib, tested by Node's own runner in the Node that Playwright ships."""
+"""Run the tests of static/js/lib (tests/js) with the test runner of the Node that Playwright ships."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A wheel works away from the checkout: pages, styles, presets and migrations travel inside."""
+"""A wheel works without the checkout: it contains pages, styles, presets and migrations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MIGRATE = "from app.storage.db import Database; from app.settings import Setting
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which a wheel of this checkout is installed."""
+    """A folder with a wheel of this checkout installed into it."""
     source, wheels = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheels")
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy

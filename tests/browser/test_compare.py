@@ -17,7 +17,7 @@ from app.storage.db import Database
 from app.supervisor import free_port
 from tests.browser.conftest import zoom
 from tests.conftest import Server
-from tests.finished_runs import PER_EPOCH, drain, finished_run, tell_epoch
+from tests.finished_runs import PER_EPOCH, drain, emit_epoch, finished_run
 from trainer.rundir.events import EventWriter
 
 
@@ -108,7 +108,7 @@ def test_a_run_that_goes_on_is_followed(home: Home, page: Page) -> None:
     expect(best).to_contain_text("10.0")
     folder = home.runs.folder(home.ids["live"])
     events = EventWriter(folder, 1)
-    tell_epoch(events, 1, 0.66, best=True)
+    emit_epoch(events, 1, 0.66, best=True)
     drain(home.runs, home.ids["live"])
     expect(chart).to_have_attribute("data-points", "5")
     expect(page.locator("[data-run].slot-1 [data-value]")).to_have_text("66.0%")

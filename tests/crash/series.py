@@ -1,15 +1,14 @@
-"""Series as tests compare them."""
+"""Comparison of metric series."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# Speed is measured, not computed: it differs between two runs of the same spec.
-MEASURED = {"throughput"}
+MEASURED = {"throughput"}  # measured, so it differs between two runs of the same spec
 
 
 def values(series: dict[str, Any]) -> dict[str, list[tuple[int, float | None]]]:
-    """Each computed series as (step, value) pairs."""
+    """Return each series, except the measured ones, as a list of (step, value) pairs."""
     return {
         name: list(zip(points["step"], points["value"], strict=True))
         for name, points in series.items()
@@ -18,7 +17,7 @@ def values(series: dict[str, Any]) -> dict[str, list[tuple[int, float | None]]]:
 
 
 def assert_whole(series: dict[str, Any], total_steps: int) -> None:
-    """No step twice, none out of order, the last one there."""
+    """Assert that the steps of each series are unique, ascending and end at `total_steps`."""
     for name in ("train/loss", "train/acc", "lr", "throughput"):
         steps = series[name]["step"]
         assert steps == sorted(set(steps)), name

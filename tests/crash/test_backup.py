@@ -1,4 +1,4 @@
-"""A backup taken while a run trains, restored elsewhere: what had ended is there, what trained goes on."""
+"""A backup taken during training and restored elsewhere has the finished run, and the other run resumes."""
 
 from __future__ import annotations
 

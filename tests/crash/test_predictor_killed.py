@@ -1,4 +1,7 @@
-"""kill -9 of the predictor under load: whoever waits gets an answer or a clear refusal; nothing else is touched."""
+"""SIGKILL of the predictor under load: every request gets a prediction or a documented 503.
+
+The other processes are not restarted.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ from tests.conftest import Server, wait_for
 RUN = "de4d000000"
 CLIENTS = 2
 FORK_SECONDS = 5.0
-START_SECONDS = 15.0  # it loads torch anew: three seconds where nothing else runs
+START_SECONDS = 15.0  # the new process imports torch, which takes 3 s on an idle machine
 
 
 @pytest.fixture
 def served(server: Server) -> Iterator[psutil.Process]:
-    (server.home / "datasets").unlink()  # a link to those that all tests share
+    (server.home / "datasets").unlink()  # the link to the shared datasets
     make_dataset(server.home)
     make_run(server.home, RUN)
     environment = {**os.environ, **server.environment()}
@@ -41,7 +44,7 @@ def served(server: Server) -> Iterator[psutil.Process]:
 
 
 def children(served: psutil.Process) -> dict[str, psutil.Process]:
-    """By name; without those that have just died."""
+    """Return the child processes by name, without those that have just exited."""
     found = {}
     for child in served.children():
         with suppress(psutil.Error):

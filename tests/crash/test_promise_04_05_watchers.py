@@ -35,7 +35,7 @@ def test_promise_05_restarting_the_web_process_does_not_touch_training(server: S
     for time in range(20):
         server.kill("web")
         server.spawn("web")
-        if time % 5 == 4:  # the others are killed while they start
+        if time % 5 == 4:  # the other web processes are killed during startup
             server.wait_web()
     assert server.trainer_pid(run_id) == trainer
     run = server.stop_run(run_id)

@@ -1,4 +1,4 @@
-"""Promise 6: after random kills of everything, each series equals the uninterrupted run's."""
+"""Promise 6: after random kills of all processes, each series equals that of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_promise_06_series_equal_those_of_an_undisturbed_run(make_server: Callab
             server.kill(victim)
             server.start(victim)
     killed = server.wait_status(run_id, "finished", seconds=120)
-    twin = server.wait_status(server.launch(overrides=OVERRIDES), "finished", seconds=120)
+    reference = server.wait_status(server.launch(overrides=OVERRIDES), "finished", seconds=120)
     assert killed["attempt"] > 1
     assert_whole(server.series(run_id), killed["total_steps"])
-    assert values(server.series(run_id)) == values(server.series(twin["id"]))
-    assert killed["summary"] == twin["summary"]
+    assert values(server.series(run_id)) == values(server.series(reference["id"]))
+    assert killed["summary"] == reference["summary"]

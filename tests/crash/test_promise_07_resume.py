@@ -1,4 +1,4 @@
-"""Promise 7: on the CPU, stopped-and-resumed equals uninterrupted, bit for bit."""
+"""Promise 7: on the CPU, a stopped and resumed run has bitwise the same weights as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trainer.spec.preset import build_spec
 
 STEPS_PER_EPOCH = 56
 OVERRIDES = {
-    "checks": "off",  # a run with them equals one without: tests/trainer/diagnosis/test_findings.py
+    "checks": "off",  # they do not change a run: see tests/trainer/diagnosis/test_findings.py
     "epochs": 2,
     "augment.flip": True,
     "augment.crop": 4,
@@ -41,7 +41,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stop_at(steps: list[int]) -> Callable[[], bool]:
-    """Told to stop before the step after each of `steps`; it counts the calls, one a step."""
+    """Return a `should_stop` that is true once after each of `steps`. It counts its calls: one per step."""
     left = iter([*steps, 10**9])
     calls, target = -1, next(left)
 
@@ -50,7 +50,7 @@ def stop_at(steps: list[int]) -> Callable[[], bool]:
         calls += 1
         if calls == target:
             target = next(left)
-            calls -= 1  # the step is asked for again after the resume
+            calls -= 1  # after the resume, it is called again for the same step
             return True
         return False
 
@@ -72,7 +72,7 @@ def run_through(folder: Path, datasets: Path, overrides: dict[str, object], stop
     create_run_dir(folder, spec, read_record(datasets, "shapes100"), {})
     should_stop = stop_at(stops)
     for attempt in range(1, len(stops) + 2):
-        torch.manual_seed(attempt * 7919)  # whatever the process did before must not matter
+        torch.manual_seed(attempt * 7919)  # the global RNG state of the process must have no effect
         events = EventWriter(folder, attempt)
         outcome = train(folder, datasets, "cpu", attempt, events, should_stop)
         events.close()
@@ -125,7 +125,7 @@ def test_promise_07_every_part_of_a_recipe_resumes_exactly(tmp_path: Path, shape
     assert run_through(tmp_path / "stopped", shapes, overrides, [7, STEPS_PER_EPOCH, 70]) == whole
 
 
-def go_on(folder: Path, datasets: Path, attempt: int, should_stop: Callable[[], bool]) -> None:
+def train_attempt(folder: Path, datasets: Path, attempt: int, should_stop: Callable[[], bool]) -> None:
     events = EventWriter(folder, attempt)
     train(folder, datasets, "cpu", attempt, events, should_stop)
     events.close()
@@ -135,14 +135,14 @@ def test_promise_07_a_budget_of_minutes_is_replayed_as_it_was_measured(tmp_path:
     overrides = {**SWIFT, "optimizer.name": "muon", "budget.minutes": 0.15, "precision": "bf16"}
     first, second = tmp_path / "first", tmp_path / "second"
     create_run_dir(first, build_spec("shapes100", "quick", overrides), read_record(shapes, "shapes100"), {})
-    go_on(first, shapes, 1, stop_at([30]))
+    train_attempt(first, shapes, 1, stop_at([30]))
     shutil.copytree(first, second)
-    go_on(first, shapes, 2, lambda: False)
+    train_attempt(first, shapes, 2, lambda: False)
     taken = RunDir(first).decisions.read_bytes()
     assert len(taken.splitlines()) > len(RunDir(second).decisions.read_bytes().splitlines()) >= 1
-    RunDir(second).decisions.write_bytes(taken)  # as if the machine had died after step 30's checkpoint was the last
-    go_on(second, shapes, 2, stop_at([50]))
-    go_on(second, shapes, 3, lambda: False)
+    RunDir(second).decisions.write_bytes(taken)  # as if the machine had crashed with the last checkpoint at step 30
+    train_attempt(second, shapes, 2, stop_at([50]))
+    train_attempt(second, shapes, 3, lambda: False)
     assert weights_hash(second) == weights_hash(first)
     assert RunDir(second).decisions.read_bytes() == taken
 
@@ -154,15 +154,15 @@ def test_promise_07_winding_down_and_extending_are_taken_again_at_their_steps(tm
         folder = tmp_path / name
         create_run_dir(folder, spec, read_record(shapes, "shapes100"), {})
         should_stop = stop_at(stops)
-        go_on(folder, shapes, 1, should_stop)
+        train_attempt(folder, shapes, 1, should_stop)
         RunDir(folder).wind_down.touch()
         for attempt in range(2, len(stops) + 2):
-            go_on(folder, shapes, attempt, should_stop)
+            train_attempt(folder, shapes, attempt, should_stop)
         found = last_checkpoint(folder)
         assert found is not None
         assert found.step == 40 + STEPS_PER_EPOCH
         journal(folder, "resume", extend_epochs=1, extension={"schedule": {"name": "linear"}, "lr": 1e-4})
-        go_on(folder, shapes, 9, lambda: False)
+        train_attempt(folder, shapes, 9, lambda: False)
         assert read_decisions(folder) == [(40, "wind-down"), (40 + STEPS_PER_EPOCH, "extend")]
         hashes.append(weights_hash(folder))
     assert hashes[0] == hashes[1]

@@ -1,4 +1,4 @@
-"""Promise 8: a listed checkpoint loads, whenever its writer is killed."""
+"""Promise 8: every listed checkpoint loads, no matter when its writer is killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.models import checkpoint
 from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, list_checkpoints
 from trainer.rundir.folder import RunDir
 
-# Saves a second checkpoint and removes the first, and kills itself before the call of that number.
+# Saves a second checkpoint and removes the first; sends itself SIGKILL before the file system call number argv[2].
 WRITER = """
 import os, signal, sys
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Promise 9: NaN never becomes "best"; no memory, NaN, a full disk: each a named state, and the checkpoint kept."""
+"""Promise 9: out of memory, NaN and a full disk each end a run with their own error code and keep its checkpoints.
+
+A NaN validation loss never makes a checkpoint "best".
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from trainer.models import checkpoint
 from trainer.rundir.checkpoints import best_checkpoint, list_checkpoints
 
 QUIET = {**NARROW, "checks": "off"}
-ROOM = 32 << 20
+DISK_SIZE = 32 << 20
 MEMORY_LEFT = 150 << 20
 
 
@@ -44,7 +47,7 @@ def test_promise_09_nan_is_said_and_never_the_best(server: Server) -> None:
 
 @pytest.mark.timeout(120)
 def test_promise_09_out_of_memory_is_said_and_the_checkpoint_kept(server: Server) -> None:
-    """The fork server may grow by a little, and so may the trainer that it forks; a batch of 2,000 takes more."""
+    """A limit on the fork server's address space, which the trainer inherits, is too low for a batch of 2,000."""
     server.start("web", "worker")
     run_id = server.launch(overrides={**QUIET, "epochs": 1, "batch_size": 2000})
     server.wait_status(run_id, "finished")
@@ -63,10 +66,10 @@ def test_promise_09_out_of_memory_is_said_and_the_checkpoint_kept(server: Server
 
 @pytest.fixture
 def small_disk(server: Server) -> Iterator[Path]:
-    """The home's runs on a file system of their own, of 32 MB."""
+    """The home's runs folder, mounted as a tmpfs of 32 MiB. Skips the test where mounting is not permitted."""
     folder = server.settings.runs
     folder.mkdir(exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(folder)], check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "tmpfs", str(folder)], check=False)
     if mounted.returncode:
         pytest.skip("mounting a small disk takes root")
     yield folder
@@ -75,7 +78,7 @@ def small_disk(server: Server) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> Path:
-    """Take all room there is, to the last byte."""
+    """Fill the file system of `folder` completely and return the file that does so."""
     path = folder / "filling"
     with path.open("wb", buffering=0) as file, suppress(OSError):
         while True:

@@ -1,4 +1,4 @@
-"""Promise 11: a trainer that nobody owns is adopted, or checkpoints and ends after its grace."""
+"""Promise 11: a trainer without a worker is adopted, or saves a checkpoint and exits after the orphan timeout."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_promise_11_sigterm_ends_the_trainer_with_a_checkpoint_and_the_run_waits
     with server.client() as client:
         assert client.get(f"/api/runs/{run_id}/checkpoints").json()[-1]["step"] == run["step"]
     left = [process for process in psutil.process_iter(["cmdline"]) if _belongs(process, server)]
-    assert [process.info["cmdline"][2] for process in left] == ["app.cli"]  # the web process alone
+    assert [process.info["cmdline"][2] for process in left] == ["app.cli"]  # only the web process
 
 
 def is_running(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""A queued run is put onto the track at once: the one that trains saves, makes way, and goes on afterwards."""
+"""Moving a queued run to "now": the running run saves a checkpoint, is preempted, and resumes afterwards."""
 
 from __future__ import annotations
 

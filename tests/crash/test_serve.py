@@ -1,4 +1,4 @@
-"""`trackside serve` as a whole: one to a home, a taken port named, and an orderly end."""
+"""`trackside serve`: one instance per home, the error for a port in use, and a clean shutdown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def environment(server: Server) -> dict[str, str]:
 
 @pytest.fixture
 def served(server: Server) -> Iterator[subprocess.Popen[bytes]]:
-    """The whole of Trackside, ready, with a worker."""
+    """A ready `trackside serve` with one worker."""
     process = subprocess.Popen(
         serve_command(server, server.settings.port), env=environment(server), start_new_session=True
     )
@@ -73,7 +73,7 @@ def test_a_closed_terminal_changes_nothing_and_ctrl_c_ends_all_of_it(
 
 
 def last_step(server: Server, run_id: str) -> int:
-    """By the event file: nothing has to be served for it."""
+    """Return the last step in the event file of attempt 1; works while the web process is down."""
     lines = (server.settings.runs / run_id / "events" / "1.jsonl").read_bytes().splitlines()
     return max((event["step"] for event in map(orjson.loads, lines[:-1]) if event["e"] == "metrics"), default=0)
 

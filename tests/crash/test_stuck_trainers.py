@@ -1,4 +1,4 @@
-"""A trainer that hangs, and heeds nobody, is ended by a stop all the same; what it saved is kept."""
+"""A stop kills a trainer that hangs and does not react; its checkpoints are kept and the run can be resumed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_stop_ends_a_trainer_that_hangs_and_the_run_can_go_on(server: Server) 
         wait_for(lambda: client.get(f"/api/runs/{run_id}/checkpoints").json(), 60, "a checkpoint")
         trainer = server.trainer_pid(run_id)
         assert trainer is not None
-        os.kill(trainer, signal.SIGSTOP)  # as one that waits for a disk that never answers
+        os.kill(trainer, signal.SIGSTOP)  # like a trainer blocked on a disk that does not respond
         waits = server.launch(overrides={"max_steps": 5})
         assert client.post(f"/api/runs/{run_id}/stop").status_code == 202
         run = server.wait_status(run_id, "stopped", seconds=30)

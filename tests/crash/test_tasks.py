@@ -1,4 +1,4 @@
-"""Adding a data set over HTTP: a task that runs like a run."""
+"""Adding a dataset over HTTP: a task that the worker executes like a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def picture(shade: int) -> bytes:
     return buffer.getvalue()
 
 
-def birds() -> dict[str, bytes]:
+def bird_files() -> dict[str, bytes]:
     return {
         f"{kind}/{index}.png": picture(20 * index + shade)
         for shade, kind in enumerate(("owl", "wren"))
@@ -28,7 +28,7 @@ def birds() -> dict[str, bytes]:
     }
 
 
-def packed(files: dict[str, bytes]) -> bytes:
+def zip_of(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in files.items():
@@ -54,12 +54,12 @@ def test_zips_and_paths_become_data_sets(server: Server, tmp_path: Path) -> None
     datasets.rename(server.home / "datasets")
     server.start("web", "worker")
     folder = tmp_path / "folder"
-    for name, data in birds().items():
+    for name, data in bird_files().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     with server.client() as client:
         form = {"name": "birds", "size": "32"}
-        answer = client.post("/api/datasets", files={"file": ("birds.zip", packed(birds()))}, data=form)
+        answer = client.post("/api/datasets", files={"file": ("birds.zip", zip_of(bird_files()))}, data=form)
         assert answer.status_code == 202, answer.text
         task = wait_end(client, answer.json()["id"])
         assert task["status"] == "finished", task["error"]

@@ -1,4 +1,4 @@
-"""A home of the version before is served by this one: a run that trains meanwhile is adopted, stopped, resumed."""
+"""Upgrade of a home from the previous version: a run in training is adopted, stopped and resumed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEFORE = "88f7709"  # the last commit with flat packages; its trainers are start
 
 @pytest.fixture
 def old_code(tmp_path: Path) -> Path:
-    """The packages of the commit before, out of the repository's history."""
+    """A folder with the packages of commit `BEFORE`, extracted with `git archive`."""
     command = ["git", "-C", str(REPOSITORY), "archive", BEFORE, "app", "trainer", "templates", "static"]
     try:
         packed = subprocess.run(command, check=True, capture_output=True).stdout
@@ -39,7 +39,7 @@ def program_of(pid: int) -> str:
 
 @pytest.mark.timeout(300)
 def test_a_run_that_the_version_before_trains_goes_on(server: Server, old_code: Path) -> None:
-    # PYTHONSAFEPATH keeps the working directory, which holds the new packages, out of the path.
+    # PYTHONSAFEPATH keeps the working directory, which contains the new packages, out of sys.path.
     server.start("web", "worker", PYTHONPATH=str(old_code), PYTHONSAFEPATH="1")
     finished = server.launch(name="finished before", overrides={**NARROW, "epochs": 1, "compile": "off"})
     server.wait_status(finished, "finished")
@@ -77,7 +77,7 @@ def test_a_run_that_the_version_before_trains_goes_on(server: Server, old_code: 
 
 
 def ask(client: httpx.Client, model: str, image: bytes) -> dict[str, Any] | None:
-    """The answer to an image; None while the predictor starts."""
+    """Return the prediction for a PNG image, or None while the predictor starts (503)."""
     response = client.post(f"/api/predict?model={model}", content=image, headers={"Content-Type": "image/png"})
     if response.status_code == 503:
         return None

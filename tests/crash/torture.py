@@ -1,7 +1,8 @@
-"""`python -m tests.crash.torture`: seeded random kills of everything while ten short runs train, over and over.
+"""`python -m tests.crash.torture`: repeatedly trains ten short runs and kills random processes (seeded) meanwhile.
 
-Each run has a twin that nobody disturbs. In the end every run's series and summary equal its twin's, every listed
-checkpoint loads, and nothing is left running. Says how many were killed, and what was lost.
+Each run has an undisturbed reference run of the same spec. At the end, each run's series and summary must equal those
+of its reference, each listed checkpoint must load, and no process may be left. Prints the number of killed processes
+and of runs that differ.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from trainer.rundir.checkpoints import list_checkpoints
 RUNS = 10
 PAUSE = (0.5, 6.0)
 OVERRIDES = {**NARROW, "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3}
-VICTIMS = {"web": 2, "worker": 3, "trainer": 5, "predictor": 1}  # with what weight each is drawn
+VICTIMS = {"web": 2, "worker": 3, "trainer": 5, "predictor": 1}  # sampling weights
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def served(server: Server) -> Iterator[psutil.Process]:
 
 
 def answer(server: Server, path: str) -> Any:
-    """What the server says, or None while it does not."""
+    """Return the JSON body of a GET, or None while the server does not respond or answers 503."""
     try:
         response = httpx.get(server.url + path, timeout=20)
     except httpx.TransportError:
@@ -70,7 +71,10 @@ def launch(server: Server, epochs: int) -> list[str]:
 
 
 def unfinished(server: Server, ids: list[str]) -> list[str] | None:
-    """Those that go on; None while nobody answers. A run that failed is a loss, and ends the torture."""
+    """Return the ids of the runs that have not finished, or None while the server does not respond.
+
+    Raises AssertionError: when a run has failed.
+    """
     page = answer(server, f"/api/runs?limit={len(ids)}")
     if page is None:
         return None
@@ -80,8 +84,8 @@ def unfinished(server: Server, ids: list[str]) -> list[str] | None:
     return [run["id"] for run in left]
 
 
-def all_end(server: Server, ids: list[str], seconds: float) -> None:
-    """Asks once a second: on two cores the asking is felt."""
+def wait_all(server: Server, ids: list[str], seconds: float) -> None:
+    """Wait until all runs have finished. Polls once per second: on two cores, more would slow them down."""
     deadline, pause = time.monotonic() + seconds, threading.Event()
     while unfinished(server, ids) != []:
         assert time.monotonic() < deadline, "they do not end"
@@ -102,8 +106,10 @@ def victim(kind: str, serve: psutil.Process, server: Server, ids: list[str]) -> 
     return None
 
 
-def torment(serve: psutil.Process, server: Server, ids: list[str], draw: random.Random, until: float) -> Counter[str]:
-    """Kill one after another until all have finished or the time is up."""
+def kill_randomly(
+    serve: psutil.Process, server: Server, ids: list[str], draw: random.Random, until: float
+) -> Counter[str]:
+    """Kill one random process after another until all runs have finished or the time is over; return the counts."""
     killed = Counter[str]()
     kinds, weights = list(VICTIMS), list(VICTIMS.values())
     while time.monotonic() < until:
@@ -133,18 +139,22 @@ def predict_meanwhile(server: Server, model: str, ended: threading.Event, seen: 
             seen[str(response.status_code)] += 1
 
 
-def compare(server: Server, ids: list[str], twins: list[str]) -> int:
-    """How many of the runs differ from their twins in anything. Raises where a checkpoint does not load."""
+def compare(server: Server, ids: list[str], references: list[str]) -> int:
+    """Return how many runs differ from their reference run in series or summary.
+
+    Raises CheckpointDamaged: when a listed checkpoint does not load.
+    """
     lost = 0
-    for run_id, twin_id in zip(ids, twins, strict=True):
-        run, twin = server.run(run_id), server.run(twin_id)
+    for run_id, reference_id in zip(ids, references, strict=True):
+        run, reference = server.run(run_id), server.run(reference_id)
         assert_whole(server.series(run_id), run["total_steps"])
-        same = values(server.series(run_id)) == values(server.series(twin_id)) and run["summary"] == twin["summary"]
+        same = values(server.series(run_id)) == values(server.series(reference_id))
+        same = same and run["summary"] == reference["summary"]
         lost += not same
         folder = server.settings.runs / run_id
         for info in list_checkpoints(folder):
             checkpoint.load(folder, info)
-        print(f"{run['name']}: {run['attempt']} attempts, {'as' if same else 'NOT as'} its twin", flush=True)
+        print(f"{run['name']}: {run['attempt']} attempts, {'as' if same else 'NOT as'} its reference", flush=True)
     return lost
 
 
@@ -173,18 +183,18 @@ def main() -> None:
         database.close()
         server = Server(home, settings)
         with served(server) as serve:
-            twins = launch(server, arguments.epochs)
-            all_end(server, twins, 60 * arguments.minutes)
+            references = launch(server, arguments.epochs)
+            wait_all(server, references, 60 * arguments.minutes)
             draw, ended, seen = random.Random(arguments.seed), threading.Event(), Counter[str]()
             killed, rounds, lost = Counter[str](), 0, 0
-            asker = threading.Thread(target=predict_meanwhile, args=(server, twins[0], ended, seen))
+            asker = threading.Thread(target=predict_meanwhile, args=(server, references[0], ended, seen))
             asker.start()
             try:
                 while time.monotonic() < until:
                     ids = launch(server, arguments.epochs)
-                    killed += torment(serve, server, ids, draw, until)
-                    all_end(server, ids, 600)
-                    lost += compare(server, ids, twins)
+                    killed += kill_randomly(serve, server, ids, draw, until)
+                    wait_all(server, ids, 600)
+                    lost += compare(server, ids, references)
                     rounds += 1
             finally:
                 ended.set()
