@@ -1,4 +1,4 @@
-"""One real web process for the tests that only ask and are refused; without a worker nothing runs."""
+"""One real web process per test module, for tests that only send requests. Without a worker, no run starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.web.locked import CANARY, CHEAP, PASSWORD, PROXY, Locked
 
 @contextmanager
 def web_process(home: Path, shapes: Path, **environment: str) -> Iterator[Server]:
-    # A copy of the folder's entry, so that nothing is written beside the shared data set.
+    # Link only the dataset, not the datasets folder, so that nothing is written next to the shared dataset.
     (home / "datasets").mkdir(exist_ok=True)
     (home / "datasets" / "shapes100").symlink_to(shapes / "shapes100")
     settings = Settings(home=home, port=free_port("127.0.0.1"))

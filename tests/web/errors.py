@@ -1,4 +1,4 @@
-"""The one shape of every error."""
+"""Assertion of the common shape of error responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server with a password and a token of each scope, and its visitors."""
+"""A server with a password and a token per scope, and clients for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import Server
 
 PASSWORD = "correct horse battery"
 CANARY = "never to be seen"
-CHEAP = 2**4  # a hash that takes no time
+CHEAP = 2**4  # scrypt's cost factor n, low so that hashing is fast
 PROXY = "127.0.0.2"
 
 

@@ -1,4 +1,4 @@
-"""What is sent, as values with a name, for a table of requests."""
+"""Named requests for the table in test_bad_input_table.py."""
 
 from __future__ import annotations
 
@@ -26,17 +26,21 @@ JSON = {"content-type": "application/json"}
 PNG = encode(random_image(0))
 FORM = "multipart/form-data; boundary=b"
 FORM_START = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-MOST_SENT = 32 << 20
+MAX_SENT_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
 class Place:
+    """Where a request is sent: a server, and an open client of it."""
+
     server: Server
     client: httpx.Client
 
 
 @dataclass(frozen=True)
 class Sent:
+    """A named request: `to` sends it and returns the response."""
+
     name: str
     to: Callable[[Place], httpx.Response]
 
@@ -64,7 +68,7 @@ def body(content: bytes) -> Sent:
 
 
 def override(text: str) -> Sent:
-    """A run with what a JSON encoder would not write."""
+    """A launch with `text` as the body of `overrides`: JSON that an encoder would not produce, such as NaN."""
     return body(b'{"overrides": {%s}, "dataset": "shapes100", "preset": "baseline-cnn"}' % text.encode())
 
 
@@ -73,7 +77,7 @@ def predict(data: bytes, name: str = "a.jpg", **query: Any) -> Sent:
 
 
 def image(name: str, data: bytes) -> tuple[Sent, Sent, Sent]:
-    """To each call that takes one."""
+    """The same image sent to each operation that accepts an image."""
     headers, params, files = {"content-type": "image/svg+xml"}, {"model": FINE}, {"file": (name, data)}
     return (
         predict(data, name, model=FINE),
@@ -88,7 +92,7 @@ def data_set(name: str, data: bytes, **fields: str) -> Sent:
 
 
 def zips(name: str, data: bytes) -> tuple[Sent, Sent]:
-    """To each call that takes one."""
+    """The same zip sent to each operation that accepts a zip."""
     files, fields = {"file": ("x.zip", data)}, {"model": FINE}
     batch = call("POST", "/api/predict/batch", name=f"{name} to be classified", files=files, data=fields)
     return data_set(name, data), batch
@@ -107,12 +111,15 @@ def declared(path: str, kind: str) -> Sent:
 
 
 def endless(path: str, kind: str) -> Sent:
-    """Chunks until something is answered."""
+    """A chunked body that continues until the server responds.
+
+    Raises AssertionError: when there is no response after 32 MiB.
+    """
 
     def parts() -> Iterator[bytes]:
         yield head(path, f"Content-Type: {kind}", "Transfer-Encoding: chunked")
         block = FORM_START if kind == FORM else b'{"'
-        for _ in range(MOST_SENT >> 16):
+        for _ in range(MAX_SENT_BYTES >> 16):
             yield b"%x\r\n%b\r\n" % (len(block), block)
             block = b"x" * (1 << 16)
         raise AssertionError("nothing was answered")
@@ -141,7 +148,10 @@ def one_stream_more(limit: int) -> Sent:
 
 
 def one_prediction_more(limit: int) -> Sent:
-    """While the predictor is stopped: whoever waits gets an answer once it goes on."""
+    """`limit + 1` concurrent predictions while the predictor is suspended: returns the response of the rejected one.
+
+    Asserts that the others are answered after the predictor is resumed.
+    """
 
     def send(place: Place) -> httpx.Response:
         child = serving_child(place.server.processes["predictor"].pid)
@@ -185,7 +195,7 @@ def image_whose_decoder_hangs() -> Sent:
             answer = predict(PNG).to(place)
         finally:
             for decoder in stopped:
-                decoder.resume()  # its alarm has rung meanwhile
+                decoder.resume()  # its timeout has expired in the meantime
         assert "takes too long" in answer.text
         return answer
 
@@ -197,7 +207,7 @@ def decoders(place: Place) -> Iterable[psutil.Process]:
 
 
 def uploads_without_room() -> tuple[Sent, Sent]:
-    """The process may write no file past 1 MiB; what it writes then fails as on a full disk."""
+    """Uploads to a web process with a file size limit of 1 MiB: larger writes fail as they do on a full disk."""
     noise = archive({**GOOD, "ant/noise.bin": random.Random(0).randbytes(3 << 20)})
 
     def without_room(sent: Sent) -> Sent:

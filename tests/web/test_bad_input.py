@@ -1,4 +1,4 @@
-"""Bad input that the table in test_bad_input_table.py has no row for. Always the one error shape."""
+"""Bad input that is not in the table of test_bad_input_table.py. Every response has the common error shape."""
 
 from __future__ import annotations
 

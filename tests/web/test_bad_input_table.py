@@ -1,6 +1,6 @@
-"""The table of bad input: what it is, what is sent, and the status that it gets. A row is a line.
+"""The table of bad input: its kind, the request and the expected status. One row per case.
 
-Afterwards nothing has been kept, and good requests are answered.
+Each case also asserts that nothing was stored and that valid requests are still answered.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ LIMITS = {
 
 @pytest.fixture(scope="module")
 def tight(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Place]:
-    """A server with low limits, a predictor, a finished run, and one that runs and has no checkpoint yet."""
+    """A server with low limits, a predictor, a finished run, and a running run without a checkpoint."""
     home = tmp_path_factory.mktemp("tight")
     make_dataset(home)
     make_run(home, FINE)
@@ -97,7 +97,7 @@ def password_set(locked: Locked) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def working(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Place]:
-    """A server with a worker, and no runs."""
+    """A server with a worker and without runs."""
     with web_process(tmp_path_factory.mktemp("working"), shapes) as server, server.client() as client:
         server.start("worker")
         yield Place(server, client)
@@ -111,11 +111,11 @@ class Row:
     what: str
     sent: Sent
     status: int | tuple[int, ...]
-    field: str | None = None  # that is named
-    header: str | None = None  # that is sent along
+    field: str | None = None  # expected in the error's detail
+    header: str | None = None  # expected in the response
     at: str = "tight"
-    page: bool = False  # instead of the error shape
-    then: Then | None = None  # where it is no error
+    page: bool = False  # an HTML page is expected instead of a JSON error
+    then: Then | None = None  # the assertion for a response that is not an error
 
     def __str__(self) -> str:
         return f"{self.what}: {self.sent.name}"
@@ -218,17 +218,17 @@ SCRIPT = "<script>alert(1)</script>\u202e"
 UNREADABLE = {"ant/text.png": b"no image", "bee/cut.png": picture()[:60]}
 HALF_BAD = archive({**GOOD, **UNREADABLE})
 
-COLOUR = Image.fromarray(random_image(8))
-CMYK = encode(COLOUR.convert("CMYK"), "JPEG", quality=100)
-GREY = COLOUR.convert("L")
+COLOR = Image.fromarray(random_image(8))
+CMYK = encode(COLOR.convert("CMYK"), "JPEG", quality=100)
+GREY = COLOR.convert("L")
 DEEP = Image.fromarray(np.asarray(GREY).astype(np.uint16) * 257)
-PALETTE = COLOUR.quantize(64)
-CLEAR = COLOUR.convert("RGBA")
+PALETTE = COLOR.quantize(64)
+CLEAR = COLOR.convert("RGBA")
 CLEAR.putalpha(0)
 DOT = Image.new("RGB", (1, 1), (200, 30, 60))
 UPRIGHT = Image.fromarray(random_image(9, 40)).crop((0, 0, 40, 28))
 EXIF = Image.Exif()
-EXIF[0x0112] = 6  # as a camera stores it, on its side
+EXIF[0x0112] = 6  # orientation 6: stored rotated by 90°, as cameras do
 ON_ITS_SIDE = encode(UPRIGHT.transpose(Image.Transpose.ROTATE_90), exif=EXIF)
 
 TABLE = [
@@ -310,8 +310,8 @@ TABLE = [
     Row(ODD, predict(encode(CLEAR), "alpha"), 200, then=like(Image.new("RGB", (32, 32), "white"))),
     Row(ODD, predict(encode(DOT), "1x1"), 200, then=like(DOT.resize((32, 32)))),
     Row(ODD, predict(ON_ITS_SIDE, "EXIF-rotated"), 200, then=like(UPRIGHT)),
-    Row(ODD, predict(encode(COLOUR, "BMP"), "BMP"), 200, then=like(COLOUR)),
-    Row(ODD, predict(encode(COLOUR, "WEBP", lossless=True), "WebP"), 200, then=like(COLOUR)),
+    Row(ODD, predict(encode(COLOR, "BMP"), "BMP"), 200, then=like(COLOR)),
+    Row(ODD, predict(encode(COLOR, "WEBP", lossless=True), "WebP"), 200, then=like(COLOR)),
     Row(DECODER, image_whose_decoders_die(), 422),
     Row(DECODER, image_whose_decoder_hangs(), 422),
     *each(ZIP, zips("../", archive({**GOOD, "../evil.png": picture()})), 422),

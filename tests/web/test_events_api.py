@@ -1,4 +1,4 @@
-"""Live streams over HTTP."""
+"""Server-sent event streams over HTTP."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import pytest
 from tests.conftest import Server, wait_for
 
 RUN = {"dataset": "shapes100", "preset": "baseline-cnn"}
-LIMIT = 3  # of the shared server
+LIMIT = 3  # TRACKSIDE_MAX_STREAMS of the shared server
 
 
 @contextmanager
 def stream(
     web: Server, path: str = "/api/events", headers: httpx.Headers | dict[str, str] | None = None, **params: Any
 ) -> Iterator[Iterator[tuple[int, str, Any]]]:
-    """An open stream's events, as (id, kind, data)."""
+    """Open a stream and yield an iterator of its events as (id, kind, data)."""
 
     def events(answer: httpx.Response) -> Iterator[tuple[int, str, Any]]:
         fields: dict[str, str] = {}

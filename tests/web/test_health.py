@@ -1,4 +1,4 @@
-"""Alive, ready, and in numbers."""
+"""Liveness (/healthz), readiness (/readyz) and Prometheus metrics."""
 
 from __future__ import annotations
 

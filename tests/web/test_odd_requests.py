@@ -1,4 +1,4 @@
-"""Half a minute of requests that schemathesis makes of the OpenAPI document; `make fuzz` takes longer."""
+"""Half a minute of requests that schemathesis generates from the OpenAPI document; `make fuzz` runs longer."""
 
 from __future__ import annotations
 

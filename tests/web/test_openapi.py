@@ -1,4 +1,4 @@
-"""The OpenAPI document names every call, and every answer's shape."""
+"""The OpenAPI document lists every operation and the schema of every response."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server renders, without a browser: statuses, a strict page, and words people typed shown as text."""
+"""Rendered pages, without a browser: statuses, no inline code, and HTML-escaping of user input."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def runs(settings: Settings) -> Iterator[Runs]:
 
 
 class Visitor:
-    """Asks an application in this process for pages, as a browser would."""
+    """Requests pages from an application in this process, with the headers of a browser."""
 
     def __init__(self, settings: Settings) -> None:
         self.app = create_app(settings)
@@ -49,7 +49,7 @@ class Visitor:
         return self._wait("POST", path, data, {})
 
     def _wait(self, method: str, path: str, data: dict[str, str] | None, extra: dict[str, str]) -> httpx.Response:
-        """In a thread of its own: a browser test in this process leaves its event loop running in the main one."""
+        """Run `_send` in a new thread: a browser test leaves its event loop running in the main thread."""
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(lambda: asyncio.run(self._send(method, path, data, extra))).result()
 

@@ -34,7 +34,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
 
 
 def walk(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
-    """Every route, also those of routers that were included."""
+    """Yield every route, including those of included routers."""
     for route in routes:
         inner = getattr(route, "original_router", None)
         if inner is None:
@@ -44,7 +44,7 @@ def walk(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
 
 
 def paths_of(app: FastAPI) -> dict[str, set[str]]:
-    """The methods of each path, as the routes have it."""
+    """Return the methods of each path, taken from the routes."""
     found: dict[str, set[str]] = {}
     for route in walk(app.routes):
         if isinstance(route, Mount):
@@ -102,7 +102,7 @@ def snapshot(locked: Locked) -> Any:
 
 
 def test_promise_12_every_route_has_a_rule_or_is_known_to_be_for_admins(app: FastAPI) -> None:
-    """A new route is closed to tokens without `admin` until app/auth/scopes.py names it."""
+    """A new route requires the `admin` scope until app/auth/scopes.py lists it."""
     unruled = {
         f"{method} {path}"
         for path, methods in paths_of(app).items()
@@ -144,7 +144,7 @@ def test_promise_12_other_addresses_want_a_password(tmp_path: Path, host: str) -
     with pytest.raises(Exposed, match=r"trackside password(.|\n)*--insecure"):
         check_exposure(settings)
     check_exposure(Settings(home=tmp_path, host=host, insecure=True))
-    visitor = Visitor(settings)  # as after `trackside password --remove` while it serves
+    visitor = Visitor(settings)  # as after `trackside password --remove` on a running server
     assert_error(visitor.get("/api/presets"), 401)
     assert "nobody can sign in" in visitor.get("/login").text
     assert "nobody can sign in" in visitor.post("/login", {"password": ""}).text

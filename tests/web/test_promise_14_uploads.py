@@ -1,4 +1,4 @@
-"""Promise 14: no upload crashes or blocks the server. A corpus of broken images, while good ones are asked about."""
+"""Promise 14: no upload crashes or blocks the server. Sends a corpus of broken images and valid ones meanwhile."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ GROWTH_BYTES = 100 << 20
 
 
 def corpus() -> Iterator[bytes]:
-    """Cut at every 64 bytes; a bit flipped, in the header and anywhere; each kind's header on each other; bombs."""
+    """Yield broken images: truncated at every 64 bytes, with flipped bits in the header and elsewhere, with the header
+    of another format, and decompression bombs."""
     draw = random.Random(14)
     picture = Image.fromarray(random_image(14, 40))
     originals = [encode(picture, kind) for kind in ("PNG", "JPEG", "WEBP", "BMP")]

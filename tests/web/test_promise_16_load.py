@@ -1,4 +1,4 @@
-"""Promise 16: the stated load holds. Here for ten seconds and a quarter of it; whole in `make bench`."""
+"""Promise 16: the server handles the specified load. Tests a quarter of it for 10 s; `make bench` tests all of it."""
 
 from __future__ import annotations
 

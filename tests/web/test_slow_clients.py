@@ -1,4 +1,4 @@
-"""Clients that send too slowly, or without end, are let go; others are served meanwhile."""
+"""Clients that send too slowly or endlessly are disconnected; other clients are served meanwhile."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ HEAD = b"POST /api/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application
 
 
 @pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("hasty")
+def short_timeouts(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("short_timeouts")
     with web_process(home, shapes, TRACKSIDE_HEADER_SECONDS="1", TRACKSIDE_BODY_SECONDS="1") as server:
         yield server
 
@@ -36,22 +36,22 @@ def hasty(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Se
     ],
     ids=["nothing", "half a line", "half a second request", "headers without end", "no HTTP", "no length"],
 )
-def test_what_stops_halfway_is_let_go(hasty: Server, parts: list[bytes], status: int) -> None:
-    answer = answer_to(hasty, parts)
+def test_what_stops_halfway_is_let_go(short_timeouts: Server, parts: list[bytes], status: int) -> None:
+    answer = answer_to(short_timeouts, parts)
     assert answer.status_code == status
     if status != 200:
         assert_error(answer, status)
 
 
-def test_others_are_served_and_streams_are_not_slow(hasty: Server) -> None:
-    address = ("127.0.0.1", hasty.settings.port)
+def test_others_are_served_and_streams_are_not_slow(short_timeouts: Server) -> None:
+    address = ("127.0.0.1", short_timeouts.settings.port)
     with (
         socket.create_connection(address) as silent,
-        hasty.client() as client,
+        short_timeouts.client() as client,
         client.stream("GET", "/api/events") as stream,
     ):
-        assert silent.recv(1000).startswith(b"HTTP/1.1 408")  # longer than both limits have passed
-        run = hasty.launch()
+        assert silent.recv(1000).startswith(b"HTTP/1.1 408")  # both timeouts have passed
+        run = short_timeouts.launch()
         for line in stream.iter_lines():
             if line.startswith("data: ") and run in line:
                 break

@@ -1,4 +1,4 @@
-"""Bytes as they are, for what no HTTP client sends."""
+"""Raw bytes over a socket, for requests that an HTTP client cannot send."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.conftest import Server
 
 
 def answer_to(server: Server, parts: Iterable[bytes], pace: float = 0) -> httpx.Response:
-    """What comes back before the connection is closed; once anything does, no more is sent.
+    """Send `parts` to the server and return the response, read until the connection is closed.
 
-    An answer is waited for before each part for `pace` seconds.
+    Waits up to `pace` seconds for a response before each part; sends no more parts once there is one.
     """
     received = b""
     with socket.create_connection(("127.0.0.1", server.settings.port), timeout=60) as connection:
@@ -24,7 +24,7 @@ def answer_to(server: Server, parts: Iterable[bytes], pace: float = 0) -> httpx.
                 if select.select([connection], [], [], pace)[0]:
                     break
                 connection.sendall(part)
-        with suppress(ConnectionResetError):  # it was closed while we were sending: the answer is there all the same
+        with suppress(ConnectionResetError):  # closed while parts were being sent; the response was received anyway
             while block := connection.recv(65_536):
                 received += block
     head, _, body = received.partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Zips of images, good and hostile, and that nothing was kept of one."""
+"""Valid and malicious zips of images, and an assertion that a request has left no files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets and tasks over HTTP: what is taken, and what is refused with nothing left behind."""
+"""Datasets and tasks over HTTP: what is accepted, and what is rejected without leaving files behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models taken away as files, and ensembles: their answers are the predictor's own."""
+"""Exported models and ensembles: their predictions equal those of the predictor."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def client(settings: Settings, database: Database) -> Iterator[httpx.Client]:
 
 
 def ask(client: httpx.Client, model: str, pngs: list[bytes] = PNGS) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The probabilities of every class, as /api/predict gives them."""
+    """Return the probabilities from /api/predict, float64 of shape (images, classes)."""
     answer = client.post(f"/api/predict?model={model}&top_k=12", files=[("file", png) for png in pngs])
     assert answer.status_code == 200, answer.text
     rows = np.zeros((len(pngs), len(CLASSES)))
@@ -160,7 +160,7 @@ def test_nothing_to_take_away(client: httpx.Client) -> None:
 
 
 def test_a_file_that_names_code_runs_none(taken: Path) -> None:
-    """A network of one's own is a function to be imported: a file from elsewhere may not choose it."""
+    """A custom network is an imported function: a model file from elsewhere must not be able to choose it."""
     about = read_portable(taken)
     own = about.model_copy(update={"model": ModelSpec(name="tests.canary:build")})
     data = taken.read_bytes()
@@ -175,7 +175,7 @@ def test_a_file_that_names_code_runs_none(taken: Path) -> None:
 
 
 def test_other_networks_as_onnx(tmp_path: Path) -> None:
-    """Two that take images of another size than the data set's, and their mean, which is a graph as well."""
+    """Two networks with another input size than the dataset's, and their ensemble, which is one ONNX graph."""
     files = []
     for name, widths, size in (("mlp", (8,), 40), ("swift", (8,), 24)):
         spec = TrainSpec(dataset=DatasetSpec(name="none"), model=ModelSpec(name=name, widths=widths, input_size=size))
@@ -212,7 +212,7 @@ def worker(settings: Settings, database: Database) -> Iterator[Server]:
 
 
 def test_what_has_to_be_installed_is_said(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxscript", None)  # as if it were not there
+    monkeypatch.setitem(sys.modules, "onnxscript", None)  # as if it were not installed
     answer = client.get(f"/api/models/{SECOND}/onnx")
     assert_error(answer, 501)
     assert "pip install" in answer.json()["error"]["message"]

@@ -1,6 +1,6 @@
-"""Whatever way an image takes to a model, the answer is that of the trainer's own evaluation.
+"""Every way to classify an image gives the probabilities of the trainer's evaluation.
 
-With TRACKSIDE_TEST_DATASETS=FOLDER this is 1,000 images of the real CIFAR-100 in that folder, by ONNX too.
+With TRACKSIDE_TEST_DATASETS=FOLDER, this uses 1,000 images of the CIFAR-100 in that folder, and also tests ONNX.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def test_every_path_gives_the_trainers_own_answers(server: Server) -> None:
             answers["ONNX"] = np.asarray(run_onnx(model, images), np.float64)
     for path, rows in answers.items():
         assert np.abs(rows - expected).max() < ABSOLUTE, path
-        # Two classes that are as likely as each other may change places.
+        # Two classes with equal probabilities may swap their ranks.
         ordered = np.sort(expected, 1)
         clear = ordered[:, -1] - ordered[:, -2] > ABSOLUTE
         assert (rows.argmax(1) == expected.argmax(1))[clear].all(), path

@@ -295,7 +295,7 @@ def test_saliency_is_refused_as_predictions_are(client: httpx.Client) -> None:
     assert_error(two, 422)
     large = encode(random_image(3, 250))
     assert BODY_LIMIT < len(large) < LIMIT
-    assert explain(client, large).status_code == 200  # images have a limit of their own
+    assert explain(client, large).status_code == 200  # images have a separate size limit
     assert_error(explain(client, bytes(LIMIT + 1)), 413)
     headers = {"content-type": "image/png"}
     assert client.post(f"/api/predict/saliency?model={FINE}", content=PNG, headers=headers).status_code == 200
@@ -320,7 +320,10 @@ def test_predictions_and_explanations_at_once_each_get_their_own(client: httpx.C
 
 
 def test_it_is_said_whether_the_model_had_to_be_loaded(client: httpx.Client, settings: Settings) -> None:
-    """And whether the image is like those that it got right, from the checkpoint on for which answers were kept."""
+    """Also tests the familiarity: whether an image resembles the correctly classified validation images.
+
+    It is present from the first checkpoint with saved answers.
+    """
     first = post(client, PNG, model=MINE).json()
     again = post(client, PNG, model=MINE).json()
     assert (first["cold"], again["cold"]) == (True, False)

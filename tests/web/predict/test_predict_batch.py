@@ -1,4 +1,4 @@
-"""A zip of images over HTTP: refused at once, or a task that ends in a CSV, whatever happens to its process."""
+"""A zip of images over HTTP: rejected immediately, or a task that produces a CSV even if its process is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare and Results over HTTP: bad input, export formats, and words people typed shown as text."""
+"""Compare and Results over HTTP: bad input, export formats, and HTML-escaping of user input."""
 
 from __future__ import annotations
 

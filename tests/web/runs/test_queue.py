@@ -15,7 +15,7 @@ from tests.web.conftest import web_process
 
 @pytest.fixture
 def own(tmp_path: Path, shapes: Path) -> Iterator[Server]:
-    """A server of its own: the queue is a whole."""
+    """A server for one test, since the tests depend on the whole queue."""
     (tmp_path / "home").mkdir()
     with web_process(tmp_path / "home", shapes) as server:
         yield server
@@ -51,7 +51,7 @@ def test_runs_are_moved_and_stay_so_when_the_database_is_lost(api: httpx.Client,
     assert own.waiting() == ["e", "a", "d", "c", "b"]
     move("e", "up")
     move("b", "down")
-    move("b", "now")  # nothing runs: it is the next
+    move("b", "now")  # no run is running, so it becomes the first in the queue
     order = ["b", "e", "a", "d", "c"]
     assert own.waiting() == order
 

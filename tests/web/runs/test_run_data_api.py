@@ -1,4 +1,4 @@
-"""What a run has brought forth, over HTTP: series, log lines, checkpoints and their files."""
+"""A run's outputs over HTTP: series, log lines, checkpoints and their files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(web: Server) -> str:
                     run=key, step=step, epoch=1, sha256=digest, size=len(WEIGHTS), metrics={"val/acc": 0.5}, best=best
                 )
             )
-            if step != 7:  # pruned by the trainer, which the index does not know yet
+            if step != 7:  # pruned by the trainer; the database still lists it
                 (folder / f"{step:08d}.safetensors").write_bytes(WEIGHTS)
     database.close()
     return run_id

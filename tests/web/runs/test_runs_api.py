@@ -1,4 +1,4 @@
-"""Runs over HTTP, as programs rely on them."""
+"""The API of runs that client programs rely on."""
 
 from __future__ import annotations
 

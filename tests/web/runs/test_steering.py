@@ -1,4 +1,4 @@
-"""Winding down, extending with a schedule, branching, and what a request may not have the server run."""
+"""Finishing early, extending with a schedule, branching, and what a request must not make the server execute."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_run_is_wound_down_then_extended_with_a_schedule(server: Server) -> No
         assert client.post(f"/api/runs/{run_id}/resume", json=body).status_code == 202
         more = server.wait_status(run_id, "finished")
         assert more["step"] == shown["total_steps"]
-        # What was shown is what was trained with.
+        # The learning rates that the preview showed are those of the training.
         lr = server.series(run_id, "lr")["lr"]
         trained = dict(zip(lr["step"], lr["value"], strict=True))
         planned = dict(zip(shown["lr"]["step"], shown["lr"]["value"], strict=True))
