@@ -27,7 +27,7 @@ bench-long: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.long
 
 fuzz: $(VENV)/.dev
-	TRACKSIDE_TEST_EXAMPLES=300 $(BIN)/python -m pytest --timeout 1800 tests/app/jobs/test_queue_machine.py
+	TRACKSIDE_TEST_EXAMPLES=300 $(BIN)/python -m pytest tests/app/jobs/test_queue_machine.py
 	$(BIN)/python -m tests.fuzz
 
 # Whether an advisory is known against what constraints.txt pins; wants the network.

@@ -43,6 +43,9 @@ from app.worker.loop import WorkerLoop
 from trainer.process.assignment import Assignment, TaskAssignment
 from trainer.rundir.events import EventWriter, attempts
 
+EXAMPLES = int(os.environ.get("TRACKSIDE_TEST_EXAMPLES", "20"))
+pytestmark = pytest.mark.timeout(30 * EXAMPLES)  # four seconds per example on an idle machine
+
 MAX_ATTEMPTS = 3
 LEASE_SECONDS = 15.0
 NOBODY = 2**22 + 1  # no process has such a number
@@ -321,6 +324,4 @@ def prepared(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(
-    max_examples=int(os.environ.get("TRACKSIDE_TEST_EXAMPLES", "20")), stateful_step_count=50, deadline=None
-)
+TestQueue.settings = settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None)
