@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import httpx
@@ -66,3 +67,14 @@ def test_an_installed_wheel_serves_a_page(installed: Path, tmp_path: Path) -> No
     finally:
         process.terminate()
         process.wait(30)
+
+
+def test_every_package_is_listed() -> None:
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = {
+        ".".join(init.parent.relative_to(ROOT).parts)
+        for root in ("app", "trainer")
+        for init in (ROOT / root).rglob("__init__.py")
+    }
+    assert listed - found == {"app.templates", "app.static", "trainer.spec.presets"}
+    assert found <= listed
