@@ -18,7 +18,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP *.test 127.0.0.1",  # other sites, whose names lead to this machine
+    "--host-resolver-rules=MAP *.test 127.0.0.1",  # host names of other sites, resolved to this machine
 ]
 
 
@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A fresh page at 1440×900 that fails the test on any script error."""
+    """A new page of 1440×900 that fails the test on any script error."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     tab = context.new_page()
     faults: list[str] = []
@@ -44,7 +44,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def zoom(page: Page, plot: Locator) -> None:
-    """Drag across a part of a chart, and wait until it shows that part."""
+    """Zoom by dragging across a part of a chart, and wait until the chart shows that part."""
     box = plot.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 100, box["y"] + 50)

@@ -1,4 +1,4 @@
-"""Print the path of a Chromium, installing one where there is none: Debian's package as root, else Playwright's."""
+"""Print the path of a Chromium. If none is installed, install Debian's package (as root) or Playwright's build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signing in and out and making tokens, without a script and with one, on a phone and in both themes."""
+"""Signing in, signing out and creating tokens, with and without JavaScript, on a phone and in both themes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def sign_in(page: Page) -> None:
 
 
 def check(page: Page) -> None:
-    """Nothing serious, and nothing past the edge."""
+    """Assert that axe-core reports no serious violation and that the page has no horizontal overflow."""
     faults = [
         item["id"] for item in Axe().run(page).response["violations"] if item["impact"] in ("serious", "critical")
     ]

@@ -1,4 +1,4 @@
-"""axe-core on every page, in both themes: nothing serious."""
+"""axe-core reports no serious violation on any page in either theme."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from playwright.sync_api import Browser
 from tests.conftest import NARROW, Server
 
 SERIOUS = ("serious", "critical")
-BROKEN = {**NARROW, "optimizer.lr": 0.1, "epochs": 1}  # so that there is a finding to look at
+BROKEN = {**NARROW, "optimizer.lr": 0.1, "epochs": 1}  # gives a finding
 
 
 def test_nothing_serious_on_any_page(server: Server, browser: Browser) -> None:

@@ -1,4 +1,4 @@
-"""Compare and Results in a real browser, on runs whose events the test itself writes."""
+"""Compare and Results in a real browser, with runs whose events the test writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainer.rundir.events import EventWriter
 
 @dataclass
 class Home:
-    """A web process and runs: two seeds that cannot be told apart, a worse one, and one that goes on."""
+    """A web process and runs: two seeds without a significant difference, a worse run, and a running one."""
 
     server: Server
     runs: Runs
@@ -85,7 +85,7 @@ def test_lines_lie_over_each_other_and_the_address_holds_the_view(home: Home, pa
     zoom(page, chart.locator(".u-over"))
     assert "zoom=" in page.url
 
-    # Taken out, a run leaves its colour free, and the rest of the view as it was.
+    # Removing a run frees its color and does not change the rest of the view.
     page.get_by_role("link", name="Take twin out").click()
     page.wait_for_url(re.compile(r"runs=\w+,,\w+&"))
     expect(page.locator("[data-run].slot-2")).to_have_attribute("data-name", "worse")
@@ -176,9 +176,9 @@ def test_the_pages_fit_their_window_and_are_open_to_all(home: Home, browser: Bro
 
 
 def drawn(page: Page, slot: int) -> int:
-    """How many pixels of the chart have the slot's colour."""
-    colour = page.locator(f"[data-run].slot-{slot} .swatch path").evaluate("node => getComputedStyle(node).stroke")
-    parts = [int(part) for part in re.findall(r"\d+", colour)[:3]]
+    """Count the pixels of the chart that have the slot's color."""
+    color = page.locator(f"[data-run].slot-{slot} .swatch path").evaluate("node => getComputedStyle(node).stroke")
+    parts = [int(part) for part in re.findall(r"\d+", color)[:3]]
     count: int = page.locator("[data-chart=compare] canvas").evaluate(
         """(canvas, [r, g, b]) => {
           const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);

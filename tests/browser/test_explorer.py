@@ -1,4 +1,4 @@
-"""A data set with doubtful images: they are found without a reload, and drawn."""
+"""A dataset with suspicious images: they are listed without a reload, and drawn."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_duplicates_are_found_and_drawn(server: Server, page: Page) -> None:
         "train": (pictures[:30], labels[:30], files[:30]),
         "test": (pictures[30:], labels[30:], files[30:]),
     }
-    own = server.settings.datasets  # the folder that other tests use as well is not written to
+    own = server.settings.datasets  # tests must not write to the shared datasets folder
     own.unlink()
     own.mkdir()
     write_dataset(own, "photos", arrays=arrays, classes=["a", "b", "c"], source="test")

@@ -1,4 +1,4 @@
-"""From the evidence to the experiment that tests it: what is found in a live run, its pictures, and the clone."""
+"""Findings of a live run: their evidence, their images, and launching a clone with the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One's own photos: staged on the page until they are right, then imported without those that cannot be read."""
+"""Import of a user's photos: staged and corrected on the page, then imported without the unreadable files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BROKEN = 3
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Seven classes of twelve photos, of various sizes and kinds; in three files there is no image."""
+    """Seven classes of twelve photos in various sizes and formats; three of the files are not images."""
     folder = tmp_path / "trees"
     rng = np.random.default_rng(0)
     for label, name in enumerate(TREES):

@@ -1,4 +1,4 @@
-"""What a person does, from launching a run to classifying an image, in a real browser against real processes."""
+"""The user's workflow, from launching a run to classifying an image, in a real browser with real processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def drawn(page: Page, chart: str = "loss") -> int:
 
 
 def painted(page: Page, chart: str = "loss") -> int:
-    """How many pixels of the chart's canvas are not blank."""
+    """Count the pixels of the chart's canvas that are not blank."""
     script = """canvas => {
       const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
       let count = 0;
@@ -89,7 +89,7 @@ def test_launch_watch_stop_resume_finish_and_classify(server: Server, page: Page
 
 
 def classify_many(page: Page, picture: bytes) -> None:
-    """On the page of a model: a zip goes up, and a CSV comes down; after a reload both are still there."""
+    """On a model's page, upload a zip and download the CSV; both are still shown after a reload."""
     packed = BytesIO()
     with ZipFile(packed, "w") as archive:
         for name, data in (("a.png", picture), ("deep/b.png", picture), ("c.png", b"no image")):
@@ -112,7 +112,7 @@ def classify_many(page: Page, picture: bytes) -> None:
 
 
 def confident_row(server: Server, run_id: str) -> int:
-    """An image whose class a network trained for a few seconds has in its top five."""
+    """Return the row of an image whose class a network trained for a few seconds has in its top 5."""
     images, labels = open_split(server.settings.datasets, "shapes100", "train")
     record = read_record(server.settings.datasets, "shapes100")
     files = []

@@ -1,4 +1,4 @@
-"""The Errors tab: what the canvas shows, and the way from a cell to its images."""
+"""The Errors tab: the confusion matrix on the canvas, and the images of a selected cell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.conftest import Server
 from trainer.data.format import open_split
 
-TAKEN_FOR = 7  # what every image of class 3 is answered
+PREDICTED = 7  # the predicted class of every image of class 3
 
 
 def test_from_the_matrix_to_the_images(server: Server, page: Page) -> None:
@@ -22,7 +22,7 @@ def test_from_the_matrix_to_the_images(server: Server, page: Page) -> None:
 
     _, labels = open_split(server.settings.datasets, "shapes100", "train")
     rows = np.arange(0, len(labels), 2)
-    guess = np.where(labels[rows] == 3, TAKEN_FOR, labels[rows])
+    guess = np.where(labels[rows] == 3, PREDICTED, labels[rows])
     half = np.full(len(rows), 0.5, np.float16)
     tensors: dict[str, np.ndarray] = {
         "row": rows.astype(np.int32),
@@ -40,12 +40,12 @@ def test_from_the_matrix_to_the_images(server: Server, page: Page) -> None:
     expect(canvas).to_have_attribute("data-drawn", "100")
     worst = page.locator(".class-list tbody tr").first
     expect(worst).to_contain_text("0%")
-    colour = "(at) => [...document.querySelector('canvas').getContext('2d').getImageData(...at, 1, 1).data].join()"
+    color = "(at) => [...document.querySelector('canvas').getContext('2d').getImageData(...at, 1, 1).data].join()"
     order = page.request.get(f"{server.url}/api/runs/{run_id}/confusion").json()["order"]
-    row, column = order.index(3), order.index(TAKEN_FOR)
+    row, column = order.index(3), order.index(PREDICTED)
     side = 6.4
     empty, diagonal, mistaken = (
-        page.evaluate(colour, [int((x + 0.5) * side), int((y + 0.5) * side)])
+        page.evaluate(color, [int((x + 0.5) * side), int((y + 0.5) * side)])
         for y, x in ((50, 20), (50, 50), (row, column))
     )
     assert len({empty, diagonal, mistaken}) == 3
@@ -55,7 +55,7 @@ def test_from_the_matrix_to_the_images(server: Server, page: Page) -> None:
         page.keyboard.press(key)
     expect(page.locator("[data-readout]")).to_contain_text(f": {wrong} of {wrong}")
     page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile(f"cell=3%2C{TAKEN_FOR}"))
+    expect(page).to_have_url(re.compile(f"cell=3%2C{PREDICTED}"))
     expect(page.locator("#cell img")).to_have_count(wrong)
     answer = page.request.get(f"{server.url}/api/runs/{run_id}/mistakes.csv")
     assert len(answer.text().splitlines()) == 1 + wrong

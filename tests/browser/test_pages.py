@@ -1,4 +1,4 @@
-"""The pages in a real browser: at both widths, in both themes, with and without a script, by mouse and by keyboard."""
+"""The pages in a real browser: two widths, two themes, with and without JavaScript, with mouse and keyboard."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_a_failed_run_says_why_above_its_curves(server: Server, page: Page) -> N
 
 
 def test_a_zip_is_added_live_and_its_bad_files_are_named(server: Server, page: Page) -> None:
-    own = server.settings.datasets  # the folder that other tests use as well is not written to
+    own = server.settings.datasets  # tests must not write to the shared datasets folder
     own.unlink()
     own.mkdir()
     server.start("web", "worker")
@@ -270,10 +270,10 @@ def send(page: Page, name: str, archive: bytes) -> None:
 def zip_of(broken: str | None = None) -> bytes:
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for label, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
+        for label, color in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
             for index in range(6):
                 picture = BytesIO()
-                Image.new("RGB", (40, 30), (*colour[:1], index * 10, colour[2])).save(picture, "PNG")
+                Image.new("RGB", (40, 30), (*color[:1], index * 10, color[2])).save(picture, "PNG")
                 archive.writestr(f"{label}/{index}.png", picture.getvalue())
         if broken:
             archive.writestr(broken, b"\x89PNG\r\n\x1a\n not a picture")

@@ -1,4 +1,4 @@
-"""The Predict page: bars and the map behind them, two models side by side, and a name that moves meanwhile."""
+"""The Predict page: bars, the occlusion map, two models side by side, and an alias that is reassigned meanwhile."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_see_why_compare_and_move_the_name(home: Server, page: Page) -> None:
     expect(page.locator("[data-top-label]")).to_have_text(first)
     figure = page.locator("[data-saliency]")
     expect(figure.locator("[data-saliency-title]")).to_have_text(f"What speaks for {first}")
-    assert figure.locator("canvas").evaluate(colourful) > 100
+    assert figure.locator("canvas").evaluate(COLORED_PIXELS) > 100
     expect(bars.first.get_by_role("button")).to_have_attribute("aria-pressed", "true")
     second = bars.nth(1).locator("[data-label]").inner_text()
     bars.nth(1).get_by_role("button").click()
@@ -74,7 +74,7 @@ def test_see_why_compare_and_move_the_name(home: Server, page: Page) -> None:
     expect(bars.nth(1).get_by_role("button")).to_have_attribute("aria-pressed", "true")
     expect(bars.first.get_by_role("button")).to_have_attribute("aria-pressed", "false")
 
-    # The name moves: the page that is open, and its address, answer with the new run.
+    # The alias is reassigned: the open page and its URL use the new run.
     with home.client() as client:
         assert client.put("/api/models/production", json={"run": OTHER}).status_code == 200
     shape: FilePayload = {"name": "again.png", "mimeType": "image/png", "buffer": image}
@@ -94,7 +94,7 @@ def test_see_why_compare_and_move_the_name(home: Server, page: Page) -> None:
     page.get_by_role("button", name="Clear").click()
     expect(kept).to_have_count(0)
 
-    # Two of them, chosen on the page.
+    # A second model, selected on the page.
     page.get_by_label("Beside it").select_option(ONE)
     page.wait_for_url(f"**/predict?model=production&beside={ONE}")
     page.locator("input[data-predict-file]").set_input_files(shape)
@@ -118,8 +118,8 @@ def test_see_why_compare_and_move_the_name(home: Server, page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-# How many pixels of the map are of a colour: the image below it is grey.
-colourful = """canvas => {
+# Counts the colored pixels of the map; the image below it is gray.
+COLORED_PIXELS = """canvas => {
   const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
   let count = 0;
   for (let i = 0; i < pixels.length; i += 4) {
@@ -131,7 +131,7 @@ colourful = """canvas => {
 
 
 def differing(home: Server) -> bytes:
-    """An image that the two runs take for different classes."""
+    """Return an image that the two runs classify differently."""
     for seed in range(50):
         image = encode(random_image(seed))
         if top_of(home, ONE, image) != top_of(home, OTHER, image):

@@ -1,4 +1,4 @@
-"""Promise 13: other pages in the same browser can neither read nor change anything, signed in or not."""
+"""Promise 13: pages of other sites in the same browser can neither read nor change anything, signed in or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.conftest import Server
 CANARY = "a name that others must not learn"
 PASSWORD = "correct horse battery"
 
-# Every way to ask that a page has. What it could read, and which requests were answered at all, comes back.
+# Sends requests in every way that a page can. Returns what it could read and which requests were answered at all.
 ATTACK = """
 async ([target, run]) => {
   const read = [], shown = [];
@@ -117,11 +117,11 @@ def attack_from_everywhere(server: Server, run: str, port: int, context: Browser
         page = context.new_page()
         page.goto(site)
         found = page.evaluate(ATTACK, [server.url, run])
-        # An opaque answer has neither a body nor a status.
+        # An opaque response exposes neither a body nor a status.
         assert [line for line in found["read"] if not line.endswith(" opaque ")] == [], site
         assert found["shown"] == [], site
         page.close()
-    # A name of theirs that leads to this machine makes a page of theirs of ours, and is refused.
+    # DNS rebinding: a foreign host name that resolves to this machine would be same-origin, and is rejected.
     page = context.new_page()
     rebound = f"http://attacker.test:{server.settings.port}"
     answer = page.goto(rebound)
@@ -136,7 +136,7 @@ def attack_from_everywhere(server: Server, run: str, port: int, context: Browser
 
 
 def state(server: Server, context: BrowserContext) -> list[Any]:
-    """As the browser's own user sees it."""
+    """Return the server's state as the signed-in user of the browser sees it."""
     found = []
     for path in ("/api/runs", "/api/models", "/api/datasets", "/api/tasks"):
         answer = context.request.get(server.url + path)

@@ -1,4 +1,4 @@
-"""The devices' numbers move by themselves, on the System page and beside the lanes."""
+"""Device telemetry is updated live, on the System page and next to the lanes."""
 
 from __future__ import annotations
 

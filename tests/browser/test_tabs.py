@@ -1,6 +1,6 @@
-"""Each tab of a run that was really trained: what is drawn, against what the server knows.
+"""Each tab of a trained run: what the page shows, compared with the data of the API.
 
-TRACKSIDE_TEST_DATASETS names a folder that holds `cifar100`; without it the run is of the small shapes100.
+TRACKSIDE_TEST_DATASETS may name a folder with `cifar100`; by default, the run uses the small shapes100.
 """
 
 from __future__ import annotations
