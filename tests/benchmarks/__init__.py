@@ -1,1 +1,1 @@
-"""Benchmarks: `python -m tests.benchmarks [NAME…]` measures and writes docs/benchmarks.md."""
+"""Benchmarks: `python -m tests.benchmarks [NAME…]` runs them and writes docs/benchmarks.md."""

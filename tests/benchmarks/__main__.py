@@ -1,4 +1,7 @@
-"""`python -m tests.benchmarks [NAME…]`: all, or those named. docs/benchmarks.md shows the newest figures of each."""
+"""`python -m tests.benchmarks [NAME…]`: run all or the named benchmarks.
+
+docs/benchmarks.md shows the latest results of each.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classifying a folder of PNG files with `quick`'s network: how much of the bare network's speed is left."""
+"""Classification of a folder of PNG files with the network of `quick`, relative to the speed of the network alone."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ MARK = 0.9
 
 
 def measure(images: int = IMAGES, times: int = TIMES) -> list[Row]:
-    """In a process of its own, whose threads wait for each other as those of `trackside predict` do."""
-    # Not -m: decoding processes import what their owner was started as, and this module would bring torch.
+    """Run `timed` in a new process with the thread settings (`PATIENT_THREADS`) of `trackside predict`."""
+    # Not -m: decoding processes import the main module of their parent, and this module imports torch.
     script = f"import json; from {__name__} import timed; print(json.dumps(timed({images}, {times})))"
     told = subprocess.run(
         [sys.executable, "-c", script],
@@ -52,7 +52,7 @@ def measure(images: int = IMAGES, times: int = TIMES) -> list[Row]:
         f"{name} {count / statistics.median(times):,.0f} images/s"
         for name, times in (("network alone", bare), ("decoding alone", alone), ("the whole", whole))
     )
-    # Decoding and the network share the cores, so that their times add up.
+    # Decoding and the network share the cores, so their times add up.
     kept = statistics.median(b / (w - a) for b, a, w in zip(bare, alone, whole, strict=True))
     share = statistics.median(b / w for b, w in zip(bare, whole, strict=True))
     what = f"a folder of {count:,} 32×32 PNG files through quick's network on {available_cores()} cores"
@@ -63,7 +63,8 @@ def measure(images: int = IMAGES, times: int = TIMES) -> list[Row]:
 
 
 def timed(images: int, times: int) -> tuple[int, list[float], list[float], list[float]]:
-    """How many images, and the seconds of each repetition: the bare network on pixels, decoding alone, the whole."""
+    """Return the number of images and, per repetition, the seconds of the network alone, of decoding alone and of
+    both."""
     root = data_root()
     pixels = open_split(root, "shapes100", "test")[0][:images]
     bare, alone, whole = [], [], []
@@ -79,7 +80,7 @@ def timed(images: int, times: int) -> tuple[int, list[float], list[float], list[
 
 
 def _trained(home: Path, datasets: Path) -> tuple[Classifier, DatasetRecord]:
-    """The preset's network with the weights that it begins with: they cost what any others do."""
+    """Return the preset's network with its initial weights, whose speed is that of trained ones."""
     spec, record = build_spec("shapes100", "quick", {}), read_record(datasets, "shapes100")
     create_run_dir(home / "run", spec, record, {})
     torch.manual_seed(0)

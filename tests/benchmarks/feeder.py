@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.feeder HOME RUNS RATE`: runs that tell values steadily, as a worker ingests them."""
+"""`python -m tests.benchmarks.feeder HOME RUNS RATE`: emit and ingest events of several runs at a constant rate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ATTEMPT = 1
 
 
 def main(home: Path, count: int, rate: float) -> None:
-    """`rate` is of events a second and run, each of six values. Ends with the process that started it."""
+    """Emit `rate` events per second and run, with six values each, until the process is killed."""
     settings = Settings(home=home)
     database = Database(settings.url)
     spec = build_spec("shapes100", "baseline-cnn").model_dump(mode="json")

@@ -1,4 +1,4 @@
-"""From an event file to committed rows, and what an event costs the trainer."""
+"""Ingest rate from an event file to committed rows, and the trainer's time per event."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def measure(steps: int = 250_000) -> list[Row]:
 
 
 def write_events(run_dir: Path, steps: int) -> float:
-    """Seconds spent on `steps` events of four values."""
+    """Write `steps` events with four values each and return the seconds spent."""
     events = EventWriter(run_dir, 1)
     events.emit(
         "start", attempt=1, from_step=0, total_steps=steps, steps_per_epoch=700, epochs=steps // 700, device="cpu",

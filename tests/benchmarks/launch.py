@@ -1,4 +1,4 @@
-"""From POST /api/runs to the first train/loss that the API gives, with a warm worker."""
+"""Latency from POST /api/runs to the first `train/loss` in the API, with a warm worker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TIMES = 10
 
 def measure() -> list[Row]:
     with served() as address, httpx.Client(base_url=address, timeout=30) as client:
-        launch_once(client)  # the fork server loads torch, the data set gets into the page cache
+        launch_once(client)  # warm-up: the fork server imports torch, and the dataset is read into the page cache
         seconds = [launch_once(client) for _ in range(TIMES)]
     median = statistics.median(seconds)
     shown = f"{median:.2f} s (median of {TIMES}; {min(seconds):.2f} to {max(seconds):.2f})"

@@ -1,4 +1,4 @@
-"""From the trainer's emit to a client's socket, while a real run trains."""
+"""Latency from the trainer's `emit` to a client's socket, while a real run trains."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def measure() -> list[Row]:
 
 
 async def watch(address: str, run_id: str, viewers: int) -> list[float]:
-    """Seconds between each value's emission and its arrival, of all viewers."""
+    """Return the seconds between emission and arrival of each value, for all viewers."""
     limits = httpx.Limits(max_connections=viewers)
     async with httpx.AsyncClient(base_url=address, timeout=30, limits=limits) as client:
         found = await asyncio.gather(*(view(client, run_id) for _ in range(viewers)))

@@ -1,6 +1,6 @@
-"""The stated load: many live streams on many runs, predictions and pages meanwhile. What is lost, how long pages take.
+"""The specified load: many live streams of many runs, with concurrent predictions and page requests.
 
-The tests run a shorter one.
+Measures lost values and page latency. tests/web/test_promise_16_load.py runs a smaller load.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from tests.app.predictor.predict_home import encode, make_dataset, make_run, ran
 from tests.benchmarks.rows import Row, answers, percentile, until
 
 MODEL = "10ad000000"
-EVENT_VALUES = 6  # that the feeder's events have
-MOST_GROWTH = 0.1
+EVENT_VALUES = 6  # per event of the feeder
+MAX_GROWTH = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Load:
     streams: int = 1000
     runs: int = 50
     values: float = 10.0
-    """A second, of each run."""
+    """Per second and run."""
     predictions: float = 20.0
     pages: float = 4.0
     seconds: float = 120.0
@@ -45,9 +45,11 @@ class Load:
 
 @dataclass
 class Found:
-    """`lost` counts steps that a stream was not told of, `late` the times that one fell behind and had to refetch.
+    """The results of a load.
 
-    Milliseconds; bytes of the web process a quarter of the way in and at the end.
+    `lost` counts the steps that a stream did not receive, `late` the `resync` events of streams that fell behind.
+    `pages` and `predictions` are latencies in ms; `sizes` are samples of the web process's RSS in bytes, from a
+    quarter of the duration on.
     """
 
     values: int = 0
@@ -58,7 +60,7 @@ class Found:
     failed: int = 0
     sizes: list[int] = field(default_factory=list)
     busy: float = 0.0
-    """The web process's share of a core."""
+    """CPU time of the web process per second, in cores."""
 
     @property
     def growth(self) -> float:
@@ -89,7 +91,7 @@ def measure(load: Load | None = None) -> list[Row]:
             f"{what}: memory of the web process",
             "flat",
             f"{found.sizes[0] / 2**20:.0f} MiB at a quarter of the time, then at most {max(found.sizes) / 2**20:.0f}",
-            found.growth <= MOST_GROWTH,
+            found.growth <= MAX_GROWTH,
         ),
     ]
 
@@ -105,7 +107,7 @@ def under(load: Load) -> Found:
 
 @contextmanager
 def loaded_server(home: Path, load: Load) -> Iterator[tuple[str, psutil.Process]]:
-    """Web process and predictor, and a process that feeds the runs as workers do."""
+    """Yield the address and the web process of a server with a predictor and a feeder process for its runs."""
     environment = {**os.environ, "TRACKSIDE_HOME": str(home)}
     port = free_port("127.0.0.1")
     address = f"http://127.0.0.1:{port}"
@@ -130,8 +132,10 @@ def loaded_server(home: Path, load: Load) -> Iterator[tuple[str, psutil.Process]
 
 
 def open_pages(address: str, load: Load) -> tuple[list[float], int]:
-    """Milliseconds of each page, one after the other, and how many failed. In a process of its own, which is not late
-    because a thousand streams are read."""
+    """Request pages sequentially; return the latency of each in ms and the number of failures.
+
+    Runs in a separate process, so that reading a thousand streams does not delay it.
+    """
     found, failed = [], 0
     with httpx.Client(base_url=address, timeout=60) as client:
         started = time.monotonic()
@@ -188,7 +192,7 @@ class _Watch:
         return self.found
 
     async def _stream(self, number: int) -> None:
-        """Reads a run's stream, and counts the steps that it is not told of."""
+        """Read a run's stream and count the steps that are missing in it."""
         host, port = self.address.removeprefix("http://").split(":")
         run = f"live{number % self.load.runs}"
         reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 20)
@@ -212,7 +216,7 @@ class _Watch:
             writer.close()
 
     async def _steadily(self, rate: float, act: object) -> None:
-        """As often as said, whether or not those before have been answered."""
+        """Start `act` `rate` times per second without waiting for the previous calls (open loop)."""
         started, number, acts = time.monotonic(), 0, []
         while not self.ended:
             acts.append(asyncio.create_task(act(number)))  # type: ignore[operator]

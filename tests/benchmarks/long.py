@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks.long [NAME…]`: whole runs on real CIFAR-100, launched over HTTP as a person would.
+"""`python -m tests.benchmarks.long [NAME…]`: complete runs on CIFAR-100, launched over HTTP.
 
-Each result is added to docs/long-runs.jsonl as soon as it is there; docs/benchmarks.md shows them.
+Appends each result to docs/long-runs.jsonl as soon as it is available; docs/benchmarks.md shows them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main(names: list[str]) -> None:
 
 
 def measure(client: httpx.Client, run: LongRun, seed: int) -> dict[str, Any]:
-    """Launch, wait for the final test result, and give it with the wall time in seconds."""
+    """Launch a run, wait for its test result, and return it with the wall time in seconds."""
     body = {"dataset": DATASET, "preset": run.preset, "overrides": {**run.overrides, "seed": seed}}
     started = time.monotonic()
     run_id = client.post("/api/runs", json=body).raise_for_status().json()["id"]
@@ -88,7 +88,7 @@ def commit() -> str:
 
 
 def table() -> Iterator[str]:
-    """The lines of docs/benchmarks.md about whole runs: of each seed the newest."""
+    """Yield the lines of docs/benchmarks.md about complete runs, with the latest result of each seed."""
     newest: dict[tuple[str, int], dict[str, Any]] = {}
     for line in RECORD.read_text().splitlines() if RECORD.exists() else ():
         row = json.loads(line)

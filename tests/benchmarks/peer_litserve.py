@@ -1,6 +1,7 @@
-"""A checkpoint served by LitServe as its documentation has it: one worker, batches of up to 32, waited for 2 ms.
+"""A checkpoint served by LitServe as in its documentation: one worker, batch size up to 32, batch timeout 2 ms.
 
-`python -m tests.benchmarks.peer_litserve PORT RUN_DIR DATASETS`. LitServe reads its annotations: they stay types.
+`python -m tests.benchmarks.peer_litserve PORT RUN_DIR DATASETS`. LitServe reads the annotations at runtime, so this
+module does not import `annotations` from `__future__`.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A checkpoint served by the handler that people write first: FastAPI, synchronous, the model in a variable.
+"""A checkpoint served by a minimal handler: FastAPI, synchronous, the model in a variable.
 
 `python -m tests.benchmarks.peer_plain PORT RUN_DIR DATASETS`
 """

@@ -1,4 +1,7 @@
-"""Predictions of a 32×32 PNG over HTTP, beside LitServe and a plain handler with the same checkpoint. Needs wrk."""
+"""Predictions of a 32×32 PNG over HTTP, compared with LitServe and a plain handler with the same checkpoint.
+
+Requires wrk.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """Of one server under one number of clients: requests a second, milliseconds."""
+    """Throughput (requests per second) and latency (ms) of one server with one number of clients."""
 
     rate: float
     p50: float
@@ -70,7 +73,7 @@ def measure() -> list[Row]:
             for name in PEERS:
                 with answering(name, address, home, run_id) as url:
                     until(lambda url=url: works(url, body.read_bytes()))  # type: ignore[misc]
-                    load(url, 8, script, body, 2)  # all that is warmed up by use
+                    load(url, 8, script, body, 2)  # warm-up
                     for clients in CLIENTS:
                         found[name, clients].append(load(url, clients, script, body, SECONDS))
         url = f"{address}/api/predict?model={run_id}&top_k=5"
@@ -79,7 +82,7 @@ def measure() -> list[Row]:
 
 
 def beside_training(address: str, predict: Callable[[], Load]) -> Row:
-    """One client without pause, and how many steps a run makes meanwhile, against as long without it: in turns."""
+    """Compare the training steps of a run with and without one client that predicts continuously, alternately."""
     alone, shared, loads = [], [], []
     with httpx.Client(base_url=address, timeout=60) as client:
         body = {"dataset": "shapes100", "preset": "baseline-cnn", "overrides": {"checks": "off", "epochs": 1000}}
@@ -115,7 +118,7 @@ def trained(address: str) -> str:
 
 @contextmanager
 def answering(name: str, address: str, home: Path, run_id: str) -> Iterator[str]:
-    """The URL that takes the image; a peer is a process of its own, for as long."""
+    """Yield the prediction URL of the server `name`; a peer is started as a process and killed afterwards."""
     if name == "trackside":
         yield f"{address}/api/predict?model={run_id}&top_k=5"
         return
@@ -126,7 +129,7 @@ def answering(name: str, address: str, home: Path, run_id: str) -> Iterator[str]
     try:
         yield f"http://127.0.0.1:{port}/predict"
     finally:
-        os.killpg(process.pid, signal.SIGKILL)  # LitServe's own end may wait for ever
+        os.killpg(process.pid, signal.SIGKILL)  # LitServe's shutdown may hang
         process.wait(60)
 
 
@@ -154,7 +157,7 @@ def load(url: str, clients: int, script: Path, body: Path, seconds: int) -> Load
 
 
 def middle(loads: list[Load]) -> Load:
-    """The median of each figure; every failure counts."""
+    """Return the median of each value, and the sum of the failures."""
     return Load(
         statistics.median(one.rate for one in loads),
         statistics.median(one.p50 for one in loads),

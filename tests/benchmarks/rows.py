@@ -1,4 +1,4 @@
-"""What a benchmark gives, and the homes that they run in."""
+"""Result rows of benchmarks, and the servers that they use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trainer.data.sources.shapes import make_shapes100
 
 @dataclass(frozen=True)
 class Row:
-    """`passed` is None where there is no mark."""
+    """One result. `mark` is the target; `passed` is None if there is no target."""
 
     what: str
     mark: str
@@ -50,7 +50,7 @@ def machine() -> str:
 
 
 def data_root() -> Path:
-    """A folder of data sets with shapes100 in it: the home's, or one made for the occasion."""
+    """Return the home's datasets folder, with shapes100 generated in it if it is missing."""
     root = Settings().datasets
     if not (root / "shapes100" / "dataset.json").exists():
         make_shapes100(root)
@@ -59,7 +59,7 @@ def data_root() -> Path:
 
 @contextmanager
 def served(*, workers: str = "1", home: Path | None = None) -> Iterator[str]:
-    """A whole Trackside, on a fresh home or in an empty folder; gives its address."""
+    """Run `trackside serve` on `home` (an existing folder without datasets) or a temporary one; yield its address."""
     with tempfile.TemporaryDirectory() as folder:
         home = home or Path(folder)
         (home / "datasets").symlink_to(data_root().resolve())
@@ -79,7 +79,7 @@ def served(*, workers: str = "1", home: Path | None = None) -> Iterator[str]:
 
 @contextmanager
 def web_process(home: Path, port: int) -> Iterator[str]:
-    """The web process alone, on a database that has been migrated; gives its address."""
+    """Run only the web process, on a migrated database; yield its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "web", "--port", str(port)],
         env={**os.environ, "TRACKSIDE_HOME": str(home)},

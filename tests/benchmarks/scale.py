@@ -1,4 +1,4 @@
-"""Long series, long lists: what the web process takes to answer once much is stored."""
+"""Response times of the web process with long series and long lists."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tests.browser.conftest import ARGUMENTS
 from tests.browser.find_browser import installed
 from trainer.spec.preset import build_spec
 
-LENGTHS = {1_000_000: 50, 10_000_000: 150}  # points, and the most milliseconds
+LENGTHS = {1_000_000: 50, 10_000_000: 150}  # number of points: maximum ms
 RUNS = 10_000
-CURVE = 500_000  # points of the run whose page is opened
+CURVE = 500_000  # points of the run whose page is measured
 TIMES = 9
 BATCH = 200_000
 NAMES = ("train/loss", "train/acc", "lr", "throughput", "grad/norm", "update/ratio")
@@ -91,7 +91,7 @@ def long_list(database: Database, client: httpx.Client) -> Iterator[Row]:
 
 
 def run_page(database: Database, address: str) -> Row:
-    """From a browser that has nothing cached to the first curve on its canvas."""
+    """Measure the time from opening a run's page with an empty cache to the first curve on its canvas."""
     run = add_run(database, "curves")
     for name in NAMES:
         write(database, run, name, CURVE)

@@ -1,4 +1,4 @@
-"""The cheap benchmarks run, and give sane rows: the marks are for a quiet machine."""
+"""The cheap benchmarks run and give plausible rows. Their targets hold only on an idle machine and are not checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images a second of the product's loop against the plain loop that people write, and against a bare step."""
+"""Images per second of the trainer, compared with a plain PyTorch loop and with bare optimization steps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from trainer.spec.train_spec import TrainSpec
 ROUNDS = 5
 STEPS = 120
 WARM_UP = 60  # past the step at which the forward pass is compiled
-FEW_STEPS, FEW_WARM_UP = 30, 5  # of a network that takes longer, and is not compiled
+FEW_STEPS, FEW_WARM_UP = 30, 5  # for a slower network that is not compiled
 
 
 def measure() -> list[Row]:
@@ -44,7 +44,7 @@ def measure() -> list[Row]:
 def against_plain(root: Path, name: str) -> list[Row]:
     settings = {"max_steps": STEPS + WARM_UP, "log_every": 4}
     eager = build_spec(name, "baseline-cnn", {**settings, "precision": "float32", "compile": "off"})
-    auto = build_spec(name, "baseline-cnn", {**settings, "compile": "on"})  # auto compiles what is long enough
+    auto = build_spec(name, "baseline-cnn", {**settings, "compile": "on"})  # "auto" compiles only long runs
     pictures = Pictures(root, name)
     plain: list[float] = []
     ours: dict[str, list[float]] = {"float32 eager": [], "under `auto`": []}
@@ -58,7 +58,8 @@ def against_plain(root: Path, name: str) -> list[Row]:
 
 
 def against_bare(root: Path, name: str) -> list[Row]:
-    """The whole loop against its own step on one fixed batch: what order, augmentation, logging and events cost."""
+    """Compare the training loop with its step on one fixed batch: the cost of shuffling, augmentation, logging and
+    events."""
     cnn = {"compile": "on"}
     quick = {"epochs": 9, "augment.resolutions": [], "augment.resolution_until": []}
     rows = []
@@ -86,7 +87,7 @@ def ratio_row(what: str, ours: list[float], theirs: list[float], mark: float) ->
 
 
 class Stopwatch(EventWriter):
-    """The product's events, with the time of the first and last logged step of training."""
+    """An event writer that also records the time of the first and the last logged training step."""
 
     def __init__(self, run_dir: Path) -> None:
         super().__init__(run_dir, 1)
@@ -103,7 +104,7 @@ def product_speed(root: Path, name: str, spec: TrainSpec, steps: int, warm_up: i
         run_dir = Path(folder) / "run"
         create_run_dir(run_dir, spec, read_record(root, name), {})
         events = Stopwatch(run_dir)
-        # Stopped when all is trained: evaluation is left out.
+        # Stopped after the last training step, which excludes evaluation.
         calls = 0
 
         def should_stop() -> bool:
@@ -118,7 +119,7 @@ def product_speed(root: Path, name: str, spec: TrainSpec, steps: int, warm_up: i
 
 
 def bare_speed(root: Path, spec: TrainSpec, steps: int, warm_up: int) -> float:
-    """Forward, backward and the optimiser's step on one batch that lies ready."""
+    """Measure forward, backward and optimizer step on one batch that is already on the device."""
     device = prepare("cpu")
     precision = pick_precision(spec, device)
     autocast = torch.autocast("cpu", precision, enabled=precision != torch.float32)
@@ -145,7 +146,7 @@ def bare_speed(root: Path, spec: TrainSpec, steps: int, warm_up: int) -> float:
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """As torchvision's CIFAR100: arrays in memory, a PIL image made of each when it is asked for."""
+    """Like torchvision's CIFAR100: arrays in memory, converted to a PIL image in `__getitem__`."""
 
     def __init__(self, root: Path, name: str) -> None:
         images, labels = open_split(root, name, "train")

@@ -1,4 +1,4 @@
-"""Many people on many live runs: what the web process spends on them, and what a browser keeps in the long run."""
+"""Many viewers of many live runs: CPU time of the web process, and memory of a browser over time."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.browser.conftest import ARGUMENTS
 from tests.browser.find_browser import installed
 
 VIEWERS, RUNS = 100, 10
-RATE = 4.0  # events a second of each run, each of six values
+RATE = 4.0  # events per second and run, with six values each
 SECONDS = 30.0
 BROWSER_MINUTES, BROWSER_FACTOR = 10, 10
-LOOK_SECONDS = 3
-MOST_GROWTH = 0.1
+SAMPLE_SECONDS = 3
+MAX_GROWTH = 0.1
 
 
 def measure() -> list[Row]:
@@ -37,7 +37,7 @@ def measure() -> list[Row]:
 
 @contextmanager
 def live_runs(runs: int, rate: float) -> Iterator[str]:
-    """The address of a web process whose runs are told values by another process."""
+    """Yield the address of a web process; another process emits values for its runs."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         (home / "datasets").symlink_to(data_root().resolve())
@@ -71,7 +71,7 @@ def of_the_server() -> Row:
 
 
 async def watched(address: str) -> tuple[float, int]:
-    """The web process's share of a core, and the frames that all viewers received."""
+    """Return the web process's CPU time per second (in cores) and the number of frames that all viewers received."""
     web = next(child for child in psutil.Process().children() if "web" in child.cmdline())
     limits = httpx.Limits(max_connections=VIEWERS)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
@@ -95,10 +95,10 @@ async def view(client: httpx.AsyncClient, run_id: str, frames: list[int]) -> Non
 
 
 def of_a_browser() -> Row:
-    """The page's heap after garbage collection, of an open run page.
+    """Measure the JavaScript heap of an open run page after garbage collection.
 
-    It rises and falls as the page lets the server thin its points, about once a minute: it is looked at often enough
-    that both halves show their peaks.
+    It rises until the page replaces its points with a downsampled series from the server, about once per minute. It is
+    sampled often enough that both halves include their peaks.
     """
     with live_runs(1, RATE * BROWSER_FACTOR) as address, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=installed(), args=ARGUMENTS)
@@ -110,7 +110,7 @@ def of_a_browser() -> Row:
         heaps = []
         deadline = time.monotonic() + 60 * BROWSER_MINUTES
         while time.monotonic() < deadline:
-            page.wait_for_timeout(1000 * LOOK_SECONDS)
+            page.wait_for_timeout(1000 * SAMPLE_SECONDS)
             session.send("HeapProfiler.collectGarbage")
             heaps.append(int(page.evaluate("performance.memory.usedJSHeapSize")) / 2**20)
         points = int(page.locator("[data-chart=loss]").get_attribute("data-points-train") or 0)
@@ -122,5 +122,5 @@ def of_a_browser() -> Row:
         "flat",
         f"at most {max(heaps[:half]):.1f} MB in the first half, {max(heaps[half:]):.1f} MB in the second, "
         f"{heaps[-1]:.1f} MB at the end ({points:,} points kept)",
-        growth <= MOST_GROWTH,
+        growth <= MAX_GROWTH,
     )

@@ -1,4 +1,4 @@
-"""How soon the web process answers, and how much memory it takes."""
+"""Startup time and memory of the web process."""
 
 from __future__ import annotations
 
