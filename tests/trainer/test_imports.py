@@ -1,4 +1,4 @@
-"""What each process loads: torch only where it is needed, FastAPI in the web process alone."""
+"""What each process imports: torch only where it is needed, FastAPI only in the web process."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_a_run_whose_last_answers_a_power_cut_emptied_is_resumed(tmp_path: Path,
     RunDir(folder).answers(56).write_bytes(b"")
     assert run(folder, shapes, attempt=2).reason == "finished"
     evaluated = {event["step"]: event["v"] for event in events_of(folder, 2) if "val/acc" in event.get("v", {})}
-    # How many answers changed since the evaluation before cannot be said at the first one, and is from then on.
+    # The number of predictions that changed since the previous evaluation does not exist at the first one.
     assert {step: "val/flips" in values for step, values in evaluated.items()} == {112: False, 168: True}
 
 

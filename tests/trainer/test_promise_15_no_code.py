@@ -1,4 +1,7 @@
-"""Promise 15: no file that is read as a model or as data runs code. A pickle that leaves a mark is put everywhere."""
+"""Promise 15: no file that is read as a model or as data executes code.
+
+A pickle that would create a marker file is put in the place of each file.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe can ask for besides a network and an optimiser, each in a short real run."""
+"""Options of a run besides the network and the optimizer, each tested in a short real run."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_budget_of_minutes_ends_annealed_and_in_time(tmp_path: Path, shapes: P
     run(tmp_path / "r", shapes, overrides, preset="quick")
     start, end = events_of(tmp_path / "r", "start")[0], events_of(tmp_path / "r", "epoch")[-1]
     assert events_of(tmp_path / "r", "plan")
-    assert end["t"] - start["t"] < 2 * 0.1 * 60  # test_pace says how exactly; here other tests want the cores too
+    assert end["t"] - start["t"] < 2 * 0.1 * 60  # loose: other tests use the cores; see test_pace.py
     rates = series(tmp_path / "r", "lr")
     assert rates[0] == pytest.approx(0.05)
     assert rates[-1] < 0.05 * 0.05
@@ -174,7 +174,7 @@ def test_winding_down_ends_early_and_annealed(tmp_path: Path, shapes: Path) -> N
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of weights of a network for 1000 classes."""
+    """A weights file of a network with 1000 classes."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
     safetensors.torch.save_file(build_model(ModelSpec(name="torchvision:resnet18"), 1000, 32).state_dict(), path)
@@ -197,7 +197,7 @@ def test_a_frozen_backbones_features_are_computed_once(tmp_path: Path, shapes: P
     assert losses[-1] < losses[0]
     donor, trained = safetensors.torch.load_file(weights), model_hash(folder)
     assert all(torch.equal(donor[name], value) for name, value in trained.items() if not name.startswith("fc"))
-    # The checkpoint is a whole network: evaluated as one, it says what the head alone has said.
+    # The checkpoint contains the whole network, not only the head.
     model = build_model(build_spec("d", "transfer", transfer(weights)).model, 100, 40)
     model.load_state_dict(trained)
     assert math.isfinite(outcome.summary["test/loss"])

@@ -168,7 +168,7 @@ def ended(place: Place, answer: httpx.Response) -> dict[str, Any]:
 SITE = "unsafe method with a cross-site Sec-Fetch-Site, a foreign or null Origin"
 HOST = "foreign, empty or doubled Host"
 ABSURD = "NaN, Infinity, negative or absurd hyperparameters"
-UNKNOWN = "unknown field, preset, data set"
+UNKNOWN = "unknown field, preset, dataset"
 SORT = "unknown sort column, SQL text, limit -1 or 10^9"
 NOT_THERE = "unknown id, encoded traversal"
 LARGE = "body over the limit, declared or chunked"
@@ -176,10 +176,10 @@ SLOW = "headers or body arriving too slowly"
 NO_IMAGE = "empty file, text called .jpg, truncated JPEG or PNG"
 OTHER = "SVG, EPS, TIFF, PSD, PDF whatever its name"
 BOMB = "50,000 x 50,000 PNG, text-chunk bomb, 10,000-frame GIF"
-ODD = "CMYK, 16-bit, palette, grey, alpha, 1x1, EXIF-rotated"
+ODD = "CMYK, 16-bit, palette, gray, alpha, 1x1, EXIF-rotated"
 DECODER = "decoder crash or time-out"
 ZIP = "zip with ../, absolute names, links, clashing names, nested zips, ratio over 100"
-CLASSES = "a data set with 0 or 1 class, an empty class"
+CLASSES = "a dataset with 0 or 1 class, an empty class"
 BROKEN = "an unreadable image"
 SHOWN = "names with <script>, right-to-left marks"
 NAME = "NUL, newline, 10 KB"
@@ -220,8 +220,8 @@ HALF_BAD = archive({**GOOD, **UNREADABLE})
 
 COLOR = Image.fromarray(random_image(8))
 CMYK = encode(COLOR.convert("CMYK"), "JPEG", quality=100)
-GREY = COLOR.convert("L")
-DEEP = Image.fromarray(np.asarray(GREY).astype(np.uint16) * 257)
+GRAY = COLOR.convert("L")
+DEEP = Image.fromarray(np.asarray(GRAY).astype(np.uint16) * 257)
 PALETTE = COLOR.quantize(64)
 CLEAR = COLOR.convert("RGBA")
 CLEAR.putalpha(0)
@@ -303,10 +303,10 @@ TABLE = [
     *each(BOMB, image("text.png", text_bomb()), (413, 422)),
     *each(BOMB, image("long.gif", long_gif(10_000)), (413, 422)),
     Row(ODD, predict(CMYK, "CMYK"), 200, then=like(Image.open(io.BytesIO(CMYK)).convert("RGB"))),
-    Row(ODD, predict(encode(DEEP), "16-bit"), 200, then=like(GREY.convert("RGB"))),
+    Row(ODD, predict(encode(DEEP), "16-bit"), 200, then=like(GRAY.convert("RGB"))),
     Row(ODD, predict(encode(PALETTE), "palette"), 200, then=like(PALETTE.convert("RGB"))),
     Row(ODD, predict(encode(PALETTE, "GIF"), "GIF"), 200, then=like(PALETTE.convert("RGB"))),
-    Row(ODD, predict(encode(GREY), "grey"), 200, then=like(GREY.convert("RGB"))),
+    Row(ODD, predict(encode(GRAY), "gray"), 200, then=like(GRAY.convert("RGB"))),
     Row(ODD, predict(encode(CLEAR), "alpha"), 200, then=like(Image.new("RGB", (32, 32), "white"))),
     Row(ODD, predict(encode(DOT), "1x1"), 200, then=like(DOT.resize((32, 32)))),
     Row(ODD, predict(ON_ITS_SIDE, "EXIF-rotated"), 200, then=like(UPRIGHT)),

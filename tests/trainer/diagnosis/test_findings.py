@@ -1,4 +1,4 @@
-"""Runs that are broken on purpose each get the finding that says so, and those that are well get none."""
+"""Runs that are broken on purpose get the expected finding, and healthy runs get none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Path:
-    """Three data sets of ten classes: `few` as they are, `shuffled` with labels dealt anew, and `blank` images."""
+    """Three datasets of ten classes: `few` (unchanged), `shuffled` (random labels) and `blank` (blank images)."""
     root = tmp_path_factory.mktemp("small")
     chance = np.random.default_rng(0)
     arrays = {split: few_of(shapes, split, each) for split, each in (("train", 40), ("test", 10))}
@@ -191,7 +191,7 @@ def test_a_dead_network(tmp_path: Path, small: Path) -> None:
 
 
 class Dead(nn.Module):
-    """Its ReLU has been pushed below zero for good: the last layer's bias is all that still learns."""
+    """A network with dead ReLUs: only the bias of the last layer has a gradient."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ def place_all(spec: AugmentSpec, draws: EpochDraws, chosen: Tensor | None = None
     return place(spec, IMAGES, chosen, draws, chosen, fill=FILL)
 
 
-def normalised(count: int, size: int = 16) -> Tensor:
+def normalized(count: int, size: int = 16) -> Tensor:
     pixels = torch.randn(count, size, size, 3, generator=torch.Generator().manual_seed(1))
     return pixels.permute(0, 3, 1, 2)
 
@@ -142,7 +142,7 @@ def test_cutout_comes_after_the_crop_and_the_operation() -> None:
 
 def test_mixup_blends_each_image_with_the_one_before() -> None:
     spec = AugmentSpec(mixup=0.4)
-    draws, images, labels = draw(spec), normalised(6), torch.arange(6)
+    draws, images, labels = draw(spec), normalized(6), torch.arange(6)
     chosen = torch.tensor([8, 1, 30, 4, 2, 39])
     mixed = mix(spec, images, labels, draws, chosen)
     assert mixed is not None
@@ -164,7 +164,7 @@ def test_the_share_has_the_beta_distribution_of_its_alpha() -> None:
 
 def test_cutmix_pastes_a_box_and_weighs_by_its_area() -> None:
     spec = AugmentSpec(cutmix=1.0)
-    draws, images, chosen = draw(spec), normalised(40), torch.arange(40)
+    draws, images, chosen = draw(spec), normalized(40), torch.arange(40)
     mixed = mix(spec, images, torch.arange(40), draws, chosen)
     assert mixed is not None
     assert draws.share is not None
@@ -182,7 +182,7 @@ def test_cutmix_pastes_a_box_and_weighs_by_its_area() -> None:
 
 def test_with_both_each_sample_takes_one_of_the_two() -> None:
     spec = AugmentSpec(mixup=1.0, cutmix=1.0)
-    draws, images, chosen = draw(spec), normalised(40), torch.arange(40)
+    draws, images, chosen = draw(spec), normalized(40), torch.arange(40)
     mixed = mix(spec, images, torch.arange(40), draws, chosen)
     assert mixed is not None
     assert draws.pasted is not None
@@ -202,7 +202,7 @@ def test_with_both_each_sample_takes_one_of_the_two() -> None:
 
 @pytest.mark.parametrize("spec", [AugmentSpec(mixup=0.2), AugmentSpec(cutmix=1.0), EVERYTHING])
 def test_a_batch_of_one_is_mixed_with_itself(spec: AugmentSpec) -> None:
-    images = normalised(1)
+    images = normalized(1)
     mixed = mix(spec, images, torch.tensor([4]), draw(spec), torch.tensor([11]))
     assert mixed is not None
     torch.testing.assert_close(mixed.images, images)
@@ -212,11 +212,11 @@ def test_a_batch_of_one_is_mixed_with_itself(spec: AugmentSpec) -> None:
 
 def test_nothing_is_mixed_if_neither_is_on() -> None:
     spec = AugmentSpec(crop=2, cutout=4)
-    assert mix(spec, normalised(3), torch.arange(3), draw(spec), torch.arange(3)) is None
+    assert mix(spec, normalized(3), torch.arange(3), draw(spec), torch.arange(3)) is None
 
 
 def test_resizing_keeps_channels_last_and_averages() -> None:
-    images = normalised(3)
+    images = normalized(3)
     assert resize(images, 16) is images
     for size in (8, 12, 24):
         resized = resize(images, size)

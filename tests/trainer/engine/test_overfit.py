@@ -1,4 +1,4 @@
-"""Every family of networks, narrow, learns one batch of real images by heart: one that cannot is broken."""
+"""Every network family, in a narrow variant, overfits one batch of real images; a network that cannot is broken."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {
     "muon and sgd": OptimizerSpec(name="muon", lr=0.02, momentum=0.8, rest_lr=0.1),
     "muon and adamw": OptimizerSpec(name="muon", lr=0.02, momentum=0.8, rest="adamw", rest_lr=3e-3),
 }
-IMAGES, STEPS, LEARNT = 32, 200, 1e-2
+IMAGES, STEPS, MAX_LOSS = 32, 200, 1e-2
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def batch(shapes: Path) -> tuple[Tensor, Tensor]:
-    """Images float IMAGES×3×32×32 of different classes, and their labels."""
+    """Images (float, IMAGES×3×32×32) of different classes, and their labels."""
     images, labels = open_split(shapes, "shapes100", "train")
     rows = torch.arange(IMAGES) * (len(labels) // IMAGES)
     pixels = torch.from_numpy(images[rows.numpy()]).permute(0, 3, 1, 2).float() / 64 - 2
@@ -53,14 +53,14 @@ def batch(shapes: Path) -> tuple[Tensor, Tensor]:
 
 
 def overfit(model: nn.Module, optimizer: OptimizerSpec, batch: tuple[Tensor, Tensor]) -> float:
-    """The lowest loss within the budget of steps."""
+    """Train for up to STEPS steps and return the lowest loss."""
     images, labels = batch
     optimizers = Optimizers(optimizer, model, torch.device("cpu"))
     lowest = float("inf")
     for _ in range(STEPS):
         loss = F.cross_entropy(model(images), labels)
         lowest = min(lowest, loss.item())
-        if lowest < LEARNT:
+        if lowest < MAX_LOSS:
             break
         optimizers.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -73,8 +73,8 @@ def test_every_family_learns_a_batch_by_heart(batch: tuple[Tensor, Tensor], name
     torch.manual_seed(0)
     model = build_model(ModelSpec(name=name, widths=FAMILIES[name]), 100, 32)
     model.to(memory_format=torch.channels_last)
-    rate = 3e-3 if name.startswith(IMAGENET) else 1e-2  # those are not narrow
-    assert overfit(model, OptimizerSpec(name="adam", lr=rate), batch) < LEARNT
+    rate = 3e-3 if name.startswith(IMAGENET) else 1e-2  # these have no narrow variant
+    assert overfit(model, OptimizerSpec(name="adam", lr=rate), batch) < MAX_LOSS
 
 
 @pytest.mark.parametrize("family", ["swift", "resnet18"])
@@ -83,4 +83,4 @@ def test_every_optimiser_learns_a_batch_by_heart(batch: tuple[Tensor, Tensor], o
     torch.manual_seed(0)
     model = build_model(ModelSpec(name=family, widths=FAMILIES[family]), 100, 32)
     model.to(memory_format=torch.channels_last)
-    assert overfit(model, OPTIMIZERS[optimizer], batch) < LEARNT
+    assert overfit(model, OPTIMIZERS[optimizer], batch) < MAX_LOSS

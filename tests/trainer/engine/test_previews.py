@@ -1,4 +1,4 @@
-"""What the launch form shows of a run before there is one."""
+"""What the launch form shows of a run before it is created."""
 
 from __future__ import annotations
 

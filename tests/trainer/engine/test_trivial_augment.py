@@ -16,7 +16,7 @@ MOVING = set(range(Op.SHEAR_X, Op.BRIGHTNESS))
 
 
 def some_images(count: int, size: int = 32) -> Tensor:
-    """Smooth, so that a histogram has gaps, with noise of a few levels."""
+    """Smooth images, whose histograms have gaps, with noise of a few levels."""
     generator = torch.Generator().manual_seed(5)
     coarse = torch.rand(count, 3, 5, 5, generator=generator) * 200
     smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
@@ -25,7 +25,7 @@ def some_images(count: int, size: int = 32) -> Tensor:
 
 
 def reference(image: Tensor, op: Op, bin_: int, sign: int) -> Tensor:
-    """What torchvision's TrivialAugmentWide does to `image` (uint8 H×W×3)."""
+    """Apply the operation of torchvision's TrivialAugmentWide to `image` (uint8 H×W×3)."""
     share = float(torch.linspace(0.0, 0.99, BINS)[bin_]) * sign
     pixels = int(float(torch.linspace(0.0, 32.0, BINS)[bin_]) * sign)
     fill = FILL.tolist()
@@ -59,7 +59,7 @@ def test_each_operation_is_that_of_torchvision_at_every_strength(op: Op) -> None
     changed = 0
     for image, result, draw in zip(images, found, draws, strict=True):
         apart = (result.int() - reference(image, *draw).int()).abs().amax(-1)
-        # Nearest neighbours that are equally near are rounded either way.
+        # Ties between nearest neighbors may be rounded either way.
         allowed = 8 if op in MOVING else 0
         assert int((apart > 1).sum()) <= allowed, draw
         changed += not torch.equal(result, image)

@@ -1,4 +1,4 @@
-"""Many image files through a small network: in order, whatever happens to the processes that decode them."""
+"""Classification of many image files with a small network: ordered results, even if decoding processes are killed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def killing(files: Iterator[ImageFile], at: int) -> Iterator[ImageFile]:
 
 
 def test_a_decoder_killed_in_the_middle_costs_no_image(model: Model, photos: Path) -> None:
-    """At worst it would cost the one that it was at, twice."""
+    """At worst, the image that was being decoded has to be tried twice."""
     before = found_in(model, iter(open_paths([photos])[0]))
     after = found_in(model, killing(iter(open_paths([photos])[0]), at=2 * CHUNK))
     assert [result.name for result in after] == [result.name for result in before]

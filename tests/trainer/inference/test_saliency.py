@@ -1,4 +1,4 @@
-"""Saliency and familiarity, on networks and answers of which it is known what they must find."""
+"""Saliency and familiarity, on networks and validation answers with known results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.rundir.answers import Answers, write_answers
 
 
 class Corner(nn.Module):
-    """Sees class 1 where the upper right quarter of the columns' first rows is bright, and class 0 elsewhere."""
+    """Predicts class 1 if the upper right `side`×`side` pixels are bright, else class 0."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def test_the_map_points_at_what_the_network_looks_at(size: int) -> None:
     assert (found.prediction.label, found.prediction.index) == ("bright", 1)
     assert found.prediction.probability > 0.95
     assert (found.strongest.x, found.strongest.y, found.strongest.side) == (size - side, 0, side)
-    assert found.strongest.probability == pytest.approx(0.5, abs=0.01)  # all that it saw is the mean colour now
+    assert found.strongest.probability == pytest.approx(0.5, abs=0.01)  # the bright part is all mean color now
     assert found.fall.shape == (size, size)
     assert found.fall[0, -1] == pytest.approx(found.prediction.probability - found.strongest.probability, abs=1e-5)
     assert np.abs(found.fall[size // 2 :]).max() == 0
@@ -67,7 +67,7 @@ def test_a_slow_network_is_asked_less_often_and_every_pixel_is_still_covered() -
         def forward(self, images: Tensor) -> Tensor:
             self.asked += len(images)
             bright = images.mean((1, 2, 3))
-            if self.asked == 2:  # while operations are counted
+            if self.asked == 2:  # the call in which FLOPs are counted
                 bright = bright + 0 * self.second(self.first(images)).mean((1, 2, 3))
             return torch.stack([-bright, bright], 1)
 

@@ -15,7 +15,7 @@ from trainer.models.swift import Swift
 from trainer.spec.catalog import MODELS
 from trainer.spec.train_spec import ModelSpec
 
-# The origin's networks at 32 px and 100 classes, counted by hand from their layers.
+# Parameters of the baseline networks at 32 px and 100 classes, counted by hand from their layers.
 CNN = (3 * 25 * 12 + 12 + 24) + (12 * 25 * 24 + 24 + 48) + (24 * 25 * 32 + 32 + 64)
 CNN_HEAD = (1152 * 576 + 576) + (576 * 288 + 288) + (288 * 144 + 144) + (144 * 100 + 100)
 MLP = (3072 * 1024 + 1024) + (1024 * 512 + 512) + (512 * 256 + 256) + (256 * 100 + 100)
@@ -161,7 +161,7 @@ def test_weights_of_a_file_are_taken_but_for_the_head(tmp_path: Path, suffix: st
 
 
 def test_the_names_of_an_old_file_are_understood(tmp_path: Path) -> None:
-    """torchvision's own weights of its ViT were saved when its hidden layers were called linear_1 and linear_2."""
+    """torchvision's ViT weights were saved when its hidden layers were named linear_1 and linear_2."""
     donor = build_model(ModelSpec(name="torchvision:vit_b_16"), 1000, 224).state_dict()
     old = {n.replace("mlp.0.", "mlp.linear_1.").replace("mlp.3.", "mlp.linear_2."): v for n, v in donor.items()}
     assert old.keys() != donor.keys()
@@ -176,7 +176,7 @@ def test_weights_of_imagenet_lie_in_torchs_own_folder(tmp_path: Path, monkeypatc
     path = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
     path.parent.mkdir(parents=True)
     donor = build_model(ModelSpec(name="torchvision:resnet18"), 1000, 32).state_dict()
-    torch.save({n: v for n, v in donor.items() if not n.endswith("num_batches_tracked")}, path)  # as that file is
+    torch.save({n: v for n, v in donor.items() if not n.endswith("num_batches_tracked")}, path)  # as in that file
     spec = ModelSpec(name="torchvision:resnet18", weights="imagenet")
     model = build_model(spec, 7, 32, pretrained=True)
     assert torch.equal(model.state_dict()["layer4.1.conv2.weight"], donor["layer4.1.conv2.weight"])
@@ -198,7 +198,7 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path, name: str, reason:
     spec = ModelSpec(name=name, weights=str(path))
     with pytest.raises(ValueError, match=rf"model\.weights: .*weights.pth is not of {name}: .*{reason}"):
         build_model(spec, 10, 32, pretrained=True)
-    build_model(spec, 10, 32)  # resumed: not read
+    build_model(spec, 10, 32)  # as in a resume: the weights file is not read
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What was decided while a run went on is decided again at the same steps."""
+"""Decisions made during a run are replayed at the same steps."""
 
 from __future__ import annotations
 

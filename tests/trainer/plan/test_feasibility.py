@@ -1,4 +1,4 @@
-"""Impossible combinations are refused before a run is queued, and every field of them is named."""
+"""Impossible combinations are rejected before a run is queued, with an error for every field involved."""
 
 from __future__ import annotations
 

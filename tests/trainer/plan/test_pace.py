@@ -1,4 +1,4 @@
-"""A budget of minutes becomes a number of steps that fits the measured speed."""
+"""A time budget in minutes is converted to a number of steps by the measured speed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.spec.preset import build_spec
 
 
 def run_at(seconds: dict[int, float], minutes: float) -> tuple[Plan, float]:
-    """Simulate a run whose steps take `seconds` by resolution, and give its last plan and the time that it took."""
+    """Simulate a run and return its last plan and its duration; `seconds` is the time per step by resolution."""
     spec = build_spec("d", "quick", {"budget.minutes": minutes})
     plan = make_plan(spec, 49_000)
     pace = Pace(spec, 32, plan.batch_size, 30_000, 3000)

@@ -1,4 +1,4 @@
-"""Work for spread(): it must be importable by the processes that do it."""
+"""Functions for the worker processes of the pool, which must be able to import them."""
 
 import os
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def squares(numbers: Sequence[int]) -> list[int]:
 
 
 def die_at(numbers: Sequence[int]) -> list[int]:
-    """Dies of every seventh, with that as its exit code."""
+    """Exit with code 7 at the first positive multiple of 7."""
     for number in numbers:
         if number and number % 7 == 0:
             os._exit(7)

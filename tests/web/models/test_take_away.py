@@ -182,9 +182,9 @@ def test_other_networks_as_onnx(tmp_path: Path) -> None:
         model = {
             f"model.{key}": value for key, value in build_model(spec.model, len(CLASSES), size).state_dict().items()
         }
-        optimiser = {"optim.momentum": torch.zeros(100_000)}
+        optimizer_state = {"optim.momentum": torch.zeros(100_000)}
         (tmp_path / name).mkdir()
-        info = save(tmp_path / name, optimiser | model, {}, step=5, epoch=0, metrics={}, best=True)
+        info = save(tmp_path / name, optimizer_state | model, {}, step=5, epoch=0, metrics={}, best=True)
         about = Portable(
             model=spec.model, classes=CLASSES, superclasses=None, size=32, input_size=size, fit="crop",
             mean=(0.5, 0.45, 0.4), std=(0.25, 0.24, 0.23), dataset="none", target="fine", run=name, step=5, epoch=0,
