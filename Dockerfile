@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 
-# Installed in one stage and copied to the next, which keeps pip's leavings and the sources out of the image.
+# Two stages: the final image contains neither pip's temporary files nor the sources.
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/trackside
@@ -12,7 +12,7 @@ COPY static static
 RUN /opt/trackside/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM python:3.11-slim-bookworm
-# g++ and the Python headers (part of this image) are what torch.compile needs; tini reaps what trainers leave behind.
+# torch.compile requires g++ and the Python headers (part of this image); tini reaps orphaned zombie processes.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ tini \
@@ -30,5 +30,5 @@ EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 ENTRYPOINT ["tini", "--"]
-# It wants a password first, or TRACKSIDE_INSECURE=1: see docs/operations.md.
+# Requires a password or TRACKSIDE_INSECURE=1: see docs/operations.md.
 CMD ["trackside", "serve", "--host", "0.0.0.0", "--demo"]

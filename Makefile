@@ -1,4 +1,4 @@
-# What a person types. Each target makes .venv first when it is missing or out of date.
+# Each target first creates .venv, or updates it when it is out of date.
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
@@ -30,7 +30,7 @@ fuzz: $(VENV)/.dev
 	TRACKSIDE_TEST_EXAMPLES=300 $(BIN)/python -m pytest tests/app/jobs/test_queue_machine.py
 	$(BIN)/python -m tests.fuzz
 
-# Whether an advisory is known against what constraints.txt pins; wants the network.
+# Check the versions in constraints.txt for known vulnerabilities. Requires network access.
 audit: $(VENV)/.dev
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[audit]'
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
@@ -57,7 +57,7 @@ $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# The path of a Chromium: an installed one, else Debian's package, else Playwright's own download.
+# The path of a Chromium: an installed one, else Debian's package, else Playwright's build.
 $(VENV)/.browser: $(VENV)/.dev
 	$(BIN)/python tests/browser/find_browser.py > $@.new
 	@mv $@.new $@
