@@ -46,7 +46,7 @@ class ResumeRequest(RequestBody):
 
     @property
     def extension(self) -> dict[str, Any] | None:
-        """What the trainer reads of it (trainer.rundir.journal)."""
+        """What the trainer reads of it (trainer.rundir.spec.extensions)."""
         given: dict[str, Any] = {} if self.schedule is None else {"schedule": self.schedule.model_dump(mode="json")}
         return (given | ({} if self.lr is None else {"lr": self.lr})) or None
 
