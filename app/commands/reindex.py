@@ -1,4 +1,4 @@
-"""Rebuild the database from the run directories, which are the truth: the same ingest, from nothing."""
+"""Rebuild the database from the run directories, which are authoritative, by the same ingest as the worker's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 from app.host.devices import find_devices
 from app.host.home_lock import home_lock
 from app.host.identity import host_name
-from app.jobs.derived_status import Told, read_told, stand
+from app.jobs.derived_status import EventSummary, derive_status, summarize_events
 from app.jobs.kinds import KINDS, RUN, TASK, Kind
 from app.jobs.tail import is_behind, tail_of
 from app.runs.requests import RunPatch
@@ -31,12 +31,12 @@ from trainer.rundir.lock import lock_holder
 from trainer.rundir.spec import read_spec
 from trainer.spec.tasks import request_of_file
 
-GIVEN = ("group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body")
+JOURNALED = ("group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body")
 
 
 @dataclass(frozen=True)
 class Indexed:
-    """A directory that was added with `status`, or was left alone for a reason."""
+    """A directory that was added with `status`, or was skipped for `reason`."""
 
     folder: Path
     status: Status | None
@@ -45,7 +45,7 @@ class Indexed:
 
 
 def reindex(settings: Settings) -> Iterator[Indexed]:
-    """Add every committed run and task that the database lacks. Raises HomeInUse, SchemaTooNew."""
+    """Add every committed run and task that the database does not have. Raises HomeInUse, SchemaTooNew."""
     with home_lock(settings.home):
         database = Database(settings.url)
         database.migrate()
@@ -67,7 +67,7 @@ def created_at(folder: Path) -> datetime:
 
 
 def add(database: Database, kind: Kind, folder: Path) -> Indexed:
-    """One directory's rows, in one transaction: nobody claims, and no crash leaves, a run that is half read."""
+    """Add one directory's rows in one transaction: no worker claims, and no crash leaves, a half-read run."""
     if folder.name.startswith("."):
         return Indexed(folder, None, "it was being deleted")
     if not JobDir(folder).committed.exists():
@@ -82,15 +82,15 @@ def add(database: Database, kind: Kind, folder: Path) -> Indexed:
 
 
 def add_run(session: Session, folder: Path) -> Status:
-    run = described(folder)
+    run = run_row(folder)
     session.add(run)
     session.flush()
     alive = catch_up(session, RUN, run, folder)
-    said = read_told(folder, tail_of(run))
-    for step, time in said.saved.items():
+    summary = summarize_events(folder, tail_of(run))
+    for step, time in summary.saved.items():
         of_step = (col(Checkpoint.run) == run.key, col(Checkpoint.step) == step)
         session.exec(update(Checkpoint).where(*of_step).values(created_at=time))
-    return settle(session, run, folder, said, alive=alive)
+    return settle(session, run, folder, summary, alive=alive)
 
 
 def add_task(session: Session, folder: Path) -> Status:
@@ -105,13 +105,13 @@ def add_task(session: Session, folder: Path) -> Status:
     session.add(task)
     session.flush()
     alive = catch_up(session, TASK, task, folder)
-    said = read_told(folder, tail_of(task))
-    guarded_update(session, task, result=said.end.get("result") if said.end else None)
-    return settle(session, task, folder, said, alive=alive)
+    summary = summarize_events(folder, tail_of(task))
+    guarded_update(session, task, result=summary.end.get("result") if summary.end else None)
+    return settle(session, task, folder, summary, alive=alive)
 
 
-def described(folder: Path) -> Run:
-    """The row as it was when the run was queued, with what people have changed since."""
+def run_row(folder: Path) -> Run:
+    """The row as it was when the run was queued, with the changes that users have made since."""
     spec = read_spec(folder)
     meta: dict[str, Any] = {}
     for line in read_journal(folder):
@@ -129,7 +129,7 @@ def described(folder: Path) -> Run:
         epochs=plan.epochs,
         total_steps=plan.total_steps,
         steps_per_epoch=plan.steps_per_epoch,
-        **{name: meta[name] for name in GIVEN if name in meta},
+        **{name: meta[name] for name in JOURNALED if name in meta},
         **{name: meta[name] for name in RunPatch.model_fields if name in meta and name != "name"},
         place=meta.get("place", created_at(folder).timestamp()),
         name=meta.get("name") or folder.name,
@@ -137,9 +137,9 @@ def described(folder: Path) -> Run:
 
 
 def catch_up(session: Session, kind: Kind, job: Job, folder: Path) -> bool:
-    """Read all that there is, and say whether a trainer is still at work.
+    """Ingest all events and return whether a trainer still holds the lock.
 
-    One that is found gone has said its last words before: they are looked for after.
+    A trainer may write its last events just before it exits: the files are checked again after the lock is found free.
     """
     while True:
         while is_behind(job, folder):
@@ -149,9 +149,9 @@ def catch_up(session: Session, kind: Kind, job: Job, folder: Path) -> bool:
             return alive
 
 
-def settle(session: Session, job: Job, folder: Path, said: Told, *, alive: bool) -> Status:
-    """Write where the job stands. One whose trainer lives is left for a worker of its device to adopt."""
-    fields = stand(said, read_journal(folder), alive=alive)
+def settle(session: Session, job: Job, folder: Path, summary: EventSummary, *, alive: bool) -> Status:
+    """Set the job's status. A job whose trainer is alive is left for a worker of its device to adopt."""
+    fields = derive_status(summary, read_journal(folder), alive=alive)
     if fields["status"] in ACTIVE:
         fields |= {"host": host_name(), "device": job.device or find_devices("auto")[0]}
     guarded_update(session, job, phase=None, **fields)

@@ -1,4 +1,4 @@
-"""Who holds which job: claiming, renewing, adopting, and letting go. Every write is fenced by the claim."""
+"""Claims on jobs: claiming, renewing and adopting. Every write is guarded by the claim number."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def has_work(session: Session, kind: Kind) -> bool:
 
 
 def claim_next(session: Session, kind: Kind, worker: str, device: str, seconds: float) -> Job | None:
-    """Take the first job of the queue."""
+    """Claim the first job of the queue; None if the queue is empty."""
     table = kind.table
     row = session.exec(select(table).where(table.status == Status.QUEUED).order_by(*kind.order()).limit(1)).first()
-    return None if row is None else _take(session, row, worker, device, seconds)
+    return None if row is None else _claim(session, row, worker, device, seconds)
 
 
-def _take(session: Session, row: Job, worker: str, device: str, seconds: float) -> Job:
+def _claim(session: Session, row: Job, worker: str, device: str, seconds: float) -> Job:
     first: dict[str, Any] = {} if row.started_at else {"started_at": now()}
     move(
         session,
@@ -52,9 +52,9 @@ def _take(session: Session, row: Job, worker: str, device: str, seconds: float) 
 
 
 def adopt_next(session: Session, kind: Kind, worker: str, device: str, seconds: float) -> Job | None:
-    """Take over an active job of this host whose worker is dead, or silent for longer than its lease.
+    """Take over an active job of this host and device whose worker is dead or let its lease expire.
 
-    A job of this device is preferred to none: a worker never adopts another device's while that device's worker lives.
+    Jobs of other devices are never adopted. Returns None if there is no such job.
     """
     table = kind.table
     rows = session.exec(

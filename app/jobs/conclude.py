@@ -1,4 +1,4 @@
-"""How a job ends: as its trainer's `end` event says, or without one."""
+"""End a job: as its trainer's `end` event says, or without one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from trainer.rundir.events import Event
 from trainer.rundir.folder import JobDir
 from trainer.rundir.journal import journal
 
-ROOM_BYTES = 1 << 20  # with less, a trainer that died without a word died of it
+MIN_FREE_BYTES = 1 << 20  # with less, a full disk is taken as the cause of a trainer's exit without an `end` event
 
 log = logging.getLogger(__name__)
 
 
 def conclude(session: Session, kind: Kind, job: Job, end: Event) -> None:
-    """The trainer said how it ended: the job's state follows in the same transaction."""
+    """Set the job's status from its trainer's `end` event, in the transaction that ingested the event."""
     reason = end["reason"]
     if reason == "finished":
         move(session, job, Status.FINISHED, finished_at=now(), phase=None, pid=None, **kind.result(end))
@@ -36,11 +36,14 @@ def conclude(session: Session, kind: Kind, job: Job, end: Event) -> None:
 
 
 def requeue_or_fail(session: Session, kind: Kind, job: Job, folder: Path, max_attempts: int) -> None:
-    """The trainer exited without an `end` event. One that was never forked does not count."""
+    """Queue a job again, or end it, after its trainer exited without an `end` event.
+
+    The job fails after `max_attempts` such exits. A trainer that was never forked does not count.
+    """
     deaths = job.deaths + (job.pid is not None)
     if job.status == Status.STOPPING:
         move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
-    elif shutil.disk_usage(folder).free < ROOM_BYTES:
+    elif shutil.disk_usage(folder).free < MIN_FREE_BYTES:
         error = {"code": "disk_full", "message": DISK_FULL, "detail": last_output(folder)}
         move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, deaths=deaths, error=error)
     elif deaths >= max_attempts:

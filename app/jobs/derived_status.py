@@ -1,4 +1,4 @@
-"""Where a job stands by its directory alone: what its trainers said, and what people have asked since."""
+"""A job's status, derived from its directory alone: from its events and its journal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from trainer.rundir.events import Event, Position, walk
 
 
 @dataclass
-class Told:
-    """What matters of a job's events: when it first started, how it ended (if it did), and when it saved which step.
+class EventSummary:
+    """The events of a job that its status depends on.
 
-    `attempt` is the one that spoke last.
+    `started` is the time of the first `start` event in seconds since the epoch, `attempt` the attempt of the last
+    event, `end` the `end` event unless a later attempt has started, and `saved` the time of each checkpoint by step.
     """
 
     started: float | None = None
@@ -24,45 +25,51 @@ class Told:
     saved: dict[int, datetime] = field(default_factory=dict)
 
 
-def read_told(folder: Path, until: Position) -> Told:
-    """Read the events of `folder` up to where they were ingested, and no further."""
-    told = Told()
-    for told.attempt, event in walk(folder, until=until):
+def summarize_events(folder: Path, until: Position) -> EventSummary:
+    """Summarize the events of the job in `folder` up to `until`, the position up to which they were ingested."""
+    summary = EventSummary()
+    for summary.attempt, event in walk(folder, until=until):
         match event["e"]:
             case "start":
-                told.started = told.started or event["t"]
-                told.end = None
+                summary.started = summary.started or event["t"]
+                summary.end = None
             case "checkpoint":
-                told.saved[event["step"]] = moment(event["t"])
+                summary.saved[event["step"]] = moment(event["t"])
             case "end":
-                told.end = event
-    return told
+                summary.end = event
+    return summary
 
 
-def stand(told: Told, journal: list[dict[str, Any]], *, alive: bool) -> dict[str, Any]:
-    """The status, and what goes with it."""
-    asked = [line for line in journal if line.get("e") in ("stop", "resume", "failed")]
-    wish = asked[-1] if asked else None
-    end = told.end
-    fields: dict[str, Any] = {"started_at": None if told.started is None else moment(told.started)}
+def derive_status(summary: EventSummary, journal: list[dict[str, Any]], *, alive: bool) -> dict[str, Any]:
+    """Return the job's `status` and the columns that depend on it: `started_at`, `finished_at`, `error`.
+
+    `alive` is whether a trainer holds the job's lock.
+    """
+    entries = [line for line in journal if line.get("e") in ("stop", "resume", "failed")]
+    last = entries[-1] if entries else None
+    end = summary.end
+    fields: dict[str, Any] = {"started_at": None if summary.started is None else moment(summary.started)}
     if end is not None and end["reason"] in ("finished", "failed"):
-        # A stop that came too late changes nothing; a resume does.
-        if not any(line["e"] == "resume" and is_later(line, told.attempt, end) for line in asked):
+        # A stop that came too late changes nothing; a resume after the end does.
+        if not any(line["e"] == "resume" and is_later(line, summary.attempt, end) for line in entries):
             status = Status.FINISHED if end["reason"] == "finished" else Status.FAILED
             return fields | {"status": status, "error": end["error"], "finished_at": moment(end["t"])}
     elif end is None and alive:
-        stopping = wish is not None and wish["e"] == "stop"
+        stopping = last is not None and last["e"] == "stop"
         return fields | {"status": Status.STOPPING if stopping else Status.RUNNING}
-    if wish is not None and wish["e"] == "failed":
-        return fields | {"status": Status.FAILED, "error": wish["error"], "finished_at": moment(wish["t"])}
-    if wish is not None and wish["e"] == "stop":
-        ended = max(wish["t"], end["t"] if end is not None else 0)
+    if last is not None and last["e"] == "failed":
+        return fields | {"status": Status.FAILED, "error": last["error"], "finished_at": moment(last["t"])}
+    if last is not None and last["e"] == "stop":
+        ended = max(last["t"], end["t"] if end is not None else 0)
         return fields | {"status": Status.STOPPED, "finished_at": moment(ended)}
     return fields | {"status": Status.QUEUED}
 
 
 def is_later(resume: dict[str, Any], attempt: int, end: Event) -> bool:
-    """By the attempt that had been made when it was asked for: the clock may have been set back."""
+    """Whether a `resume` entry of the journal was written after `end`, the `end` event of `attempt`.
+
+    Attempts are compared, because the clock may have been set back; an entry without one is compared by time.
+    """
     later: bool = resume["attempt"] >= attempt if "attempt" in resume else resume["t"] > end["t"]
     return later
 

@@ -1,4 +1,4 @@
-"""From event files to rows, exactly once: what is read and how far it was read are committed together."""
+"""Write event files to rows, exactly once: the rows and the read position are committed in one transaction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPARK_POINTS = 48
 
 @dataclass
 class Batch:
-    """What a block of events comes to."""
+    """The changes to a run's rows that a block of events makes."""
 
     points: dict[str, list[tuple[int, float, float]]] = field(default_factory=lambda: defaultdict(list))
     fields: dict[str, Any] = field(default_factory=dict)
@@ -34,14 +34,14 @@ class Batch:
 
 
 def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
-    """Write the events that `run`'s files hold past its offset; call until `is_behind` says no.
+    """Write the next block of `run`'s events to rows; call it until `is_behind` returns False.
 
-    Runs in the caller's transaction, guarded by the run's claim (LostClaim). Gives the `end` event of the run's newest
-    attempt when it was in this block.
+    Runs in the caller's transaction, guarded by the run's claim. Returns the `end` event of the run's newest attempt
+    if it was in this block, else None. Raises LostClaim.
     """
     events, tail = read_on(run_dir, tail_of(run))
     batch = Batch(spark={key: list(run.spark.get(key, [])) for key in ("step", "train", "val")})
-    writer, drawn = SeriesWriter(session, run.key or 0), run.spark
+    writer, old_spark = SeriesWriter(session, run.key or 0), run.spark
     for event in events:
         _apply(session, run, writer, batch, event, tail.attempt)
     _flush_points(session, run, writer, batch)
@@ -52,7 +52,7 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
     else:
         guarded_update(session, run, **batch.fields)
     if events:
-        publish(session, run.id, "status", public(run).live(spark=batch.spark != drawn))
+        publish(session, run.id, "status", public(run).live(spark=batch.spark != old_spark))
     return batch.end if tail.attempt == run.attempt else None
 
 
@@ -63,7 +63,7 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
             for name, value in event["v"].items():
                 batch.points[name].append((step, NONFINITE[value] if isinstance(value, str) else value, time))
             batch.fields["step"] = max(step, batch.fields.get("step", 0))
-            _summarise(run, batch, step, event["v"])
+            _summarize(run, batch, step, event["v"])
         case "start":
             _flush_points(session, run, writer, batch)
             _start(session, run, writer, batch, event)
@@ -98,11 +98,11 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
 
 def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event: Event) -> None:
     step = event["from_step"]
-    # A run that begins anew checks anew.
+    # A run that restarts at step 0 repeats its pre-training checks: their findings are deleted too.
     session.exec(delete(Finding).where(col(Finding.run) == run.key, col(Finding.step) > (step or -1)))
     if writer.trim(step):
         publish(session, run.id, "rewind", {"run": run.id, "step": step})
-    # What the directory no longer holds, or will write again.
+    # These checkpoints are no longer in the directory, or will be written again.
     session.exec(delete(Checkpoint).where(col(Checkpoint.run) == run.key, col(Checkpoint.step) > step))
     kept = sum(known <= step for known in batch.spark["step"])
     batch.spark = {key: column[:kept] for key, column in batch.spark.items()}
@@ -128,8 +128,8 @@ def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
         batch.fields["summary"] = {**run.summary, "parameters": event["parameters"]}
 
 
-def _summarise(run: Run, batch: Batch, step: int, values: dict[str, Any]) -> None:
-    """Keep what the list of runs shows: speed, best validation, and a sparkline of at most a few dozen points."""
+def _summarize(run: Run, batch: Batch, step: int, values: dict[str, Any]) -> None:
+    """Update what the list of runs shows: throughput, best validation accuracy, a sparkline of a few dozen points."""
     now = values.get("throughput")
     if isinstance(now, float | int):
         before = batch.fields.get("throughput", run.throughput)
@@ -159,7 +159,7 @@ def _flush_points(session: Session, run: Run, writer: SeriesWriter, batch: Batch
     if not arrays:
         return
     if sum(map(len, arrays.values())) > LIVE_POINTS:
-        publish(session, run.id, "resync", {"run": run.id})  # a viewer fetches a long backlog faster than we tell it
+        publish(session, run.id, "resync", {"run": run.id})  # fetching a long backlog is faster than streaming it
     else:
         publish(session, run.id, "metrics", {"run": run.id, "series": {k: encode(v) for k, v in arrays.items()}})
 

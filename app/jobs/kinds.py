@@ -1,4 +1,4 @@
-"""The two kinds of job, and all in which they differ: runs are trained, tasks are other work."""
+"""The two kinds of job and how they differ: runs are trained, tasks are other work."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from app.storage.tables import Job, Run, Task
 from trainer.process.assignment import Assignment, TaskAssignment
 from trainer.rundir.events import Event
 
-# Each of these takes a row of the kind's own table, which Job is too wide a type for.
+# A row of the kind's own table: the type Job is too wide for the parameters below.
 AnyJob = Any
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`root` is the folder of the home that holds the jobs' directories; `order` sorts the queue.
+    """`root` returns the folder of the home that holds the jobs' directories; `order` returns the queue's sort columns.
 
-    `ingest` writes new events to rows and returns the `end` event once it has come; `publish` tells the live feed;
-    `result` are the columns that a finished job's `end` event fills.
+    `ingest` writes new events to rows and returns the `end` event once it was read; `publish` sends the job's state to
+    the live feed; `assignment` returns what a trainer is started with; `result` returns the columns that a finished
+    job's `end` event sets.
     """
 
     table: type[Run] | type[Task]

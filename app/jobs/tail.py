@@ -1,4 +1,4 @@
-"""How far a job's events have been written to rows, and whether there is more."""
+"""The position up to which a job's events were ingested, and whether there are more."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def tail_of(job: Job) -> Position:
 
 
 def is_behind(job: Job, folder: Path) -> bool:
-    """Whether a whole line waits to be read."""
+    """Whether the event files have a complete line that was not ingested yet."""
     return next_position(folder, tail_of(job)) is not None

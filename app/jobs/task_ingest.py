@@ -1,4 +1,4 @@
-"""A task's event files to its row, the same way as a run's."""
+"""Write a task's event files to its row, as `app.jobs.ingest` does for a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks: heavy work besides training, queued and watched like runs (trainer/tasks.py does them)."""
+"""Tasks: long work other than training, queued and followed like runs (trainer/tasks.py does the work)."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ from trainer.spec.tasks import (
 )
 from trainer.system.durable import sync_folder, write_durably
 
+PLACES = ("datasets", "runs")  # folders of the home whose paths are written into a task's request
+
+TaskKind = Literal["dataset", "export", "measure", "predict"]
+
 
 class TaskPublic(BaseModel):
     id: str
@@ -53,7 +57,7 @@ class Tasks:
         self.settings = settings
 
     def new_folder(self) -> Path:
-        """A fresh task's folder, into which an upload may be written before the task exists."""
+        """Create the folder of a new task. An upload may be written to it before the task exists."""
         folder = self.settings.tasks / secrets.token_hex(5)
         folder.mkdir(parents=True)
         return folder
@@ -80,7 +84,7 @@ class Tasks:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def create(self, folder: Path, request: AnyRequest) -> TaskPublic:
+    def create(self, folder: Path, kind: TaskKind, request: dict[str, Any]) -> TaskPublic:
         """Queue a task in `folder`: the directory first, then the row."""
         TaskDir(folder).events_folder.mkdir()
         places = Places(datasets=self.settings.datasets.resolve(), runs=self.settings.runs.resolve())
@@ -94,10 +98,10 @@ class Tasks:
             publish_task(session, row)
         return task_public(row)
 
-    def retry(self, task_id: str, on_unreadable: OnUnreadable) -> TaskPublic:
-        """Queue a failed task again, and move its upload to the new one. Raises ApiError 404, 409.
+    def retry(self, task_id: str, changed: dict[str, Any]) -> TaskPublic:
+        """Queue a failed task again, with its upload; `changed` replaces settings of a dataset task and only of one.
 
-        `on_unreadable` is for datasets.
+        Raises ApiError 404: there is no such task; 409: it has not failed, or its upload is gone.
         """
         old = self.get(task_id)
         if old.status != Status.FAILED:
@@ -123,7 +127,7 @@ class Tasks:
         return task_public(row)
 
     def list(self, kind: TaskKind | None = None, limit: int = 20) -> list[TaskPublic]:
-        """The latest first."""
+        """Return the tasks, newest first."""
         statement = select(Task).order_by(col(Task.key).desc()).limit(limit)
         if kind is not None:
             statement = statement.where(Task.kind == kind)
@@ -131,12 +135,12 @@ class Tasks:
             rows = session.exec(statement).all()
         return [task_public(row) for row in rows]
 
-    def latest(self, kind: Literal["export", "measure"], target: Path) -> TaskPublic | None:
+    def latest(self, kind: TaskKind, target: str) -> TaskPublic | None:
         """The newest of the last hundred tasks of its kind that makes the file `target`."""
-        return next((task for task in self.list(kind, 100) if task.request.get("target") == str(target)), None)
+        return next((task for task in self.list(kind, 100) if task.request.get("target") == target), None)
 
     def predictions(self, task_id: str) -> Path:
-        """The file that a task made. Raises ApiError 404 where it makes none, 409 while it is at work."""
+        """The file of a task's predictions. Raises ApiError 404: the task has none; 409: it has not finished."""
         task = self.get(task_id)
         if task.kind != "predict" or task.status == Status.FAILED:
             raise ApiError(404, "no_file", "This task has made no file.")
@@ -154,5 +158,5 @@ def task_public(row: Task) -> TaskPublic:
 
 
 def publish_task(session: Session, row: Task) -> None:
-    """Tell the live feed where the task stands."""
+    """Send the task's state to the live feed."""
     publish(session, row.id, "task", task_public(row).model_dump(mode="json"))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.jobs.conclude import conclude
-from app.jobs.derived_status import read_told
+from app.jobs.derived_status import summarize_events
 from app.jobs.ingest import ingest
 from app.jobs.kinds import RUN
 from app.jobs.tail import is_behind, tail_of
@@ -93,7 +93,7 @@ def test_any_event_file_is_read_to_its_end(database: Database, tmp_path: Path, w
     assert run.tail_offset == path.stat().st_size
     assert Metrics(database).read(name, ["the/last"])["series"]["the/last"]["value"] == [1.0]
     orjson.dumps(public(run).model_dump(mode="json"))
-    read_told(folder, tail_of(run))
+    summarize_events(folder, tail_of(run))
     if end is not None:
         with database.write() as session:
             conclude(session, RUN, run, end)
