@@ -1,4 +1,4 @@
-"""The worker process, one per device: it claims jobs, has their trainers started, and follows their event files."""
+"""The worker process, one per device: it claims jobs, starts their trainers, and follows their event files."""
 
 from app.worker.loop import main
 

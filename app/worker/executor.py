@@ -1,4 +1,4 @@
-"""Starts trainers on this host through a fork server, signals them, and looks whether they are alive."""
+"""Starts trainers on this host through a fork server, signals them, and checks whether they are alive."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from trainer.rundir.lock import lock_holder
 
 log = logging.getLogger(__name__)
 
-# The module that a trainer's command line names. The second is its name up to version 0.1.0: a trainer outlives an
-# upgrade, and has to be stopped and reaped all the same.
+# The module named in a trainer's command line. The second is its name up to version 0.1.0: a trainer outlives an
+# upgrade, and must still be stopped and reaped.
 FORK_SERVERS = frozenset({"trainer.process.forkserver", "trainer.forkserver"})
 
 
@@ -32,7 +32,7 @@ class Executor:
         self._forkserver = ForkServer()
 
     def start(self, assignment: Assignment | TaskAssignment) -> int | None:
-        """Fork a trainer and return its pid; None where no fork server answers, twice in a row."""
+        """Fork a trainer and return its pid; None if the fork server failed twice in a row."""
         # The empty file stops any trainer of an older attempt before the new one exists.
         EventWriter(Path(assignment.run_dir), assignment.attempt).close()
         for _ in range(2):
@@ -51,14 +51,14 @@ class Executor:
         return lock_holder(folder)
 
     def is_alive(self, pid: int) -> bool:
-        """Whether a trainer still runs under that pid: the system gives pids out again."""
+        """Whether the process `pid` is a trainer that still runs. The system may have reused the pid."""
         try:
-            return not FORK_SERVERS.isdisjoint(psutil.Process(pid).cmdline())  # empty for a zombie
+            return not FORK_SERVERS.isdisjoint(psutil.Process(pid).cmdline())  # a zombie's is empty
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             return False
 
     def signal(self, pid: int | None, number: Signals) -> None:
-        """Signal the trainer, if it is one and still alive."""
+        """Signal the process if it is a trainer that is still alive."""
         if pid and self.is_alive(pid):
             os.kill(pid, number)
 

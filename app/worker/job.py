@@ -19,11 +19,11 @@ from trainer.rundir.folder import JobDir
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 60.0  # a forked trainer that has not taken the lock by then counts as exited
+START_SECONDS = 60.0  # a forked trainer that has not taken the lock by then is treated as exited
 
 
 class HeldJob:
-    """Every write is guarded by the claim: LostClaim means that another worker has the job."""
+    """A job under this worker's claim. Writes are guarded by it: LostClaim means that another worker has the job."""
 
     def __init__(
         self, kind: Kind, job: Job, database: Database, settings: Settings, executor: Executor, now: float
@@ -34,13 +34,13 @@ class HeldJob:
         self._database = database
         self._settings = settings
         self._executor = executor
-        self._since = now
+        self._held_since = now
         self._lock_seen = False
-        self._asked_to_stop: float | None = None
+        self._stop_requested_at: float | None = None
         self._killed = False
 
     def start(self, device: str) -> None:
-        """Have a trainer started for the job's new attempt."""
+        """Start a trainer for the job's new attempt."""
         self.touch_owner()
         pid = self._executor.start(self.kind.assignment(self.job, self.folder, self._settings, device))
         if pid is None:
@@ -50,7 +50,7 @@ class HeldJob:
             guarded_update(session, self.job, pid=pid, phase="data")
 
     def touch_owner(self) -> None:
-        """A trainer whose `owner` file nobody touches saves and ends."""
+        """Touch the `owner` file. A trainer saves and exits if no worker touches it any more."""
         JobDir(self.folder).owner.touch()
 
     def renew(self) -> None:
@@ -60,9 +60,9 @@ class HeldJob:
         self.touch_owner()
 
     def refresh(self) -> bool:
-        """Read the row again: somebody may have asked for a stop. False once the claim is another worker's.
+        """Read the row again, since a stop may have been requested. False once another worker has claimed the job.
 
-        After a write that was rolled back this also undoes what `job` already showed.
+        After a write was rolled back, this also resets `job` to the stored values.
         """
         with self._database.read() as session:
             row = session.get(self.kind.table, self.job.key)
@@ -72,9 +72,9 @@ class HeldJob:
         return True
 
     def follow(self, now: float) -> bool:
-        """Ingest new events, stop the trainer where that is asked for, reap it once it has exited.
+        """Ingest new events, stop the trainer if that was requested, reap it once it has exited.
 
-        True once the job is no longer this worker's.
+        Returns True once the job is no longer this worker's.
         """
         try:
             if self.job.status == Status.STOPPING:
@@ -86,7 +86,7 @@ class HeldJob:
             return not self.refresh()
 
     def ingest(self) -> bool:
-        """Write one block of new events to the database. True once the job has ended. Raises LostClaim."""
+        """Write one block of new events to the database. Returns True once the job has ended. Raises LostClaim."""
         with self._database.write(durable=False) as session:
             end = self.kind.ingest(session, self.job, self.folder)
             if end is not None:
@@ -94,14 +94,14 @@ class HeldJob:
         return end is not None
 
     def interrupt(self) -> None:
-        """Ask the trainer to save and end."""
+        """Ask the trainer to save and exit."""
         self._signal(signal.SIGTERM)
 
     def _stop(self, now: float) -> None:
-        if self._asked_to_stop is None:
-            self._asked_to_stop = now
+        if self._stop_requested_at is None:
+            self._stop_requested_at = now
             self.interrupt()
-        elif now - self._asked_to_stop > self._settings.stop_seconds and not self._killed:
+        elif now - self._stop_requested_at > self._settings.stop_seconds and not self._killed:
             log.warning("%s did not stop in time: killing it", self.job.id)
             self._killed = True
             self._signal(signal.SIGKILL)
@@ -110,19 +110,22 @@ class HeldJob:
         self._executor.signal(self._executor.holder(self.folder) or self.job.pid, number)
 
     def _reap_if_exited(self, now: float) -> bool:
-        """A free lock and no process that could still take it: the trainer exited without an `end` event."""
+        """Queue the job again, or end it, if its trainer has exited without an `end` event. Returns True if so.
+
+        It has exited if the lock is free and no process can still take it.
+        """
         holder = self._executor.holder(self.folder)
         if holder is not None:
             self._lock_seen = self._lock_seen or holder == self.job.pid
             if not self._lock_seen and self.job.pid and not self._executor.is_alive(self.job.pid):
-                # Our trainer gave up waiting for one of an older attempt, which does not let go by itself.
+                # A trainer of an older attempt holds the lock and does not release it; ours gave up waiting for it.
                 self._executor.kill(holder)
             return False
-        starting = not self._lock_seen and now - self._since < START_SECONDS
+        starting = not self._lock_seen and now - self._held_since < START_SECONDS
         if starting and self.job.pid and self._executor.is_alive(self.job.pid):
             return False
         if is_behind(self.job, self.folder):
-            return False  # its last events came while we looked
+            return False  # its last events were written during the checks above
         with self._database.write() as session:
             requeue_or_fail(session, self.kind, self.job, self.folder, self._settings.max_attempts)
         return True

@@ -1,4 +1,4 @@
-"""The worker's loop: claim jobs for one device, renew their leases, follow them, and be seen."""
+"""The worker's loop: claim jobs for one device, renew their leases, follow them, and record a heartbeat."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from app.worker.job import HeldJob
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.02
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 class WorkerLoop:
@@ -38,12 +38,12 @@ class WorkerLoop:
         self.device = device
         self.executor = executor
         self.id = worker_id(device)
-        self.ending = False  # not a threading.Event: a signal that comes while its lock is held would never return
+        self.ending = False  # not a threading.Event: a handler that ran while its lock is held would deadlock
         self.held: dict[Kind, HeldJob] = {}  # at most one run and one task
         self._hint = ChangeHint(database)
         self._recorder = Recorder(host_name(), device, probe_of(device))
         self._beat_at = 0.0
-        self._look_at = 0.0
+        self._poll_at = 0.0
         self._started_at = now()
 
     def install_signals(self) -> None:
@@ -60,7 +60,7 @@ class WorkerLoop:
             try:
                 self.tick(time.monotonic())
             except OperationalError as error:
-                # A process that was stopped in the middle of a write holds the database, or the disk is full: our
+                # A process that was suspended during a write holds the database's lock, or the disk is full: our
                 # write was rolled back.
                 if "locked" not in str(error) and "is full" not in str(error):
                     raise
@@ -72,14 +72,14 @@ class WorkerLoop:
     def tick(self, now_: float) -> None:
         changed = self._hint.changed()
         self._beat_if_due(now_)
-        if changed or now_ >= self._look_at:
-            self._look_at = now_ + LOOK_SECONDS
+        if changed or now_ >= self._poll_at:
+            self._poll_at = now_ + POLL_SECONDS
             self.find_work(now_)
             self.refresh()
         self._follow_all(now_)
 
     def end(self) -> None:
-        """Have trainers save and end, hand their runs back to the queue, and leave."""
+        """Ask the trainers to save and exit, return their runs to the queue, and delete this worker's row."""
         deadline = time.monotonic() + self.settings.stop_seconds
         for held in self.held.values():
             held.interrupt()
@@ -95,7 +95,7 @@ class WorkerLoop:
         self._hint.close()
 
     def find_work(self, now_: float) -> None:
-        """Adopt or claim a job of each kind of which none is held."""
+        """Adopt or claim one job of each kind of which this worker holds none."""
         for kind in KINDS:
             if kind in self.held:
                 continue
@@ -116,7 +116,7 @@ class WorkerLoop:
                 log.info("adopted %s", job.id)
 
     def beat(self) -> None:
-        """Renew the leases, and write this worker's row and a sample of its device."""
+        """Renew the leases; write this worker's row and a telemetry sample of its device."""
         for kind, held in list(self.held.items()):
             try:
                 held.renew()
@@ -137,7 +137,7 @@ class WorkerLoop:
             changes.prune(session)
 
     def refresh(self) -> None:
-        """Read the rows of all held jobs again; let go of those that another worker has claimed."""
+        """Read the rows of all held jobs again; drop those that another worker has claimed."""
         for kind, held in list(self.held.items()):
             if not held.refresh():
                 del self.held[kind]
@@ -151,7 +151,7 @@ class WorkerLoop:
         for kind, held in list(self.held.items()):
             if held.follow(now_):
                 self.held.pop(kind, None)
-                self._look_at = 0.0
+                self._poll_at = 0.0
 
 
 def main(device: str, settings: Settings) -> None:
