@@ -1,4 +1,4 @@
-"""`trackside password` and `trackside tokens`. A server that runs heeds them from its next request on."""
+"""`trackside password` and `trackside tokens`. A running server applies changes from its next request on."""
 
 from __future__ import annotations
 

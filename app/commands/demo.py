@@ -1,4 +1,4 @@
-"""A new home gets the built-in data set and one short example run, behind anything that a person launches."""
+"""Add the built-in dataset and one short example run, at the lowest priority, to a new home."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from app.storage.db import Database
 from trainer.inference.image_files import open_paths
 from trainer.rundir.folder import RunDir, is_job_id
 
-# Told of how many files are done, of how many.
+# Called with the number of files done and the total number of files.
 Progress = Callable[[int, int], None]
 
 
@@ -30,9 +30,10 @@ def predict_here(
     before_writing: Callable[[], None] = lambda: None,
     progress: Progress = lambda _done, _total: None,
 ) -> int:
-    """Write what each file shows, and give how many could be read. Raises LookupError where there is no such model.
+    """Write the predictions of each file to `out` and return how many files could be read.
 
-    `model` is a run, a name, latest, or a file that was taken away (trainer/exported/portable.py).
+    `model` is a run's id, an alias, "latest", or an exported model file (trainer/exported/portable.py). Raises
+    LookupError: there is no such model, it has no checkpoint, it is damaged, or its output is not finite.
     """
     run_dirs = [] if model.endswith(".safetensors") else _run_dirs(settings, model)
     sources = open_paths(paths)

@@ -1,4 +1,4 @@
-"""`trackside train`: the trainer in this process, with a progress bar fed by its own events."""
+"""`trackside train`: run the trainer in this process, with a progress bar driven by its events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainer.rundir.events import Event, EventWriter, attempts
 
 
 class ShownEvents(EventWriter):
-    """Writes events as always, and shows them."""
+    """Writes events as EventWriter does, and prints them."""
 
     def __init__(self, run_dir: Path, attempt: int, bar: Progress, console: Console) -> None:
         super().__init__(run_dir, attempt)
@@ -65,7 +65,7 @@ def train_here(
     device: str,
     console: Console,
 ) -> int:
-    """Train in a new folder and give the exit status. Raises SpecError, DatasetError, FileExistsError."""
+    """Train in a new directory and return the exit status. Raises SpecError, DatasetError, FileExistsError."""
     ready = prepared(dataset, preset, overrides, settings.datasets)
     run_dir = out or settings.runs / secrets.token_hex(5)
     create_run_dir(run_dir, ready.spec, ready.record, {"name": run_dir.name})
