@@ -30,7 +30,7 @@ POLL_SECONDS = 1.0
 
 
 class WorkerLoop:
-    """`tick` does everything once; `run` repeats it until told to end. Signal handlers only set flags."""
+    """`tick` does everything once; `run` repeats it until `ending` is set. Signal handlers only set flags."""
 
     def __init__(self, settings: Settings, database: Database, device: str, executor: Executor) -> None:
         self.settings = settings
