@@ -1,4 +1,4 @@
-"""What was found in a run, and the clones that try a remedy."""
+"""The findings of a run, and launching a clone with a finding's remedy."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PICTURES = ("input", "one_batch")
 
 class Remedy(BaseModel):
     label: str
-    overrides: dict[str, Any] = Field(description="Settings of a clone that tries it")
+    overrides: dict[str, Any] = Field(description="Overrides for a clone of the run")
 
 
 class FindingPublic(BaseModel):
     id: int
     step: int
-    kind: str = Field(description='The rule; "check/…" for those before the first step')
+    kind: str = Field(description='The rule; "check/…" for the checks before the first step')
     level: str = Field(description="pass, look, info, warn or fail")
     message: str
     evidence: dict[str, Any] = Field(description='Numbers and thresholds; "lines" are {name: [[x], [y]]}')
@@ -40,7 +40,7 @@ class FindingPublic(BaseModel):
         return self.kind.startswith("check/")
 
     @property
-    def is_trouble(self) -> bool:
+    def is_problem(self) -> bool:
         return self.level in ("warn", "fail")
 
 
@@ -51,7 +51,7 @@ class Findings:
         self._launcher = launcher
 
     def of(self, run_id: str) -> list[FindingPublic]:
-        """In the order in which they were made."""
+        """Return the run's findings, oldest first. Raises ApiError 404."""
         with self.database.read() as session:
             rows = session.exec(
                 select(Finding).where(Finding.run == key_of(session, run_id)).order_by(col(Finding.key))
@@ -65,7 +65,7 @@ class Findings:
         return found
 
     def try_remedy(self, run_id: str, finding_id: int) -> RunPublic:
-        """Queue a clone with the remedy's settings. Raises ApiError 409 where the finding has none."""
+        """Queue a clone with the remedy's overrides. Raises ApiError 404; 409: the finding has no remedy."""
         finding = self.get(run_id, finding_id)
         if finding.remedy is None:
             raise ApiError(409, "no_remedy", "This finding comes without a setting to try.")

@@ -1,4 +1,4 @@
-"""The first layer's filters of a checkpoint, as a picture."""
+"""A checkpoint's first-layer filters as an image."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import numpy.typing as npt
 from PIL import Image
 from safetensors import safe_open
 
-MOST = 64
+MAX_FILTERS = 64
 COLUMNS = 16
 GAP = 3
-SIDE = 32  # pixels that a filter is drawn at, at least; they are enlarged by whole numbers
+SIDE = 32  # minimum side of a drawn filter in pixels; filters are enlarged by an integer factor
 
 
 def first_filters(checkpoint: Path) -> bytes | None:
-    """A PNG of the first layer that sees three channels; each filter is scaled to its own range. None if there is none.
+    """Return a PNG of the first layer with three input channels; None if there is none.
 
-    A layer of a multilayer perceptron counts where its inputs make square images.
+    Each filter is scaled to its own range. A layer of a multilayer perceptron is drawn if its inputs form square
+    images with a side of at least 16 pixels.
     """
     with safe_open(str(checkpoint), framework="numpy") as file:
         names: list[str] = file.keys()
@@ -27,15 +28,15 @@ def first_filters(checkpoint: Path) -> bytes | None:
             if name.startswith("model.") and name.endswith("weight"):
                 shape = file.get_slice(name).get_shape()
                 if len(shape) == 4 and shape[1] == 3 and shape[2] > 1:
-                    return _drawn(file.get_tensor(name))
+                    return _draw(file.get_tensor(name))
                 side = round((shape[1] / 3) ** 0.5) if len(shape) == 2 else 0
                 if side and 3 * side * side == shape[1] and side >= 16:
-                    return _drawn(file.get_tensor(name).reshape(-1, 3, side, side))
+                    return _draw(file.get_tensor(name).reshape(-1, 3, side, side))
     return None
 
 
-def _drawn(weights: npt.NDArray[np.float32]) -> bytes:
-    filters = weights[:MOST].transpose(0, 2, 3, 1).astype(np.float64)
+def _draw(weights: npt.NDArray[np.float32]) -> bytes:
+    filters = weights[:MAX_FILTERS].transpose(0, 2, 3, 1).astype(np.float64)
     low, high = (reduce(filters, axis=(1, 2, 3), keepdims=True) for reduce in (np.min, np.max))
     pixels = (255 * (filters - low) / np.maximum(high - low, 1e-12)).round().astype(np.uint8)
     scale = max(1, SIDE // pixels.shape[1])
@@ -44,6 +45,6 @@ def _drawn(weights: npt.NDArray[np.float32]) -> bytes:
     sheet = Image.new("RGBA", (columns * side - GAP, -(-len(pixels) // columns) * side - GAP))
     for index, image in enumerate(pixels):
         sheet.paste(Image.fromarray(image), (index % columns * side, index // columns * side))
-    written = BytesIO()
-    sheet.save(written, "PNG")
-    return written.getvalue()
+    buffer = BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()

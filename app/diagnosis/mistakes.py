@@ -1,4 +1,4 @@
-"""Where a model errs: its answers on the validation split held against the labels."""
+"""A model's mistakes: its predictions on the validation split compared with the labels."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ from trainer.data.format import DatasetRecord
 from trainer.rundir.answers import Answers, answered_steps, last_answers, read_answers
 
 Ints = npt.NDArray[np.int64]
-LEAST = 6e-8  # the smallest probability that half precision holds; below, the loss has no bound
+MIN_PROBABILITY = 6e-8  # the smallest positive float16: keeps the loss finite where the stored probability is 0
 
 
 @dataclass(frozen=True)
 class ClassResult:
-    """`low` and `high` are the 95% interval of `accuracy`; `rival` is the class most often answered instead."""
+    """The accuracy of one class.
+
+    `low` and `high` bound the 95% interval of `accuracy`, `rival` is the class most often predicted instead, and
+    `sample` is the row of one image of the class in the training arrays.
+    """
 
     index: int
     label: str
@@ -45,7 +49,10 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One image that was answered wrongly: its row in the training arrays, and how sure the model was of what."""
+    """One misclassified image: its row in the training arrays, its class `label` and the predicted class `guess`.
+
+    `own` and `top` are the predicted probabilities of `label` and `guess`.
+    """
 
     row: int
     label: str
@@ -56,12 +63,12 @@ class Mistake:
 
     @property
     def loss(self) -> float:
-        return float(-np.log(max(self.own, LEAST)))
+        return float(-np.log(max(self.own, MIN_PROBABILITY)))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """`count` images of class `label` were answered `guess`; `rows` are a few of them."""
+    """`count` images of class `label` were predicted as `guess`; `rows` of the training arrays are examples."""
 
     label: int
     guess: int
@@ -71,8 +78,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Examination:
-    """One epoch's answers beside the labels. `order` puts classes of one superclass side by side; `group` is the
-    superclass of each class, where there are any."""
+    """The predictions of one evaluation and their labels.
+
+    `labels` is int64 (n,), in the order of `answers`. `order` lists the classes with those of one superclass next to
+    each other; `group` is the superclass of each class, None if there are none.
+    """
 
     answers: Answers
     labels: Ints
@@ -100,20 +110,20 @@ class Examination:
 
     @property
     def within_group(self) -> int | None:
-        """Mistakes that stay within the superclass."""
+        """The number of mistakes within the correct superclass; None if there are no superclasses."""
         if self.group is None:
             return None
         group, wrong = np.array(self.group), self.wrong
         return int((group[self.labels[wrong]] == group[self.answers.guess[wrong]]).sum())
 
     def confusion(self) -> Ints:
-        """int64 (C, C): how many images of the row's class were answered the column's."""
+        """Return the confusion matrix, int64 (C, C): rows are the true class, columns the predicted class."""
         classes = len(self.names)
         flat = np.bincount(self.labels * classes + self.answers.guess, minlength=classes * classes)
         return flat.reshape(classes, classes)
 
     def classes(self) -> list[ClassResult]:
-        """Each class that has images here, the worst first."""
+        """Return the classes that have images in the validation split, lowest accuracy first."""
         matrix = self.confusion()
         found = []
         for index, row in enumerate(matrix):
@@ -140,7 +150,7 @@ class Examination:
         return sorted(found, key=lambda item: (item.accuracy, item.label))
 
     def pairs(self, most: int, examples: int) -> list[Pair]:
-        """The classes most often taken for each other, the commonest mistake first."""
+        """Return at most `most` pairs of confused classes, most frequent first, each with up to `examples` rows."""
         matrix = self.confusion()
         np.fill_diagonal(matrix, 0)
         flat = np.argsort(-matrix, axis=None, kind="stable")[:most]
@@ -152,13 +162,13 @@ class Examination:
         ]
 
     def of_cell(self, label: int, guess: int) -> list[int]:
-        """Rows of the images of `label` that were answered `guess`, the surest first."""
+        """Return the rows of the images of `label` predicted as `guess`, most confident first."""
         here = np.flatnonzero((self.labels == label) & (self.answers.guess == guess))
         rows: list[int] = self.answers.row[here[np.argsort(-self.answers.top[here], kind="stable")]].tolist()
         return rows
 
     def mistakes(self, files: Sequence[str]) -> Iterator[Mistake]:
-        """Every mistake, the worst loss first. `files` are the file names of the training arrays."""
+        """Yield every mistake, highest loss first. `files` are the file names of the training arrays."""
         wrong = np.flatnonzero(self.wrong)
         for place in wrong[np.argsort(self.answers.own[wrong], kind="stable")]:
             row = int(self.answers.row[place])
@@ -175,9 +185,9 @@ class Examination:
 def examine(
     run_dir: Path, record: DatasetRecord, labels: Ints, *, coarse: bool, step: int | None
 ) -> Examination | None:
-    """The answers after `step`, or the last ones; None where nothing was answered. `labels` are the training arrays'.
+    """Return the predictions after `step`, or the last ones; None if the run has none.
 
-    Raises FileNotFoundError where nothing was answered at that very step.
+    `labels` are the fine labels of the training arrays. Raises FileNotFoundError: there are none after `step`.
     """
     answers = last_answers(run_dir) if step is None else read_answers(run_dir, step)
     if answers is None:
@@ -207,7 +217,7 @@ def as_csv(mistakes: Iterator[Mistake]) -> Iterator[str]:
 
 
 def examined(runs: Runs, datasets: Datasets, run: RunPublic, step: int | None) -> Examination | None:
-    """The answers at `step`, or at the best one. Raises FileNotFoundError where there are none at that very step."""
+    """Return the predictions after `step`, by default the best step. Raises FileNotFoundError: none after `step`."""
     record = datasets.get(run.dataset)
     folder = runs.folder(run.id)
     labels = datasets.labels(run.dataset, "train")
@@ -216,5 +226,5 @@ def examined(runs: Runs, datasets: Datasets, run: RunPublic, step: int | None) -
         try:
             return examine(folder, record, labels, coarse=coarse, step=run.best_step)
         except FileNotFoundError:
-            pass  # the best step was not an evaluation that kept its answers
+            pass  # no predictions were kept after the best step
     return examine(folder, record, labels, coarse=coarse, step=step)

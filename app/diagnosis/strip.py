@@ -1,4 +1,4 @@
-"""Prediction dynamics: a few held-out images, and what the network said of each after every epoch."""
+"""Prediction dynamics: the predictions for a few validation images after every epoch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy.typing as npt
 from trainer.rundir.answers import Answers, answered_steps, read_answers
 
 IMAGES = 12
-EPOCHS = 40  # columns; a longer run's are thinned evenly, the last kept
+EPOCHS = 40  # columns; those of a longer run are thinned evenly, keeping the last
 
 
 @dataclass(frozen=True)
 class Moment:
-    """`certainty` is p(own class) in tenths, 0 to 9."""
+    """One prediction. `probability` is p(true class); `certainty` is the same in tenths, 0 to 9."""
 
     step: int
     right: bool
@@ -43,7 +43,10 @@ class PredictionStrip:
 
 
 def prediction_strip(run_dir: Path, labels: npt.NDArray[np.int64], names: Sequence[str]) -> PredictionStrip | None:
-    """`labels` are those of the training arrays, `names` of the classes. None until an epoch has been answered."""
+    """Return the strip of a run; None before its first evaluation.
+
+    `labels` is int64 (N,), of the training arrays; `names` are those of the classes.
+    """
     steps = answered_steps(run_dir)
     if not steps:
         return None

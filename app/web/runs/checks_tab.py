@@ -127,7 +127,7 @@ def finding_views(findings: Sequence[FindingPublic]) -> tuple[FindingView, ...]:
 
 def notable_findings(findings: Sequence[FindingPublic]) -> tuple[FindingView, ...]:
     """The findings shown above the tabs: warnings, failures, and information from training."""
-    return finding_views([item for item in findings if item.is_trouble or (item.level == "info" and not item.is_check)])
+    return finding_views([item for item in findings if item.is_problem or (item.level == "info" and not item.is_check)])
 
 
 def checks_tab(runs: Runs, datasets: Datasets, run: RunPublic, findings: Sequence[FindingPublic]) -> ChecksTab:
