@@ -1,4 +1,4 @@
-"""How good an ensemble is: measured by a worker, as a task, once for each set of its members' checkpoints."""
+"""The evaluation of ensembles: by a worker, as a task, once per set of member checkpoints."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Ensembles:
         self._tasks = tasks
 
     def measured(self, runs: Sequence[RunPublic]) -> EnsembleReport | str:
-        """What was measured, or why there is nothing; where it can be, measuring is begun."""
-        if reason := split_apart(runs):
+        """Return the report, or the reason why there is none. Queues the evaluation if it is possible and due."""
+        if reason := why_no_common_split(runs):
             return reason
         try:
             planned = [self._files.planned(run.id) for run in runs]
@@ -50,8 +50,8 @@ class Ensembles:
         return "Being measured: look again in a moment."
 
 
-def split_apart(runs: Sequence[RunPublic]) -> str:
-    """Why there are no images on which all can be measured; "" where there are. Their data is the same."""
+def why_no_common_split(runs: Sequence[RunPublic]) -> str:
+    """Return why the runs share no held-out images; "" if they do. Their dataset must be the same."""
     if any(run.train_spec.val_fraction == 0 for run in runs):
         return "Not measured: not all of its runs held images out."
     if len({(run.train_spec.val_fraction, run.train_spec.seed) for run in runs}) > 1:

@@ -1,4 +1,4 @@
-"""A run's best model as a file to take away (trainer/exported/portable.py), made once and kept in the home's cache."""
+"""A run's best model as a file to download (trainer/exported/portable.py), written once and kept in a cache."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from trainer.exported.portable import Packing, Portable, PortableDamaged, plan_p
 from trainer.rundir.spec import read_spec
 
 SUFFIX = ".safetensors"
-KEPT_SECONDS = 3600.0  # an older file may be on its way to somebody
+KEPT_SECONDS = 3600.0  # a superseded file may still be downloading: it is kept for this long
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """`path` is where the file is, or will be, with its `size` in bytes."""
+    """`path` is where the file is or will be written; `size` is its size in bytes."""
 
     about: Portable
     checkpoint: Path
@@ -42,7 +42,7 @@ class ModelFiles:
         self.cache = settings.model_cache
 
     def planned(self, run_id: str) -> ModelFile:
-        """What would be written, without writing it. Raises ApiError 404, 409 (no checkpoint); DatasetError."""
+        """Return what would be written. Raises ApiError 404; 409: no checkpoint, or it is damaged; DatasetError."""
         chosen = self._runs.answering_checkpoint(run_id)
         if chosen is None:
             raise ApiError(409, "no_checkpoint", "This run has no checkpoint to take away yet.")
@@ -52,12 +52,12 @@ class ModelFiles:
             packing = plan_packing(checkpoint, about)
         except (PortableDamaged, FileNotFoundError) as error:
             raise ApiError(409, "checkpoint_damaged", str(error)) from None
-        said = hashlib.sha256(packing.head).hexdigest()[:8]  # the measures may come after the weights
-        path = self.cache / run_id / f"{chosen.sha256[:16]}-{said}{SUFFIX}"
+        head_hash = hashlib.sha256(packing.head).hexdigest()[:8]  # differs if metrics were added after the weights
+        path = self.cache / run_id / f"{chosen.sha256[:16]}-{head_hash}{SUFFIX}"
         return ModelFile(about, checkpoint, packing, path)
 
     def file(self, run_id: str) -> ModelFile:
-        """The same, and the file is there. Raises besides ApiError 409 where the checkpoint is damaged."""
+        """As `planned`, and write the file if it does not exist. Raises the same errors."""
         found = self.planned(run_id)
         if not found.path.exists():
             try:
@@ -74,7 +74,7 @@ class ModelFiles:
         labels = Labels.of(spec, record)
         tested = {name: value for name, value in run.summary.items() if name.startswith("test/")}
         measured = {**chosen.metrics, **(tested if run.status == Status.FINISHED else {})}
-        # Where training began is of no use elsewhere, and may name a folder of this machine.
+        # The initial weights are not needed to use the model, and their path may name a folder of this machine.
         network = spec.model.model_copy(update={"weights": "none", "freeze": False, "unfreeze_epoch": 0})
         return Portable(
             model=network,

@@ -1,4 +1,4 @@
-"""Models as ONNX: exported by a worker, as a task, and kept in the home's cache. Nothing here imports onnx."""
+"""Models as ONNX files: exported by a worker, as a task, and kept in the home's cache. Does not import onnx."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class OnnxFile:
 
     @property
     def size(self) -> int:
-        """The side of the images that it takes, in pixels."""
+        """The side of the input images in pixels."""
         return self.members[0].about.size
 
 
@@ -37,13 +37,16 @@ class OnnxFiles:
         self._tasks = tasks
 
     def look(self, model: str) -> OnnxFile:
-        """Of a run, or of an ensemble. Raises ApiError 404, 409."""
+        """Return the ONNX file of a run or an ensemble, exported or not. Raises ApiError 404, 409."""
         members = tuple(self._files.planned(run) for run in members_of(model))
         path = self._path(members)
         return OnnxFile(members, path, read_report(path))
 
     def begin(self, found: OnnxFile) -> TaskPublic:
-        """The task that exports it, a new one if there is none. Raises ApiError 501, 503, 409 and OSError."""
+        """Return the task that exports the model; queue one if none is active.
+
+        Raises ApiError 409; 501: packages are missing; 503: there is no worker; OSError.
+        """
         if missing := missing_packages():
             message = f"Exporting needs {', '.join(missing)}: install Trackside's extra with pip install '.[onnx]'."
             raise ApiError(501, "onnx_missing", message)
@@ -61,7 +64,7 @@ class OnnxFiles:
         return self._tasks.create(self._tasks.new_folder(), request)
 
     def done(self, task_id: str) -> bool:
-        """Whether the export has ended well. Raises ApiError 409 where it failed."""
+        """Whether the export has finished. Raises ApiError 409: it failed."""
         task = self._tasks.get(task_id)
         if task.status == Status.FAILED and task.error is not None:
             raise ApiError(409, "export_failed", task.error.message, {"task": task.id})

@@ -1,4 +1,4 @@
-"""What a model's name stands for, now and before, and what a model card says."""
+"""Model aliases: what each is assigned to, its history, and resolving a model to runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 from app.errors import ApiError, invalid, not_found
 from app.fields import RequestBody
 from app.prediction.members import JOINT, members_of
-from app.runs.names import LATEST, Aliases, Move
+from app.runs.names import LATEST, AliasChange, Aliases
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
 from trainer.rundir.checkpoints import has_checkpoint
@@ -20,7 +20,7 @@ MOST_MEMBERS = 8
 
 
 class Naming(RequestBody):
-    """A run, or the runs of an ensemble."""
+    """The run, or the runs of an ensemble, to assign a name to."""
 
     run: str | None = None
     runs: list[str] = Field([], max_length=MOST_MEMBERS)
@@ -37,7 +37,7 @@ class Naming(RequestBody):
 
 
 class MovePublic(BaseModel):
-    """`run` is null where the name stood for an ensemble, of `runs`, or, if there are none, was given up."""
+    """`run` is null if the name was assigned to an ensemble, of `runs`, or, if `runs` is empty, was removed."""
 
     run: str | None
     runs: list[str] = Field(description="The run, or the ensemble's members.")
@@ -45,7 +45,7 @@ class MovePublic(BaseModel):
 
 
 class ModelAlias(BaseModel):
-    """`history` holds everything that the name has stood for, the latest first."""
+    """`history` lists all assignments of the name, newest first."""
 
     name: str
     run: str | None = Field(description="Null for an ensemble.")
@@ -60,12 +60,15 @@ class ModelRegistry:
         self.aliases: Aliases = runs.aliases
 
     async def find(self, model: str) -> str:
-        """As `resolve`, which asks the database for the latest run only."""
+        """As `resolve`, in a thread for "latest", the only model that needs the database."""
         return await asyncio.to_thread(self.resolve, model) if model == LATEST else self.resolve(model)
 
     def resolve(self, model: str) -> str:
-        """The id of a run, of a name's run, or of the latest finished run; of an ensemble, its members' ids joined
-        (app.prediction.members.members_of). Raises ApiError 404, 409."""
+        """Return the id of the run that `model` names: a run's id, an alias, or "latest", the latest finished run.
+
+        For an ensemble, return its members' ids, joined (app.prediction.members.members_of). Raises ApiError 404: there
+        is no such model; 409: no run has finished.
+        """
         if model == LATEST:
             latest = self.runs.latest_finished()
             if latest is None:
@@ -78,7 +81,7 @@ class ModelRegistry:
         return model
 
     def resolve_trained(self, model: str) -> str:
-        """As resolve. Raises ApiError 409 also where a run has kept no checkpoint yet."""
+        """As `resolve`. Also raises ApiError 409: a run has no checkpoint yet."""
         resolved = self.resolve(model)
         for run_id in members_of(resolved):
             if not has_checkpoint(self.runs.folder(run_id)):
@@ -86,17 +89,20 @@ class ModelRegistry:
         return resolved
 
     def every(self) -> list[ModelAlias]:
-        moves = self.aliases.moves()
-        return [_alias(name, moves) for name in self.aliases.current()]
+        changes = self.aliases.history()
+        return [_alias(name, changes) for name in self.aliases.current()]
 
     def get(self, name: str) -> ModelAlias:
         if not self.aliases.runs_of(name):
             raise not_found("model", name)
-        return _alias(name, self.aliases.moves())
+        return _alias(name, self.aliases.history())
 
     def put(self, name: str, run_ids: Sequence[str]) -> ModelAlias:
-        """Raises ApiError 404 where there is no such run, 409 where one has no checkpoint, 422 for the name, or for
-        runs that do not answer the same question."""
+        """Assign the alias `name` to a run, or to an ensemble of several.
+
+        Raises ApiError 404: there is no such run; 409: one has no checkpoint; 422: the name is not valid, or the runs
+        differ in dataset or target.
+        """
 
         def check() -> None:
             for run_id in run_ids:
@@ -115,26 +121,26 @@ class ModelRegistry:
         self.aliases.remove(name)
 
     def representative(self, model: str) -> RunPublic:
-        """The run that a page shows for a model: see `as_one`. Raises ApiError 404, 409."""
+        """Return the run that a page shows for a model (see `as_one`). Raises ApiError 404, 409."""
         return as_one([self.runs.get(run) for run in members_of(self.resolve(model))])
 
     def named(self) -> list[tuple[str, RunPublic]]:
-        """Each name with the run that a page shows for it, where it is still there."""
+        """Return each alias with the run that a page shows for it. Aliases of deleted runs are left out."""
         return [(name, as_one(runs)) for name, runs in self.members()]
 
     def members(self) -> list[tuple[str, tuple[RunPublic, ...]]]:
-        """Each name with its run, or its ensemble's runs, where they are still there."""
+        """Return each alias with its run, or its ensemble's runs. Aliases of deleted runs are left out."""
         found = []
-        for name, move in self.aliases.current().items():
+        for name, change in self.aliases.current().items():
             try:
-                found.append((name, tuple(self.runs.get(run) for run in move.members)))
+                found.append((name, tuple(self.runs.get(run) for run in change.members)))
             except ApiError:
                 continue
         return found
 
 
 def as_one(runs: Sequence[RunPublic]) -> RunPublic:
-    """The run; of an ensemble the first, called after all, without what that run alone has obtained."""
+    """Return the run; for an ensemble, its first run with the ensemble's name, without its own metrics."""
     first = runs[0]
     if len(runs) == 1:
         return first
@@ -143,14 +149,16 @@ def as_one(runs: Sequence[RunPublic]) -> RunPublic:
 
 
 def question(run: RunPublic) -> str:
-    """What the run's answers are about: runs that have it in common can be averaged."""
+    """Return a key of the run's dataset and target. Predictions of runs with the same key can be averaged."""
     return f"{run.dataset} {run.train_spec.dataset.sha256} {run.train_spec.target}"
 
 
-def _alias(name: str, moves: list[Move]) -> ModelAlias:
-    own = [move for move in moves if move.name == name]
+def _alias(name: str, changes: list[AliasChange]) -> ModelAlias:
+    own = [change for change in changes if change.name == name]
     now = own[-1]
-    history = [MovePublic(run=move.run, runs=list(move.members), time=_moment(move.time)) for move in reversed(own)]
+    history = [
+        MovePublic(run=change.run, runs=list(change.members), time=_moment(change.time)) for change in reversed(own)
+    ]
     return ModelAlias(name=name, run=now.run, runs=list(now.members), since=_moment(now.time), history=history)
 
 

@@ -1,4 +1,4 @@
-"""Named models are loaded before the first call: the predictor is asked about an image of nothing."""
+"""Load the models that have an alias before their first call, by predicting a blank image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from app.models.registry import ModelRegistry
 from app.prediction.client import PredictorClient
 from app.prediction.members import JOINT
 
-PATIENCE_SECONDS, PAUSE_SECONDS = 120.0, 0.5
-# A PNG of one grey pixel.
+TIMEOUT_SECONDS, RETRY_SECONDS = 120.0, 0.5
+# A PNG of one gray pixel.
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==")
 
 
 async def warm(client: PredictorClient, model: str) -> bool:
-    """Whether the predictor has answered at all. `model` is a run's id, or an ensemble's ids, joined."""
+    """Have the predictor load `model`: a run's id, or an ensemble's ids, joined. False if no predictor is available."""
     try:
         await client.predict(model, [PIXEL], 1)
     except ApiError as error:
@@ -26,10 +26,10 @@ async def warm(client: PredictorClient, model: str) -> bool:
 
 
 async def warm_all(models: ModelRegistry, client: PredictorClient) -> None:
-    """Every named model, once a predictor is there; nothing where none comes."""
+    """Load every model that has an alias. Gives up after TIMEOUT_SECONDS, for instance if no predictor starts."""
     named = [JOINT.join(run.id for run in runs) for _, runs in await asyncio.to_thread(models.members)]
     with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             for model in named:
                 while not await warm(client, model):
-                    await asyncio.sleep(PAUSE_SECONDS)
+                    await asyncio.sleep(RETRY_SECONDS)

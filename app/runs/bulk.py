@@ -1,4 +1,4 @@
-"""One action on many runs; each is done or refused on its own."""
+"""One action on many runs. Each run succeeds or is refused independently of the others."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from app.fields import Line, RequestBody, Tag
 from app.runs.requests import RunPatch
 from app.runs.runs import Runs
 
-MOST = 1000
+MAX_RUNS = 1000
 
 Action = Literal["stop", "delete", "tag", "untag", "star", "unstar"]
 
 
 class BulkRequest(RequestBody):
-    ids: Annotated[list[Line], Field(min_length=1, max_length=MOST)]
+    ids: Annotated[list[Line], Field(min_length=1, max_length=MAX_RUNS)]
     action: Action
     tag: Tag | None = None
 
     @model_validator(mode="after")
-    def a_tag_where_one_is_needed(self) -> BulkRequest:
+    def tag_matches_action(self) -> BulkRequest:
         if (self.tag is not None) != (self.action in ("tag", "untag")):
             raise ValueError("tag and untag, and no other action, need a tag")
         return self

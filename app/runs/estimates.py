@@ -1,4 +1,4 @@
-"""How long a run would take on this device, and how much memory, from runs that were trained here."""
+"""Estimates of a run's duration and memory on this device, from runs that were trained here."""
 
 from __future__ import annotations
 
@@ -22,28 +22,31 @@ from trainer.spec.train_spec import ModelSpec, TrainSpec
 Basis = Literal["set", "measured", "estimated"]
 
 RECENT = 200
-LEAST_STEPS = 100  # of shorter runs the time goes into their start
-LIKE = 3  # as many runs of the same settings are taken the median of
-RATES = 3
-SAME = ("model", "batch_size", "augment", "precision", "compile")
-# Bytes of a trainer before it holds anything of a run, measured on a CPU (Linux, torch 2.14); compiling keeps more.
+MIN_STEPS = 100  # shorter runs are left out: startup dominates their duration
+SAME_RUNS = 3  # the median is taken over at most this many runs with the same settings
+MAX_RATES = 3  # networks compared for an estimate by FLOPs
+SAME_SETTINGS = ("model", "batch_size", "augment", "precision", "compile")
+# Bytes that a trainer holds before it loads a run, and that compiling adds, measured on a CPU (Linux, torch 2.14).
 BASE, COMPILED = 540 << 20, 250 << 20
-STATES = {"adam": 2, "adamw": 2}  # tensors as large as the weights that an optimiser keeps; one where not named
+STATE_TENSORS = {"adam": 2, "adamw": 2}  # tensors of the weights' size in the optimizer's state; 1 for others
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds a step of a run that was trained here, all that a run does besides included."""
+    """Seconds per step of a run that was trained here: its whole duration divided by its steps."""
 
     spec: TrainSpec
     seconds: float
 
 
 def paces(session: Session, device: str | None) -> list[Pace]:
-    """Of the latest runs that went through in one attempt, newest first; of one kind of device, where it is given."""
+    """Return the paces of the latest runs that finished in one attempt, newest first; only those of `device` if given.
+
+    `device` is a kind such as "cpu" or "cuda".
+    """
     statement = (
         select(Run)
-        .where(Run.status == Status.FINISHED, Run.attempt == 1, Run.step >= LEAST_STEPS)
+        .where(Run.status == Status.FINISHED, Run.attempt == 1, Run.step >= MIN_STEPS)
         .order_by(col(Run.finished_at).desc())
         .limit(RECENT)
     )
@@ -57,13 +60,13 @@ def paces(session: Session, device: str | None) -> list[Pace]:
 
 
 def measured(spec: TrainSpec, known: Sequence[Pace]) -> float | None:
-    """Seconds a step, where runs of the same settings were trained."""
-    like = [pace.seconds for pace in known if _work(pace.spec) == _work(spec)][:LIKE]
-    return median(like) if like else None
+    """Return the median seconds per step of runs with the same settings; None if there are none."""
+    same = [pace.seconds for pace in known if _work(pace.spec) == _work(spec)][:SAME_RUNS]
+    return median(same) if same else None
 
 
 def _work(spec: TrainSpec) -> dict[str, Any]:
-    values = spec.model_dump(include=set(SAME))
+    values = spec.model_dump(include=set(SAME_SETTINGS))
     return values | {"dataset": spec.dataset.name, "optimizer": spec.optimizer.name}
 
 
@@ -73,36 +76,39 @@ Describe = Callable[[ModelSpec, int, int], Awaitable[Description | None]]
 async def estimated(
     spec: TrainSpec, flops: int, known: Sequence[Pace], describe: Describe, record: DatasetRecord
 ) -> float | None:
-    """Seconds a step by the operations a second of the run here whose network is the nearest in size."""
+    """Estimate seconds per step from the FLOPs per second of the past run whose network has the nearest FLOPs.
+
+    `flops` are those of the network for one image. None if there is no run to compare with.
+    """
     rates: list[tuple[float, float]] = []
     seen: set[str] = set()
     for pace in known:
         model = pace.spec.model.model_dump_json()
-        if model in seen or len(seen) == RATES:
+        if model in seen or len(seen) == MAX_RATES:
             continue
         seen.add(model)
         found = await describe(pace.spec.model, len(record.classes), record.size)
         if found is not None and found.flops:
-            apart = max(found.flops, flops) / max(1, min(found.flops, flops))
-            rates.append((apart, found.flops * pace.spec.batch_size / pace.seconds))
+            ratio = max(found.flops, flops) / max(1, min(found.flops, flops))
+            rates.append((ratio, found.flops * pace.spec.batch_size / pace.seconds))
     return flops * spec.batch_size / min(rates)[1] if rates else None
 
 
 def memory(spec: TrainSpec, found: Description, record: DatasetRecord, plan: Plan) -> int:
-    """About how many bytes a trainer would hold on a CPU: itself, the images, the weights, and a batch on its way."""
+    """Estimate a trainer's memory on a CPU in bytes: process, images, weights and states, and a batch's activations."""
     images = (record.train_count + record.test_count) * record.size**2 * 3
-    tensors = 2 + STATES.get(spec.optimizer.name, 1) + (1 if spec.optimizer.ema else 0)
+    tensors = 2 + STATE_TENSORS.get(spec.optimizer.name, 1) + (1 if spec.optimizer.ema else 0)
     kept = found.saved_bytes * plan.batch_size // (1 if spec.precision == "float32" else 2)
     compiled = COMPILED if spec.model.name == "cnn" and spec.compile != "off" else 0
     return BASE + compiled + images + 4 * found.parameters * tensors + kept
 
 
 PREVIEW_POINTS = 200
-DESCRIBE_SECONDS = 1.0  # a preview is shown while a person types
+DESCRIBE_SECONDS = 1.0  # short: a preview is shown while a user types
 
 
 def device_kind(database: Database) -> str | None:
-    """The kind of device that the workers have, where they all have one kind."""
+    """Return the kind of the workers' devices ("cpu", "cuda"); None if there is no worker or they differ."""
     kinds = {worker.device.split(":")[0] for worker in seen_workers(database)}
     return kinds.pop() if len(kinds) == 1 else None
 
@@ -131,9 +137,9 @@ async def duration_of(
 
 
 async def describe_or_none(predictor: PredictorClient, model: ModelSpec, classes: int, size: int) -> Description | None:
-    """What only torch knows of the network. The preview does without where no predictor runs."""
+    """Describe a network in the predictor, which has torch. None for a custom model or if no predictor runs."""
     if is_custom(model.name):
-        return None  # a preview runs nobody's code
+        return None  # a preview does not run users' code
     try:
         return await predictor.describe(model, classes, size, DESCRIBE_SECONDS)
     except ApiError as error:
@@ -143,7 +149,7 @@ async def describe_or_none(predictor: PredictorClient, model: ModelSpec, classes
 
 
 def rate_curve(plan: Plan, first: int) -> dict[str, list[Any]]:
-    """At most PREVIEW_POINTS steps from `first` to the plan's end with their rates, by the function that trains."""
+    """Return at most PREVIEW_POINTS steps from `first` to the plan's end and their learning rates, as in training."""
     span = plan.total_steps - 1 - first
     steps = sorted({first + round(i * span / (PREVIEW_POINTS - 1)) for i in range(PREVIEW_POINTS)})
     return {"step": steps, "value": [learning_rate(plan, step) for step in steps]}

@@ -1,4 +1,4 @@
-"""Launching runs: the run directory is written first, then the row."""
+"""Launching runs. The run directory is written first, then the row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ JOURNALED = frozenset({
     "name", "group", "tags", "expectation", "priority", "parent", "parent_step", "created_at", "changed",
     "idempotency_key", "idempotency_body",
 })  # fmt: skip
-# A checkpoint's weights fit only the network that they were trained in.
+# Settings that a clone from a checkpoint's weights must keep: the weights fit only the network they were trained in.
 FIXED_BY_WEIGHTS = frozenset({"model.name", "model.widths", "target"})
 
 
@@ -50,7 +50,7 @@ class Launcher:
         return self.queue(request, self.prepare(request), idempotency_key, body)
 
     def prepare(self, request: NewRun) -> Prepared:
-        """The spec that would be queued, and its plan. Raises SpecError."""
+        """Return the spec that would be queued, and its plan. Raises SpecError."""
         try:
             ready = prepared(request.dataset, request.preset, request.overrides, self._settings.datasets)
         except DatasetMissing:
@@ -60,7 +60,7 @@ class Launcher:
     def queue(
         self, request: NewRun, ready: Prepared, idempotency_key: str | None = None, body: str | None = None
     ) -> RunPublic:
-        """Queue a run that was prepared before."""
+        """Queue a run that `prepare` returned. Raises ApiError 409 as `create` does."""
         row = Run(
             **_columns(ready),
             name=request.name or default_name(ready.changed, request.preset),
@@ -75,9 +75,9 @@ class Launcher:
         return self._enqueue(row, ready)
 
     def clone(self, run_id: str, request: CloneRequest) -> RunPublic:
-        """Queue a new run with the spec of another, changed, from scratch or from one of its checkpoints' weights.
+        """Queue a run with the spec of another and overrides, from scratch or from one of its checkpoints' weights.
 
-        Raises SpecError; ApiError 404 where there is no such run or checkpoint.
+        Raises SpecError; ApiError 404: there is no such run or checkpoint.
         """
         parent = self._runs.get(run_id)
         base = parent.train_spec
@@ -107,7 +107,7 @@ class Launcher:
         folder = self._runs.folder(row.id)
         create_run_dir(folder, ready.spec, ready.record, row.model_dump(mode="json", include=set(JOURNALED)), weights)
         with self._database.write() as session:
-            # Two requests with one key may have come at once: under the write lock the second sees the first.
+            # Two requests with one key may arrive at once: under the write lock the second sees the first's row.
             known = _by_key(session, row.idempotency_key, row.idempotency_body)
             if known is None:
                 newest = session.exec(select(Run.place).order_by(col(Run.key).desc()).limit(1)).first()
@@ -122,7 +122,7 @@ class Launcher:
 
 
 def _columns(ready: Prepared) -> dict[str, Any]:
-    """The columns of a new run's row that follow from its spec and plan."""
+    """Return the columns of a new run's row that are derived from its spec and plan."""
     spec, plan = ready.spec, ready.plan
     return {
         "id": secrets.token_hex(5),
@@ -137,7 +137,7 @@ def _columns(ready: Prepared) -> dict[str, Any]:
 
 
 def _by_key(session: Session, key: str | None, body: str | None) -> Run | None:
-    """The run that was queued under the Idempotency-Key. Raises ApiError 409 where another request used the key."""
+    """Return the run that was queued with the Idempotency-Key. Raises ApiError 409: another request used the key."""
     if key is None:
         return None
     row = session.exec(select(Run).where(Run.idempotency_key == key)).first()

@@ -1,7 +1,7 @@
-"""Names for models: `production` is one run today and another, or an ensemble of several, tomorrow.
+"""Aliases of models: a name such as `production` is assigned to a run, or to an ensemble of several runs.
 
-They are kept in a journal in the home, a line a move, fsynced: its last line of a name says which run it is. Nothing of
-this is in the database, so that nothing of it is lost with it.
+Aliases are kept in an fsynced journal in the home, one change per line: the last line with a name is its current
+assignment. The database holds none of this, so a lost database loses no alias.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
 
 
 @dataclass(frozen=True)
-class Move:
-    """`run` is None where the name was given up, or given to an ensemble, of `runs`; `time` in seconds since the
-    epoch. An older version, which knows no ensembles, takes one for a name given up."""
+class AliasChange:
+    """One change of an alias. `run` is None if it was removed, or assigned to an ensemble, of `runs`.
+
+    `time` is in seconds since the epoch. An older version, without ensembles, reads an ensemble's line as the removal
+    of the alias.
+    """
 
     name: str
     run: str | None
@@ -36,18 +39,18 @@ class Move:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The run, or the ensemble's; none where the name was given up."""
+        """The run, or the runs of the ensemble; empty if the alias was removed."""
         return self.runs or (() if self.run is None else (self.run,))
 
 
 class Aliases:
     def __init__(self, home: Path) -> None:
         self._path = home / JOURNAL
-        # When it was changed and its size, and what stood in it then: replaced at once, since threads share them.
-        self._read: tuple[tuple[int, int], dict[str, Move]] = ((0, 0), {})
+        self._current: dict[str, AliasChange] = {}
+        self._read_at = (0, 0)
 
-    def moves(self) -> list[Move]:
-        """Every move ever made, in order. A torn last line, which nobody was told of, is passed over."""
+    def history(self) -> list[AliasChange]:
+        """Return all changes, oldest first. A torn last line, which was never acknowledged, is skipped."""
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
@@ -56,39 +59,38 @@ class Aliases:
         for line in lines:
             try:
                 entry = orjson.loads(line)
-                found.append(Move(entry["name"], entry["run"], entry["time"], tuple(entry.get("runs") or ())))
+                found.append(AliasChange(entry["name"], entry["run"], entry["time"], tuple(entry.get("runs") or ())))
             except (orjson.JSONDecodeError, KeyError, TypeError):
                 continue
         return found
 
-    def current(self) -> dict[str, Move]:
-        """The last move of each name that stands for something, by name."""
+    def current(self) -> dict[str, AliasChange]:
+        """Return the last change of each assigned alias, by name."""
         try:
-            state = self._path.stat()
+            stat = self._path.stat()
         except FileNotFoundError:
             return {}
-        changed_at = (state.st_mtime_ns, state.st_size)  # it only ever grows
-        read_at, current = self._read
-        if changed_at != read_at:
-            last = {move.name: move for move in self.moves()}
-            current = {name: last[name] for name in sorted(last) if last[name].members}
-            self._read = (changed_at, current)
-        return dict(current)
+        changed_at = (stat.st_mtime_ns, stat.st_size)  # the journal only grows
+        if changed_at != self._read_at:
+            last = {change.name: change for change in self.history()}
+            self._current = {name: last[name] for name in sorted(last) if last[name].members}
+            self._read_at = changed_at
+        return dict(self._current)
 
     def runs_of(self, name: str) -> tuple[str, ...]:
-        """The run that the name stands for, or the runs of its ensemble; none where it stands for nothing."""
-        move = self.current().get(name)
-        return () if move is None else move.members
+        """Return the run that the alias is assigned to, or the runs of its ensemble; empty if it is not assigned."""
+        change = self.current().get(name)
+        return () if change is None else change.members
 
     def of_run(self, run: str) -> list[str]:
-        """The names that need it."""
-        return [name for name, move in self.current().items() if run in move.members]
+        """Return the aliases that are assigned to the run, alone or in an ensemble."""
+        return [name for name, change in self.current().items() if run in change.members]
 
-    def put(self, name: str, runs: Sequence[str], check: Callable[[], object]) -> Move:
-        """Have `name` stand for a run, or for an ensemble of several, from the next request on.
+    def put(self, name: str, runs: Sequence[str], check: Callable[[], object]) -> AliasChange:
+        """Assign `name` to a run, or to an ensemble of several. Applies from the next request on.
 
-        Raises ApiError 422, and whatever `check` raises: it looks whether the runs can be named, while nobody can
-        delete them.
+        `check` verifies that the runs can have an alias; it is called under the lock, so none of them can be deleted
+        meanwhile. Raises ApiError 422: the name is not valid; and what `check` raises.
         """
         if name == LATEST or not _NAME.fullmatch(name):
             reason = "at most 40 small letters, digits, dots, dashes and underscores, a letter or digit first"
@@ -98,27 +100,36 @@ class Aliases:
             if self.runs_of(name) == tuple(runs):
                 return self.current()[name]
             alone = len(runs) == 1
-            return self._write(Move(name, runs[0] if alone else None, time.time(), () if alone else tuple(runs)))
+            return self._write(AliasChange(name, runs[0] if alone else None, time.time(), () if alone else tuple(runs)))
 
     def remove(self, name: str) -> None:
-        """Raises ApiError 404."""
+        """Remove the alias. Raises ApiError 404."""
         with self._locked():
             if not self.runs_of(name):
                 raise not_found("model", name)
-            self._write(Move(name, None, time.time()))
+            self._write(AliasChange(name, None, time.time()))
 
     @contextmanager
     def kept_unnamed(self, run: str) -> Iterator[None]:
-        """The time in which a run is deleted. Raises ApiError 409 where a name stands for it: its callers need it."""
+        """Hold the lock while a run is deleted. Raises ApiError 409: an alias is assigned to the run."""
         with self._locked():
             if names := self.of_run(run):
                 message = f"This run is the model {', '.join(names)}, or part of it: give that name to another first."
                 raise ApiError(409, "run_is_named", message)
             yield
 
-    def _write(self, move: Move) -> Move:
-        append_durably(self._path, orjson.dumps(move, option=orjson.OPT_APPEND_NEWLINE))
-        return move
+    def _write(self, change: AliasChange) -> AliasChange:
+        line = orjson.dumps(change, option=orjson.OPT_APPEND_NEWLINE)
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            size = os.fstat(file).st_size
+            if size and os.pread(file, 1, size - 1) != b"\n":
+                line = b"\n" + line  # ends a torn line
+            os.write(file, line)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        return change
 
     def _locked(self) -> FileLock:
         return FileLock(self._path.with_suffix(".lock"), mode=0o644)

@@ -1,4 +1,4 @@
-"""What tells a run from its preset or its parent: as a list of changes, and as a name made of them."""
+"""How a run differs from its preset or its parent: as a list of changes, and as a default name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Changed = Mapping[str, tuple[Any, Any]]  # (old, new) by dotted field
 
 
 def default_name(changed: Changed, stem: str) -> str:
-    """A preset's or a parent's name and what differs: `baseline-cnn lr3e-4 epochs3`."""
+    """Return the name of the preset or parent with the changes, for instance `baseline-cnn lr3e-4 epochs3`."""
     words = [f"{field.rsplit('.', 1)[-1]}{_short(value)}" for field, (_, value) in changed.items() if value is not None]
     return " ".join([stem, *words])[:120]
 
@@ -22,5 +22,5 @@ def _short(value: Any) -> str:
 
 
 def changes(changed: Changed) -> list[dict[str, Any]]:
-    """As the API and the database have them."""
+    """Return the changes in the form of the API and the database."""
     return [{"field": field, "from": old, "to": new} for field, (old, new) in changed.items()]

@@ -1,4 +1,4 @@
-"""What a request may have the server run or read: listed models of its own, and files of the weights folder."""
+"""Which code and files a request may use: the custom models in the settings, and files of the weights folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainer.spec.train_spec import TrainSpec
 
 
 def permitted(spec: TrainSpec, settings: Settings) -> TrainSpec:
-    """The spec, with a file of weights by its full path. Raises SpecError for what the server does not allow."""
+    """Return the spec with the full path of its weights file. Raises SpecError: the server does not allow it."""
     model = spec.model
     if is_custom(model.name) and model.name not in settings.custom_models:
         reason = "runs code: the server allows only models that TRACKSIDE_CUSTOM_MODELS names"

@@ -1,4 +1,4 @@
-"""What goes in and out about runs: requests, answers, and a page of them."""
+"""Runs as the API returns them, and as the live feed publishes them."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ class RunPublic(BaseModel):
 
     @cached_property
     def train_spec(self) -> TrainSpec:
-        """`spec`, parsed once; settings that a run of an older version lacks have their defaults."""
+        """`spec`, parsed once. Settings that are missing in a run of an older version have their defaults."""
         return TrainSpec.model_validate(self.spec)
 
     def live(self, *, spark: bool = True) -> dict[str, Any]:
-        """The body of a `status` event; without its sparkline, the bulk of it, where that is as it was."""
+        """Return the body of a `status` event. The sparkline, its largest part, can be left out if unchanged."""
         left_out = {"id", "spec", "notes", "expectation", "seq"} | (set() if spark else {"spark"})
         return {"run": self.id, **self.model_dump(mode="json", exclude=left_out)}
 
@@ -113,5 +113,5 @@ def took(run: RunPublic) -> float | None:
 
 
 def publish_run(session: Session, row: Run, kind: str = "status") -> None:
-    """Tell the live feed where the run stands: its `status`, or that it was `created`."""
+    """Publish the run to the live feed: its `status`, or that it was `created`."""
     publish(session, row.id, kind, public(row).live())

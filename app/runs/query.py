@@ -1,4 +1,4 @@
-"""The listing of runs as one query: filters, search, and an order in which pages follow each other."""
+"""The listing of runs as one query: filters, search, sorting and cursor pagination; and selecting run rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SORTABLE = {
 
 
 def matching(query: RunQuery) -> Select[Run, Any]:
-    """Runs and what they are ranked by, in order, from the cursor on."""
+    """Select runs with the value they are sorted by, in order, from the cursor on."""
     descending = query.sort.startswith("-")
     column, missing = SORTABLE[query.sort.lstrip("-")]
     rank: Any = func.coalesce(column, missing)
@@ -56,7 +56,7 @@ def matching(query: RunQuery) -> Select[Run, Any]:
 
 
 def row_of(session: Session, run_id: str) -> Run:
-    """Raises ApiError 404."""
+    """Return the run's row. Raises ApiError 404."""
     row = session.exec(select(Run).where(Run.id == run_id)).first()
     if row is None:
         raise not_found("run", run_id)
@@ -64,7 +64,7 @@ def row_of(session: Session, run_id: str) -> Run:
 
 
 def key_of(session: Session, run_id: str) -> int:
-    """The key that a run's points, findings and checkpoints carry. Raises ApiError 404."""
+    """Return the key by which points, findings and checkpoints refer to the run. Raises ApiError 404."""
     key = session.exec(select(Run.key).where(Run.id == run_id)).first()
     if key is None:
         raise not_found("run", run_id)
@@ -88,12 +88,12 @@ def counts_by_status(session: Session) -> Sequence[tuple[str, int]]:
 
 
 def queue_order() -> list[Any]:
-    """What the queue is sorted by: higher priorities first, then places."""
+    """Return the sort columns of the queue: higher priorities first, then by place."""
     return [col(Run.priority).desc(), col(Run.place), col(Run.key)]
 
 
 def _json_text(column: Any) -> Any:
-    """The column as it is stored: JSON with \\u escapes."""
+    """Return the column's stored text: JSON with \\u escapes."""
     return cast(column, String)
 
 
@@ -116,18 +116,18 @@ class RunQuery(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def empty_is_not_asked(cls, values: Any) -> Any:
+    def drop_empty(cls, values: Any) -> Any:
         return {name: value for name, value in values.items() if value != ""} if isinstance(values, dict) else values
 
     @field_validator("cursor")
     @classmethod
-    def cursor_is_ours(cls, cursor: str | None, info: ValidationInfo) -> str | None:
+    def cursor_is_valid(cls, cursor: str | None, info: ValidationInfo) -> str | None:
         if cursor is not None and "sort" in info.data:
             _decode_cursor(cursor, info.data["sort"])
         return cursor
 
     def after(self) -> tuple[Any, int] | None:
-        """The sorted column's value and the key of the last run of the page before."""
+        """Return the sorted column's value and the key of the last run of the previous page."""
         return None if self.cursor is None else _decode_cursor(self.cursor, self.sort)
 
     def cursor_after(self, value: Any, key: int | None) -> str:

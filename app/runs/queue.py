@@ -1,4 +1,4 @@
-"""The order of the queue: who starts next, and who gives way."""
+"""The order of the queue: moving queued runs, and pausing a running one for them."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ class Queue:
         self.settings = settings
 
     def move(self, run_id: str, to: Move) -> RunPublic:
-        """Move a queued run: "next" before all others, "up" or "down" by one, "now" with a running one giving way.
+        """Move a queued run: "next" to the front, "up" or "down" by one place, "now" in place of a running one.
 
-        Raises ApiError 404, or 409 where the run is not queued.
+        For "now", the last running run is asked to save and queue again. Raises ApiError 404; 409: it is not queued.
         """
         with self.database.write() as session:
-            waiting = session.exec(select(Run.id).where(Run.status == Status.QUEUED).order_by(*queue_order())).all()
-            if run_id not in waiting:
-                raise self._not_waiting(session, run_id)
-            at = waiting.index(run_id)
+            queued = session.exec(select(Run.id).where(Run.status == Status.QUEUED).order_by(*queue_order())).all()
+            if run_id not in queued:
+                raise self._not_queued(session, run_id)
+            at = queued.index(run_id)
 
-            def waits(place: int) -> Run:
-                return session.exec(select(Run).where(Run.id == waiting[place])).one()
+            def row_at(place: int) -> Run:
+                return session.exec(select(Run).where(Run.id == queued[place])).one()
 
-            row = waits(at)
+            row = row_at(at)
             match to:
                 case "up" if at > 0:
-                    self._swap(row, waits(at - 1))
-                case "down" if at + 1 < len(waiting):
-                    self._swap(row, waits(at + 1))
+                    self._swap(row, row_at(at - 1))
+                case "down" if at + 1 < len(queued):
+                    self._swap(row, row_at(at + 1))
                 case "next":
-                    self._put_before(row, [waits(0)])
+                    self._put_before(row, [row_at(0)])
                 case "now":
                     active = list(active_rows(session))
-                    self._put_before(row, [waits(0), *active])
-                    self._give_way(session, active)
+                    self._put_before(row, [row_at(0), *active])
+                    self._pause_last(session, active)
             publish_run(session, row)
         return public(row)
 
@@ -67,15 +67,15 @@ class Queue:
         row.priority, row.place = priority, place
         journal(self.settings.runs / row.id, "meta", priority=priority, place=place)
 
-    def _give_way(self, session: Session, active: list[Run]) -> None:
-        """Ask the running run that stands last to save and queue again; its trainer looks for the file."""
+    def _pause_last(self, session: Session, active: list[Run]) -> None:
+        """Ask the last running run in queue order to save and queue again. Its trainer polls for the `pause` file."""
         running = [row for row in active if row.status == Status.RUNNING]
         if running:
             last = max(running, key=lambda other: (-other.priority, other.place))
             write_durably(RunDir(self.settings.runs / last.id).pause, b"")
             publish_run(session, last)
 
-    def _not_waiting(self, session: Session, run_id: str) -> ApiError:
+    def _not_queued(self, session: Session, run_id: str) -> ApiError:
         status = session.exec(select(Run.status).where(Run.id == run_id)).first()
         if status is None:
             return not_found("run", run_id)

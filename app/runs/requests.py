@@ -35,8 +35,10 @@ class StopRequest(RequestBody):
 
 class ResumeRequest(RequestBody):
     extend_epochs: int = Field(0, ge=0, le=100_000)
-    schedule: ScheduleSpec | None = Field(None, description="Of the added epochs; without it the run's own, once more.")
-    lr: FiniteFloat | None = Field(None, gt=0, le=10, description="Highest rate of the added epochs.")
+    schedule: ScheduleSpec | None = Field(
+        None, description="Schedule of the added epochs; by default the run's own, repeated."
+    )
+    lr: FiniteFloat | None = Field(None, gt=0, le=10, description="Peak learning rate of the added epochs.")
 
     @model_validator(mode="after")
     def schedule_needs_epochs(self) -> ResumeRequest:

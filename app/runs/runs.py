@@ -1,4 +1,4 @@
-"""Runs as people see and steer them. The run directory is written first, the row after it."""
+"""Reading and controlling runs. The run directory is written first, then the row."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Runs:
             return session.exec(select(func.count()).select_from(Run)).one()
 
     def queue(self) -> list[RunPublic]:
-        """Waiting runs in the order in which they will start."""
+        """Return the queued runs in the order in which they will start."""
         with self.database.read() as session:
             seq = current_seq(session)
             rows = session.exec(
@@ -67,7 +67,7 @@ class Runs:
         return public(row)
 
     def delete(self, run_id: str) -> None:
-        """Take a run away for good. Raises ApiError 409 while it runs, or is a model by name."""
+        """Delete a run permanently. Raises ApiError 404; 409: it is active, or an alias is assigned to it."""
         with self.aliases.kept_unnamed(run_id), self.database.write() as session:
             row = row_of(session, run_id)
             if row.status in ACTIVE:
@@ -94,8 +94,11 @@ class Runs:
             publish_run(session, row)
         return public(row)
 
-    def wind_down(self, run_id: str) -> RunPublic:
-        """Have the run anneal over a few epochs, then test. The trainer looks for the file; no worker is needed."""
+    def finish_early(self, run_id: str) -> RunPublic:
+        """Ask the run to anneal over a few epochs, then test. The trainer polls for the file; no worker is needed.
+
+        Raises ApiError 404; 409: the run is not starting or running.
+        """
         with self.database.read() as session:
             row = row_of(session, run_id)
         if row.status not in (Status.STARTING, Status.RUNNING):
@@ -146,7 +149,7 @@ class Runs:
         ]
 
     def answering_checkpoint(self, run_id: str) -> CheckpointPublic | None:
-        """The one that predictions are made with: the best, else the last; None where there is none yet."""
+        """Return the checkpoint used for predictions: the best, else the last; None if there is none yet."""
         listed = self.checkpoints(run_id)
         return next((item for item in listed if item.best), listed[-1] if listed else None)
 
@@ -159,7 +162,7 @@ class Runs:
         return self.settings.runs / run_id
 
     def is_kept(self, run_id: str) -> bool:
-        """Whether there is such a run, by its directory: three microseconds where the database takes three hundred."""
+        """Whether the run's directory is committed. Takes 3 µs, where a query of the database takes 300 µs."""
         return is_job_id(run_id) and RunDir(self.folder(run_id)).committed.exists()
 
     def exists(self, run_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The settings of a run, what differs from its preset, and the command that trains the same again."""
+"""The settings of a run, its differences from the preset, and the command that repeats the training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ class Difference:
 
 
 def setup_of(run: RunPublic) -> tuple[tuple[tuple[str, Any], ...], tuple[Difference, ...], str]:
-    """The settings, what differs from the preset, and the command that trains the same again."""
+    """Return the settings, the differences from the preset, and the command.
+
+    The last two are empty if the preset is unknown.
+    """
     spec = run.train_spec
     settings = tuple(flatten(spec).items())
     if spec.preset not in presets():

@@ -1,4 +1,4 @@
-"""Several runs at once: every combination of the values given for some settings, or so many drawn at random."""
+"""Launching several runs at once: a grid search over the given values, or a random search with `draw` samples."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from trainer.spec.preset import SpecError, build_spec, differences
 from trainer.spec.train_spec import FiniteFloat
 
 MOST_RUNS = 100
-TRIES = 50  # for each draw, before giving up on finding one that was not drawn yet
+TRIES = 50  # per sample, until a combination is found that was not drawn yet
 
 
 class Between(RequestBody):
-    """A range to draw from: evenly in the logarithm where it spans a factor of ten or more, rates above all."""
+    """A range to sample from: log-uniformly if it spans a factor of 10 or more, as rates do; else uniformly."""
 
     low: FiniteFloat
     high: FiniteFloat
@@ -39,12 +39,12 @@ class Between(RequestBody):
     def scale(self) -> Literal["log", "linear"]:
         return "log" if self.low > 0 and self.high >= 10 * self.low else "linear"
 
-    def draw(self, chance: random.Random) -> int | float:
-        """Whole numbers between whole numbers, else two digits."""
+    def draw(self, rng: random.Random) -> int | float:
+        """Draw a value: an integer if both bounds are integers, else a number with two significant digits."""
         if self.scale == "log":
-            value = math.exp(chance.uniform(math.log(self.low), math.log(self.high)))
+            value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
         else:
-            value = chance.uniform(self.low, self.high)
+            value = rng.uniform(self.low, self.high)
         if float(self.low).is_integer() and float(self.high).is_integer() and self.high - self.low >= 1:
             return round(value)
         return min(self.high, max(self.low, float(f"{value:.1e}")))
@@ -57,7 +57,7 @@ _VARY: TypeAdapter[dict[str, list[Any] | Between]] = TypeAdapter(dict[str, Value
 
 
 class NewVariants(NewRun):
-    """`vary` gives values, or a range, for settings; `draw` takes so many combinations at random, not all."""
+    """`vary` gives values, or a range, per setting; `draw` is the number of random combinations, by default all."""
 
     vary: Annotated[dict[Line, Values | Between], Field(min_length=1, max_length=20)]
     draw: int | None = Field(None, ge=1, le=MOST_RUNS)
@@ -69,11 +69,11 @@ class Variants(RequestBody):
 
 
 def combinations(
-    vary: Mapping[str, Sequence[Any] | Between], draw: int | None, chance: random.Random
+    vary: Mapping[str, Sequence[Any] | Between], draw: int | None, rng: random.Random
 ) -> list[dict[str, Any]]:
-    """The overrides of each variant. Raises SpecError for a range without draws, and for more than MOST_RUNS."""
+    """Return the overrides of each variant. Raises SpecError: a range without `draw`, or more than MOST_RUNS runs."""
     if draw is not None:
-        return _drawn(vary, draw, chance)
+        return _drawn(vary, draw, rng)
     ranges = {name: "a range is drawn from: say how many" for name, given in vary.items() if isinstance(given, Between)}
     if ranges:
         raise SpecError({f"overrides.{name}": reason for name, reason in ranges.items()})
@@ -84,7 +84,7 @@ def combinations(
 
 
 def checked_vary(vary: Mapping[str, Any]) -> dict[str, list[Any] | Between]:
-    """As a request's body would be checked. Raises SpecError, naming the settings."""
+    """Validate `vary` as in a request's body. Raises SpecError with the settings that are invalid."""
     try:
         return _VARY.validate_python(vary)
     except ValidationError as error:
@@ -92,15 +92,15 @@ def checked_vary(vary: Mapping[str, Any]) -> dict[str, list[Any] | Between]:
         raise SpecError({f"overrides.{item['loc'][0]}": item["msg"] for item in found}) from None
 
 
-def _drawn(vary: Mapping[str, Sequence[Any] | Between], draw: int, chance: random.Random) -> list[dict[str, Any]]:
+def _drawn(vary: Mapping[str, Sequence[Any] | Between], draw: int, rng: random.Random) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for _ in range(draw * TRIES):
-        one = {
-            name: given.draw(chance) if isinstance(given, Between) else chance.choice(list(given))
+        variant = {
+            name: given.draw(rng) if isinstance(given, Between) else rng.choice(list(given))
             for name, given in vary.items()
         }
-        if one not in found:
-            found.append(one)
+        if variant not in found:
+            found.append(variant)
         if len(found) == draw:
             break
     return found
@@ -111,7 +111,7 @@ def _distinct(values: Sequence[Any]) -> list[Any]:
 
 
 def launch_variants(launcher: Launcher, request: NewVariants) -> Variants:
-    """Queue them all as one group, or, if one of them cannot be, none. Raises SpecError."""
+    """Queue all variants as one group. If one of them is invalid, none is queued. Raises SpecError."""
     chosen = combinations(request.vary, request.draw, random.Random())
     base = build_spec(request.dataset, request.preset, request.overrides)
     common = request.model_dump(include={"dataset", "preset", "tags", "expectation", "priority"})

@@ -117,7 +117,7 @@ def run_page(
 @router.post("/runs/{run_id}/stop")
 async def stop(request: Request, run_id: str, runs: RunsDep) -> Response:
     body = checked(StopRequest, {name: text for name, text in texts(await request.form()).items() if text})
-    await run_in_threadpool(runs.stop if body.mode == "now" else runs.wind_down, run_id)
+    await run_in_threadpool(runs.stop if body.mode == "now" else runs.finish_early, run_id)
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 

@@ -60,7 +60,7 @@ def delete(run_id: str, runs: RunsDep) -> None:
 @router.post("/{run_id}/stop", status_code=202, responses=WRONG_STATE)
 def stop(run_id: str, runs: RunsDep, body: StopRequest | None = None) -> RunPublic:
     if body is not None and body.mode == "wind-down":
-        return runs.wind_down(run_id)
+        return runs.finish_early(run_id)
     return runs.stop(run_id)
 
 

@@ -21,7 +21,7 @@ def test_a_name_moves_and_remembers(tmp_path: Path) -> None:
     for run in ("a", "b", "b", "a"):
         aliases.put("production", [run], nothing)
     aliases.put("night", ["a"], nothing)
-    assert [move.run for move in aliases.moves() if move.name == "production"] == ["a", "b", "a"]
+    assert [change.run for change in aliases.history() if change.name == "production"] == ["a", "b", "a"]
     assert Aliases(tmp_path).of_run("a") == ["night", "production"]
     aliases.remove("night")
     assert list(aliases.current()) == ["production"]
@@ -51,7 +51,7 @@ def test_a_torn_line_loses_nothing_that_was_answered(tmp_path: Path) -> None:
     assert aliases.runs_of("production") == ("a",)
     aliases.put("production", ["b"], nothing)
     assert aliases.runs_of("production") == ("b",)
-    assert len(aliases.moves()) == 2
+    assert len(aliases.history()) == 2
 
 
 @pytest.mark.parametrize("name", ["latest", "", "Production", "a b", "../x", "é", "-x", "x" * 41])
@@ -78,7 +78,7 @@ def test_an_ensemble_needs_each_of_its_runs(tmp_path: Path) -> None:
     for runs in (["a"], ["a", "b"], ["a", "b"], ["b"], ["b", "c"]):
         aliases.put("production", runs, nothing)
         assert aliases.runs_of("production") == tuple(runs)
-    assert [move.members for move in aliases.moves()] == [("a",), ("a", "b"), ("b",), ("b", "c")]
+    assert [change.members for change in aliases.history()] == [("a",), ("a", "b"), ("b",), ("b", "c")]
     assert (aliases.of_run("a"), aliases.of_run("b"), aliases.of_run("c")) == ([], ["production"], ["production"])
     with pytest.raises(ApiError, match="production"), aliases.kept_unnamed("c"):
         raise AssertionError("it was let through")
