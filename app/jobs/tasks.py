@@ -31,10 +31,6 @@ from trainer.spec.tasks import (
 )
 from trainer.system.durable import sync_folder, write_durably
 
-PLACES = ("datasets", "runs")  # folders of the home whose paths are written into a task's request
-
-TaskKind = Literal["dataset", "export", "measure", "predict"]
-
 
 class TaskPublic(BaseModel):
     id: str
@@ -69,7 +65,7 @@ class Tasks:
         check: Callable[[Path], object],
         request: Callable[[str, str], AnyRequest],
     ) -> TaskPublic:
-        """Queue a task on an upload that `check` has nothing against; else leave nothing behind.
+        """Queue a task on an uploaded file. If `check` or anything else raises, the folder is removed.
 
         `request` makes the task's request of the upload's path and its label.
         """
@@ -84,8 +80,8 @@ class Tasks:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
-    def create(self, folder: Path, kind: TaskKind, request: dict[str, Any]) -> TaskPublic:
-        """Queue a task in `folder`: the directory first, then the row."""
+    def create(self, folder: Path, request: AnyRequest) -> TaskPublic:
+        """Queue a task in `folder`. The directory is written first, then the row."""
         TaskDir(folder).events_folder.mkdir()
         places = Places(datasets=self.settings.datasets.resolve(), runs=self.settings.runs.resolve())
         write_durably(TaskDir(folder).request, task_file(request, places))
@@ -98,10 +94,10 @@ class Tasks:
             publish_task(session, row)
         return task_public(row)
 
-    def retry(self, task_id: str, changed: dict[str, Any]) -> TaskPublic:
-        """Queue a failed task again, with its upload; `changed` replaces settings of a dataset task and only of one.
+    def retry(self, task_id: str, on_unreadable: OnUnreadable) -> TaskPublic:
+        """Queue a failed task again, and move its upload to the new one. Raises ApiError 404, 409.
 
-        Raises ApiError 404: there is no such task; 409: it has not failed, or its upload is gone.
+        `on_unreadable` is for datasets.
         """
         old = self.get(task_id)
         if old.status != Status.FAILED:
@@ -135,9 +131,9 @@ class Tasks:
             rows = session.exec(statement).all()
         return [task_public(row) for row in rows]
 
-    def latest(self, kind: TaskKind, target: str) -> TaskPublic | None:
-        """The newest of the last hundred tasks of its kind that makes the file `target`."""
-        return next((task for task in self.list(kind, 100) if task.request.get("target") == target), None)
+    def latest(self, kind: Literal["export", "measure"], target: Path) -> TaskPublic | None:
+        """The newest of the last 100 tasks of `kind` whose output file is `target`; None if there is none."""
+        return next((task for task in self.list(kind, 100) if task.request.get("target") == str(target)), None)
 
     def predictions(self, task_id: str) -> Path:
         """The file of a task's predictions. Raises ApiError 404: the task has none; 409: it has not finished."""

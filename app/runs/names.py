@@ -46,8 +46,8 @@ class AliasChange:
 class Aliases:
     def __init__(self, home: Path) -> None:
         self._path = home / JOURNAL
-        self._current: dict[str, AliasChange] = {}
-        self._read_at = (0, 0)
+        # When it was changed and its size, and what stood in it then: replaced at once, since threads share them.
+        self._read: tuple[tuple[int, int], dict[str, AliasChange]] = ((0, 0), {})
 
     def history(self) -> list[AliasChange]:
         """Return all changes, oldest first. A torn last line, which was never acknowledged, is skipped."""
@@ -71,11 +71,12 @@ class Aliases:
         except FileNotFoundError:
             return {}
         changed_at = (stat.st_mtime_ns, stat.st_size)  # the journal only grows
-        if changed_at != self._read_at:
+        read_at, current = self._read
+        if changed_at != read_at:
             last = {change.name: change for change in self.history()}
-            self._current = {name: last[name] for name in sorted(last) if last[name].members}
-            self._read_at = changed_at
-        return dict(self._current)
+            current = {name: last[name] for name in sorted(last) if last[name].members}
+            self._read = (changed_at, current)
+        return dict(current)
 
     def runs_of(self, name: str) -> tuple[str, ...]:
         """Return the run that the alias is assigned to, or the runs of its ensemble; empty if it is not assigned."""
@@ -119,16 +120,7 @@ class Aliases:
             yield
 
     def _write(self, change: AliasChange) -> AliasChange:
-        line = orjson.dumps(change, option=orjson.OPT_APPEND_NEWLINE)
-        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            size = os.fstat(file).st_size
-            if size and os.pread(file, 1, size - 1) != b"\n":
-                line = b"\n" + line  # ends a torn line
-            os.write(file, line)
-            os.fsync(file)
-        finally:
-            os.close(file)
+        append_durably(self._path, orjson.dumps(change, option=orjson.OPT_APPEND_NEWLINE))
         return change
 
     def _locked(self) -> FileLock:

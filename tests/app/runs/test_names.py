@@ -39,7 +39,7 @@ def test_moves_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(move, range(24)))
-    names = [move.name for move in Aliases(tmp_path).moves()]
+    names = [move.name for move in Aliases(tmp_path).history()]
     assert sorted(names) == sorted(["shared", *(f"own-{number}" for number in range(24))])
 
 
