@@ -1,7 +1,6 @@
 """Builds a data set in a hidden folder and renames it into place once everything is on the disk."""
 
 import errno
-import fcntl
 import json
 import os
 import secrets
@@ -33,6 +32,7 @@ from trainer.data.format import (
     labels_file,
 )
 from trainer.data.statistics import channel_statistics
+from trainer.system.locks import lock_descriptor
 from trainer.system.progress import Progress, silent
 
 _TEMPORARY = ".tmp-"
@@ -82,7 +82,8 @@ class DatasetWriter:
         # is not abandoned. Made and locked in one step, as seen by who sweeps.
         with _locked(root):
             self.folder.mkdir()
-            self._lock = _lock(self.folder, fcntl.LOCK_EX)
+            self._lock = _open_folder(self.folder)
+            lock_descriptor(self._lock, wait=True)
 
     def __enter__(self) -> Self:
         return self
@@ -187,31 +188,28 @@ def sweep_abandoned(root: Path) -> None:
     with _locked(root):
         for folder in root.glob(f"{_TEMPORARY}*"):
             try:
-                lock = _lock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                descriptor = _open_folder(folder)
             except OSError:
-                continue  # its writer is at work, or has just finished
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
+                continue  # its writer has just finished
+            try:
+                if lock_descriptor(descriptor, wait=False):
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    lock = _lock(folder, fcntl.LOCK_EX)
+    descriptor = _open_folder(folder)
     try:
+        lock_descriptor(descriptor, wait=True)
         yield
     finally:
-        os.close(lock)
-
-
-def _lock(folder: Path, how: int) -> int:
-    """A descriptor that holds the folder's lock until it is closed."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, how)
-    except OSError:
         os.close(descriptor)
-        raise
-    return descriptor
+
+
+def _open_folder(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def _reserve(path: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from pathlib import Path
 
-from trainer.rundir.folder import JobDir
+from trainer.system.locks import lock_descriptor
 
 
 class LockHeld(RuntimeError):
@@ -22,16 +21,11 @@ def take_lock(run_dir: Path, wait_seconds: float = 0.0) -> int:
     """
     fd = os.open(JobDir(run_dir).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() < deadline:
-                time.sleep(0.05)
-                continue
+    while not lock_descriptor(fd, wait=False):
+        if time.monotonic() >= deadline:
             os.close(fd)
-            raise LockHeld(f"{run_dir} is being trained by another process") from None
+            raise LockHeld(f"{run_dir} is being trained by another process")
+        time.sleep(0.05)
     os.ftruncate(fd, 0)
     os.pwrite(fd, str(os.getpid()).encode(), 0)
     # A forked child would share the lock and keep it alive after this process is gone.
@@ -46,11 +40,9 @@ def lock_holder(run_dir: Path) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if lock_descriptor(fd, wait=False):
+            return None
         text = os.pread(fd, 32, 0).strip()
         return int(text) if text.isdigit() else 0
-    else:
-        return None
     finally:
         os.close(fd)

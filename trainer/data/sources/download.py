@@ -1,6 +1,5 @@
 """Downloads a file once, with progress and a checksum. What was cut off goes on where it stopped."""
 
-import fcntl
 import hashlib
 import http.client
 import os
@@ -12,6 +11,7 @@ from typing import BinaryIO
 
 from trainer.data.errors import DownloadFailed
 from trainer.data.writer import full_disk_named, sync
+from trainer.system.locks import lock_descriptor
 from trainer.system.progress import Progress
 
 _BLOCK_BYTES = 1 << 18
@@ -35,10 +35,8 @@ def fetch(remote: Remote, folder: Path, progress: Progress, *, base: str | None 
     url = f"{(base or remote.base).rstrip('/')}/{remote.file}"
     part = target.with_name(target.name + ".part")
     with part.open("ab") as file, full_disk_named():
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DownloadFailed(f"{remote.file} is being downloaded already.", detail={"url": url}) from None
+        if not lock_descriptor(file.fileno(), wait=False):
+            raise DownloadFailed(f"{remote.file} is being downloaded already.", detail={"url": url})
         _receive(url, file, f"downloading {remote.file}", progress)
     if (found := _md5(part)) != remote.md5:
         part.unlink()

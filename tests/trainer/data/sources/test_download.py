@@ -6,6 +6,7 @@ import pytest
 from tests.trainer.data.sources.mirror import Mirror, serving
 from trainer.data.errors import DownloadFailed
 from trainer.data.sources.download import Remote, fetch
+from trainer.system.locks import lock_descriptor
 from trainer.system.progress import silent
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
@@ -43,6 +44,18 @@ def test_a_server_without_ranges_sends_it_all_again(tmp_path: Path) -> None:
 def test_a_part_that_is_whole_already_is_kept(tmp_path: Path) -> None:
     (tmp_path / "set.bin.part").write_bytes(DATA)
     with serving(Mirror({"set.bin": DATA})) as mirror:
+        assert fetch(REMOTE, tmp_path, silent, base=mirror.base).read_bytes() == DATA
+
+
+def test_two_downloads_of_a_file_do_not_mix(tmp_path: Path) -> None:
+    part = tmp_path / "set.bin.part"
+    part.write_bytes(DATA[:1000])
+    with serving(Mirror({"set.bin": DATA})) as mirror:
+        with part.open("rb") as other:
+            assert lock_descriptor(other.fileno(), wait=False)
+            with pytest.raises(DownloadFailed, match="already"):
+                fetch(REMOTE, tmp_path, silent, base=mirror.base)
+        assert part.read_bytes() == DATA[:1000]
         assert fetch(REMOTE, tmp_path, silent, base=mirror.base).read_bytes() == DATA
 
 
