@@ -5,7 +5,6 @@ The database is left out: it is an index, which `reindex` rebuilds from the file
 
 from __future__ import annotations
 
-import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.settings import Settings
-from trainer.rundir.folder import RunDir
+from trainer.system.durable import placed
 
 BACKED_UP = ("access", "datasets", "models.jsonl", "runs", "tasks", "weights")
 NAMES = RunDir(Path())
@@ -28,20 +27,11 @@ def back_up(settings: Settings, target: Path) -> int:
     """Write the archive `target` and return its number of files. Raises FileExistsError: it exists; OSError."""
     if target.exists():
         raise FileExistsError(f"{target} exists.")
-    temporary = target.with_name(f".{target.name}.tmp")
     count = 0
-    try:
-        # Readable by the owner only: the archive contains the password and the tokens.
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            with tarfile.open(fileobj=out, mode="w|") as archive:
-                for folder in folders(settings.home):
-                    count += add_folder(archive, settings.home, folder)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.rename(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    # Password and tokens are in it.
+    with placed(target, mode=0o600, alone=True) as fresh, tarfile.open(fresh, mode="w|") as archive:
+        for folder in folders(settings.home):
+            count += add_folder(archive, settings.home, folder)
     return count
 
 

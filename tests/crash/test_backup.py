@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from app.commands.backup import back_up
+from app.settings import Settings
 from tests.conftest import NARROW, Server, wait_for
 from tests.crash.series import assert_whole, values
 from trainer.rundir.checkpoints import list_checkpoints
@@ -47,3 +50,27 @@ def test_a_backup_of_a_home_at_work_is_restored_elsewhere(make_server: Callable[
     assert (again["attempt"], here["attempt"]) == (2, 1)
     assert_whole(elsewhere.series(training), here["total_steps"])
     assert values(elsewhere.series(training)) == values(server.series(training))
+
+
+def test_a_backup_that_fails_takes_no_room(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    settings.access.mkdir(parents=True)
+    (settings.access / "password.json").write_bytes(bytes(100_000))
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    (folder / ".trackside.tar.tmp").write_bytes(b"left by one that was killed")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            back_up(settings, folder / "trackside.tar")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(folder.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        back_up(settings, folder / "missing" / "trackside.tar")
+    assert back_up(settings, folder / "trackside.tar") == 1
+    with pytest.raises(FileExistsError):
+        back_up(settings, folder / "trackside.tar")
+    assert [path.name for path in folder.iterdir()] == ["trackside.tar"]
+    assert (folder / "trackside.tar").stat().st_mode & 0o777 == 0o600

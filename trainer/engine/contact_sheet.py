@@ -7,6 +7,8 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from trainer.system.durable import placed
+
 COLUMNS = 16
 
 
@@ -14,9 +16,8 @@ def save_sheet(path: Path, images: Tensor) -> dict[str, int | str]:
     """Save `images` (float B×3×H×W from 0 to 1) as a PNG, without gaps, and say how they lie in it."""
     count, _, height, width = images.shape
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    sheet_of(images).save(temporary, "PNG")
-    temporary.rename(path)
+    with placed(path, mode=0o666, alone=True) as fresh:
+        sheet_of(images).save(fresh, "PNG")
     return {"name": path.stem, "columns": min(COLUMNS, count), "width": width, "height": height, "count": count}
 
 

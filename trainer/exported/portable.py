@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -96,12 +95,11 @@ def write_packing(checkpoint: Path, sha256: str, packing: Packing, target: Path)
     with checkpoint.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise PortableDamaged(f"{checkpoint.name} does not have the hash that was recorded for it")
+        target.parent.mkdir(parents=True, exist_ok=True)
         with placed(target) as fresh, fresh.open("wb") as out:
             out.write(packing.head)
             for begin, end in packing.spans:
                 out.write(data[begin:end])
-            out.flush()
-            os.fsync(out.fileno())
 
 
 def read_portable(path: Path) -> Portable:

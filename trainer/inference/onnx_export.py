@@ -92,6 +92,7 @@ def export_onnx(
         checked_on=checked_on,
         opset=OPSET,
     )
+    target.parent.mkdir(parents=True, exist_ok=True)
     with placed(target) as fresh:
         fresh.write_bytes(data)
     write_durably(report_path(target), report.model_dump_json().encode())

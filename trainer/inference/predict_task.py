@@ -15,9 +15,8 @@ from trainer.inference.classifier import NoCheckpoint
 from trainer.inference.ensemble import open_runs
 from trainer.inference.image_files import ZipImages
 from trainer.models.device import prepare
-from trainer.rundir.folder import RunDir, TaskDir
-from trainer.spec.tasks import Places, PredictRequest
-from trainer.system.durable import sync_folder, write_durably
+from trainer.rundir.folder import PREDICTIONS_FILE
+from trainer.system.durable import placed, write_durably
 from trainer.system.progress import Progress
 
 NICE = 5  # as the predictor: below training
@@ -38,25 +37,18 @@ def predict_zip(task_dir: Path, request: PredictRequest, places: Places, progres
     classifier, record = open_runs(run_dirs, places.datasets, prepare(request.device))
     files = ZipImages(str(source), check_images(source))
     total, done, unreadable = len(files.entries), 0, 0
-    # Written aside: what has the file's name is whole.
-    aside = task.predictions.with_name(f".{task.predictions.name}.tmp")
-    try:
-        with aside.open("w", encoding="utf-8", newline="") as out:
-            writer = CsvWriter(out)
-            with closing(predict_files(classifier, record, files, request.top_k)) as batches:
-                for results in batches:
-                    writer.write(results)
-                    done += len(results)
-                    unreadable += sum(result.fault is not None for result in results)
-                    progress(done, total, "classifying")
-            out.flush()
-            os.fsync(out.fileno())
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    aside.rename(task.predictions)
-    sync_folder(task_dir)
-    result = {"images": total, "unreadable": unreadable, "run": request.run, "step": classifier.step}
-    write_durably(task.result, orjson.dumps(result))
+    with (
+        placed(task_dir / PREDICTIONS_FILE, mode=0o666, alone=True) as fresh,
+        fresh.open("w", encoding="utf-8", newline="") as out,
+        closing(predict_files(classifier, record, files, request["top_k"])) as batches,
+    ):
+        writer = CsvWriter(out)
+        for results in batches:
+            writer.write(results)
+            done += len(results)
+            unreadable += sum(result.fault is not None for result in results)
+            progress(done, total, "classifying")
+    result = {"images": total, "unreadable": unreadable, "run": request["run"], "step": classifier.step}
+    write_durably(told, orjson.dumps(result))
     source.unlink(missing_ok=True)
     return result

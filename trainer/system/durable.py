@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write a temporary file, fsync, rename it into place, fsync the folder. What fails takes no room.
+    """Write `path` as `placed` does. One writer at a time."""
+    with placed(path, mode=mode, alone=True) as fresh:
+        fresh.write_bytes(data)
 
-    The file has `mode`, less the umask, from its first byte on. One writer at a time: the temporary file is the same.
+
+@contextmanager
+def placed(target: Path, *, mode: int = 0o600, alone: bool = False) -> Iterator[Path]:
+    """A new file beside `target`; at the end it is synced and renamed to `target`. What fails takes no room.
+
+    It has `mode`, less the umask, from its first byte on. `alone`: nobody else writes `target` meanwhile, so the new
+    file always has the same name, and what a killed writer has left is replaced.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)  # of a writer that was killed
+    fresh = target.with_name(f".{target.name}{'' if alone else '.' + secrets.token_hex(6)}.tmp")
+    if alone:
+        fresh.unlink(missing_ok=True)
+    os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode))
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-        with open(fd, "wb") as file:  # noqa: PTH123 (a descriptor)
-            file.write(data)
-            file.flush()
+        yield fresh
+        with fresh.open("rb") as file:
             os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
+        fresh.rename(target)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
         raise
-    temporary.rename(path)
-    sync_folder(path.parent)
+    sync_folder(target.parent)
 
 
 def append_durably(path: Path, line: bytes) -> None:
@@ -48,18 +56,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-@contextmanager
-def placed(target: Path) -> Iterator[Path]:
-    """A new file beside `target`, renamed to it at the end; gone if anything fails."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    fresh = Path(name)
-    try:
-        yield fresh
-        fresh.rename(target)
-    finally:
-        fresh.unlink(missing_ok=True)
-    sync_folder(target.parent)

@@ -65,6 +65,25 @@ def test_a_write_that_fails_leaves_what_was_there_and_takes_no_room(tmp_path: Pa
     assert names(tmp_path) == {"file"}
 
 
+def test_two_may_place_the_same_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with placed(path) as one:
+        one.write_bytes(b"one")
+        with placed(path) as other:
+            other.write_bytes(b"other")
+        assert path.read_bytes() == b"other"
+    assert path.read_bytes() == b"one"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert names(tmp_path) == {"file"}
+
+
+def test_who_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
+    for alone in (True, False):
+        with pytest.raises(KeyboardInterrupt), placed(tmp_path / "file", alone=alone):
+            raise KeyboardInterrupt
+    assert names(tmp_path) == set()
+
+
 def test_a_line_after_a_torn_one_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     append_durably(path, b"one\n")
