@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app.settings import Settings
+from trainer.rundir.folder import RunDir
 from trainer.system.durable import placed
 
 BACKED_UP = ("access", "datasets", "models.jsonl", "runs", "tasks", "weights")
@@ -28,7 +29,7 @@ def back_up(settings: Settings, target: Path) -> int:
     if target.exists():
         raise FileExistsError(f"{target} exists.")
     count = 0
-    # Password and tokens are in it.
+    # Readable by the owner only: the archive contains the password and the tokens.
     with placed(target, mode=0o600, alone=True) as fresh, tarfile.open(fresh, mode="w|") as archive:
         for folder in folders(settings.home):
             count += add_folder(archive, settings.home, folder)

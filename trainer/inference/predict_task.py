@@ -15,7 +15,8 @@ from trainer.inference.classifier import NoCheckpoint
 from trainer.inference.ensemble import open_runs
 from trainer.inference.image_files import ZipImages
 from trainer.models.device import prepare
-from trainer.rundir.folder import PREDICTIONS_FILE
+from trainer.rundir.folder import RunDir, TaskDir
+from trainer.spec.tasks import Places, PredictRequest
 from trainer.system.durable import placed, write_durably
 from trainer.system.progress import Progress
 
@@ -38,9 +39,9 @@ def predict_zip(task_dir: Path, request: PredictRequest, places: Places, progres
     files = ZipImages(str(source), check_images(source))
     total, done, unreadable = len(files.entries), 0, 0
     with (
-        placed(task_dir / PREDICTIONS_FILE, mode=0o666, alone=True) as fresh,
+        placed(task.predictions, mode=0o666, alone=True) as fresh,
         fresh.open("w", encoding="utf-8", newline="") as out,
-        closing(predict_files(classifier, record, files, request["top_k"])) as batches,
+        closing(predict_files(classifier, record, files, request.top_k)) as batches,
     ):
         writer = CsvWriter(out)
         for results in batches:
@@ -48,7 +49,7 @@ def predict_zip(task_dir: Path, request: PredictRequest, places: Places, progres
             done += len(results)
             unreadable += sum(result.fault is not None for result in results)
             progress(done, total, "classifying")
-    result = {"images": total, "unreadable": unreadable, "run": request["run"], "step": classifier.step}
-    write_durably(told, orjson.dumps(result))
+    result = {"images": total, "unreadable": unreadable, "run": request.run, "step": classifier.step}
+    write_durably(task.result, orjson.dumps(result))
     source.unlink(missing_ok=True)
     return result

@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from trainer.rundir.folder import JobDir
 from trainer.system.locks import lock_descriptor
 
 
