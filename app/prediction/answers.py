@@ -1,4 +1,4 @@
-"""What the predictor answers, as programs get it."""
+"""The predictor's responses, as the API returns them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class PredictionPublic(BaseModel):
 
 
 class FamiliarityPublic(BaseModel):
-    """Whether the model is as sure of the image as of those that it got right on its validation split."""
+    """The confidence in an image's prediction, compared with that of the correct validation predictions."""
 
     score: float = Field(description="The largest probability.")
     threshold: float = Field(description="All but 1% of the right validation answers reach it.")
@@ -45,7 +45,7 @@ class ModelPublic(BaseModel):
 
 
 class TimingPublic(BaseModel):
-    """Milliseconds; of several images, the slowest one's."""
+    """Durations in milliseconds; for several images, the maximum of each."""
 
     queue: float
     load: float
@@ -80,7 +80,7 @@ class SquarePublic(BaseModel):
 
 
 class SaliencyPublic(BaseModel):
-    """How a class's probability changes as the image is covered, square by square, with the data set's mean colour."""
+    """Occlusion map: how a class's probability changes when squares of the image get the dataset's mean color."""
 
     model: ModelPublic
     prediction: PredictionPublic = Field(description="The class that was asked about, with nothing covered.")
@@ -93,5 +93,5 @@ class SaliencyPublic(BaseModel):
     timing_ms: TimingPublic
 
 
-# What is wrong with an image, as an HTTP status, where that is not 422.
+# HTTP status per error code of an image; 422 for all other codes.
 IMAGE_STATUS = {"unsupported_image": 415, "image_too_large": 413}

@@ -1,4 +1,4 @@
-"""The web process's side of prediction: it asks the predictor over its socket, and never imports torch."""
+"""The web process's client of the predictor. It uses the predictor's socket and never imports torch."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from app.prediction.wire import Header, RpcClient, WireError, socket_address
 from app.settings import Settings
 from trainer.spec.train_spec import ModelSpec, TrainSpec
 
-# A predictor whose parent was killed needs about three seconds to be back.
+# A predictor whose parent was killed is back after about three seconds.
 CONNECT_SECONDS = 6.0
 CONNECT_PAUSE = 0.05
 ANSWER_SECONDS = 30.0
-# Each image has a deadline of its own in the predictor; two are decoded at once.
+# The predictor applies a deadline per image and decodes two images at a time.
 ANSWER_SECONDS_PER_IMAGE = 5.0
-# How often a question is put to predictors that die over it.
-DELIVERIES = 3
-# Larger questions travel on a connection of their own, so that small ones need not wait behind them.
+# How many times a question is sent when the predictor exits before it answers.
+MAX_ATTEMPTS = 3
+# Larger questions use a separate connection, so that small ones do not wait behind them.
 LARGE_BYTES = 1 << 18
 
 
 class Description(BaseModel):
-    """Of a network: how many parameters; for one image, floating-point operations, and bytes kept for the way back."""
+    """A network's parameter count, and per image its FLOPs and the bytes saved for the backward pass."""
 
     parameters: int
     flops: int
@@ -47,7 +47,7 @@ class Description(BaseModel):
 
 
 class Target(BaseModel):
-    """What a run's network takes, images of `size` × `size`, and the names of what it answers with, in order."""
+    """A run's input size (images of `size` × `size` pixels) and its class names in the order of the outputs."""
 
     size: int
     labels: list[str]
@@ -63,9 +63,9 @@ class PredictorClient:
         self._waiting_limit = settings.max_queued_predictions
 
     async def predict(self, run_id: str, images: Sequence[bytes], top_k: int, *, pixels: bool = False) -> Answer:
-        """The classes of each image, or what is wrong with it, in order. Raises ApiError.
+        """Return the most likely classes of each image, or its error, in the order of `images`. Raises ApiError.
 
-        Images are files, or, as `pixels`, uint8 size × size × 3 as the run's network takes them.
+        Images are files, or, with `pixels`, raw uint8 size × size × 3 in the size of the run's input.
         """
         question = PredictQuestion(run=run_id, lengths=tuple(map(len, images)), top_k=top_k, pixels=pixels)
         with self._counted():
@@ -74,7 +74,7 @@ class PredictorClient:
         return Answer.model_validate(header)
 
     async def saliency(self, run_id: str, image: bytes, index: int | None) -> SaliencyPublic:
-        """Where covering the image, a file, changes the probability of class `index`, or of the likeliest.
+        """Return the occlusion map of an image file for class `index`, or for the most likely class.
 
         Raises ApiError.
         """
@@ -84,20 +84,20 @@ class PredictorClient:
         return SaliencyPublic.model_validate(header)
 
     async def ping(self) -> None:
-        """Raises ApiError 503 where no predictor answers."""
+        """Check that a predictor answers. Raises ApiError 503 if none does."""
         await self._ask(PingQuestion())
 
     async def target(self, run_id: str) -> Target:
-        """Of a run's network. Raises ApiError."""
+        """Return the input size and the class names of a run. Raises ApiError."""
         return Target.model_validate(await self._ask(TargetQuestion(run=run_id)))
 
     async def describe(self, model: ModelSpec, classes: int, size: int, seconds: float = ANSWER_SECONDS) -> Description:
-        """Of a network that may never be trained. Raises ApiError: 422 if it cannot be built, 503 after `seconds`."""
+        """Describe a network without training it. Raises ApiError: 422 if it cannot be built, 503 after `seconds`."""
         question = DescribeQuestion(model=model, classes=classes, size=size)
         return Description.model_validate(await self._ask(question, seconds=seconds))
 
     async def augment(self, spec: TrainSpec, seconds: float = ANSWER_SECONDS) -> bytes:
-        """A PNG of some training images as the spec's augmentation changes them. Raises ApiError 503."""
+        """Return a PNG of some training images with the spec's augmentation applied. Raises ApiError 503."""
         header = await self._ask(AugmentQuestion(spec=spec), seconds=seconds)
         return base64.b64decode(header["png"])
 
@@ -124,9 +124,9 @@ class PredictorClient:
         return header
 
     async def _deliver(self, question: Header, *payload: bytes) -> Header:
-        """A predictor that dies before it answers is asked again: asking changes nothing."""
+        """Send a question; send it again if the predictor exits before it answers. Questions have no side effects."""
         large = sum(map(len, payload)) > LARGE_BYTES
-        for _ in range(DELIVERIES):
+        for _ in range(MAX_ATTEMPTS):
             connection = self._connections.get(large)
             if connection is None or connection.closed:
                 connection = await self._open(large)
@@ -149,7 +149,7 @@ class PredictorClient:
         return connection
 
     def _drop_stuck(self) -> None:
-        """What a predictor that hangs does not take must not pile up here."""
+        """Close the connections that the predictor does not read, so that unsent frames do not pile up."""
         for connection in self._connections.values():
             if connection.is_stuck:
                 connection.close()

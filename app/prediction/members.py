@@ -1,4 +1,4 @@
-"""How an ensemble is named in a request: the ids of its runs, joined."""
+"""The name of an ensemble in a request: the ids of its runs, joined by +."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ JOINT = "+"
 
 
 def members_of(model: str) -> list[str]:
-    """The runs that answer: a model is named by a run's id, an ensemble by its members' ids, joined."""
+    """Return the run ids of a model: one for a run, several for an ensemble."""
     return model.split(JOINT)

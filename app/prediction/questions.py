@@ -1,6 +1,6 @@
-"""What the predictor can be asked, and how a question travels in a frame's header. Free of torch.
+"""The questions that the predictor answers, and their encoding in the header of a frame. Free of torch.
 
-Both ends are of the same version. Writing a PredictQuestion takes 2 µs and reading it 1 µs, of some 500 µs per request.
+Both ends run the same version. Encoding a PredictQuestion takes 2 µs and decoding it 1 µs, of about 500 µs per request.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class _Part(BaseModel):
 
 
 class PredictQuestion(_Part):
-    """The `top_k` likeliest classes of each image. The payload holds the images, `lengths` bytes each.
+    """Predict the `top_k` most likely classes of each image. The payload holds the images, of `lengths` bytes.
 
-    Images are files, or, as `pixels`, uint8 size × size × 3 as the run's network takes them.
+    Images are files, or, with `pixels`, raw uint8 size × size × 3 in the size of the run's input.
     """
 
     ask: Literal["predict"] = "predict"
@@ -31,7 +31,7 @@ class PredictQuestion(_Part):
 
 
 class SaliencyQuestion(_Part):
-    """Where covering the payload, an image file, changes the probability of class `index`; None: of the likeliest."""
+    """Compute the occlusion map of the payload, an image file, for class `index`; None: the most likely class."""
 
     ask: Literal["saliency"] = "saliency"
     run: str
@@ -39,20 +39,20 @@ class SaliencyQuestion(_Part):
 
 
 class PingQuestion(_Part):
-    """Whether a predictor answers."""
+    """Check that a predictor answers."""
 
     ask: Literal["ping"] = "ping"
 
 
 class TargetQuestion(_Part):
-    """The size of the images that a run's network takes, and the names of its classes."""
+    """Return the size of a run's input images, and the names of its classes."""
 
     ask: Literal["target"] = "target"
     run: str
 
 
 class DescribeQuestion(_Part):
-    """Parameters, operations and memory of a network for images of `size` × `size`. It may never be trained."""
+    """Count the parameters, FLOPs and memory of a network for images of `size` × `size`, without training it."""
 
     ask: Literal["describe"] = "describe"
     model: ModelSpec
@@ -61,7 +61,7 @@ class DescribeQuestion(_Part):
 
 
 class AugmentQuestion(_Part):
-    """A picture of some training images as the spec's augmentation changes them."""
+    """Draw some training images with the spec's augmentation applied."""
 
     ask: Literal["augment"] = "augment"
     spec: TrainSpec
@@ -76,5 +76,5 @@ def header_of(question: Question) -> Header:
 
 
 def question_of(header: Header) -> Question:
-    """Raises ValidationError."""
+    """Parse the header of a question. Raises ValidationError."""
     return _QUESTION.validate_python(header)

@@ -1,6 +1,6 @@
 """Frames between the web process, the predictor and its decoders: a JSON header, then raw bytes.
 
-A connection carries many questions at once, each answered under its number.
+A connection carries many questions at a time; each answer has the `id` of its question.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 _LENGTHS = struct.Struct(">II")
-# The kernel's limit on a unix socket's path is 108 bytes on Linux, 104 elsewhere.
+# The kernel limits the path of a Unix socket to 108 bytes on Linux, 104 elsewhere.
 _PATH_BYTES = 100
 BACKLOG = 512
 
@@ -28,17 +28,17 @@ Header = dict[str, Any]
 
 
 class WireError(Exception):
-    """The other side went away, in or before a frame."""
+    """The peer closed the connection, within a frame or before one."""
 
 
 def pack(header: Header, *payload: bytes) -> bytes:
-    """One frame, to be written in one piece; several payloads are joined."""
+    """Encode one frame. Several payloads are concatenated."""
     encoded = orjson.dumps(header)
     return b"".join((_LENGTHS.pack(len(encoded), sum(map(len, payload))), encoded, *payload))
 
 
 def receive_blocking(stream: io.BufferedIOBase) -> tuple[Header, bytes] | None:
-    """The next frame, or None at the end of the stream."""
+    """Return the next frame, or None at the end of the stream."""
     head = stream.read(_LENGTHS.size)
     if len(head) < _LENGTHS.size:
         return None
@@ -49,34 +49,34 @@ def receive_blocking(stream: io.BufferedIOBase) -> tuple[Header, bytes] | None:
 
 
 class Connection(asyncio.Protocol, ABC):
-    """One side of a connection. What is sent within one turn of the event loop leaves in one piece.
+    """One end of a connection. Frames sent within one iteration of the event loop are written with one call.
 
-    With many small frames, the call and what it wakes cost more than what is in them.
+    With many small frames, a write and the wakeup of the peer cost more than the content.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._arrived = bytearray()
-        self._leaving: list[bytes] = []
+        self._received = bytearray()
+        self._unsent: list[bytes] = []
         self.closed = False
 
     @abstractmethod
     def received(self, header: Header, payload: bytes) -> None:
-        """A frame has arrived whole."""
+        """Called with each complete frame."""
 
     def send(self, frame: bytes) -> None:
-        if not self._leaving:
+        if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._leaving.append(frame)
+        self._unsent.append(frame)
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the other side has not read all that was sent."""
+        """Whether the peer has not read everything that was sent."""
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def close(self) -> None:
-        """What has not left by now never will."""
+        """Close at once; frames that are not written yet are dropped."""
         self.closed = True
         if self._transport is not None:
             self._transport.abort()
@@ -85,31 +85,31 @@ class Connection(asyncio.Protocol, ABC):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._arrived += data
-        at, length = 0, len(self._arrived)
+        self._received += data
+        at, length = 0, len(self._received)
         while length - at >= _LENGTHS.size:
-            header_length, payload_length = _LENGTHS.unpack_from(self._arrived, at)
+            header_length, payload_length = _LENGTHS.unpack_from(self._received, at)
             begin = at + _LENGTHS.size
             middle = begin + header_length
             end = middle + payload_length
             if end > length:
                 break
-            frame = bytes(memoryview(self._arrived)[begin:end])
+            frame = bytes(memoryview(self._received)[begin:end])
             self.received(orjson.loads(frame[:header_length]), frame[header_length:])
             at = end
-        del self._arrived[:at]
+        del self._received[:at]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
 
     def _flush(self) -> None:
-        frames, self._leaving = self._leaving, []
+        frames, self._unsent = self._unsent, []
         if not self.closed and self._transport is not None:
             self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
 
 class RpcClient(Connection):
-    """The side that asks."""
+    """The end that sends questions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class RpcClient(Connection):
         self._pending: dict[int, asyncio.Future[tuple[Header, bytes]]] = {}
 
     async def ask(self, header: Header, *payload: bytes) -> tuple[Header, bytes]:
-        """Raises WireError where the other side goes away before it has answered."""
+        """Send a question and return the answer. Raises WireError: the peer closed the connection before that."""
         if self.closed:
             raise WireError("The connection has ended.")
         self._number = number = self._number + 1
@@ -131,7 +131,7 @@ class RpcClient(Connection):
 
     def received(self, header: Header, payload: bytes) -> None:
         answer = self._pending.get(header.pop("id"))
-        if answer is not None and not answer.done():  # who asked may not wait any more
+        if answer is not None and not answer.done():  # the caller may have been canceled
             answer.set_result((header, payload))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -145,7 +145,7 @@ Handler = Callable[[Header, bytes], Awaitable[Header]]
 
 
 class RpcServer(Connection):
-    """The side that answers, each question in a task of its own."""
+    """The end that answers, with one task per question."""
 
     def __init__(self, handle: Handler) -> None:
         super().__init__()
@@ -164,7 +164,10 @@ class RpcServer(Connection):
 
 @contextmanager
 def socket_address(path: Path) -> Iterator[str]:
-    """An address to bind or connect to: the path itself, or a short one where it is too long for the kernel."""
+    """Yield an address to bind or connect to: the path, or a short equivalent if the path is too long for the kernel.
+
+    Raises OSError: the path is too long, and the system is not Linux.
+    """
     if len(os.fsencode(path)) <= _PATH_BYTES:
         yield str(path)
     elif sys.platform == "linux":

@@ -1,7 +1,7 @@
-"""The inference thread: takes all that waits for one model, up to a batch, and keeps the last few models warm.
+"""The inference thread: predicts the images that wait for one model in a batch, and keeps recent models loaded.
 
-Between two batches it goes on with one explanation, by a few images. A single image for a quick network is answered
-without it, since waking a thread and being woken by it is felt there.
+Between two batches it computes one portion of an explanation. A single image for a fast network is predicted in the
+calling thread, where two thread switches would be a noticeable part of the latency.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from app.predictor.explanations import MOST_EXPLANATIONS, Explained, Explanation, TooMany
+from app.predictor.explanations import MAX_EXPLANATIONS, Explained, Explanation, TooManyExplanations
 from app.predictor.warm import Models
 from trainer.data.format import Images
 from trainer.inference.classifier import (
@@ -27,14 +27,14 @@ from trainer.inference.classifier import (
 from trainer.inference.out_of_distribution import Familiarity
 from trainer.system.parallel import available_cores
 
-QUICK_MS = 3.0
+FAST_MS = 3.0  # per image: a network that takes less is fast
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One image's predictions and where its milliseconds went; `cold` where the model was loaded for it."""
+    """One image's predictions and its durations in milliseconds. `cold`: the model was loaded for this request."""
 
     step: int | None
     epoch: int | None
@@ -62,73 +62,77 @@ class Batches:
         self._models = models
         self._waiting: deque[_Waiting] = deque()
         self._explanations: deque[Explanation] = deque()
-        self._arrived = threading.Condition()
-        self._at_work = threading.Lock()
-        self._quick: set[str] = set()  # runs whose network took little time at last
+        self._changed = threading.Condition()
+        self._busy = threading.Lock()
+        self._fast: set[str] = set()  # runs whose last batch took less than FAST_MS per image
         threading.Thread(target=self._work, name="inference", daemon=True).start()
 
     def submit(self, run: str, image: Images, top_k: int, *, alone: bool = False) -> asyncio.Future[Outcome]:
-        """`alone` where no other image is on its way: it may be answered at once."""
+        """Predict an image, uint8 size × size × 3. `alone`: no other image is pending, so it may be predicted now."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(run, image, top_k, loop, loop.create_future())
-        if alone and self._answered_at_once(waiting):
+        if alone and self._predict_now(waiting):
             return waiting.future
-        with self._arrived:
+        with self._changed:
             self._waiting.append(waiting)
-            self._arrived.notify()
+            self._changed.notify()
         return waiting.future
 
     def explain(self, run: str, image: Images, index: int | None) -> asyncio.Future[Explained]:
-        """Raises TooMany."""
+        """Compute an occlusion map; `index` as in `saliency`. Raises TooManyExplanations."""
         explanation = Explanation(run, image, index, asyncio.get_running_loop())
-        with self._arrived:
-            if len(self._explanations) >= MOST_EXPLANATIONS:
-                raise TooMany
+        with self._changed:
+            if len(self._explanations) >= MAX_EXPLANATIONS:
+                raise TooManyExplanations
             self._explanations.append(explanation)
-            self._arrived.notify()
+            self._changed.notify()
         return explanation.future
 
-    def _answered_at_once(self, waiting: _Waiting) -> bool:
-        if waiting.run not in self._quick or not self._at_work.acquire(blocking=False):
+    def _predict_now(self, waiting: _Waiting) -> bool:
+        """Predict in the calling thread. False if that is not possible; the image then has to be queued."""
+        if waiting.run not in self._fast or not self._busy.acquire(blocking=False):
             return False
         try:
             if self._waiting or self._explanations or not self._models.is_warm(waiting.run):
                 return False
             _deliver([waiting], self._run([waiting]))
-        except Exception:  # noqa: BLE001  the thread finds it too, and says so
+        except Exception:  # noqa: BLE001  it recurs in the inference thread, which reports it
             return False
         finally:
-            self._at_work.release()
+            self._busy.release()
         return True
 
     def _work(self) -> None:
         use_half_the_cores()
         while True:
-            if batch := self._take():
-                with self._at_work:
+            if batch := self._next_batch():
+                with self._busy:
                     self._answer(batch)
             if self._explanations:
-                with self._at_work:
-                    ended = self._explanations[0].go_on(self._models.get)
+                with self._busy:
+                    ended = self._explanations[0].run_portion(self._models.get)
                 if ended:
-                    with self._arrived:
+                    with self._changed:
                         self._explanations.popleft()
 
     def _answer(self, batch: list[_Waiting]) -> None:
         try:
             outcomes = self._run(batch)
-        except Exception as error:  # the edge of the thread: those who asked get to know
+        except Exception as error:  # top level of the thread: passed on to the callers
             if not isinstance(error, NoCheckpoint):
                 log.exception("a prediction failed")
-            batch[0].loop.call_soon_threadsafe(_refuse, batch, error)
+            batch[0].loop.call_soon_threadsafe(_fail, batch, error)
         else:
             batch[0].loop.call_soon_threadsafe(_deliver, batch, outcomes)
 
-    def _take(self) -> list[_Waiting]:
-        """All that wait for the same run, in their order, up to a batch; waits while there is nothing to do at all."""
-        with self._arrived:
+    def _next_batch(self) -> list[_Waiting]:
+        """Take up to BATCH images that wait for the same run, in order; empty if only explanations wait.
+
+        Blocks while there is no work.
+        """
+        with self._changed:
             while not self._waiting and not self._explanations:
-                self._arrived.wait()
+                self._changed.wait()
             if not self._waiting:
                 return []
             run = self._waiting[0].run
@@ -138,23 +142,23 @@ class Batches:
         return batch
 
     def _run(self, batch: list[_Waiting]) -> list[Outcome]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         classifier, cold = self._models.get(batch[0].run)
         loaded = time.perf_counter()
         images = np.stack([waiting.image for waiting in batch])
-        usual = classifier.usual
+        reference = classifier.reference
         rows = classifier.predict(images, max(waiting.top_k for waiting in batch))
-        load, run = 1e3 * (loaded - begun), 1e3 * (time.perf_counter() - loaded)
-        (self._quick.add if run < QUICK_MS * len(batch) else self._quick.discard)(batch[0].run)
+        load, run = 1e3 * (loaded - started), 1e3 * (time.perf_counter() - loaded)
+        (self._fast.add if run < FAST_MS * len(batch) else self._fast.discard)(batch[0].run)
         return [
             Outcome(
                 classifier.step,
                 classifier.epoch,
                 classifier.sha256,
                 row[: waiting.top_k],
-                usual.compare(row[0].probability) if usual else None,
+                reference.compare(row[0].probability) if reference else None,
                 cold,
-                1e3 * (begun - waiting.since),
+                1e3 * (started - waiting.since),
                 load,
                 run,
             )
@@ -163,8 +167,10 @@ class Batches:
 
 
 def use_half_the_cores() -> None:
-    """Training goes on meanwhile, and threads that wait would spin in its way. OpenMP keeps the number for each thread:
-    the one that computes must call this."""
+    """Limit torch to half of the cores, because training runs at the same time and waiting threads spin.
+
+    OpenMP keeps the number per thread: call this in the thread that computes.
+    """
     torch.set_num_threads(max(1, available_cores() // 2))
 
 
@@ -174,7 +180,7 @@ def _deliver(batch: list[_Waiting], outcomes: list[Outcome]) -> None:
             waiting.future.set_result(outcome)
 
 
-def _refuse(batch: list[_Waiting], error: Exception) -> None:
+def _fail(batch: list[_Waiting], error: Exception) -> None:
     for waiting in batch:
         if not waiting.future.done():
             waiting.future.set_exception(error)

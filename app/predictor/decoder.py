@@ -1,8 +1,8 @@
-"""Turns uploaded bytes into pixels, in processes without torch: `python -m app.predictor.decoder`.
+"""The decoder host: decodes uploaded images in processes without torch. `python -m app.predictor.decoder`.
 
-A hostile image may crash the process that decodes it, fill its memory or hang it; only that image is lost. So this
-is a small host that has Pillow imported and forks a decoder for each connection that it is handed on its standard
-input: a new one costs two milliseconds, not half a second.
+A malicious image may crash the process that decodes it, exhaust its memory or hang it; only that image fails. The host
+has Pillow imported and forks a decoder for each connection that it receives on its standard input: a new decoder takes
+two milliseconds instead of half a second.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ from trainer.data.errors import ImageError
 
 
 def main() -> None:
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):  # ends with its input; decoders are not awaited
+    for number in (
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGCHLD,
+    ):  # stops at the end of its input; decoders are not awaited
         signal.signal(number, signal.SIG_IGN)
-    warnings.simplefilter("ignore")  # Pillow's remarks on odd files
+    warnings.simplefilter("ignore")  # Pillow's warnings about unusual files
     Image.init()
     with socket.socket(fileno=os.dup(0)) as control, Path(os.devnull).open("rb") as nothing:
-        os.dup2(nothing.fileno(), 0)  # decoders must not hold the host's socket open
+        os.dup2(nothing.fileno(), 0)  # decoders must not keep the host's socket open
         while True:
-            order, fds, _, _ = socket.recv_fds(control, 1, 1)
-            if not order:
+            message, fds, _, _ = socket.recv_fds(control, 1, 1)
+            if not message:
                 return
             with socket.socket(fileno=fds[0]) as connection:
                 if os.fork() == 0:
@@ -39,7 +43,7 @@ def main() -> None:
 
 
 def _decoder(connection: socket.socket) -> None:
-    """Answers one question after another until the other side goes away. Does not return."""
+    """Answer questions until the peer closes the connection. Does not return."""
     try:
         confine()
         with connection.makefile("rwb") as stream, contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -52,7 +56,7 @@ def _decoder(connection: socket.socket) -> None:
 
 
 def _answer(header: Header, data: bytes) -> bytes:
-    """The pixels of those images that can be read, one after another; `answers` says what is wrong with the others."""
+    """Return the concatenated pixels of the images that can be read; `answers` has an error per image, or null."""
     answers: list[Header | None] = []
     pixels: list[bytes] = []
     at = 0

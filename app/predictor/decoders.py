@@ -19,13 +19,13 @@ SECONDS_PER_IMAGE = 10.0
 GRACE_SECONDS = 2.0
 SMALL_BYTES = 1 << 15
 MAX_BATCH = 16
-BATCH_SECONDS = 0.3  # a small file can be a slow image: the others are not to wait for it
+BATCH_SECONDS = 0.3  # a small file can be slow to decode: the others must not wait for it
 
 log = logging.getLogger(__name__)
 
 
 class BadImage(Exception):
-    """An image that is refused; `code` is one of trainer.data.errors."""
+    """An image that cannot be used; `code` is one of those in trainer.data.errors."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class BadImage(Exception):
 
 @dataclass
 class DecoderHost:
-    """The process that forks decoders; it ends when nobody holds the other side of `control` any more."""
+    """The process that forks decoders. It exits when every copy of `control` is closed."""
 
     process: subprocess.Popen[bytes]
     control: socket.socket
@@ -56,12 +56,12 @@ class DecoderHost:
         self.process.wait()
 
 
-class HostGone(Exception):
-    """The process that forks decoders has exited: this serving process ends, and the parent starts both anew."""
+class DecoderHostExited(Exception):
+    """The process that forks decoders has exited: the serving process stops, and the parent restarts both."""
 
 
 class _Slot:
-    """A place in the pool, whose process is started when it is needed."""
+    """A slot of the pool. Its process is started on first use."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -72,7 +72,7 @@ class _Slot:
         return self._connection is not None
 
     async def ask(self, header: Header, images: list[bytes], seconds: float) -> tuple[Header, bytes]:
-        """Raises WireError or TimeoutError, and closes the slot then. Raises HostGone."""
+        """Decode `images`. Raises WireError, TimeoutError and DecoderHostExited, after closing the slot."""
         try:
             if self._connection is None:
                 self._connection = await self._start()
@@ -80,15 +80,15 @@ class _Slot:
                 return await self._connection.ask(header, *images)
         except WireError:
             self.close()
-            if self._host_is_gone():  # it took the connection with it, unread: the image is not to blame
-                raise HostGone from None
+            if self._host_has_exited():  # its exit closed the connection: the image is not the cause
+                raise DecoderHostExited from None
             raise
         except BaseException:
             self.close()
             raise
 
     async def _start(self) -> RpcClient:
-        """Have the host fork a decoder for a new connection."""
+        """Make the host fork a decoder for a new connection. Raises DecoderHostExited."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -96,10 +96,10 @@ class _Slot:
             _, connection = await asyncio.get_running_loop().create_connection(RpcClient, sock=ours)
         except OSError:
             ours.close()
-            raise HostGone from None
+            raise DecoderHostExited from None
         return connection
 
-    def _host_is_gone(self) -> bool:
+    def _host_has_exited(self) -> bool:
         try:
             return self._control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:
@@ -108,7 +108,7 @@ class _Slot:
             return True
 
     def close(self) -> None:
-        """A decoder ends with its connection, or with its alarm where it hangs."""
+        """Close the connection, which ends the decoder; a decoder that hangs is ended by its own alarm."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
@@ -120,14 +120,17 @@ class _Image:
     size: int
     fit: str
     pixels: asyncio.Future[bytes]
-    alone: bool
+    batchable: bool  # false: decoded by itself
 
-    def goes_with(self, other: _Image) -> bool:
-        return not (self.alone or other.alone) and (self.size, self.fit) == (other.size, other.fit)
+    def can_batch_with(self, other: _Image) -> bool:
+        return self.batchable and other.batchable and (self.size, self.fit) == (other.size, other.fit)
 
 
 class Decoders:
-    """Small files that wait are decoded in batches. A batch that fails or is late is decoded image by image."""
+    """Decodes images in a pool of processes, small files in batches.
+
+    The images of a batch that fails or times out are decoded again one at a time.
+    """
 
     def __init__(
         self,
@@ -143,39 +146,42 @@ class Decoders:
         self._count = count
         self._idle = [_Slot(control) for _ in range(count)]
         self._waiting: deque[_Image] = deque()
-        self._working: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def decode(self, data: bytes, size: int, fit: str) -> bytes:
-        """size × size × 3 bytes. Raises BadImage; a crash or a time-out is one too."""
+        """Return the pixels, uint8 size × size × 3 as bytes.
+
+        Raises BadImage, also when the decoder crashes or times out, and DecoderHostExited.
+        """
         future = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Image(data, size, fit, future, alone=len(data) > SMALL_BYTES))
-        self._set_to_work()
+        self._waiting.append(_Image(data, size, fit, future, batchable=len(data) <= SMALL_BYTES))
+        self._start_task()
         pixels: bytes = await future
         return pixels
 
-    def _set_to_work(self) -> None:
-        """One more decoder, if one is idle."""
+    def _start_task(self) -> None:
+        """Start a task on one more slot, if one is idle."""
         if self._idle:
             task = asyncio.create_task(self._work(self._idle.pop()))
-            self._working.add(task)
-            task.add_done_callback(self._working.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _work(self, slot: _Slot) -> None:
         try:
-            while batch := self._take():
+            while batch := self._next_batch():
                 await self._decode(slot, batch)
         finally:
             self._idle.append(slot)
 
-    def _take(self) -> list[_Image]:
-        """The next in turn, and of those that wait behind it what this decoder is to take along."""
+    def _next_batch(self) -> list[_Image]:
+        """Take the first waiting image, and this slot's share of those behind it that can be decoded with it."""
         batch: list[_Image] = []
-        most = min(MAX_BATCH, -(-len(self._waiting) // self._count))
-        while self._waiting and len(batch) < max(1, most):
-            if batch and not batch[0].goes_with(self._waiting[0]):
+        limit = min(MAX_BATCH, -(-len(self._waiting) // self._count))
+        while self._waiting and len(batch) < max(1, limit):
+            if batch and not batch[0].can_batch_with(self._waiting[0]):
                 break
             image = self._waiting.popleft()
-            if not image.pixels.done():  # else nobody waits for it any more
+            if not image.pixels.done():  # otherwise the caller was canceled
                 batch.append(image)
         return batch
 
@@ -187,21 +193,21 @@ class Decoders:
                 answers, pixels = await self._ask(slot, batch, self._batch_seconds)
         except (WireError, TimeoutError):
             for image in reversed(batch):
-                image.alone = True
+                image.batchable = False
                 self._waiting.appendleft(image)
-                self._set_to_work()
+                self._start_task()
             return
-        except Exception as error:  # noqa: BLE001  the edge of the task: those who asked get to know
+        except Exception as error:  # noqa: BLE001  top level of the task: passed on to the callers
             for image in batch:
                 if not image.pixels.done():
                     image.pixels.set_exception(error)
             return
         at = 0
-        for image, bad in zip(batch, answers, strict=True):
-            end = at if bad else at + 3 * image.size**2
+        for image, fault in zip(batch, answers, strict=True):
+            end = at if fault else at + 3 * image.size**2
             if not image.pixels.done():
-                if bad:
-                    image.pixels.set_exception(BadImage(bad["code"], bad["message"]))
+                if fault:
+                    image.pixels.set_exception(BadImage(fault["code"], fault["message"]))
                 else:
                     image.pixels.set_result(pixels[at:end])
             at = end
@@ -213,14 +219,14 @@ class Decoders:
         return answer["answers"], pixels
 
     async def _decode_one(self, slot: _Slot, image: _Image) -> tuple[list[Header | None], bytes]:
-        begun = time.monotonic()
+        started = time.monotonic()
         was_open = slot.is_open
         while True:
             try:
                 return await self._ask(slot, [image], self._seconds + GRACE_SECONDS)
             except (WireError, TimeoutError):
-                late = time.monotonic() - begun >= self._seconds
-                if was_open and not late:  # it may have died before; a fresh one shows if the image is to blame
+                late = time.monotonic() - started >= self._seconds
+                if was_open and not late:  # it may have died before this image: try once in a new process
                     was_open = False
                     continue
                 log.warning("a decoder %s on an image of %d bytes", "ran late" if late else "died", len(image.data))
@@ -228,7 +234,7 @@ class Decoders:
                 return [{"code": "unreadable_image", "message": f"The image {reason}."}], b""
 
     def close(self) -> None:
-        for task in self._working:
+        for task in self._tasks:
             task.cancel()
         for slot in self._idle:
             slot.close()

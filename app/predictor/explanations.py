@@ -1,4 +1,4 @@
-"""Explanations of single answers, worked off in portions, so that predictions come between."""
+"""Explanations of single predictions, computed in portions so that predictions run in between."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from trainer.data.format import Images
 from trainer.inference.classifier import Classifier, NoCheckpoint, OutputNotFinite
 from trainer.inference.saliency import Saliency, saliency
 
-MOST_EXPLANATIONS = 16  # that wait, one of which is being worked on: of the slowest networks a second each
+MAX_EXPLANATIONS = 16  # in the queue, including the one in progress; with the slowest networks a second each
 
 log = logging.getLogger(__name__)
 
 
-class TooMany(Exception):
-    """As many explanations wait as may."""
+class TooManyExplanations(Exception):
+    """MAX_EXPLANATIONS are waiting."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """A saliency map and where its milliseconds went; `cold` where the model was loaded for it."""
+    """An occlusion map and its durations in milliseconds. `cold`: the model was loaded for this request."""
 
     step: int | None
     epoch: int | None
@@ -36,7 +36,7 @@ class Explained:
 
 
 class Explanation:
-    """One that was asked for. It keeps to the checkpoint that it began with."""
+    """An explanation in progress. It uses the same checkpoint from beginning to end."""
 
     def __init__(self, run: str, image: Images, index: int | None, loop: asyncio.AbstractEventLoop) -> None:
         self.future: asyncio.Future[Explained] = loop.create_future()
@@ -44,13 +44,13 @@ class Explanation:
         self._since = time.perf_counter()
         self._classifier: Classifier | None = None
         self._portions: Iterator[Saliency | None] = iter(())
-        self._cold, self._queue, self._load, self._worked = False, 0.0, 0.0, 0.0
+        self._cold, self._queue, self._load, self._computed = False, 0.0, 0.0, 0.0
 
-    def go_on(self, models: Callable[[str], tuple[Classifier, bool]]) -> bool:
-        """Work a portion off; whether that was the last. Called by the inference thread alone."""
+    def run_portion(self, models: Callable[[str], tuple[Classifier, bool]]) -> bool:
+        """Compute one portion; return whether it was the last. Called by the inference thread only."""
         try:
             found = self._next(models)
-        except Exception as error:  # the edge of the thread: those who asked get to know
+        except Exception as error:  # top level of the thread: passed on to the caller
             if not isinstance(error, NoCheckpoint | OutputNotFinite):
                 log.exception("an explanation failed")
             self._loop.call_soon_threadsafe(_settle, self.future, error)
@@ -60,20 +60,20 @@ class Explanation:
         return found is not None
 
     def _next(self, models: Callable[[str], tuple[Classifier, bool]]) -> Explained | None:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         if self._classifier is None:
-            self._queue = 1e3 * (begun - self._since)
+            self._queue = 1e3 * (started - self._since)
             self._classifier, self._cold = models(self._run)
             self._portions = saliency(self._classifier, self._image, self._index)
             loaded = time.perf_counter()
-            self._load = 1e3 * (loaded - begun)
-            begun = loaded
+            self._load = 1e3 * (loaded - started)
+            started = loaded
         found = next(self._portions)
-        self._worked += 1e3 * (time.perf_counter() - begun)
+        self._computed += 1e3 * (time.perf_counter() - started)
         if found is None:
             return None
         by = self._classifier
-        return Explained(by.step, by.epoch, by.sha256, found, self._cold, self._queue, self._load, self._worked)
+        return Explained(by.step, by.epoch, by.sha256, found, self._cold, self._queue, self._load, self._computed)
 
 
 def _settle(future: asyncio.Future[Explained], outcome: Explained | Exception) -> None:

@@ -1,7 +1,7 @@
 """The predictor: `python -m app.predictor`. A small parent imports torch once and forks the child that serves.
 
-The parent holds the listening socket and never runs an operation of torch, so that forking stays safe. A child
-that dies is replaced within milliseconds, and who connects meanwhile only waits in the socket's backlog.
+The parent holds the listening socket and never runs a torch operation, so that forking stays safe. A child that dies
+is replaced within milliseconds; clients that connect in between wait in the socket's backlog.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from app.prediction.wire import BACKLOG, socket_address
 from app.predictor.decoders import DecoderHost
 from app.settings import Settings
 
-# Below the web process and its live streams, above nothing: training runs at the same priority as the web.
-NICE = 5
-LOOK_SECONDS = 1.0
-STOP_LOOKS = 5
-MOST_PAUSE_SECONDS = 10.0
+NICE = 5  # lower priority than the web process and training, which have the same one
+CHECK_SECONDS = 1.0
+STOP_CHECKS = 5  # SIGTERM at each of these, then SIGKILL
+MAX_BACKOFF_SECONDS = 10.0
 
 Serve = Callable[[Settings, socket.socket, socket.socket, socket.socket], None]
 
@@ -44,7 +43,7 @@ def main() -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Listen at the home's socket, in place of whatever is there, for this user alone."""
+    """Listen on the home's socket, with mode 0600. A socket that is already there is replaced."""
     path = settings.predictor_socket
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
@@ -80,12 +79,12 @@ class Parent:
                 self._decoders = DecoderHost.start()
             failures = 0 if self._watch(self._fork(serving.serve)) else failures + 1
             if failures and not self._stopping:
-                time.sleep(min(MOST_PAUSE_SECONDS, 0.1 * 2**failures))
+                time.sleep(min(MAX_BACKOFF_SECONDS, 0.1 * 2**failures))
         self._decoders.close()
         self._unlink()
 
     def _fork(self, serve: Serve) -> socket.socket:
-        """The child's end of the pair closes when it dies, the parent's when the parent does: each sees it at once."""
+        """Fork the serving child. Return the parent's end of a socket pair, by which each sees the other's exit."""
         ours, theirs = socket.socketpair()
         self._child = os.fork()
         if self._child:
@@ -99,20 +98,20 @@ class Parent:
                 signal.signal(number, signal.SIG_DFL)
             serve(self._settings, self._listener, theirs, self._decoders.control)
             code = 0
-        except BaseException:  # the edge of a process
+        except BaseException:  # top level of the process
             log.exception("the serving process failed")
         finally:
             os._exit(code)
 
     def _watch(self, child_end: socket.socket) -> bool:
-        """Until the child has ended; whether it had begun to serve.
+        """Wait until the child exits; return whether it had started to serve.
 
-        It is asked to end when stopping, or when whoever started the predictor is gone.
+        The child is told to stop when this process stops, or when the process that started the predictor exits.
         """
-        asked, served = 0, False
+        signals, served = 0, False
         with child_end:
             while True:
-                if select.select([child_end], [], [], LOOK_SECONDS)[0]:
+                if select.select([child_end], [], [], CHECK_SECONDS)[0]:
                     if not child_end.recv(1):
                         break
                     served = True
@@ -120,8 +119,8 @@ class Parent:
                     log.info("the process that started this one is gone")
                     self._stopping = True
                 if self._stopping:
-                    self._end_child(signal.SIGTERM if asked < STOP_LOOKS else signal.SIGKILL)
-                    asked += 1
+                    self._signal_child(signal.SIGTERM if signals < STOP_CHECKS else signal.SIGKILL)
+                    signals += 1
         _, status = os.waitpid(self._child, 0)
         self._child = 0
         if not self._stopping:
@@ -130,9 +129,9 @@ class Parent:
 
     def _stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:
         self._stopping = True
-        self._end_child(signal.SIGTERM)
+        self._signal_child(signal.SIGTERM)
 
-    def _end_child(self, number: int) -> None:
+    def _signal_child(self, number: int) -> None:
         if self._child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, number)

@@ -1,4 +1,4 @@
-"""The serving child of the predictor: answers frames on the socket. Runs in a fork that has torch imported."""
+"""The serving child of the predictor: answers questions on the socket. A fork of a process with torch imported."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from app.prediction.questions import (
 )
 from app.prediction.wire import BACKLOG, Header, RpcServer
 from app.predictor.batches import Batches, Outcome, use_half_the_cores
-from app.predictor.decoders import BadImage, Decoders, HostGone
-from app.predictor.explanations import Explained, TooMany
+from app.predictor.decoders import BadImage, DecoderHostExited, Decoders
+from app.predictor.explanations import Explained, TooManyExplanations
 from app.predictor.warm import Models
 from app.settings import Settings
 from trainer.data.errors import DatasetError
@@ -48,13 +48,15 @@ log = logging.getLogger(__name__)
 
 
 class Refusal(Exception):
+    """An error response, with the HTTP `status` that the web process answers."""
+
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.header: Header = {"error": {"status": status, "code": code, "message": message}}
 
 
 def serve(settings: Settings, listener: socket.socket, parent: socket.socket, decoders: socket.socket) -> None:
-    """Serve until SIGTERM, or until the parent is gone."""
+    """Serve until SIGTERM, or until the parent exits."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Predictor(settings, decoders).serve(listener, parent))
@@ -73,7 +75,7 @@ class Predictor:
         loop, stop = asyncio.get_running_loop(), asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_reader(parent, stop.set)
-        loop.add_reader(self._decoder_host, stop.set)  # it is gone: the parent starts it anew, and this process
+        loop.add_reader(self._decoder_host, stop.set)  # readable once the decoder host exits: the parent restarts both
         use_half_the_cores()
         self._batches = Batches(self._models)
         server = await loop.create_unix_server(lambda: RpcServer(self._answer), sock=listener, backlog=BACKLOG)
@@ -105,18 +107,18 @@ class Predictor:
             return Refusal(409, "diverged", str(error)).header
         except DatasetError as error:
             return Refusal(409, error.code, error.message).header
-        except HostGone:
-            # No answer: this process ends now, its connections close, and the client asks its successor.
+        except DecoderHostExited:
+            # No answer: this process is about to stop, its connections close, and the client asks the next one.
             await asyncio.get_running_loop().create_future()
             raise
         except FileNotFoundError:
             return Refusal(404, "not_found", "This run's folder is gone.").header
-        except Exception:  # the edge of a request
+        except Exception:  # top level of a request
             log.exception("a prediction failed")
             return Refusal(503, "predictor_failed", "The predictor failed; its log says why.").header
 
     def _target(self, run: str) -> Header:
-        """What goes into the run's network and what comes out, without loading it."""
+        """Return the size of a run's input images and its class names, without loading the network."""
         spec, record = self._models.target(run)
         return {"size": record.size, "labels": list(Labels.of(spec, record).names)}
 
@@ -133,8 +135,8 @@ class Predictor:
             starts = [sum(lengths[:i]) for i in range(len(lengths))]
             images = [bytes(view[at : at + length]) for at, length in zip(starts, lengths, strict=True)]
             fit = None if question.pixels else record.fit
-            each = [self._one(run, image, record.size, fit, question.top_k) for image in images]
-            results = [await each[0]] if len(each) == 1 else await asyncio.gather(*each)
+            calls = [self._predict_one(run, image, record.size, fit, question.top_k) for image in images]
+            results = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
         timings = [timing for _, timing, _ in results]
         outcome = next((outcome for _, _, outcome in results if outcome), None)
         return {
@@ -146,21 +148,21 @@ class Predictor:
             },
         }
 
-    async def _one(
+    async def _predict_one(
         self, run: str, image: bytes, size: int, fit: str | None, top_k: int
     ) -> tuple[Header, dict[str, float], Outcome | None]:
-        """`image` is a file, or, without a fit, the pixels themselves: size × size × 3 bytes."""
-        begun = time.perf_counter()
+        """Return an image's result, durations in ms and outcome. `image` is a file, or with `fit` None uint8 pixels."""
+        started = time.perf_counter()
         try:
             data = image if fit is None else await self._decoders.decode(image, size, fit)
         except BadImage as error:
-            timing = {"queue": 0.0, "load": 0.0, "decode": 1e3 * (time.perf_counter() - begun), "run": 0.0}
+            timing = {"queue": 0.0, "load": 0.0, "decode": 1e3 * (time.perf_counter() - started), "run": 0.0}
             return {"error": {"code": error.code, "message": error.message}}, timing, None
-        decode = 1e3 * (time.perf_counter() - begun)
+        decode = 1e3 * (time.perf_counter() - started)
         pixels = np.frombuffer(data, np.uint8).reshape(size, size, 3)
         outcome = await self._batches.submit(run, pixels, top_k, alone=self._pending == 1)
         timing = {"queue": outcome.queue, "load": outcome.load, "decode": decode, "run": outcome.run}
-        # orjson writes dataclasses
+        # orjson encodes dataclasses
         return {"predictions": outcome.predictions, "familiarity": outcome.familiarity}, timing, outcome
 
     async def _saliency(self, question: SaliencyQuestion, payload: bytes) -> Header:
@@ -169,22 +171,22 @@ class Predictor:
             spec, record = self._models.target(run)
             if index is not None and index >= (count := len(Labels.of(spec, record).names)):
                 raise Refusal(422, "unknown_class", f"This model's classes are numbered from 0 to {count - 1}.")
-            begun = time.perf_counter()
+            started = time.perf_counter()
             try:
                 data = await self._decoders.decode(payload, record.size, record.fit)
             except BadImage as error:
                 raise Refusal(IMAGE_STATUS.get(error.code, 422), error.code, error.message) from None
-            decode = 1e3 * (time.perf_counter() - begun)
+            decode = 1e3 * (time.perf_counter() - started)
             pixels = np.frombuffer(data, np.uint8).reshape(record.size, record.size, 3)
             try:
                 found = await self._batches.explain(run, pixels, index)
-            except TooMany:
+            except TooManyExplanations:
                 raise Refusal(503, "queue_full", "Too many explanations are waiting; try again shortly.") from None
         timing = {"queue": found.queue, "load": found.load, "decode": decode, "run": found.run}
         return {
             "model": _model(spec, record, found),
             "prediction": found.saliency.prediction,
-            "fall": found.saliency.fall.round(5).astype(float).tolist(),
+            "fall": found.saliency.drop.round(5).astype(float).tolist(),
             "strongest": found.saliency.strongest,
             "cold": found.cold,
             "timing_ms": {name: round(value, 3) for name, value in timing.items()},
@@ -213,7 +215,7 @@ def _model(spec: TrainSpec, record: DatasetRecord, answered: Outcome | Explained
 
 
 def _describe(question: DescribeQuestion) -> Header:
-    """What is known of a network before it is trained; on the meta device, nothing is allocated."""
+    """Count the parameters, FLOPs and saved bytes of an untrained network. Nothing is allocated: it is on "meta"."""
     try:
         return _counts(question.model, question.classes, question.size)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Trained models that are kept loaded."""
+"""A cache of loaded models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WARM_MODELS = 4
 
 
 class Models:
-    """Classifiers by run or ensemble, the least recently used dropped. Used by one thread at a time."""
+    """LRU cache of classifiers by run or ensemble. Not thread-safe."""
 
     def __init__(self, runs: Path, datasets: Path, device: torch.device) -> None:
         self._runs = runs
@@ -34,14 +34,14 @@ class Models:
         )
 
     def get(self, run: str) -> tuple[Classifier, bool]:
-        """The best checkpoint, or the mean of an ensemble's, and whether it had to be loaded. Raises NoCheckpoint."""
+        """Return the run's or ensemble's classifier, and whether it had to be loaded. Raises NoCheckpoint."""
         changed = self._changed(run)
-        stamp, before = self._warm.pop(run, (None, None))
-        classifier = before if before is not None and stamp == changed else self._load(run, before)
+        stamp, cached = self._warm.pop(run, (None, None))
+        classifier = cached if cached is not None and stamp == changed else self._load(run, cached)
         self._warm[run] = (changed, classifier)
         while len(self._warm) > WARM_MODELS:
             self._warm.popitem(last=False)
-        return classifier, classifier is not before
+        return classifier, classifier is not cached
 
     def is_warm(self, run: str) -> bool:
         return run in self._warm and self._warm[run][0] == self._changed(run)
@@ -49,15 +49,15 @@ class Models:
     def _changed(self, run: str) -> list[int]:
         return [_changed_at(RunDir(self._runs / member).checkpoints) for member in members_of(run)]
 
-    def _load(self, run: str, before: Classifier | None) -> Classifier:
+    def _load(self, run: str, cached: Classifier | None) -> Classifier:
         if len(members := members_of(run)) > 1:
             return ensemble_of([self._load(member, None) for member in members], self.target(run)[1].size)
         folder, (spec, record) = self._runs / run, self.target(run)
         best = next(iter(candidates(folder)), None)
         if best is None:
             raise NoCheckpoint("This run has no checkpoint to predict with yet.")
-        if before is not None and before.sha256 == best.sha256:
-            return before
+        if cached is not None and cached.sha256 == best.sha256:
+            return cached
         try:
             return load_classifier(folder, best, spec, record, self._device)
         except CheckpointDamaged:
@@ -65,7 +65,7 @@ class Models:
 
 
 def _target(runs: Path, datasets: Path, run: str) -> tuple[TrainSpec, DatasetRecord]:
-    run = members_of(run)[0]  # the others answer for the same
+    run = members_of(run)[0]  # all members have the same target
     spec = read_spec(runs / run)
     return spec, run_record(datasets, runs / run, spec)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainer.data.format import DatasetRecord, Images
 from trainer.errors import TrainerError
 from trainer.exported.labels import Labels
-from trainer.inference.out_of_distribution import UsualScores, usual_scores
+from trainer.inference.out_of_distribution import ConfidenceReference, confidence_reference
 from trainer.models import checkpoint
 from trainer.models.build import build_model, count_flops
 from trainer.models.inputs import channel_constants, network_input
@@ -58,7 +58,7 @@ class Classifier:
     constants: tuple[Tensor, Tensor]
     size: int
     device: torch.device
-    usual: UsualScores | None = None
+    reference: ConfidenceReference | None = None
 
     @cached_property
     def flops(self) -> int:
@@ -113,8 +113,8 @@ def load_classifier(
     model.to(device).to(memory_format=torch.channels_last)
     constants = channel_constants(record, device)
     size = spec.model.input_size or record.size
-    usual = usual_scores(run_dir, info.step)
-    return Classifier(info.step, info.epoch, info.sha256, labels, model.eval(), constants, size, device, usual)
+    reference = confidence_reference(run_dir, info.step)
+    return Classifier(info.step, info.epoch, info.sha256, labels, model.eval(), constants, size, device, reference)
 
 
 def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: torch.device) -> Classifier:

@@ -1,9 +1,10 @@
-"""Whether a model is as sure of an image as it was of those that it got right on its validation split.
+"""Out-of-distribution detection: compares a prediction's confidence with that of the correct validation predictions.
 
-The largest probability is the score, and the rule a quantile of it over the right answers (Hendrycks and Gimpel 2017,
-"A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks"): it needs no more than is
-kept, and has a unit that people know. It errs both ways: one right answer in a hundred lies below by construction, and
-a network can be sure of an image that is like nothing it has seen.
+The score is the maximum softmax probability, and the threshold its 1st percentile over the correct validation
+predictions (Hendrycks and Gimpel 2017, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples in
+Neural Networks"). This needs only what a run stores, and a probability is easy to understand. It errs both ways: 1% of
+the correct predictions are below the threshold by construction, and a network can be confident about an image that is
+unlike all its training data.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import numpy as np
 
 from trainer.rundir.answers import read_answers
 
-SHARE = 0.01  # of the right validation answers, that lie below the threshold
-LEAST = 100  # right answers: of fewer, a hundredth is none
+QUANTILE = 0.01  # of the correct validation predictions
+LEAST = 100  # correct predictions that a 1st percentile needs
 
 
 @dataclass(frozen=True)
 class Familiarity:
-    """`score` is the image's largest probability, `answers` the number of right answers behind `threshold`."""
+    """`score` is the image's maximum softmax probability. `threshold` was computed from `answers` predictions."""
 
     score: float
     threshold: float
@@ -30,24 +31,24 @@ class Familiarity:
 
 
 @dataclass(frozen=True)
-class UsualScores:
-    """`threshold`: what all but a hundredth of `answers` right validation answers reach."""
+class ConfidenceReference:
+    """`threshold`: 1st percentile of the maximum softmax probability over `answers` correct validation predictions."""
 
     threshold: float
     answers: int
 
     def compare(self, score: float) -> Familiarity:
-        # Answers are kept in half precision, where all above 0.9998 is one: the score is brought to the same grid.
+        # The predictions are stored as float16, where all values above 0.9998 are 1: round the score likewise.
         return Familiarity(score, self.threshold, self.answers, bool(np.float16(score) >= self.threshold))
 
 
-def usual_scores(run_dir: Path, step: int) -> UsualScores | None:
-    """Of the validation answers kept at a checkpoint's step; None where there are none, or too few right ones."""
+def confidence_reference(run_dir: Path, step: int) -> ConfidenceReference | None:
+    """Compute the reference from the predictions stored at a checkpoint's step; None: fewer than LEAST are correct."""
     kept = read_answers(run_dir, step)
     if kept is None:
         return None
-    # An image's own class is the guess: told without its label, whose dataset may be gone.
-    right = kept.top[kept.own == kept.top]
-    if len(right) < LEAST:
+    # Correct: the true class has the maximum probability. This needs no labels, whose dataset may be deleted.
+    correct = kept.top[kept.own == kept.top]
+    if len(correct) < LEAST:
         return None
-    return UsualScores(float(np.quantile(right, SHARE, method="lower")), len(right))
+    return ConfidenceReference(float(np.quantile(correct, QUANTILE, method="lower")), len(correct))

@@ -42,11 +42,11 @@ class Square:
 
 @dataclass(frozen=True)
 class Saliency:
-    """`fall` float32 (size, size): the mean drop of `prediction`'s probability over the squares that cover a pixel;
+    """`drop` float32 (size, size): the mean drop of `prediction`'s probability over the squares that cover a pixel;
     negative where it rises. `strongest` is the square with the largest drop."""
 
     prediction: Prediction
-    fall: npt.NDArray[np.float32]
+    drop: npt.NDArray[np.float32]
     strongest: Square
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from app.predictor.decoders import SMALL_BYTES, BadImage, DecoderHost, Decoders, HostGone
+from app.predictor.decoders import SMALL_BYTES, BadImage, DecoderHost, DecoderHostExited, Decoders
 from tests.app.predictor.predict_home import SIZE, encode, random_image
 from tests.conftest import wait_for
 from trainer.data.confined import MAX_FRAMES, MEMORY_BYTES, gif_has_more_frames
@@ -236,14 +236,14 @@ def test_a_small_file_that_is_slow_does_not_hold_up_those_beside_it(host: Decode
 
 
 def test_no_image_is_blamed_for_the_end_of_the_host() -> None:
-    """The serving process ends upon HostGone without an answer, and the client asks its successor."""
+    """The serving process ends upon DecoderHostExited without an answer, and the client asks its successor."""
     host = DecoderHost.start()
 
     async def run() -> None:
         decoders = Decoders(host.control, 1, 50_000_000)
         host.process.kill()
         host.process.wait()
-        with pytest.raises(HostGone):
+        with pytest.raises(DecoderHostExited):
             await decoders.decode(GOOD, SIZE, "crop")
         decoders.close()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainer.exported.labels import Labels
 from trainer.inference.classifier import Classifier, OutputNotFinite
-from trainer.inference.out_of_distribution import LEAST, UsualScores, usual_scores
+from trainer.inference.out_of_distribution import LEAST, ConfidenceReference, confidence_reference
 from trainer.inference.saliency import MOST_IN_PORTION, Saliency, saliency
 from trainer.rundir.answers import Answers, write_answers
 
@@ -45,14 +45,14 @@ def test_the_map_points_at_what_the_network_looks_at(size: int) -> None:
     assert found.prediction.probability > 0.95
     assert (found.strongest.x, found.strongest.y, found.strongest.side) == (size - side, 0, side)
     assert found.strongest.probability == pytest.approx(0.5, abs=0.01)  # the bright part is all mean color now
-    assert found.fall.shape == (size, size)
-    assert found.fall[0, -1] == pytest.approx(found.prediction.probability - found.strongest.probability, abs=1e-5)
-    assert np.abs(found.fall[size // 2 :]).max() == 0
-    assert np.abs(found.fall[:, : size // 2]).max() == 0
+    assert found.drop.shape == (size, size)
+    assert found.drop[0, -1] == pytest.approx(found.prediction.probability - found.strongest.probability, abs=1e-5)
+    assert np.abs(found.drop[size // 2 :]).max() == 0
+    assert np.abs(found.drop[:, : size // 2]).max() == 0
 
     *_, other = saliency(classifier(Corner(side), size), image, 0)
     assert isinstance(other, Saliency)
-    np.testing.assert_allclose(other.fall, -found.fall, atol=1e-6)
+    np.testing.assert_allclose(other.drop, -found.drop, atol=1e-6)
     assert (image == 255).all()
 
 
@@ -75,7 +75,7 @@ def test_a_slow_network_is_asked_less_often_and_every_pixel_is_still_covered() -
     *_, found = saliency(classifier(slow, 32), np.full((32, 32, 3), 255, np.uint8), None)
     assert isinstance(found, Saliency)
     assert slow.asked == 2 + 16
-    assert (found.fall > 0.001).all()
+    assert (found.drop > 0.001).all()
 
 
 def test_a_diverged_network_has_no_map() -> None:
@@ -93,20 +93,20 @@ def keep(run_dir: Path, own: np.ndarray, top: np.ndarray) -> None:
 
 
 def test_the_threshold_is_reached_by_99_of_100_right_answers(tmp_path: Path) -> None:
-    assert usual_scores(tmp_path, 10) is None
+    assert confidence_reference(tmp_path, 10) is None
     right, wrong = np.linspace(0.2, 0.9, 200), np.full(50, 0.1)
     keep(tmp_path, np.concatenate([right, wrong / 2]), np.concatenate([right, wrong]))
-    usual = usual_scores(tmp_path, 10)
-    assert usual is not None
-    assert usual.answers == 200
-    assert (right.astype(np.float16) < usual.threshold).sum() == 1
-    assert not usual.compare(usual.threshold - 0.01).familiar
-    assert usual.compare(usual.threshold).familiar
+    reference = confidence_reference(tmp_path, 10)
+    assert reference is not None
+    assert reference.answers == 200
+    assert (right.astype(np.float16) < reference.threshold).sum() == 1
+    assert not reference.compare(reference.threshold - 0.01).familiar
+    assert reference.compare(reference.threshold).familiar
     keep(tmp_path, right[: LEAST - 1], right[: LEAST - 1])
-    assert usual_scores(tmp_path, 10) is None
+    assert confidence_reference(tmp_path, 10) is None
     (tmp_path / "artifacts" / "val" / "00000010.safetensors").write_bytes(b"cut short")
-    assert usual_scores(tmp_path, 10) is None
+    assert confidence_reference(tmp_path, 10) is None
 
 
 def test_a_sure_network_is_not_called_unsure_by_rounding() -> None:
-    assert UsualScores(1.0, 500).compare(0.9999).familiar
+    assert ConfidenceReference(1.0, 500).compare(0.9999).familiar

@@ -280,9 +280,9 @@ def test_saliency_of_the_likeliest_class_and_of_another(client: httpx.Client, se
     for data in (answer, explain(client, PNG, **{"class": second["index"]}).json()):
         *_, local = saliency(here, random_image(0), data["prediction"]["index"])
         assert local is not None
-        assert np.asarray(data["fall"]) == pytest.approx(local.fall, abs=1e-4)
+        assert np.asarray(data["fall"]) == pytest.approx(local.drop, abs=1e-4)
         assert data["strongest"] == pytest.approx(vars(local.strongest), abs=1e-4)
-        assert np.abs(local.fall).max() > 1e-3
+        assert np.abs(local.drop).max() > 1e-3
     assert data["prediction"]["label"] == second["label"]
 
 
