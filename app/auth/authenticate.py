@@ -1,4 +1,7 @@
-"""Who may come in: on the loopback nobody is asked until a password is set; then, and elsewhere, everybody is."""
+"""Authentication and authorization of requests.
+
+While the server listens on the loopback, credentials are needed once a password is set; elsewhere they always are.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from starlette.requests import cookie_parser
 from app.auth.exposure import is_loopback
 from app.auth.login_attempts import LoginAttempts
 from app.auth.password import PasswordFile
-from app.auth.scopes import Scope, granted, is_open, suffices
+from app.auth.scopes import Scope, granted, is_open, sufficient_scopes
 from app.auth.sessions import Sessions
 from app.auth.tokens import Tokens
 from app.errors import ApiError
@@ -25,10 +28,10 @@ USES_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Principal:
-    """`token` is its name; None for a person with a session, who may do everything."""
+    """The authenticated caller. `token` is the token's name; None for a session, which has all scopes."""
 
     token: str | None
-    may: frozenset[Scope]
+    scopes: frozenset[Scope]
 
 
 SESSION_USER = Principal(None, frozenset(Scope))
@@ -40,10 +43,9 @@ class Authentication:
         self.tokens = Tokens(settings.access)
         self.sessions = Sessions(settings.access, settings.session_days * 86_400)
         self.attempts = LoginAttempts()
-        self.guessing = asyncio.Lock()
-        self.cookie = (
-            f"trackside-{settings.port}"  # cookies know no ports: servers beside each other must not mix theirs
-        )
+        self.password_check = asyncio.Lock()
+        # Cookies do not distinguish ports: each server on a host needs its own name.
+        self.cookie = f"trackside-{settings.port}"
         self._always = not is_loopback(settings.host) and not settings.insecure
 
     def locked(self) -> bool:
@@ -51,7 +53,7 @@ class Authentication:
         return self._always or self.password.current() is not None
 
     def authorize(self, method: str, path: str, headers: Headers) -> Principal | None:
-        """Who asks, None where nobody needs to say. Raises ApiError 401, 403, and DamagedFile."""
+        """Return the principal, or None if no credentials are needed. Raises ApiError 401, 403, and DamagedFile."""
         if is_open(path):
             return None
         principal = self.principal(headers)
@@ -59,15 +61,15 @@ class Authentication:
             if self.locked():
                 raise unauthorized("Sign in, or send a token: Authorization: Bearer …")
             return None
-        enough = suffices(method, path)
-        if Scope.ADMIN not in principal.may and not enough & principal.may:
-            needed = " or ".join(sorted(enough)) or Scope.ADMIN
+        sufficient = sufficient_scopes(method, path)
+        if Scope.ADMIN not in principal.scopes and not sufficient & principal.scopes:
+            needed = " or ".join(sorted(sufficient)) or Scope.ADMIN
             message = f"The token {principal.token!r} may not do this: the scope {needed} is needed."
             raise ApiError(403, "scope_missing", message)
         return principal
 
     def principal(self, headers: Headers) -> Principal | None:
-        """A token that is sent decides, whatever the cookie. Raises ApiError 401, and DamagedFile."""
+        """Authenticate by the token, else by the session cookie. Raises ApiError 401, and DamagedFile."""
         scheme, _, text = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and (self.locked() or self.tokens.any()):
             token = self.tokens.find(text.strip())
@@ -77,15 +79,15 @@ class Authentication:
         return None if self.session(headers) is None else SESSION_USER
 
     def session(self, headers: Headers) -> str | None:
-        """The cookie's value, if it holds. Raises DamagedFile."""
+        """Return the session cookie's value if it is valid. Raises DamagedFile."""
         cookie = cookie_parser("; ".join(headers.getlist("cookie"))).get(self.cookie)
         password = None if cookie is None else self.password.current()
         if cookie is None or password is None or not self.sessions.holds(password.secret, cookie):
             return None
         return cookie
 
-    async def note_uses(self) -> None:
-        """Write the tokens' last uses down, until it is cancelled."""
+    async def write_uses_periodically(self) -> None:
+        """Write the times at which tokens were last used, every USES_SECONDS until canceled."""
         while True:
             await asyncio.sleep(USES_SECONDS)
             await asyncio.to_thread(self.write_uses)
@@ -93,7 +95,7 @@ class Authentication:
     def write_uses(self) -> None:
         try:
             self.tokens.write_uses()
-        except (OSError, ApiError):  # nobody is kept out for it
+        except (OSError, ApiError):  # does not affect authentication
             log.exception("the tokens' last uses could not be written")
 
 

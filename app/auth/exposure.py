@@ -1,4 +1,4 @@
-"""Whether the server may listen where it was told to: off the loopback it needs a password. No HTTP here."""
+"""Checks the address that the server listens on: other than the loopback, it needs a password. Free of HTTP."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from app.settings import OWN_NAMES, Settings
 
 
 class Exposed(RuntimeError):
-    """Others could reach an address without a password."""
+    """Other machines could reach the server, and no password is set."""
 
 
 def is_loopback(host: str) -> bool:
-    """A name other than localhost may stand for any address."""
+    """Return whether `host` is a loopback address or localhost. Other names may resolve to any address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -21,7 +21,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(settings: Settings) -> None:
-    """Raises Exposed: off the loopback, a password is set or `--insecure` said."""
+    """Raises Exposed: the host is not the loopback, no password is set and `--insecure` was not given."""
     if is_loopback(settings.host) or settings.insecure or (settings.access / FILE).exists():
         return
     raise Exposed(
@@ -34,13 +34,13 @@ def check_exposure(settings: Settings) -> None:
 
 
 def cautions(settings: Settings) -> list[str]:
-    """What whoever starts the server should know."""
+    """Return warnings about the settings, to be shown when the server starts."""
     lines = []
-    strangers = settings.hosts - {f"[{settings.host}]", settings.host} - set(OWN_NAMES)
-    if not (settings.access / FILE).exists() and (settings.insecure or strangers):
-        names = ", ".join(sorted(strangers)) or settings.host
+    others = settings.hosts - {f"[{settings.host}]", settings.host} - set(OWN_NAMES)
+    if not (settings.access / FILE).exists() and (settings.insecure or others):
+        names = ", ".join(sorted(others)) or settings.host
         lines.append(f"No password is set: whoever comes by way of {names} may launch, delete and download.")
-    if settings.host in ("0.0.0.0", "::") and not strangers:
+    if settings.host in ("0.0.0.0", "::") and not others:
         lines.append(
             'Name this machine in TRACKSIDE_ALLOWED_HOSTS, as in \'["127.0.0.1", "machine.lan"]\', to be answered.'
         )

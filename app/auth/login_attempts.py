@@ -1,4 +1,4 @@
-"""How often a password may be tried: in the last minute, by one peer and by all together."""
+"""Rate limit of login attempts, per minute: per peer and in total."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ IN_ALL = 30
 
 
 class LoginAttempts:
-    """Attempts count when they begin, so that many at once gain nothing. At most IN_ALL are remembered."""
+    """Attempts are counted when they start, so that concurrent ones are limited too. At most IN_ALL are stored."""
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, str]] = deque()
 
     def take(self, address: str, now: float) -> float:
-        """0 if there may be an attempt, which is counted; else the seconds until there may."""
+        """Count an attempt and return 0, or return the seconds until the next attempt is allowed.
+
+        `now` is in seconds of any monotonic clock.
+        """
         while self._recent and self._recent[0][0] <= now - SECONDS:
             self._recent.popleft()
         peer = peer_of(address)
@@ -30,13 +33,13 @@ class LoginAttempts:
         return 0.0
 
     def forget(self, address: str) -> None:
-        """After the right password."""
+        """Drop a peer's attempts, after the correct password."""
         peer = peer_of(address)
         self._recent = deque(item for item in self._recent if item[1] != peer)
 
 
 def peer_of(address: str) -> str:
-    """Whoever has one address of IPv6 has its whole /64."""
+    """Return the peer of an address. IPv6 addresses are grouped by /64, which one host usually has to itself."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,7 +1,8 @@
-"""The one password: kept as a hash that is dear to guess, beside the secret that signs the sessions.
+"""The password, stored as an scrypt hash together with the secret that signs the sessions.
 
-scrypt is in the standard library. n = 2^17, r = 8, p = 1 take 128 MiB and a third of a second a guess: OWASP's first
-choice for it (Password Storage Cheat Sheet). The numbers are kept with each hash, so that they may rise.
+scrypt is in the standard library. n = 2^17, r = 8, p = 1 take 128 MiB and a third of a second per attempt: OWASP's
+first recommendation for scrypt (Password Storage Cheat Sheet). They are stored with each hash, so that they can be
+increased.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ N, R, P = 2**17, 8, 1
 
 
 class PasswordUnfit(ValueError):
-    """Too short, or too long."""
+    """The password is too short or too long."""
 
 
 @dataclass(frozen=True)
 class Password:
-    """`secret` signs sessions: with another one, all that were signed before are worth nothing."""
+    """`secret` signs sessions: a new secret invalidates all of them. `n`, `r` and `p` are parameters of scrypt."""
 
     n: int
     r: int
@@ -48,11 +49,11 @@ class PasswordFile:
         self._file: CachedFile[Password | None] = CachedFile(folder / FILE, _parse, None)
 
     def current(self) -> Password | None:
-        """Raises DamagedFile."""
+        """Return the password, or None if none is set. Raises DamagedFile."""
         return self._file.value()
 
     def set(self, text: str, *, n: int = N) -> None:
-        """Ends all sessions. Raises PasswordUnfit."""
+        """Set the password and end all sessions. Raises PasswordUnfit."""
         if not MIN_LENGTH <= len(text) <= MAX_LENGTH:
             raise PasswordUnfit(f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters.")
         salt = secrets.token_bytes(16)
@@ -61,14 +62,14 @@ class PasswordFile:
             self._write(fresh)
 
     def remove(self) -> bool:
-        """Whether there was one."""
+        """Remove the password; return whether there was one."""
         with locked(self._folder):
-            there = self._file.path.exists()
+            existed = self._file.path.exists()
             self._file.path.unlink(missing_ok=True)
-        return there
+        return existed
 
     def sign_everyone_out(self) -> bool:
-        """Whether there is a password, without which nobody is signed in. Raises DamagedFile."""
+        """End all sessions; return whether a password is set, as otherwise there are none. Raises DamagedFile."""
         with locked(self._folder):
             kept = self.current()
             if kept is None:
@@ -83,7 +84,7 @@ class PasswordFile:
 
 def derive(text: str, salt: bytes, n: int, r: int, p: int) -> bytes:
     memory = 128 * r * (n + p + 2)
-    # NFKC: the same letters from another keyboard are the same password.
+    # NFKC: the same characters have the same encoding, whatever the keyboard.
     data = unicodedata.normalize("NFKC", text).encode(errors="surrogatepass")
     return hashlib.scrypt(data, salt=salt, n=n, r=r, p=p, maxmem=2 * memory, dklen=32)
 

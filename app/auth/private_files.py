@@ -1,4 +1,4 @@
-"""Files that their owner alone may read: whole or absent, and read again only when they are others than before."""
+"""Files with mode 0600, locked while they are changed, and cached until they change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Stamp = tuple[int, int, int]  # inode, time of the last change in ns, size in by
 
 
 class DamagedFile(ApiError):
-    """A file that decides who may come in cannot be read: nobody is let in by it."""
+    """A file needed for authentication cannot be read: the request is refused."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(503, "access_unreadable", f"The file {path.name} of the server cannot be read.")
@@ -26,7 +26,7 @@ class DamagedFile(ApiError):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Alone with the folder, which is made if need be; threads and processes wait for each other."""
+    """Hold the folder's lock, exclusive among threads and processes. Creates the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     with FileLock(folder / "lock", mode=PRIVATE):
@@ -34,9 +34,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 class CachedFile(Generic[T]):
-    """What a file holds, parsed again only where the file is another than before. A look costs one stat: 2 µs.
+    """The parsed content of a file, parsed again only when the file has changed. Checking takes one stat: 2 µs.
 
-    Threads share it without a lock: the stamp and the value that belong together are replaced by one assignment.
+    Threads share it without a lock: the stamp and its value are replaced by one assignment.
     """
 
     def __init__(self, path: Path, parse: Callable[[bytes], T], absent: T) -> None:
@@ -46,10 +46,10 @@ class CachedFile(Generic[T]):
         self._read: tuple[Stamp | None, T] = (None, absent)
 
     def value(self) -> T:
-        """Raises DamagedFile."""
+        """Return the parsed content, or `absent` if there is no file. Raises DamagedFile."""
         try:
             now = os.stat(self.path)  # noqa: PTH116 (twice as fast)
-            # Taken before the file is read: a value may be newer than its stamp, and is read again then, never older.
+            # Before the file is read: a value may be newer than its stamp and is then read again, but never older.
             stamp = (now.st_ino, now.st_mtime_ns, now.st_size)
             known, value = self._read
             if stamp != known:

@@ -1,4 +1,4 @@
-"""What a token may do, and what each request needs. What is not listed here needs `admin`."""
+"""The scopes of tokens, and the scopes that each request needs. Requests not listed here need `admin`."""
 
 from __future__ import annotations
 
@@ -32,29 +32,30 @@ _READ = (
 )  # fmt: skip
 _LAUNCH = ("/api/datasets", "/api/models", "/api/runs", "/api/tasks", "/models", "/runs")
 _OPEN = ("/login", "/healthz", "/readyz")
-_NOBODY: frozenset[Scope] = frozenset()
+_ADMIN_ONLY: frozenset[Scope] = frozenset()
 
 
 def granted(scopes: Iterable[Scope]) -> frozenset[Scope]:
+    """Return `scopes` with those that they include."""
     return frozenset[Scope]().union(*(_INCLUDED[scope] for scope in scopes))
 
 
 def is_open(path: str) -> bool:
-    """What the login page and probes need; the files under /static are the same for everybody."""
+    """Return whether a path needs no credentials: the login page, health checks and static files."""
     return path in _OPEN or path.startswith("/static/")
 
 
-def suffices(method: str, path: str) -> frozenset[Scope]:
-    """The scopes of which any one will do; `admin` always does, and is not listed."""
+def sufficient_scopes(method: str, path: str) -> frozenset[Scope]:
+    """Return the scopes of which any one suffices; `admin` always does, and is not listed."""
     if method in ("GET", "HEAD"):
         if _within(path, ("/v2",)):
-            return frozenset({Scope.READ, Scope.PREDICT})  # a client of that protocol asks what a model takes
-        return frozenset({Scope.READ}) if path == "/" or _within(path, _READ) else _NOBODY
+            return frozenset({Scope.READ, Scope.PREDICT})  # clients of that protocol request a model's inputs
+        return frozenset({Scope.READ}) if path == "/" or _within(path, _READ) else _ADMIN_ONLY
     if method == "POST" and (_within(path, ("/api/predict",)) or is_infer(path)):
         return frozenset({Scope.PREDICT})
     if method in ("POST", "PUT", "PATCH", "DELETE") and _within(path, _LAUNCH):
         return frozenset({Scope.LAUNCH})
-    return _NOBODY
+    return _ADMIN_ONLY
 
 
 def is_infer(path: str) -> bool:

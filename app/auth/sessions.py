@@ -1,4 +1,4 @@
-"""Sessions: a signed cookie says until when it is valid; sessions that were ended before then are listed in a file."""
+"""Sessions: a signed cookie contains its expiry time; sessions that were ended before it are listed in a file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Sessions:
         self._ended: CachedFile[dict[str, int]] = CachedFile(folder / FILE, orjson.loads, {})
 
     def begin(self, secret: bytes) -> str:
-        """The value of a new session's cookie: a name, when it ends in seconds since the epoch, the signature."""
+        """Return a new session's cookie value: a name, the expiry time in seconds since the epoch, the signature."""
         name, until = secrets.token_urlsafe(12), int(time.time()) + self.seconds
         return _signer(secret).sign(f"{name}.{until}").decode()
 
     def holds(self, secret: bytes, cookie: str) -> bool:
-        """Raises DamagedFile."""
+        """Return whether the cookie's session is valid. Raises DamagedFile."""
         try:
             claim = _signer(secret).unsign(cookie.encode(errors="replace")).decode()
         except BadSignature:
@@ -37,7 +37,7 @@ class Sessions:
         return int(until) > time.time() and name not in self._ended.value()
 
     def end(self, cookie: str) -> None:
-        """For a cookie that holds: from now on it does not. Raises DamagedFile."""
+        """End the session of a valid cookie. Raises DamagedFile."""
         name, until, _ = cookie.split(".")
         with locked(self._folder):
             now = time.time()

@@ -1,6 +1,6 @@
-"""Tokens for programs: named, scoped, revocable. 256 random bits need no slow hash: sha256 keeps them.
+"""Tokens for programs: named, scoped, revocable. They have 256 random bits, so no slow hash is needed: SHA-256 is used.
 
-They are in a file of the home, not in the database: nothing of this is lost with it, and a request costs no query.
+They are in a file of the home, not in the database: they survive its loss, and a request needs no query.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.errors import ApiError, invalid, not_found
 from trainer.system.durable import write_durably
 
 FILE, USES = "tokens.json", "token-uses.json"
-PREFIX = "trackside_"  # so that people and scanners know one when they see it
+PREFIX = "trackside_"  # so that people and secret scanners recognize one
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 
@@ -44,13 +44,13 @@ class Tokens:
         self._uses: dict[str, float] = {}
 
     def list(self) -> list[tuple[Token, float | None]]:
-        """Each with its last use, by name. Raises DamagedFile."""
+        """Return the tokens by name, with the time of last use in seconds since the epoch. Raises DamagedFile."""
         uses = self._uses_file.value() | self._uses
         found = sorted(self._file.value().values(), key=lambda token: token.name)
         return [(token, uses.get(token.sha256)) for token in found]
 
     def add(self, name: str, scopes: Iterable[Scope]) -> str:
-        """The token itself, which is kept nowhere. Raises ApiError 409, 422."""
+        """Create a token and return its text, which is not stored. Raises ApiError 409, 422."""
         chosen = tuple(sorted(set(scopes)))
         problems = []
         if not _NAME.fullmatch(name):
@@ -69,7 +69,7 @@ class Tokens:
         return text
 
     def revoke(self, name: str) -> None:
-        """Raises ApiError 404."""
+        """Remove a token. Raises ApiError 404."""
         with locked(self._folder):
             kept = self._file.value().values()
             left = [token for token in kept if token.name != name]
@@ -81,14 +81,17 @@ class Tokens:
         return bool(self._file.value())
 
     def find(self, text: str) -> Token | None:
-        """Looked up by its hash: how long that takes says nothing of the tokens. Raises DamagedFile."""
+        """Return the token with this text, and record its use. Raises DamagedFile.
+
+        It is looked up by its hash, so that the duration reveals nothing about the tokens.
+        """
         token = self._file.value().get(_digest(text))
         if token is not None:
             self._uses[token.sha256] = time.time()
         return token
 
     def write_uses(self) -> None:
-        """Done by one process, the web's, once a minute: a request waits for no disk."""
+        """Write the times of last use. The web process does this once per minute: no request waits for the disk."""
         kept = self._file.value()
         before = self._uses_file.value()
         uses = {key: when for key, when in (before | self._uses).items() if key in kept}

@@ -1,4 +1,4 @@
-"""Authenticates and authorizes each request, or sends it to the login page, or refuses it."""
+"""Authentication and authorization of each request; unauthenticated page loads are redirected to the login page."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from app.auth.authenticate import Authentication
 from app.errors import ApiError
 from app.web.errors import respond
 
-FOR_PROGRAMS = ("/api", "/v2", "/metrics", "/openapi.json")
-LONGEST_WAY_BACK = 2000
+API_PREFIXES = ("/api", "/v2", "/metrics", "/openapi.json")
+MAX_NEXT_LENGTH = 2000
 
 
 class AuthMiddleware:
-    """Sets `request.state.principal`, and `request.state.is_authorized`, which a long stream asks again and again."""
+    """Sets `request.state.principal`, and `request.state.is_authorized`, which event streams call repeatedly."""
 
     def __init__(self, app: ASGIApp, authentication: Authentication) -> None:
         self.app = app
@@ -54,14 +54,15 @@ class AuthMiddleware:
 
 
 def is_page(request: Request) -> bool:
-    """What a script fetches would be given the login page for an answer: it is told 401."""
-    return not request.url.path.startswith(FOR_PROGRAMS) and request.headers.get("sec-fetch-mode") in (None, "navigate")
+    """Return whether a browser navigates to a page. A script's fetch gets 401 instead of the login page."""
+    return not request.url.path.startswith(API_PREFIXES) and request.headers.get("sec-fetch-mode") in (None, "navigate")
 
 
 def login_address(request: Request) -> str:
+    """Return the URL of the login page, with the requested page in `next`."""
     wanted: str = request.scope["raw_path"].decode("ascii", "replace")
     if query := request.scope["query_string"]:
         wanted += "?" + query.decode("ascii", "replace")
-    if request.method != "GET" or wanted == "/" or len(wanted) > LONGEST_WAY_BACK:
+    if request.method != "GET" or wanted == "/" or len(wanted) > MAX_NEXT_LENGTH:
         return "/login"
     return f"/login?next={quote(wanted, safe='/')}"

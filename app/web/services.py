@@ -1,4 +1,4 @@
-"""The objects that answer requests: made once from the settings, and given to route handlers by their type."""
+"""The services of the web process: created once from the settings, and injected into route handlers by type."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Services:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """While the web process serves; everything is closed at the end."""
+        """Run the background tasks while the web process serves; close everything at the end."""
         await self.feed.start()
         background = [
             asyncio.create_task(warm_all(self.models, self.predictor)),
-            asyncio.create_task(self.authentication.note_uses()),
+            asyncio.create_task(self.authentication.write_uses_periodically()),
         ]
         yield
         for task in background:
@@ -71,7 +71,7 @@ class Services:
 
 
 def services_of(settings: Settings) -> Services:
-    """On a database that has been migrated already."""
+    """Create the services. The database must have been migrated."""
     database = Database(settings.url)
     runs = Runs(database, settings)
     launcher = Launcher(database, settings)
@@ -99,8 +99,8 @@ def services_of(settings: Settings) -> Services:
     )
 
 
-def _given(kind: type) -> Any:
-    """The one service of that type, as a dependency of a route handler."""
+def _dependency(kind: type) -> Any:
+    """Return a dependency that provides the service of type `kind`."""
     types = get_type_hints(Services)
     name = next(field.name for field in fields(Services) if types[field.name] is kind)
 
@@ -111,7 +111,7 @@ def _given(kind: type) -> Any:
 
 
 class Serving(NamedTuple):
-    """All that a prediction needs, asked for at once: each thing that is asked for costs it some ten microseconds."""
+    """The services that a prediction needs, as one dependency: each dependency costs about 10 µs per request."""
 
     settings: Settings
     models: ModelRegistry
@@ -129,22 +129,22 @@ async def _principal(request: Request) -> Principal | None:
     return principal
 
 
-SettingsDep = Annotated[Settings, _given(Settings)]
-DatabaseDep = Annotated[Database, _given(Database)]
-RunsDep = Annotated[Runs, _given(Runs)]
-LauncherDep = Annotated[Launcher, _given(Launcher)]
-QueueDep = Annotated[Queue, _given(Queue)]
-ModelsDep = Annotated[ModelRegistry, _given(ModelRegistry)]
-ModelFilesDep = Annotated[ModelFiles, _given(ModelFiles)]
-OnnxFilesDep = Annotated[OnnxFiles, _given(OnnxFiles)]
-EnsemblesDep = Annotated[Ensembles, _given(Ensembles)]
-FindingsDep = Annotated[Findings, _given(Findings)]
-MetricsDep = Annotated[Metrics, _given(Metrics)]
-DatasetsDep = Annotated[Datasets, _given(Datasets)]
-StatisticsDep = Annotated[DatasetStatistics, _given(DatasetStatistics)]
-TasksDep = Annotated[Tasks, _given(Tasks)]
-FeedDep = Annotated[Feed, _given(Feed)]
-PredictorDep = Annotated[PredictorClient, _given(PredictorClient)]
-AuthenticationDep = Annotated[Authentication, _given(Authentication)]
+SettingsDep = Annotated[Settings, _dependency(Settings)]
+DatabaseDep = Annotated[Database, _dependency(Database)]
+RunsDep = Annotated[Runs, _dependency(Runs)]
+LauncherDep = Annotated[Launcher, _dependency(Launcher)]
+QueueDep = Annotated[Queue, _dependency(Queue)]
+ModelsDep = Annotated[ModelRegistry, _dependency(ModelRegistry)]
+ModelFilesDep = Annotated[ModelFiles, _dependency(ModelFiles)]
+OnnxFilesDep = Annotated[OnnxFiles, _dependency(OnnxFiles)]
+EnsemblesDep = Annotated[Ensembles, _dependency(Ensembles)]
+FindingsDep = Annotated[Findings, _dependency(Findings)]
+MetricsDep = Annotated[Metrics, _dependency(Metrics)]
+DatasetsDep = Annotated[Datasets, _dependency(Datasets)]
+StatisticsDep = Annotated[DatasetStatistics, _dependency(DatasetStatistics)]
+TasksDep = Annotated[Tasks, _dependency(Tasks)]
+FeedDep = Annotated[Feed, _dependency(Feed)]
+PredictorDep = Annotated[PredictorClient, _dependency(PredictorClient)]
+AuthenticationDep = Annotated[Authentication, _dependency(Authentication)]
 ServingDep = Annotated[Serving, Depends(_serving)]
-PrincipalDep = Annotated[Principal | None, Depends(_principal)]  # None: nobody needs to say who asks
+PrincipalDep = Annotated[Principal | None, Depends(_principal)]  # None: no credentials are needed

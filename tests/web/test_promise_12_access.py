@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from app.auth.exposure import Exposed, check_exposure
 from app.auth.password import PasswordFile
-from app.auth.scopes import is_open, suffices
+from app.auth.scopes import is_open, sufficient_scopes
 from app.main import create_app
 from app.settings import Settings
 from tests.web.errors import assert_error
@@ -107,7 +107,7 @@ def test_promise_12_every_route_has_a_rule_or_is_known_to_be_for_admins(app: Fas
         f"{method} {path}"
         for path, methods in paths_of(app).items()
         for method in methods - {"HEAD"}
-        if not is_open(path) and not suffices(method, filled(path, "x"))
+        if not is_open(path) and not sufficient_scopes(method, filled(path, "x"))
     }
     assert unruled == ADMIN_ONLY
 

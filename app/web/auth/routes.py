@@ -1,4 +1,4 @@
-"""Signing in and out, and the page of tokens: plain forms."""
+"""Routes for login, logout and the tokens page, as HTML forms."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from app.web.services import AuthenticationDep, PrincipalDep
 router = APIRouter(include_in_schema=False)
 
 NO_STORE = {"Cache-Control": "no-store"}
-# A browser takes // and /\ for another host, and drops tabs and line ends before it looks.
-_WAY_BACK = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
+# A path of this server. Browsers read // and /\ as another host, and strip tabs and newlines first.
+_LOCAL_PATH = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*")
 
 
 @router.get("/login")
@@ -47,9 +47,9 @@ async def login(request: Request, authentication: AuthenticationDep) -> Response
         fault = f"That was tried too often. Wait {seconds} seconds."
         return _login(request, authentication, back, fault, 429, {"Retry-After": str(seconds)})
     given = typed.get("password", "")
-    async with authentication.guessing:  # each takes 128 MiB for a while
-        right = len(given) <= MAX_LENGTH and await run_in_threadpool(kept.matches, given)
-    if not right:
+    async with authentication.password_check:  # one at a time: each takes 128 MiB
+        correct = len(given) <= MAX_LENGTH and await run_in_threadpool(kept.matches, given)
+    if not correct:
         return _login(request, authentication, back, "That is not the password.", 401, {"WWW-Authenticate": "Bearer"})
     authentication.attempts.forget(peer)
     answer = RedirectResponse(back, 303, headers=NO_STORE)
@@ -66,7 +66,7 @@ async def login(request: Request, authentication: AuthenticationDep) -> Response
 
 @router.post("/logout")
 async def logout(request: Request, authentication: AuthenticationDep) -> Response:
-    """This session; with the field `everywhere` all of them."""
+    """End this session, or with the field `everywhere` all sessions."""
     if texts(await request.form()).get("everywhere"):
         await run_in_threadpool(authentication.password.sign_everyone_out)
     elif (session := authentication.session(request.headers)) is not None:
@@ -83,8 +83,8 @@ def tokens_page(request: Request, authentication: AuthenticationDep) -> Response
 
 @router.post("/tokens")
 async def add_token(request: Request, authentication: AuthenticationDep, principal: PrincipalDep) -> Response:
-    """Shows the token, this once."""
-    _known(principal)
+    """Create a token. It is shown only in this response."""
+    _require_principal(principal)
     form = await request.form()
     name = texts(form).get("name", "").strip()
     try:
@@ -97,18 +97,18 @@ async def add_token(request: Request, authentication: AuthenticationDep, princip
 
 @router.post("/tokens/{name}/revoke")
 def revoke_token(name: str, authentication: AuthenticationDep, principal: PrincipalDep) -> Response:
-    _known(principal)
+    _require_principal(principal)
     authentication.tokens.revoke(name)
     return RedirectResponse("/tokens", 303)
 
 
 def way_back(wanted: str) -> str:
-    """The page that was wanted, if it is one of ours."""
-    return wanted if _WAY_BACK.fullmatch(wanted) and not wanted.startswith(("/login", "/logout")) else "/"
+    """Return the requested page if it is a path of this server, else the start page."""
+    return wanted if _LOCAL_PATH.fullmatch(wanted) and not wanted.startswith(("/login", "/logout")) else "/"
 
 
-def _known(principal: PrincipalDep) -> None:
-    """A token made while everybody may come in would still be good once a password is set."""
+def _require_principal(principal: PrincipalDep) -> None:
+    """Raises ApiError 409: a token created while no credentials are needed would stay valid once a password is set."""
     if principal is None:
         raise ApiError(409, "no_password", "Set a password first: trackside password. Or use: trackside tokens add.")
 

@@ -1,4 +1,4 @@
-"""What the login page and the page of tokens show."""
+"""Contents of the login page and the tokens page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.auth.tokens import Token
 
 @dataclass(frozen=True)
 class LoginPage:
-    """`/login`. `back` is the page that was wanted; `can` is false where no password is set and nobody can sign in."""
+    """`/login`. `back` is the page to return to; `can` is false if no password is set, so that login is impossible."""
 
     back: str
     fault: str
@@ -19,7 +19,7 @@ class LoginPage:
 
 @dataclass(frozen=True)
 class TokensPage:
-    """`/tokens`. Each token with its last use in seconds since the epoch; `made` is the new one, `name` its name."""
+    """`/tokens`. `tokens` with their last use in seconds since the epoch; `made` is a new token, `name` its name."""
 
     tokens: tuple[tuple[Token, float | None], ...]
     made: str

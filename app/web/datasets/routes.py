@@ -33,7 +33,7 @@ LISTED_FILES = 20_000
 
 
 class NewDataset(BaseModel):
-    """How to add a data set: from a named source (JSON), or from an uploaded zip (multipart, without `source`)."""
+    """A new dataset: from a named source (JSON), or from an uploaded zip (multipart, without `source`)."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -83,7 +83,7 @@ class PlannedClass(BaseModel):
 
 
 class PlannedLayout(BaseModel):
-    """The classes that an import would make, and how many images of each."""
+    """The classes that an import would create, and their numbers of images."""
 
     classes: list[PlannedClass]
     train: int
@@ -92,7 +92,7 @@ class PlannedLayout(BaseModel):
 
 @router.post("/layout")
 def layout(body: FileList) -> PlannedLayout:
-    """What files of these relative paths would become, before any of them is sent."""
+    """Return the classes that files with these relative paths would make, before any is uploaded."""
     planned = plan_layout(body.files)
     counts = {split: Counter(member.label for member in members) for split, members in planned.members.items()}
     classes = [
@@ -133,7 +133,7 @@ def layout(body: FileList) -> PlannedLayout:
     },
 )
 async def add(request: Request, tasks: TasksDep, settings: SettingsDep, principal: PrincipalDep) -> TaskPublic:
-    """Start adding a data set; the task tells how it goes."""
+    """Start adding a dataset. The task reports the progress."""
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await _add_upload(request, tasks)
     body = bytearray()
@@ -151,7 +151,7 @@ async def add(request: Request, tasks: TasksDep, settings: SettingsDep, principa
     if wanted.source.startswith(TORCHVISION):
         downloadable(wanted.source.removeprefix(TORCHVISION))
     elif wanted.source != BUILT_IN:
-        if principal is not None and Scope.ADMIN not in principal.may:
+        if principal is not None and Scope.ADMIN not in principal.scopes:
             message = f"The token {principal.token!r} may not name paths of the server's disk."
             raise ApiError(403, "scope_missing", message)
         await run_in_threadpool(check_path, wanted.source, settings)
@@ -160,7 +160,10 @@ async def add(request: Request, tasks: TasksDep, settings: SettingsDep, principa
 
 
 def check_path(source: str, settings: Settings) -> None:
-    """A path is for those who sit at the server: anybody else could look through its disk."""
+    """Check a source on the server's disk. Raises UnknownSource: it does not exist, or the host is not the loopback.
+
+    Otherwise other machines could explore the disk.
+    """
     if not is_loopback(settings.host):
         raise UnknownSource("Paths are taken only while Trackside listens on the loopback: use the command line.")
     path = FilePath(source)

@@ -1,4 +1,4 @@
-"""POST /api/predict/batch: a zip of images becomes a task, and that a file of what a trained run says of each."""
+"""POST /api/predict/batch: creates a task that classifies a zip of images and writes the predictions to a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ router = APIRouter(tags=["predict"])
 
 
 class BatchRequest(RequestBody):
-    """Which run is asked (a run's id, a model's name, or `latest`), and how many classes are named for each image."""
+    """The model (a run's id, a model's name, or `latest`), and the number of classes per image."""
 
     model: Line = LATEST
     top_k: int = Field(5, ge=1, le=MAX_TOP_K)
@@ -61,7 +61,7 @@ class BatchRequest(RequestBody):
     },
 )
 async def predict_batch(request: Request, tasks: TasksDep, models: ModelsDep, settings: SettingsDep) -> TaskPublic:
-    """Start classifying; the task tells how it goes, and `/api/tasks/{id}/file` is what comes of it."""
+    """Start classifying. The task reports the progress, and `/api/tasks/{id}/file` returns the predictions."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise ApiError(415, "unsupported_body", "The zip is sent as the field `file` of a multipart form.")
     async with request.form(max_files=1, max_fields=10) as form:
@@ -69,7 +69,7 @@ async def predict_batch(request: Request, tasks: TasksDep, models: ModelsDep, se
         if not isinstance(upload, UploadFile):
             raise invalid([(["file"], "is required")])
         wanted = checked(BatchRequest, {name: value for name, value in form.items() if name != "file" and value != ""})
-        # The name may stand for another run tomorrow: the task keeps to the one of today.
+        # A name may be assigned to another run later: the task uses the present one.
         run_id = await run_in_threadpool(models.resolve_trained, wanted.model)
 
         def request_for(source: str, label: str) -> PredictRequest:
