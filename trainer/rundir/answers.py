@@ -1,4 +1,4 @@
-"""What a run's model answered for each image of its validation split, kept after each evaluation. Free of torch."""
+"""The predictions of a run's model for its validation split, stored after each evaluation. Free of torch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers after `step`: `row` int32 (n,) of the training arrays, `guess` int16 (n,) a class, `own` and `top`
-    float16 (n,), the probabilities of the image's own class and of the guess."""
+    """The predictions after `step`: `row` int32 (n,), indices into the training arrays; `guess` int16 (n,), the
+    predicted class; `own` and `top` float16 (n,), the probabilities of the true and of the predicted class."""
 
     step: int
     row: npt.NDArray[np.int32]
@@ -30,7 +30,7 @@ class Answers:
 
 
 def write_answers(run_dir: Path, answers: Answers) -> None:
-    """Durable before this returns. Raises OSError (a full disk)."""
+    """Write the predictions; they are durable when this returns. Raises OSError (a full disk)."""
     path = RunDir(run_dir).answers(answers.step)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, npt.NDArray[Any]] = {
@@ -43,15 +43,15 @@ def write_answers(run_dir: Path, answers: Answers) -> None:
 
 
 def answered_steps(run_dir: Path) -> list[int]:
-    """The steps after which the validation split was answered, in order."""
+    """Return the steps at which predictions were stored, in order."""
     files = RunDir(run_dir).answers_folder.glob("*.safetensors")
     return sorted(int(path.stem) for path in files if path.stem.isdigit())
 
 
 def read_answers(run_dir: Path, step: int) -> Answers | None:
-    """None where nothing was kept at `step`, or where the file is empty or damaged, which is logged.
+    """Return the predictions after `step`, or None if there is no file, or an empty or damaged one, which is logged.
 
-    Up to version 0.1.0 the file was not synced: a power cut may have left an empty one.
+    Up to version 0.1.0 the file was not synced: a power failure may have left an empty one.
     """
     path = RunDir(run_dir).answers(step)
     try:
@@ -68,6 +68,6 @@ def read_answers(run_dir: Path, step: int) -> Answers | None:
 
 
 def last_answers(run_dir: Path) -> Answers | None:
-    """The newest answers that can be read."""
-    kept = (read_answers(run_dir, step) for step in reversed(answered_steps(run_dir)))
-    return next((answers for answers in kept if answers is not None), None)
+    """Return the latest predictions that can be read, or None."""
+    stored = (read_answers(run_dir, step) for step in reversed(answered_steps(run_dir)))
+    return next((answers for answers in stored if answers is not None), None)

@@ -25,16 +25,16 @@ class CheckpointInfo(BaseModel):
 
 
 class CheckpointDamaged(TrainerError):
-    """The file is not the one that its sidecar vouches for."""
+    """A checkpoint's file is missing, cannot be read, or does not have the hash that its sidecar records."""
 
 
 def has_checkpoint(run_dir: Path) -> bool:
-    """Whether a sidecar exists; none is read."""
+    """Return whether a sidecar exists, without reading it."""
     return any(_sidecars(run_dir))
 
 
 def list_checkpoints(run_dir: Path) -> list[CheckpointInfo]:
-    """The checkpoints that exist, by step; nothing is read but the sidecars."""
+    """Return the checkpoints in order of their steps. Only the sidecars are read."""
     run, found = RunDir(run_dir), []
     for path in sorted(_sidecars(run_dir)):
         try:
@@ -47,7 +47,7 @@ def list_checkpoints(run_dir: Path) -> list[CheckpointInfo]:
 
 
 def best_checkpoint(run_dir: Path) -> CheckpointInfo | None:
-    """The latest that was the best when it was written, else the last one."""
+    """Return the latest checkpoint that was the best when it was written, else the last one."""
     found = list_checkpoints(run_dir)
     return next((info for info in reversed(found) if info.best), found[-1] if found else None)
 
@@ -58,7 +58,7 @@ def last_checkpoint(run_dir: Path) -> CheckpointInfo | None:
 
 
 def superseded_checkpoints(run_dir: Path) -> list[int]:
-    """Steps of checkpoints that are neither the best nor among the last ones."""
+    """Return the steps of the checkpoints that are neither the best nor among the last KEPT."""
     found = list_checkpoints(run_dir)
     best = best_checkpoint(run_dir)
     keep = {info.step for info in found[-KEPT:]} | ({best.step} if best else set())
@@ -66,7 +66,7 @@ def superseded_checkpoints(run_dir: Path) -> list[int]:
 
 
 def remove_checkpoints(run_dir: Path, steps: list[int]) -> None:
-    """Take away checkpoints, the sidecar first: what is listed always loads."""
+    """Delete checkpoints, the sidecars first, so that every listed checkpoint can be loaded."""
     run = RunDir(run_dir)
     for step in steps:
         run.sidecar(step).unlink(missing_ok=True)

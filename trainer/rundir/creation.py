@@ -1,4 +1,4 @@
-"""How a run's directory comes to be. Free of torch."""
+"""Creation of a run's directory. Free of torch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trainer.system.durable import sync_folder, write_durably
 def create_run_dir(
     run_dir: Path, spec: TrainSpec, record: BaseModel, meta: dict[str, Any], initial_weights: bytes | None = None
 ) -> None:
-    """Write a new run's directory, durable before this returns. Raises FileExistsError.
+    """Create a run's directory; it is durable when this returns. Raises FileExistsError.
 
-    The dataset's record is kept with the run, so that its model still classifies when the dataset is gone.
+    The dataset's record is stored with the run, so that its model can still be used once the dataset is deleted.
     """
     run = RunDir(run_dir)
     run_dir.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What an event must look like to be read: a disk's corruption, or a hand in the file, must not stop a worker."""
+"""Validation of events when they are read: a file that is corrupt or was edited by hand must not stop a worker."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ SHAPES: dict[str, type[_Event]] = {
 
 
 def is_well_formed(event: dict[str, Any]) -> bool:
-    """Whether an event of a known kind has what it must have; what is unknown does no harm."""
-    if event["e"] == "metrics":  # by far the most: a check of microseconds
+    """Return whether an event of a known kind has its required fields. Unknown kinds and fields are accepted."""
+    if event["e"] == "metrics":  # by far the most frequent: this check takes microseconds
         step, time, values = event.get("step"), event.get("t"), event.get("v")
         return (
             isinstance(step, int)

@@ -30,27 +30,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """How far a job's events have been read: up to byte `offset` of the file of `attempt`."""
+    """A position in a job's events: byte `offset` in the file of `attempt`."""
 
     attempt: int = 0
     offset: int = 0
 
 
 class EventWriter:
-    """Appends events to an attempt's file; one `write` per line, so that a reader sees whole lines only."""
+    """Appends events to an attempt's file, with one `write` per line, so that readers see complete lines only."""
 
     def __init__(self, run_dir: Path, attempt: int) -> None:
         job = JobDir(run_dir)
         job.events_folder.mkdir(exist_ok=True)
         self.path = job.events(attempt)
         self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._torn = False  # the disk was full in the middle of a line
+        self._torn = False  # the last line is incomplete: the disk was full
 
     def emit(self, kind: str, /, **fields: Any) -> None:
         self._write({"e": kind, "t": time.time(), **fields})
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Write one value of each series at `step`; NaN and infinities travel as strings."""
+        """Write one value of each series at `step`. NaN and infinities are written as strings."""
         safe = {name: v if math.isfinite(v) else nonfinite_name(v) for name, v in values.items()}
         self._write({"e": "metrics", "t": time.time(), "step": step, "v": safe})
 
@@ -65,7 +65,7 @@ class EventWriter:
         self._torn = False
 
     def sync(self) -> None:
-        """Make everything written so far durable: called before a checkpoint vouches for it."""
+        """Make the events written so far durable. Called before a checkpoint that depends on them is written."""
         os.fsync(self._fd)
 
     def close(self) -> None:
@@ -77,12 +77,12 @@ def nonfinite_name(value: float) -> str:
 
 
 def attempts(run_dir: Path) -> list[int]:
-    """The attempts that have an event file, in order."""
+    """Return the attempts that have an event file, in order."""
     return sorted(int(path.stem) for path in JobDir(run_dir).events_folder.glob("*.jsonl") if path.stem.isdigit())
 
 
 def walk(job_dir: Path, after: Position = Position(), until: Position | None = None) -> Iterator[tuple[int, Event]]:
-    """Every event of a job from `after` on, each with its attempt, up to `until` or as far as whole lines go."""
+    """Yield a job's events from `after` up to `until` or the last complete line, each with its attempt."""
     at = next_position(job_dir, after)
     while at is not None and (until is None or at < until):
         limit = BLOCK if until is None or at.attempt < until.attempt else min(BLOCK, until.offset - at.offset)
@@ -93,7 +93,7 @@ def walk(job_dir: Path, after: Position = Position(), until: Position | None = N
 
 
 def read_on(job_dir: Path, after: Position) -> tuple[list[Event], Position]:
-    """A block of the events after `after`, all of one attempt, and the position behind them."""
+    """Return a block of the events after `after`, all of one attempt, and the position after them."""
     at = next_position(job_dir, after)
     if at is None:
         return [], after
@@ -102,10 +102,9 @@ def read_on(job_dir: Path, after: Position) -> tuple[list[Event], Position]:
 
 
 def next_position(job_dir: Path, after: Position) -> Position | None:
-    """Where the next whole line is: in the file that was being read, or else in the first newer one that has any.
+    """Return the position of the next complete line, in the current file or the first later one that has a line.
 
-    An attempt that was killed before its first word has left an empty file, and is passed over. None where no whole
-    line waits.
+    The empty file of an attempt that was killed before its first event is skipped. None if there is no complete line.
     """
     job = JobDir(job_dir)
     if _has_line(job.events(after.attempt), after.offset):
@@ -126,10 +125,10 @@ def _has_line(path: Path, offset: int) -> bool:
 
 
 def read_from(path: Path, offset: int, limit: int = BLOCK) -> tuple[list[Event], int]:
-    """The whole lines after byte `offset`, at most about `limit` bytes, and the offset behind them.
+    """Return the events of the complete lines after byte `offset`, about `limit` bytes, and the offset after them.
 
-    A last line without its newline is left for later: it may still be being written, or torn for ever. A whole line
-    that is no event (a disk's corruption) is passed over.
+    A last line without a newline is not read: it is still being written, or was never completed. A complete line that
+    is not an event (a corrupt file) is skipped.
     """
     with path.open("rb") as file:
         file.seek(offset)

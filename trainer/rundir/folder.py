@@ -1,4 +1,4 @@
-"""The directories of runs and tasks, which are the truth about them: no other module knows a file's name.
+"""The directories of runs and tasks, which are the source of truth. No other module knows the names of the files.
 
 runs/<id>/    spec.json  dataset.json  initial.safetensors  decisions.jsonl  pause  wind-down
               checkpoints/<step>.safetensors  checkpoints/<step>.json
@@ -17,24 +17,24 @@ _ID = re.compile(r"[0-9A-Za-z]{1,40}")
 
 
 def is_job_id(text: str) -> bool:
-    """Whether `text` can be the id of a run or a task, which is its directory's name: never a path to elsewhere."""
+    """Return whether `text` can be the id of a run or a task. It is a directory name: no other path is accepted."""
     return _ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class JobDir:
-    """What the directories of runs and tasks share. Nothing is looked up until it is asked for."""
+    """Paths common to the directories of runs and tasks. Nothing is checked for existence."""
 
     path: Path
 
     @property
     def committed(self) -> Path:
-        """Empty, and written last: without it the job's creation was never acknowledged."""
+        """An empty file, written last: without it, the creation of the job was not acknowledged."""
         return self.path / "committed"
 
     @property
     def journal(self) -> Path:
-        """What people added and asked (trainer/rundir/journal.py)."""
+        """What users added and requested (trainer/rundir/journal.py)."""
         return self.path / "meta.jsonl"
 
     @property
@@ -42,22 +42,22 @@ class JobDir:
         return self.path / "events"
 
     def events(self, attempt: int) -> Path:
-        """What an attempt's trainer said (trainer/rundir/events.py)."""
+        """The events of an attempt (trainer/rundir/events.py)."""
         return self.events_folder / f"{attempt}.jsonl"
 
     @property
     def lock(self) -> Path:
-        """Held by the trainer for its whole life (trainer/rundir/lock.py)."""
+        """Held by the trainer while it runs (trainer/rundir/lock.py)."""
         return self.path / "lock"
 
     @property
     def owner(self) -> Path:
-        """Touched by the worker: a trainer whose owner file stays as it is saves and ends."""
+        """Touched by the worker: a trainer whose owner file stays unchanged saves and exits."""
         return self.path / "owner"
 
     @property
     def output(self) -> Path:
-        """What the trainer's process wrote to stdout and stderr."""
+        """The stdout and stderr of the trainer's process."""
         return self.path / "output.log"
 
 
@@ -75,22 +75,22 @@ class RunDir(JobDir):
 
     @property
     def initial_weights(self) -> Path:
-        """A branch's first weights: its parent's checkpoint."""
+        """The initial weights of a branch: its parent's checkpoint."""
         return self.path / "initial.safetensors"
 
     @property
     def decisions(self) -> Path:
-        """What was decided while the run went on (trainer/plan/decisions.py)."""
+        """The decisions made during training (trainer/plan/decisions.py)."""
         return self.path / "decisions.jsonl"
 
     @property
     def pause(self) -> Path:
-        """There while the run is asked to save and queue again."""
+        """Exists while the run is requested to save and return to the queue."""
         return self.path / "pause"
 
     @property
     def wind_down(self) -> Path:
-        """There while an early, annealed end is asked for."""
+        """Exists while the run is requested to finish early: to anneal, then test."""
         return self.path / "wind-down"
 
     @property
@@ -113,7 +113,7 @@ class RunDir(JobDir):
         return self.artifacts / "val"
 
     def answers(self, step: int) -> Path:
-        """An evaluation's answers on the validation split (trainer/rundir/answers.py)."""
+        """The predictions for the validation split at `step` (trainer/rundir/answers.py)."""
         return self.answers_folder / f"{step:08d}.safetensors"
 
     @property
@@ -121,7 +121,7 @@ class RunDir(JobDir):
         return self.artifacts / "checks"
 
     def check_picture(self, name: str) -> Path:
-        """The images that a check before the first step looked at."""
+        """The images that a pre-training check used."""
         return self.checks / f"{name}.png"
 
     @property
@@ -142,10 +142,10 @@ class TaskDir(JobDir):
 
     @property
     def predictions(self) -> Path:
-        """Made by a task that classifies images."""
+        """The output of a task that classifies images."""
         return self.path / "predictions.csv"
 
     @property
     def result(self) -> Path:
-        """What came of such a task, written after its predictions: they are not made twice."""
+        """The result of such a task, written after its predictions, so that they are not computed twice."""
         return self.path / "result.json"

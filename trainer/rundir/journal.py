@@ -1,4 +1,4 @@
-"""The run's journal, meta.jsonl: what people added and asked, one JSON object per line. Free of torch."""
+"""The run's journal, meta.jsonl: what users added and requested, one JSON object per line. Free of torch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trainer.system.durable import append_durably
 
 
 def journal(run_dir: Path, kind: str, **fields: Any) -> None:
-    """Append to meta.jsonl, durably."""
+    """Append a line to meta.jsonl; it is durable when this returns."""
     line = orjson.dumps({"e": kind, "t": time.time(), **fields}, option=orjson.OPT_APPEND_NEWLINE)
     append_durably(JobDir(run_dir).journal, line)
 
 
 def read_journal(run_dir: Path) -> list[dict[str, Any]]:
-    """The journal's lines; one that was torn by a crash was never answered for, and is passed over."""
+    """Return the journal's lines. A line left incomplete by a crash was not acknowledged, and is skipped."""
     path = JobDir(run_dir).journal
     if not path.exists():
         return []

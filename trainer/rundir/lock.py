@@ -1,4 +1,4 @@
-"""The lock that a trainer holds on its directory for its whole life: who holds it is alive. Free of torch."""
+"""The lock that a trainer holds on its directory while it runs: its holder is alive. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from trainer.system.locks import lock_descriptor
 
 
 class LockHeld(RuntimeError):
-    """Another trainer has this run."""
+    """Another process holds the lock."""
 
 
 def take_lock(run_dir: Path, wait_seconds: float = 0.0) -> int:
-    """Hold the run's lock until this process ends; the descriptor closes itself in any program that is executed.
+    """Hold the run's lock until this process exits, and return its descriptor, which is closed on exec.
 
-    A trainer of an older attempt lets go within a second or so of seeing that it was superseded: `wait_seconds` is
-    the time to give it. Raises LockHeld.
+    The trainer of an older attempt exits within about a second of noticing that it was superseded: wait up to
+    `wait_seconds` for it. Raises LockHeld.
     """
     fd = os.open(JobDir(run_dir).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     deadline = time.monotonic() + wait_seconds
@@ -29,13 +29,13 @@ def take_lock(run_dir: Path, wait_seconds: float = 0.0) -> int:
         time.sleep(0.05)
     os.ftruncate(fd, 0)
     os.pwrite(fd, str(os.getpid()).encode(), 0)
-    # A forked child would share the lock and keep it alive after this process is gone.
+    # A forked child would share the lock and keep it after this process has exited.
     os.register_at_fork(after_in_child=lambda: os.close(fd))
     return fd
 
 
 def lock_holder(run_dir: Path) -> int | None:
-    """The pid that holds the run's lock on this host, or None if it is free."""
+    """Return the pid that holds the run's lock on this host, 0 if it is unknown, or None if the lock is free."""
     try:
         fd = os.open(JobDir(run_dir).lock, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a run was asked to do: its spec, and what people added after it was written. Free of torch."""
+"""The spec of a run, and the extensions that users requested after it was written. Free of torch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def read_spec(run_dir: Path) -> TrainSpec:
 
 
 def extensions(run_dir: Path) -> list[dict[str, Any]]:
-    """What people added to the run after its spec was written: `epochs`, `schedule` (of a ScheduleSpec) and `lr`."""
-    asked = [line for line in read_journal(run_dir) if line.get("e") == "resume" and line.get("extend_epochs")]
-    if not asked:
+    """Return the extensions that users requested: `epochs`, `schedule` (a ScheduleSpec as JSON) and `lr`."""
+    requests = [line for line in read_journal(run_dir) if line.get("e") == "resume" and line.get("extend_epochs")]
+    if not requests:
         return []
     spec = read_spec(run_dir)
-    usual = {"schedule": spec.schedule.model_dump(mode="json"), "lr": spec.optimizer.lr}
-    return [{"epochs": line["extend_epochs"], **usual, **(line.get("extension") or {})} for line in asked]
+    defaults = {"schedule": spec.schedule.model_dump(mode="json"), "lr": spec.optimizer.lr}
+    return [{"epochs": line["extend_epochs"], **defaults, **(line.get("extension") or {})} for line in requests]
