@@ -20,7 +20,7 @@ from app.commands.console import console, errors, fail
 from app.commands.datasets import datasets_app
 from app.settings import Settings
 from trainer.errors import TrainerError
-from trainer.process.threads import PATIENT_THREADS
+from trainer.process.threads import SPIN_LIMIT
 
 main = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Launch and watch the training of image classifiers."
@@ -112,7 +112,7 @@ def train(
     device: Annotated[str, typer.Option()] = "cpu",
 ) -> None:
     """Train without a server: the same trainer, a progress bar. Exits with 0 only on success."""
-    os.environ.update({**PATIENT_THREADS, **os.environ})
+    os.environ.update({**SPIN_LIMIT, **os.environ})
     from app.commands.train import train_here
 
     try:
@@ -156,7 +156,7 @@ def predict(
 
     Exits with 0 only if at least one image could be read.
     """
-    os.environ.update({**PATIENT_THREADS, **os.environ})
+    os.environ.update({**SPIN_LIMIT, **os.environ})
     from app.commands.predict import predict_here
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())

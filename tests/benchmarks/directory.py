@@ -27,7 +27,7 @@ from trainer.inference.image_files import ImageFile, open_paths
 from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.models.device import prepare
-from trainer.process.threads import PATIENT_THREADS
+from trainer.process.threads import SPIN_LIMIT
 from trainer.rundir.creation import create_run_dir
 from trainer.spec.preset import build_spec
 from trainer.system.parallel import available_cores
@@ -43,7 +43,7 @@ def measure(images: int = IMAGES, times: int = TIMES) -> list[Row]:
     script = f"import json; from {__name__} import timed; print(json.dumps(timed({images}, {times})))"
     told = subprocess.run(
         [sys.executable, "-c", script],
-        env={**PATIENT_THREADS, **os.environ},
+        env={**SPIN_LIMIT, **os.environ},
         stdout=subprocess.PIPE,
         check=True,
     )

@@ -1,4 +1,4 @@
-"""What a worker hands to a trainer, by way of the fork server. Free of torch."""
+"""What a worker sends to a trainer through the fork server. Free of torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Assignment:
-    """A run to train. Without `orphan_seconds` no worker is expected to own the run."""
+    """A run to train. `orphan_seconds`: how long the owner file may stay unchanged; None: no worker owns the run."""
 
     run_dir: str
     datasets: str
@@ -22,7 +22,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class TaskAssignment:
-    """A task to do."""
+    """A task to run."""
 
     run_dir: str
     attempt: int

@@ -1,4 +1,4 @@
-"""The worker's end of the fork server. Free of torch: the server is another program."""
+"""The worker's client of the fork server. Free of torch: the server is a separate program."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 
 from trainer.process.assignment import Assignment, TaskAssignment
-from trainer.process.threads import PATIENT_THREADS
+from trainer.process.threads import SPIN_LIMIT
 
 
 class ForkServer:
-    """Starts the fork server, which loads torch meanwhile, and asks it for processes."""
+    """Starts the fork server, which loads torch in the background, and requests processes from it."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
@@ -24,7 +24,7 @@ class ForkServer:
                 [sys.executable, "-m", "trainer.process.forkserver", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env={**PATIENT_THREADS, **os.environ},
+                env={**SPIN_LIMIT, **os.environ},
             )
         self._socket = ours
         self._file = ours.makefile("rwb")
@@ -35,13 +35,13 @@ class ForkServer:
         return self._process.pid
 
     def wait_ready(self) -> None:
-        """Return once torch is loaded. Raises ConnectionError when the process is dead."""
+        """Return once torch is loaded. Raises ConnectionError: the fork server has exited."""
         if not self.ready:
             self._answer()
             self.ready = True
 
     def start(self, assignment: Assignment | TaskAssignment) -> int:
-        """Fork a trainer and return its pid. Raises ConnectionError when the fork server is dead."""
+        """Fork a trainer and return its pid. Raises ConnectionError: the fork server has exited."""
         return self._ask(assignment.as_dict())
 
     def _ask(self, request: dict[str, Any]) -> int:

@@ -1,8 +1,8 @@
-"""A process that has torch loaded and forks trainers from it: a run starts in milliseconds, not seconds.
+"""A process that has torch loaded and forks trainers, so that a run starts in milliseconds instead of seconds.
 
-It speaks on one socket, given as a file descriptor: a JSON line asks, a JSON line answers with the child's pid.
-It never runs a torch operation itself (thread pools and CUDA do not survive a fork), and it ends when its worker is
-gone; its children go on.
+It uses one socket, given as a file descriptor: each request is a JSON line, answered by a JSON line with the child's
+pid. It never runs a torch operation itself (thread pools and CUDA do not survive a fork). It exits when its worker
+does; its children keep running.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from trainer.process.assignment import Assignment
 from trainer.process.trainer import run_trainer
 from trainer.rundir.folder import JobDir
 
-# torch._dynamo because the first optimiser of a process would load it, for more than a second.
+# torch._dynamo because the first optimizer of a process would load it, which takes more than a second.
 PRELOADED = ("torch", "torch._dynamo", "trainer.loop", "trainer.tasks")
 
 
 def serve(connection: socket.socket) -> None:
+    """Load torch, send an empty object, then answer requests until the connection is closed."""
     for module in PRELOADED:
         importlib.import_module(module)
     gc.collect()
-    gc.freeze()  # keeps the children from copying what they only read
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    gc.freeze()  # so that garbage collection in the children does not copy pages that they only read
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     file = connection.makefile("rwb")
     file.write(b"{}\n")

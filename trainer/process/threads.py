@@ -1,5 +1,6 @@
-"""How OpenMP's threads wait for each other. It has to be in the environment before torch is loaded. Free of torch."""
+"""The environment variable that limits spinning in OpenMP. It must be set before torch is loaded. Free of torch."""
 
-# libgomp spins for a long time by default. Where anything else wants the cores (a browser, the web process), threads
-# that spin keep the one they wait for from running: measured here, a busy machine trained four to ten times slower.
-PATIENT_THREADS = {"GOMP_SPINCOUNT": "2000"}
+# By default, threads of libgomp spin for a long time while they wait. When other processes need the cores (a browser,
+# the web process), the spinning threads keep the thread that they wait for from running: in a measurement, training on
+# a busy machine was four to ten times slower.
+SPIN_LIMIT = {"GOMP_SPINCOUNT": "2000"}

@@ -1,4 +1,4 @@
-"""The trainer as a process: its lock, its signals, its owner, and the one event that says how it ended."""
+"""The trainer's process: its lock, its signals, its owner, and its end event."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FAILURE_LINES = 20
 
 
 class StopRequest:
-    """`should_stop` of a loop: true once a signal came, the owner is gone, or a newer attempt exists."""
+    """The training loop's `should_stop`: true after a signal, without an owner, or once a newer attempt exists."""
 
     def __init__(self, assignment: Assignment) -> None:
         self.assignment = assignment
@@ -48,14 +48,14 @@ class StopRequest:
         now = time.monotonic()
         if now >= self._next_check:
             self._next_check = now + OWNER_CHECK_SECONDS
-            self._look_around(now)
+            self._check(now)
         return self._signalled or self.orphaned or self.superseded
 
-    def _look_around(self, now: float) -> None:
+    def _check(self, now: float) -> None:
         run = RunDir(Path(self.assignment.run_dir))
         self.superseded = max(attempts(run.path), default=0) > self.assignment.attempt
         if run.pause.exists():
-            # Interrupted, not stopped: the worker queues the run again.
+            # The run ends as interrupted, and the worker queues it again.
             run.pause.unlink()
             self._signalled = True
         if self.assignment.orphan_seconds is None:
@@ -64,14 +64,17 @@ class StopRequest:
             mtime = run.owner.stat().st_mtime
         except FileNotFoundError:
             mtime = 0.0
-        # A change of the file's time counts, not its age: the clock may jump.
+        # Compares modification times instead of the file's age, because the clock may jump.
         if mtime != self._owner_mtime:
             self._owner_mtime, self._owned_at = mtime, now
         self.orphaned = now - self._owned_at > self.assignment.orphan_seconds
 
 
 def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], EventWriter] = EventWriter) -> int:
-    """Train under the lock; whatever happens, say how it ended. Returns the process's exit status."""
+    """Train while holding the lock, then emit the end event, also on failure. Return the process's exit status:
+
+    0 finished, 1 failed, 2 interrupted or orphaned, 3 locked or superseded.
+    """
     run_dir = Path(assignment.run_dir)
     try:
         take_lock(run_dir, SUPERSEDED_SECONDS)
@@ -85,13 +88,13 @@ def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], Event
     stop.install()
     events = make_events(run_dir, assignment.attempt)
     try:
-        from trainer.loop import train  # torch comes in here, already loaded in a forked child
+        from trainer.loop import train  # imports torch, which is already loaded in a forked child
 
         outcome = train(run_dir, Path(assignment.datasets), assignment.device, assignment.attempt, events, stop)
     except Exception as error:
         log.exception("the run failed")
         status = 1
-        with suppress(OSError):  # on a full disk nothing can be said: the worker sees the disk
+        with suppress(OSError):  # with a full disk no event can be written; the worker checks the disk
             for line in "".join(traceback.format_exception(error)).splitlines()[-FAILURE_LINES:]:
                 events.emit("log", line=line[:1000])
             events.emit("end", reason="failed", step=getattr(error, "step", None), summary={}, error=explain(error))
