@@ -1,4 +1,4 @@
-"""Files that survive a kill or a power cut: whole or absent. Free of torch."""
+"""Atomic, durable writes: after a kill or a power failure, a file is complete or absent. Free of torch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write `path` as `placed` does. One writer at a time."""
+    """Replace `path` in one step, as `placed` does. One writer at a time: all use the same temporary file."""
     with placed(path, mode=mode, alone=True) as fresh:
         fresh.write_bytes(data)
 
 
 @contextmanager
 def placed(target: Path, *, mode: int = 0o600, alone: bool = False) -> Iterator[Path]:
-    """A new file beside `target`; at the end it is synced and renamed to `target`. What fails takes no room.
+    """Yield a new file beside `target`. At the end it is synced and renamed to `target`; a failure deletes it.
 
-    It has `mode`, less the umask, from its first byte on. `alone`: nobody else writes `target` meanwhile, so the new
-    file always has the same name, and what a killed writer has left is replaced.
+    It has `mode`, less the umask, from the start. `alone`: there is one writer at a time, so the temporary name is
+    fixed, and what a killed writer left is replaced. Raises OSError.
     """
     fresh = target.with_name(f".{target.name}{'' if alone else '.' + secrets.token_hex(6)}.tmp")
     if alone:
@@ -38,7 +38,7 @@ def placed(target: Path, *, mode: int = 0o600, alone: bool = False) -> Iterator[
 
 
 def append_durably(path: Path, line: bytes) -> None:
-    """Append one line with a single write; after a torn last line it starts a new one."""
+    """Append one line with a single write and fsync. If the last line is incomplete, start a new one first."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
         size = os.fstat(fd).st_size

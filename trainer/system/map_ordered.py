@@ -1,7 +1,7 @@
-"""A lazy map over worker processes: results in order, and a process that dies costs one item.
+"""A lazy map over worker processes: results in order, and a process that dies loses only one item.
 
-`map_unordered` is for work of which all has to succeed. Here chunks are read only as results are taken, so that the
-input may be of any length.
+`map_unordered` is for work that must succeed as a whole. Here, chunks are read only as results are consumed, so that
+the input may have any length.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Work = Callable[[Sequence[Item]], Sequence[Result]]
 
-CHUNKS_PER_PROCESS = 4  # submitted whose results have not been taken yet
+CHUNKS_PER_PROCESS = 4  # submitted chunks whose results have not been consumed
 POLL_SECONDS = 0.2
 
 
@@ -39,29 +39,29 @@ def map_ordered(
     idle: list[_WorkerSlot[Item, Result]] = []
     busy: dict[Connection, _WorkerSlot[Item, Result]] = {}
     done: dict[int, _Task[Item, Result]] = {}
-    given = taken = 0
+    submitted = consumed = 0
     try:
         while not stopped():
-            while (idle or len(busy) < processes) and given - taken < CHUNKS_PER_PROCESS * processes:
+            while (idle or len(busy) < processes) and submitted - consumed < CHUNKS_PER_PROCESS * processes:
                 if (numbered := next(waiting, None)) is None:
                     break
                 slot = idle.pop() if idle else _WorkerSlot(*start_worker(work))
                 slot.begin(_Task(*numbered))
                 busy[slot.connection] = slot
-                given += 1
+                submitted += 1
             if not busy:
                 return
             for ready in wait(list(busy), POLL_SECONDS):
                 assert isinstance(ready, Connection)
                 slot = busy.pop(ready)
-                if slot.go_on(work, lost):
+                if slot.advance(work, lost):
                     done[slot.task.number] = slot.task
                     idle.append(slot)
                 else:
                     busy[slot.connection] = slot
-            while taken in done:
-                task = done.pop(taken)
-                taken += 1
+            while consumed in done:
+                task = done.pop(consumed)
+                consumed += 1
                 yield task.chunk, task.results
     finally:
         stop_workers({slot.connection: slot.process for slot in [*idle, *busy.values()]})
@@ -87,7 +87,7 @@ class _WorkerSlot(Generic[Item, Result]):
         self.task = task
         send(self.connection, task.chunk)
 
-    def go_on(self, work: Work[Item, Result], lost: Callable[[int], Result]) -> bool:
+    def advance(self, work: Work[Item, Result], lost: Callable[[int], Result]) -> bool:
         """Receive the next results, or replace the process if it died. True once the chunk is done."""
         task = self.task
         try:

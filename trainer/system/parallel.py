@@ -1,7 +1,7 @@
 """Maps work over a pool of worker processes.
 
-The processes are spawned, not forked: they inherit no lock and no thread of their parent. They end when it does, since
-each waits on a pipe whose other end only the parent holds.
+The processes are spawned, not forked, so that they inherit no locks or threads of their parent. They exit when it does,
+because each waits on a pipe whose other end only the parent holds.
 """
 
 import multiprocessing
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 class ProcessDied(TrainerError):
-    """A helper process was killed: not enough memory, or a fault in a decoder."""
+    """A worker process was killed, for lack of memory or by a crash in a decoder."""
 
     code = "process_died"
 
@@ -33,7 +33,7 @@ def available_cores() -> int:
 def map_unordered(
     work: Callable[[Chunk], Result], chunks: Sequence[Chunk], *, processes: int
 ) -> Iterator[tuple[Chunk, Result]]:
-    """Yield each chunk with its result, in order of completion. One process means this one.
+    """Yield each chunk with its result, in order of completion. With one process, the work is done in this one.
 
     `work` and the chunks are pickled, `work` once per process. Raises what `work` raises, and ProcessDied.
     """
@@ -67,7 +67,7 @@ def start_worker(work: Callable[[Any], Any]) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-    # Inherited: Ctrl-C while it still starts would end it with a traceback.
+    # The child inherits the mask: Ctrl-C while it starts would end it with a traceback.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()
@@ -78,25 +78,26 @@ def start_worker(work: Callable[[Any], Any]) -> tuple[Connection, BaseProcess]:
 
 
 def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the owner decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
     try:
         while True:
             chunk = connection.recv()
             try:
                 answer = (True, work(chunk))
-            except Exception as error:  # noqa: BLE001 - the edge of the process: it is raised at the owner's
+            except Exception as error:  # noqa: BLE001 - top level of the process: raised in the parent
                 answer = (False, error)
             connection.send(answer)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the owner is done, or dead
+        return  # the parent is done, or has exited
 
 
 def send(connection: Connection, chunk: Any) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # it died: receiving will say so
+    with suppress(BrokenPipeError, ConnectionResetError):  # it died: `receive` raises
         connection.send(chunk)
 
 
 def receive(connection: Connection, process: BaseProcess, chunk: Any) -> Any:
+    """Return the result for `chunk`. Raises what the work raised, and ProcessDied."""
     try:
         succeeded, value = connection.recv()
     except (EOFError, ConnectionResetError):

@@ -17,15 +17,15 @@ def prefetch(
 ) -> Generator[Item, None, None]:
     """Yield the items of the generator that `make` returns; up to `count` are produced while the consumer is busy.
 
-    `make` is given a function that returns true once the consumer has left: the generator should end soon then.
+    `make` gets a function that returns true once the consumer has stopped; the generator should then end soon.
     """
-    left = threading.Event()
-    with closing(make(left.is_set)) as items, ThreadPoolExecutor(1, "prefetch") as thread:
+    stopped = threading.Event()
+    with closing(make(stopped.is_set)) as items, ThreadPoolExecutor(1, "prefetch") as thread:
         made: deque[Future[Item | None]] = deque(thread.submit(next, items, None) for _ in range(count))
         try:
             while (item := made.popleft().result()) is not None:
                 made.append(thread.submit(next, items, None))
                 yield item
         finally:
-            left.set()
+            stopped.set()
             thread.shutdown(cancel_futures=True)
