@@ -1,4 +1,4 @@
-"""Builds a data set in a hidden folder and renames it into place once everything is on the disk."""
+"""Builds a dataset in a hidden folder, which is renamed once everything is synced to disk."""
 
 import errno
 import json
@@ -51,7 +51,7 @@ def write_dataset(
     source: str,
     progress: Progress = silent,
 ) -> DatasetRecord:
-    """Writes arrays that are already in memory: for each split the images, the labels and the file names."""
+    """Write arrays that are in memory: per split the images, the labels and the file names."""
     size = arrays["train"][0].shape[1]
     with DatasetWriter(root, name, size=size) as writer:
         for split in SPLITS:
@@ -69,7 +69,7 @@ def write_dataset(
 
 
 class DatasetWriter:
-    """A context: left without commit(), nothing remains of it."""
+    """A context manager. Without commit(), its folder is deleted at the end."""
 
     def __init__(self, root: Path, name: str, *, size: int) -> None:
         self.name = check_name(name)
@@ -78,8 +78,8 @@ class DatasetWriter:
         root.mkdir(parents=True, exist_ok=True)
         sweep_abandoned(root)
         self.folder = root / f"{_TEMPORARY}{secrets.token_hex(6)}"
-        # The lock is held for as long as the folder is being built: this is how another writer knows that it
-        # is not abandoned. Made and locked in one step, as seen by who sweeps.
+        # The lock is held while the folder is being built, so that other writers know that it is not abandoned. For
+        # sweep_abandoned(), which takes the lock of the root too, creating and locking it is one step.
         with _locked(root):
             self.folder.mkdir()
             self._lock = _open_folder(self.folder)
@@ -92,13 +92,13 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._lock)
-        shutil.rmtree(self.folder, ignore_errors=True)  # gone already after commit()
+        shutil.rmtree(self.folder, ignore_errors=True)  # does not exist any more after commit()
         if isinstance(error, OSError):
             with full_disk_named():
                 raise error
 
     def create_images(self, split: Split, count: int) -> Images:
-        """A writable memory map of count images. Other processes may open the same file and fill rows."""
+        """Create a writable memory map, uint8 count × size × size × 3. Other processes may fill rows of its file."""
         path = self.folder / images_file(split)
         shape = (count, self.size, self.size, 3)
         images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
@@ -113,7 +113,7 @@ class DatasetWriter:
         (self.folder / files_file(split)).write_text("".join(f"{file}\n" for file in files), "utf-8")
 
     def keep_images(self, split: Split, keep: npt.NDArray[np.bool_]) -> None:
-        """Drops the rows that keep marks False, in place of the memory map that create_images() gave."""
+        """Drop the rows where `keep` is False. Replaces the memory map that create_images() returned."""
         path = self.folder / images_file(split)
         whole = path.rename(path.with_suffix(".whole"))
         old = np.load(whole, mmap_mode="r")
@@ -135,7 +135,7 @@ class DatasetWriter:
         skipped: Sequence[tuple[str, str]] = (),
         progress: Progress = silent,
     ) -> DatasetRecord:
-        """Hashes, measures and syncs everything, then gives the folder a free name, perhaps name@2."""
+        """Hash and sync the files, compute the statistics, and rename the folder to a free name, such as name@2."""
         paths = [self.folder / name(split) for split in SPLITS for name in (images_file, labels_file)]
         digests = {}
         for index, path in enumerate(paths):
@@ -184,7 +184,7 @@ class DatasetWriter:
 
 
 def sweep_abandoned(root: Path) -> None:
-    """Removes the half-built folders of writers that are no more."""
+    """Remove the incomplete folders of writers that have exited."""
     with _locked(root):
         for folder in root.glob(f"{_TEMPORARY}*"):
             try:
@@ -213,7 +213,7 @@ def _open_folder(folder: Path) -> int:
 
 
 def _reserve(path: Path) -> None:
-    """A write into a map of a sparse file on a full disk is a SIGBUS, so the room is claimed beforehand."""
+    """Allocate the file's disk space: writing to a memory map of a sparse file on a full disk raises SIGBUS."""
     if not hasattr(os, "posix_fallocate"):
         return
     with path.open("r+b") as file:
@@ -222,6 +222,7 @@ def _reserve(path: Path) -> None:
 
 @contextmanager
 def full_disk_named() -> Iterator[None]:
+    """Raise DiskFull instead of the OSError of a full disk or an exceeded quota."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Downloads a file once, with progress and a checksum. What was cut off goes on where it stopped."""
+"""Downloads a file once, with progress and a checksum. An interrupted download is resumed."""
 
 import hashlib
 import http.client
@@ -15,7 +15,7 @@ from trainer.system.locks import lock_descriptor
 from trainer.system.progress import Progress
 
 _BLOCK_BYTES = 1 << 18
-_LARGEST_BYTES = 2 << 30
+_MAX_BYTES = 2 << 30
 _TIMEOUT_SECONDS = 30
 
 
@@ -27,7 +27,10 @@ class Remote:
 
 
 def fetch(remote: Remote, folder: Path, progress: Progress, *, base: str | None = None) -> Path:
-    """The file's path in folder; base replaces the remote's own address. Raises DownloadFailed."""
+    """Download the file unless it exists; return its path in `folder`. `base` overrides the remote's base URL.
+
+    Raises DownloadFailed, DiskFull.
+    """
     target = folder / remote.file
     if target.is_file() and _md5(target) == remote.md5:
         return target
@@ -63,13 +66,13 @@ def _receive(url: str, file: BinaryIO, what: str, progress: Progress) -> None:
             while block := response.read(_BLOCK_BYTES):
                 file.write(block)
                 held += len(block)
-                if held > _LARGEST_BYTES:
+                if held > _MAX_BYTES:
                     raise DownloadFailed(f"{url} is far larger than it should be.", detail={"url": url})
                 progress(held, max(total, held), what)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return  # all of it is here; the checksum decides
+                return  # the file is already complete; the checksum is compared next
             raise DownloadFailed(f"{url} answered {error.code}.", detail={"url": url}) from None
     except (
         urllib.error.URLError,
