@@ -1,4 +1,4 @@
-"""Errors that are shown to people, and the one shape they are shown in. Free of torch.
+"""Errors that are shown to users, and their JSON representation. Free of torch.
 
 TrainerError                 code, message, detail
 ├── DatasetError             trainer/data/errors.py, with its own tree
@@ -39,7 +39,7 @@ class TrainerError(Exception):
 
 
 def explain(error: Exception) -> dict[str, Any]:
-    """Any exception as `{"code", "message", "detail"}`; an unforeseen one with the end of its traceback."""
+    """Return an exception as `{"code", "message", "detail"}`; an unexpected one with the end of its traceback."""
     if isinstance(error, TrainerError):
         return error.as_dict()
     # torch.OutOfMemoryError by its name: this module must not import torch.

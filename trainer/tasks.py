@@ -1,6 +1,6 @@
-"""Work besides training that runs like a run: a directory, a lock, events, an end.
+"""Tasks: work other than training, which has a directory, a lock, events and an end event like a run.
 
-A task that is done again starts from the beginning.
+A task that is run again starts from the beginning.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PROGRESS_SECONDS = 0.1
 
 
 def run_task(task_dir: Path, attempt: int) -> int:
-    """Do what task.json asks and write how it ended. Returns the process's exit status."""
+    """Run the request in task.json and emit the end event. Return the exit status: 0, 1 on failure, 3 if locked."""
     try:
         take_lock(task_dir)
     except LockHeld as error:
@@ -54,14 +54,14 @@ def run_task(task_dir: Path, attempt: int) -> int:
 
 
 def _progress(events: EventWriter) -> Progress:
-    """Tells how far a task is, not too often."""
-    shown_at = 0.0
+    """Return a callback that emits progress events, at most one per PROGRESS_SECONDS and one at the end."""
+    emitted_at = 0.0
 
     def progress(done: int, total: int, what: str) -> None:
-        nonlocal shown_at
+        nonlocal emitted_at
         now = time.monotonic()
-        if now - shown_at >= PROGRESS_SECONDS or done == total:
-            shown_at = now
+        if now - emitted_at >= PROGRESS_SECONDS or done == total:
+            emitted_at = now
             events.emit("progress", done=done, total=total, what=what)
 
     return progress
@@ -72,7 +72,7 @@ def _work(task_dir: Path, request: AnyRequest, places: Places, progress: Progres
         case DatasetRequest():
             return _add(request, places, progress)
         case ExportRequest():
-            from trainer.inference.onnx_export import export_onnx  # an extra that need not be installed
+            from trainer.inference.onnx_export import export_onnx  # an optional dependency
 
             return export_onnx(
                 request.files, places.datasets, request.target, progress, request.custom_models
@@ -99,5 +99,5 @@ def _add(request: DatasetRequest, places: Places, progress: Progress) -> dict[st
         progress=progress,
     )
     if request.label:
-        Path(request.source).unlink(missing_ok=True)  # an upload has served its purpose
+        Path(request.source).unlink(missing_ok=True)  # an upload, which is not needed any more
     return {"dataset": record.name, "train_count": record.train_count, "test_count": record.test_count}

@@ -1,4 +1,4 @@
-"""Several images as one picture, for people to look at."""
+"""Contact sheets: several images in one picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLUMNS = 16
 
 
 def save_sheet(path: Path, images: Tensor) -> dict[str, int | str]:
-    """Save `images` (float B×3×H×W from 0 to 1) as a PNG, without gaps, and say how they lie in it."""
+    """Save `images` (float B×3×H×W from 0 to 1) as a PNG, without gaps, and return its name and layout."""
     count, _, height, width = images.shape
     path.parent.mkdir(parents=True, exist_ok=True)
     with placed(path, mode=0o666, alone=True) as fresh:
@@ -22,7 +22,7 @@ def save_sheet(path: Path, images: Tensor) -> dict[str, int | str]:
 
 
 def sheet_of(images: Tensor) -> Image.Image:
-    """`images` (float B×3×H×W from 0 to 1) beside each other, COLUMNS a row, without gaps."""
+    """Arrange `images` (float B×3×H×W from 0 to 1) in a grid with COLUMNS per row, without gaps."""
     count, _, height, width = images.shape
     columns = min(COLUMNS, count)
     sheet = Image.new("RGB", (columns * width, -(-count // columns) * height))

@@ -1,4 +1,4 @@
-"""A data set's splits as tensors on the device: images stay uint8, N×H×W×3."""
+"""A dataset's splits as tensors on the device: images stay uint8, N×H×W×3."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class Split:
 
 @dataclass(frozen=True)
 class ResidentData:
-    """`train_rows` and `val_rows` index the training arrays; `coarse_of` maps class to superclass, if it can.
+    """`train_rows` and `val_rows` index the training arrays. `coarse_of`, int64 (classes,), maps classes to
+    superclasses; it is None if the target is the superclass or the dataset has no superclasses.
 
-    Images that do not fit the device are `streamed`: they stay in the file, memory-mapped, and are read as needed.
+    Images that do not fit on the device are `streamed`: they stay in the memory-mapped file and are read as needed.
     """
 
     record: DatasetRecord
@@ -45,10 +46,11 @@ class ResidentData:
 
 
 class DatasetChanged(TrainerError):
-    """The data set is not the one that was pinned when the run was queued."""
+    """The dataset's hash is not the one recorded when the run was queued."""
 
 
 def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> ResidentData:
+    """Load the spec's dataset. Raises DatasetChanged, and ValueError: it has no superclasses to train on."""
     record = read_record(root, spec.dataset.name)
     if spec.dataset.sha256 and spec.dataset.sha256 != record.sha256:
         raise DatasetChanged(f"data set {record.name} has been replaced since this run was queued")
@@ -61,7 +63,7 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
 
     def split(name: str) -> Split:
         folder = root / record.name
-        # Mode "c": torch wants writable memory; the file is never written, and nothing is copied on a CPU.
+        # Mode "c" (copy-on-write): torch needs writable memory; the file is not modified, and a CPU needs no copy.
         images = np.load(folder / f"{name}.images.npy", mmap_mode="c")
         labels = np.load(folder / f"{name}.labels.npy").astype(np.int64)
         labels = record.target_labels(spec.target, labels)

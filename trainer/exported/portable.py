@@ -1,8 +1,8 @@
-"""An exported model: one safetensors file with the best checkpoint's weights and all that classifying needs.
+"""An exported model: one safetensors file with the best checkpoint's weights and everything needed for inference.
 
-The metadata entry `trackside_model` is a Portable as JSON. The weights are copied byte by byte out of the checkpoint,
+The metadata entry `trackside_model` is a Portable as JSON. The bytes of the weights are copied from the checkpoint,
 without the state of the optimizer and the loop; nothing is unpickled. trainer/inference/rebuild.py makes a classifier
-of the file. Free of torch.
+from the file. Free of torch.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ _LENGTH_BYTES = 8  # a safetensors file begins with its header's length, little-
 
 
 class PortableDamaged(TrainerError):
-    """The file is not one that a model can be made of, or its checkpoint is not what was recorded."""
+    """The file is not a valid exported model, or the checkpoint to export does not have its recorded hash."""
 
 
 class Portable(BaseModel):
-    """Images are fitted to `size` × `size` pixels by `fit`, each channel normalised as (x/255 − mean)/std, and resized
-    to `input_size`, antialiased, where that is another. `superclasses` has one for each class."""
+    """Metadata of an exported model. Images are fitted to `size` × `size` pixels by `fit`, each channel is normalized
+    as (x/255 − mean)/std, and they are resized to `input_size` with antialiasing if that differs. `superclasses` has
+    one per class."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -63,7 +64,7 @@ class Portable(BaseModel):
 
 @dataclass(frozen=True)
 class Packing:
-    """How a file is put together: what it begins with, and which bytes of the checkpoint follow."""
+    """The layout of an exported file: its first bytes, and the byte ranges of the checkpoint that follow."""
 
     head: bytes
     spans: tuple[tuple[int, int], ...]
@@ -74,7 +75,7 @@ class Packing:
 
 
 def plan_packing(checkpoint: Path, about: Portable) -> Packing:
-    """Reads the checkpoint's header alone. Raises PortableDamaged, FileNotFoundError."""
+    """Plan the file; only the checkpoint's header is read. Raises PortableDamaged, FileNotFoundError."""
     entries, start = _read_header(checkpoint)
     kept: dict[str, Any] = {METADATA: about.model_dump_json()}
     header: dict[str, Any] = {"__metadata__": {"format": "pt", **kept}}
@@ -91,7 +92,7 @@ def plan_packing(checkpoint: Path, about: Portable) -> Packing:
 
 
 def write_packing(checkpoint: Path, sha256: str, packing: Packing, target: Path) -> None:
-    """Whole or absent, whoever else writes the same. Raises PortableDamaged where the checkpoint's hash is another."""
+    """Write the file atomically; concurrent writers are safe. Raises PortableDamaged: the checkpoint's hash differs."""
     with checkpoint.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise PortableDamaged(f"{checkpoint.name} does not have the hash that was recorded for it")
@@ -103,7 +104,7 @@ def write_packing(checkpoint: Path, sha256: str, packing: Packing, target: Path)
 
 
 def read_portable(path: Path) -> Portable:
-    """Raises PortableDamaged, OSError."""
+    """Read the metadata of an exported model. Raises PortableDamaged, OSError."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -117,9 +118,9 @@ def read_portable(path: Path) -> Portable:
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """A safetensors file's tensors by name, and where their bytes begin.
+    """Return a safetensors file's header entries by tensor name, and the offset of the tensors' bytes.
 
-    The library checks the header, but does not give the offsets away: they are read once it is known to be sound.
+    The library validates the header but does not expose the offsets: they are parsed after it has been validated.
     """
     try:
         with safetensors.safe_open(path, framework="numpy"), path.open("rb") as file:

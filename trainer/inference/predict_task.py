@@ -1,4 +1,4 @@
-"""The task that classifies a zip of images: a CSV beside its task.json, and the upload gone."""
+"""The task that classifies a zip of images. It writes a CSV file next to its task.json, and deletes the upload."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from trainer.spec.tasks import Places, PredictRequest
 from trainer.system.durable import placed, write_durably
 from trainer.system.progress import Progress
 
-NICE = 5  # as the predictor: below training
+NICE = 5  # as the predictor: lower priority than training
 
 
 def predict_zip(task_dir: Path, request: PredictRequest, places: Places, progress: Progress) -> dict[str, Any]:
-    """What came of it. Raises NoCheckpoint, OutputNotFinite, DatasetError."""
+    """Classify the images and return the task's result. Raises NoCheckpoint, OutputNotFinite, DatasetError."""
     task = TaskDir(task_dir)
-    if task.result.exists():  # it had been done, but not said
+    if task.result.exists():  # an earlier attempt finished, but did not emit its end event
         result: dict[str, Any] = orjson.loads(task.result.read_bytes())
         return result
     os.nice(NICE)

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors (never a pickle), written atomically, vouched for by a sidecar with their hash.
+"""Checkpoints: safetensors files (never pickles), written atomically, with their hash in a sidecar.
 
 checkpoints/<step>.safetensors   "model.*", "optim.*", "rng.*" tensors; the loop's state as JSON in the header
 checkpoints/<step>.json          CheckpointInfo, written last: without it the checkpoint does not exist
@@ -33,7 +33,7 @@ class Loaded:
     state: dict[str, Any]
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors under "<prefix>.", without it."""
+        """Return the tensors whose names begin with "<prefix>.", with this prefix removed."""
         return {k.removeprefix(f"{prefix}."): v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
 
 
@@ -47,7 +47,7 @@ def save(
     metrics: dict[str, float],
     best: bool,
 ) -> CheckpointInfo:
-    """Write a checkpoint that is whole or absent, whenever the process is killed. Raises OSError (a full disk)."""
+    """Write a checkpoint atomically, even if the process is killed. Raises OSError (a full disk)."""
     RunDir(run_dir).checkpoints.mkdir(exist_ok=True)
     data = safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
@@ -67,15 +67,15 @@ def save(
 
 
 def load(run_dir: Path, info: CheckpointInfo) -> Loaded:
-    """Read a checkpoint, its hash compared first. Raises CheckpointDamaged."""
+    """Read a checkpoint, after comparing its hash. Raises CheckpointDamaged."""
     path = RunDir(run_dir).weights(info.step)
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != info.sha256:
             raise CheckpointDamaged(f"{path.name} does not have the hash that was recorded for it")
-        # Hashing has left the file in the page cache. "pread" copies the tensors out of it: with "mmap", a checkpoint
-        # that is deleted later would hold its room on the disk for as long as one of its tensors lives.
+        # After hashing, the file is in the page cache, from which "pread" copies the tensors. With "mmap", a checkpoint
+        # that is deleted later would occupy disk space as long as one of its tensors exists.
         with safetensors.safe_open(path, framework="pt", backend="pread") as opened:
             return Loaded(info, opened.get_tensors(), json.loads((opened.metadata() or {})["trackside"]))
     except FileNotFoundError:
@@ -85,7 +85,7 @@ def load(run_dir: Path, info: CheckpointInfo) -> Loaded:
 
 
 def load_last_good(run_dir: Path) -> tuple[Loaded | None, list[str]]:
-    """The newest checkpoint that loads, and what was wrong with newer ones, which are taken away."""
+    """Return the latest checkpoint that can be loaded, and the faults of later ones, which are deleted."""
     faults: list[str] = []
     for info in reversed(list_checkpoints(run_dir)):
         try:

@@ -1,6 +1,6 @@
-"""What a task is asked to do: one frozen model per kind, and the file task.json that its process reads. Free of torch.
+"""The requests of tasks, one frozen model per kind, and the file task.json that a task's process reads. Free of torch.
 
-A file written by another version is read too: fields that it lacks take their defaults, unknown ones are ignored.
+Files of other versions can be read: missing fields take their defaults, unknown ones are ignored.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON holds it: the fields that were given, without the kind."""
+        """Return the fields that were set, as in JSON, without the kind."""
         return self.model_dump(mode="json", exclude={"kind"}, exclude_unset=True)
 
 
 class Places(_Part):
-    """The folders of the home that a task's process is told of."""
+    """The folders of the home that a task's process needs."""
 
     datasets: Path
     runs: Path
 
 
 class DatasetRequest(_Part):
-    """Add a dataset. `label` is an upload's file name; an upload is deleted once the dataset is there."""
+    """Add a dataset. `label` is the file name of an upload, which is deleted once the dataset exists."""
 
     kind: Literal["dataset"] = "dataset"
     name: str
@@ -45,7 +45,7 @@ class DatasetRequest(_Part):
 
 
 class ExportRequest(_Part):
-    """Write models' files, of several the mean of their probabilities, as one ONNX file."""
+    """Export model files as one ONNX file; several are averaged in their probabilities."""
 
     kind: Literal["export"] = "export"
     files: tuple[Path, ...]
@@ -54,7 +54,7 @@ class ExportRequest(_Part):
 
 
 class MeasureRequest(_Part):
-    """Write the accuracy of an ensemble, on the validation split of `spec`, as JSON."""
+    """Measure an ensemble's accuracy on the validation split of `spec`, and write it to `target` as JSON."""
 
     kind: Literal["measure"] = "measure"
     files: tuple[Path, ...]
@@ -64,7 +64,7 @@ class MeasureRequest(_Part):
 
 
 class PredictRequest(_Part):
-    """Classify an uploaded zip of images. `model` is the name that was asked for, `run` what it stood for then."""
+    """Classify an uploaded zip of images. `model` is the requested name, `run` what it was assigned to at the time."""
 
     kind: Literal["predict"] = "predict"
     model: str
@@ -81,17 +81,17 @@ REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discr
 
 
 def task_file(request: AnyRequest, places: Places) -> bytes:
-    """The content of task.json: all in one flat object."""
+    """Return the content of task.json: one flat object."""
     return orjson.dumps({**request.as_dict(), "kind": request.kind, **places.as_dict()})
 
 
 def read_task_file(data: bytes) -> tuple[AnyRequest, Places]:
-    """Raises ValidationError, a ValueError."""
+    """Parse task.json. Raises ValidationError, a ValueError."""
     return REQUEST.validate_json(data), Places.model_validate_json(data)
 
 
 def request_of_file(data: bytes) -> tuple[TaskKind, dict[str, Any]]:
-    """The kind, and the request as it was given, with fields that are unknown here. Raises ValidationError."""
+    """Return the kind, and the request as it was written, including unknown fields. Raises ValidationError."""
     stored = orjson.loads(data)
     kind = REQUEST.validate_python(stored).kind
     return kind, {name: value for name, value in stored.items() if name not in {"kind", *Places.model_fields}}
