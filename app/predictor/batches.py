@@ -1,7 +1,7 @@
 """The inference thread: predicts the images that wait for one model in a batch, and keeps recent models loaded.
 
 Between two batches it computes one portion of an explanation. A single image for a fast network is predicted in the
-calling thread, where two thread switches would be a noticeable part of the latency.
+calling thread, because two thread switches would be a noticeable part of its latency.
 """
 
 from __future__ import annotations
