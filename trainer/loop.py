@@ -15,6 +15,7 @@ from trainer.diagnosis.watch import Watch
 from trainer.engine.augment import mix
 from trainer.engine.batches import Batches
 from trainer.engine.compiling import compiled
+from trainer.engine.context import Context
 from trainer.engine.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.engine.features import with_cached_features
 from trainer.engine.loss import ClassWeights, batch_loss, right_answers
@@ -76,8 +77,7 @@ def train(
     precision = pick_precision(spec, device)
     autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
     data = load_resident(datasets, spec, device)
-    constants = channel_constants(data.record, device)
-    full_size = spec.model.input_size or data.record.size
+    context = Context(run_dir, events, spec, device, data, channel_constants(data.record, device), autocast)
 
     loaded, faults = checkpoint.load_last_good(run_dir)
     branched = RunDir(run_dir).initial_weights.exists()
@@ -117,11 +117,11 @@ def train(
     )
     if spec.caches_features:
         events.emit("phase", phase="data")
-        data = with_cached_features(run_dir, spec, trainee.model, data, constants, autocast)
+        context = with_cached_features(context, trainee.model)
 
-    batches = Batches(spec, data, plan.batch_size, device)
-    class_weights = ClassWeights.of(spec, data)
-    pace = Pace(spec, full_size, plan.batch_size, tested_images(spec, data), evaluations_of_epoch(spec, data))
+    batches = Batches(context, plan.batch_size)
+    class_weights = ClassWeights.of(spec, context.data)
+    pace = Pace(spec, context.full_size, plan.batch_size, tested_images(context), evaluations_of_epoch(context))
     pace.follow(decisions.taken)
     range_test = RangeTest()
     interval = log_interval(spec, plan)
@@ -129,11 +129,11 @@ def train(
     evaluation_interval = max(1, plan.total_steps // ONE_BATCH_EVALUATIONS) if spec.overfit_one_batch else 1
     compilable = gains_by_compiling(spec, device)
     forward = compiled(trainee.stepped, events) if compiling else trainee.stepped
-    size = resolution(spec, plan.share(progress.step), full_size)
+    size = resolution(spec, plan.share(progress.step), context.full_size)
     if spec.checks != "off" and not progress.step and not spec.caches_features:
         events.emit("phase", phase="checks")
-        check(run_dir, spec, trainee.model, data, batches, constants, size, autocast, events, fresh=not branched)
-    watch = Watch(run_dir, spec, data, constants, autocast, events, progress.step)
+        check(context, trainee.model, batches, size, fresh=not branched)
+    watch = Watch(context, progress.step)
     saved_at = logged_at = timed_at = time.monotonic()
     logged_step = timed_step = progress.step
     shown = False
@@ -142,7 +142,7 @@ def train(
         step = progress.step
         if should_stop():
             progress.elapsed = earlier + time.monotonic() - began
-            save(run_dir, events, progress, trainee, plan.epoch_of(step), best=False)
+            save(context, trainee, progress, plan.epoch_of(step), best=False)
             return Outcome("interrupted", step, summary_of(progress))
 
         # What holds from this step on is recorded, so that a resumed run does the same.
@@ -170,15 +170,15 @@ def train(
         rate = learning_rate(plan, step)
         trainee.optimizers.set_rate(rate)
         trainee.unfreeze_from(spec.model.unfreeze_epoch, epoch)
-        if (next_size := resolution(spec, plan.share(step), full_size)) != size:
+        if (next_size := resolution(spec, plan.share(step), context.full_size)) != size:
             size, timed_at, timed_step = next_size, time.monotonic(), step
         logs = is_logged(step + 1, interval) or step + 1 == plan.total_steps
 
         raw, labels, draws, chosen = batches.take(epoch, position)
-        images = network_input(raw, constants, size)
+        images = network_input(raw, context.constants, size)
         mixed = mix(spec.augment, images, labels, draws, chosen)
         trainee.train()
-        with autocast:
+        with context.autocast:
             logits = forward(images if mixed is None else mixed.images)
             loss = batch_loss(spec, logits, labels, class_weights, mixed)
         trainee.optimizers.zero_grad()
@@ -219,25 +219,25 @@ def train(
 
         if plan.ends_epoch(step) and (step % evaluation_interval == 0 or step == plan.total_steps):
             evaluating = time.monotonic()
-            found = validate(run_dir, spec, trainee, data, constants, autocast, progress, events, plan.epoch_of(step))
+            found = validate(context, trainee, progress, plan.epoch_of(step))
             watch.evaluated(plan, step, found, trainee.evaluated)
             pace.evaluated(pace.epoch_images, time.monotonic() - evaluating)
             stale = time.monotonic() - saved_at > 60 * spec.checkpoint_minutes
             if found.improved or stale or step == plan.total_steps:
                 progress.elapsed = earlier + time.monotonic() - began
-                save(run_dir, events, progress, trainee, plan.epoch_of(step), best=found.improved)
+                save(context, trainee, progress, plan.epoch_of(step), best=found.improved)
                 saved_at = time.monotonic()
             logged_at, logged_step = timed_at, timed_step = time.monotonic(), step  # evaluation is no training time
         elif time.monotonic() - saved_at > 60 * spec.checkpoint_minutes:
             progress.elapsed = earlier + time.monotonic() - began
-            save(run_dir, events, progress, trainee, plan.epoch_of(step), best=False)
+            save(context, trainee, progress, plan.epoch_of(step), best=False)
             saved_at = timed_at = time.monotonic()
             timed_step = step
 
     events.emit("phase", phase="testing")
     if should_stop():
         return Outcome("interrupted", progress.step, summary_of(progress))
-    summary = summary_of(progress) | test(run_dir, spec, trainee, data, constants, autocast, device)
+    summary = summary_of(progress) | test(context, trainee)
     if spec.schedule.name == "range_test":
         suggest(events, progress.step, range_test)
         summary["suggested_lr"] = range_test.suggestion
@@ -257,8 +257,9 @@ def suggest(events: EventWriter, step: int, found: RangeTest) -> None:
     events.emit("finding", step=step, kind="lr_range", level="info", message=message, evidence={"curve": found.curve})
 
 
-def save(run_dir: Path, events: EventWriter, progress: Progress, trainee: Trainee, epoch: int, *, best: bool) -> None:
+def save(context: Context, trainee: Trainee, progress: Progress, epoch: int, *, best: bool) -> None:
     """Save everything that decides the next step, tell of it, and take superseded checkpoints away."""
+    run_dir, events = context.run_dir, context.events
     known = last_checkpoint(run_dir)
     if known is not None and known.step == progress.step:
         return

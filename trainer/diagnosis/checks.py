@@ -7,7 +7,6 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +16,12 @@ from trainer.diagnosis.trial_training import overfit_one_batch, twin_runs
 from trainer.engine.augment import mix
 from trainer.engine.batches import Batches
 from trainer.engine.contact_sheet import save_sheet
+from trainer.engine.context import Context
 from trainer.engine.loss import batch_loss
 from trainer.engine.optim import Optimizers
-from trainer.engine.resident import ResidentData
 from trainer.errors import TrainerError
 from trainer.models.inputs import network_input
-from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
-from trainer.spec.train_spec import TrainSpec
 
 FEW, LARGE = 8, 96  # images of more pixels than LARGE a side are looked at by the few
 IMAGES = 32
@@ -35,20 +32,18 @@ BLANK = 0.01  # deviation of normalised pixels, which is about 1 where there is 
 class Subject:
     """What is checked: `images` float B×3×H×W, the very tensor that enters the network, and their `labels`."""
 
-    spec: TrainSpec
+    context: Context
     model: nn.Module
-    data: ResidentData
     images: Tensor
     labels: Tensor
-    autocast: torch.autocast
 
     def logits(self, model: nn.Module, images: Tensor) -> Tensor:
-        with self.autocast:
+        with self.context.autocast:
             logits: Tensor = model(images)
         return logits.float()
 
     def loss(self, model: nn.Module, images: Tensor) -> Tensor:
-        return batch_loss(self.spec, self.logits(model, images), self.labels, plain=True)
+        return batch_loss(self.context.spec, self.logits(model, images), self.labels, plain=True)
 
 
 class CheckFailed(TrainerError):
@@ -60,56 +55,42 @@ class CheckFailed(TrainerError):
         super().__init__(f"A check before the first step failed. {message}")
 
 
-def check(
-    run_dir: Path,
-    spec: TrainSpec,
-    model: nn.Module,
-    data: ResidentData,
-    batches: Batches,
-    constants: tuple[Tensor, Tensor],
-    size: int,
-    autocast: torch.autocast,
-    events: EventWriter,
-    *,
-    fresh: bool,
-) -> None:
+def check(context: Context, model: nn.Module, batches: Batches, size: int, *, fresh: bool) -> None:
     """Run the checks that the spec asks for and tell each finding as it is made.
 
     `fresh` weights are random ones; `size` is the first step's, in pixels. Raises CheckFailed if that is asked for.
     """
     raw, labels, draws, chosen = batches.take(0, 0)
     count = IMAGES if size <= LARGE else FEW
-    images = network_input(raw[:count], constants, size)
-    mixed = mix(spec.augment, images, labels[:count], draws, chosen[:count])
+    images = network_input(raw[:count], context.constants, size)
+    mixed = mix(context.spec.augment, images, labels[:count], draws, chosen[:count])
     entering = images if mixed is None else mixed.images
-    subject = Subject(spec, model, data, entering, labels[:count], autocast)
-    device = labels.device
+    subject = Subject(context, model, entering, labels[:count])
+    device = context.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for finding in _findings(subject, run_dir, batches, constants, size, fresh=fresh):
-            tell(events, 0, finding)
-            if finding.level == "fail" and spec.stop_on_failed_checks:
+        for finding in _findings(subject, batches, size, fresh=fresh):
+            tell(context.events, 0, finding)
+            if finding.level == "fail" and context.spec.stop_on_failed_checks:
                 raise CheckFailed(finding.message)
 
 
-def _findings(
-    subject: Subject, run_dir: Path, batches: Batches, constants: tuple[Tensor, Tensor], size: int, *, fresh: bool
-) -> Iterator[Finding]:
-    yield just_before_the_net(subject, run_dir, constants)
+def _findings(subject: Subject, batches: Batches, size: int, *, fresh: bool) -> Iterator[Finding]:
+    yield just_before_the_net(subject)
     if fresh:
         yield loss_at_the_start(subject)
     yield free_logits(subject)
     yield inputs_matter(subject)
     yield examples_apart(subject)
-    if subject.spec.checks == "full":
-        spec, model, data, autocast = subject.spec, subject.model, subject.data, subject.autocast
-        yield overfit_one_batch(run_dir, spec, model, data, constants, size, autocast)
-        yield twin_runs(spec, model, data, batches, constants, size, autocast)
+    if subject.context.spec.checks == "full":
+        yield overfit_one_batch(subject.context, subject.model, size)
+        yield twin_runs(subject.context, subject.model, batches, size)
 
 
-def just_before_the_net(subject: Subject, run_dir: Path, constants: tuple[Tensor, Tensor]) -> Finding:
+def just_before_the_net(subject: Subject) -> Finding:
     images = subject.images.float()
-    mean, std = (value.view(1, 3, 1, 1) for value in constants)
-    sheet = save_sheet(RunDir(run_dir).check_picture("input"), (images * std + mean).clamp(0, 1))
+    mean, std = (value.view(1, 3, 1, 1) for value in subject.context.constants)
+    picture = RunDir(subject.context.run_dir).check_picture("input")
+    sheet = save_sheet(picture, (images * std + mean).clamp(0, 1))
     means, deviations = images.mean((0, 2, 3)).tolist(), images.std((0, 2, 3)).tolist()
     evidence = {
         "mean": means,
@@ -127,15 +108,16 @@ def just_before_the_net(subject: Subject, run_dir: Path, constants: tuple[Tensor
 
 @torch.no_grad()
 def loss_at_the_start(subject: Subject) -> Finding:
+    spec, classes = subject.context.spec, subject.context.data.num_classes
     model = copy.deepcopy(subject.model).train()
     measured = subject.loss(model, subject.images).item()
-    classes, tolerance = subject.data.num_classes, subject.spec.thresholds.start_loss
+    tolerance = spec.thresholds.start_loss
     # Of squared error: that of an answer of zeros against one 1 among C.
-    expected = math.log(classes) if subject.spec.loss == "cross_entropy" else 1 / classes
+    expected = math.log(classes) if spec.loss == "cross_entropy" else 1 / classes
     off = abs(measured - expected) / expected if math.isfinite(measured) else math.inf
     level: Level = "pass" if off <= tolerance else "warn" if expected / 2 <= measured <= 2 * expected else "fail"
     evidence = {"measured": measured if math.isfinite(measured) else None, "expected": expected, "threshold": tolerance}
-    word = f"−log(1/{classes})" if subject.spec.loss == "cross_entropy" else f"1/{classes}"
+    word = f"−log(1/{classes})" if spec.loss == "cross_entropy" else f"1/{classes}"
     message = f"The first loss is {measured:.3f}; a network that knows nothing yet has {word} = {expected:.3f}."
     if level != "pass":
         message += " The last layer's first weights, or the normalisation, are off."
@@ -151,7 +133,7 @@ def free_logits(subject: Subject) -> Finding:
         return Finding("check/logits", "pass", f"{100 * negative:.0f}% of the logits are negative.", evidence)
     message = f"No logit is ever negative and {100 * zero:.0f}% are exactly 0: a ReLU after the last layer cuts them."
     overrides = {"model.final_relu": False}
-    remedy = Remedy("without the final ReLU", overrides) if subject.spec.model.final_relu else None
+    remedy = Remedy("without the final ReLU", overrides) if subject.context.spec.model.final_relu else None
     return Finding("check/logits", "fail", message, evidence, remedy)
 
 
@@ -176,8 +158,9 @@ def inputs_matter(subject: Subject) -> Finding:
 def _after_a_step(subject: Subject, images: Tensor) -> list[float]:
     """The loss before and after one step on `images`."""
     model = copy.deepcopy(subject.model).train()
-    optimizers = Optimizers(subject.spec.optimizer, model, images.device)
-    optimizers.set_rate(subject.spec.optimizer.lr)
+    settings = subject.context.spec.optimizer
+    optimizers = Optimizers(settings, model, images.device)
+    optimizers.set_rate(settings.lr)
     before = subject.loss(model, images)
     before.backward()  # type: ignore[no-untyped-call]
     optimizers.step()

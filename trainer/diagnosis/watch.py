@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +11,10 @@ from trainer.diagnosis.activations import dead_units
 from trainer.diagnosis.findings import Finding, Remedy, tell
 from trainer.diagnosis.history import History
 from trainer.diagnosis.rules import FIRST_LOOK, WINDOW, Case, diagnose, diverged
+from trainer.engine.context import Context
 from trainer.engine.evaluate import Validation
-from trainer.engine.resident import ResidentData
 from trainer.models.inputs import network_input
 from trainer.plan.schedule import Plan
-from trainer.rundir.events import EventWriter
-from trainer.spec.train_spec import TrainSpec
 
 PROBED = 250  # held-out images that are looked at for dead units
 FEWEST = 50  # held-out images from which it is said that all are answered alike
@@ -25,20 +22,11 @@ ONE_CLASS = 0.99
 
 
 class Watch:
-    def __init__(
-        self,
-        run_dir: Path,
-        spec: TrainSpec,
-        data: ResidentData,
-        constants: tuple[Tensor, Tensor],
-        autocast: torch.autocast,
-        events: EventWriter,
-        from_step: int,
-    ) -> None:
-        self.history = History.of_run(run_dir, from_step)
-        self._spec, self._data, self._constants = spec, data, constants
-        self._autocast, self._events = autocast, events
+    def __init__(self, context: Context, from_step: int) -> None:
+        self.history = History.of_run(context.run_dir, from_step)
+        self._context, self._spec = context, context.spec
         self._alike = 0  # evaluations in a row that gave one answer
+        data = context.data
         held = data.train.labels[data.val_rows]
         counts = torch.bincount(held, minlength=data.num_classes)
         self._guess = (counts.max() / counts.sum().clamp(min=1)).item()
@@ -58,7 +46,7 @@ class Watch:
         self._tell(step, [diverged(self._spec, self.history, step)])
 
     def _case(self, plan: Plan, step: int, *, epoch_ended: bool = False) -> Case:
-        return Case(self._spec, plan, step, self.history, self._guess, len(self._data.val_rows), epoch_ended)
+        return Case(self._spec, plan, step, self.history, self._guess, len(self._context.data.val_rows), epoch_ended)
 
     def _looked_at(self, step: int, guesses: Tensor, model: nn.Module) -> Iterable[Finding]:
         """What shows in the answers and activations themselves, but where the inputs are known to be blank."""
@@ -74,12 +62,12 @@ class Watch:
             message = f"The network answers the same class for {100 * share:.0f}% of the held-out images."
             yield Finding("same_answer", "fail", message, {"measured": share, "threshold": ONE_CLASS}, remedy)
         limit = self._spec.thresholds.dead_units
-        if "dead_units" in told or self._data.train.images.dtype != torch.uint8:
+        stored = self._context.data.train.images
+        if "dead_units" in told or stored.dtype != torch.uint8:
             return
-        rows = self._data.val_rows[:PROBED].to(self._data.train.images.device)
-        size = self._spec.model.input_size or self._data.record.size
-        images = network_input(self._data.train.images[rows].to(guesses.device), self._constants, size)
-        layers = dead_units(model, images, self._autocast)
+        rows = self._context.data.val_rows[:PROBED].to(stored.device)
+        images = network_input(stored[rows].to(self._context.device), self._context.constants, self._context.full_size)
+        layers = dead_units(model, images, self._context.autocast)
         worst = max(layers, key=layers.__getitem__, default=None)
         if worst is not None and layers[worst] > limit:
             message = (
@@ -91,4 +79,4 @@ class Watch:
     def _tell(self, step: int, findings: Iterable[Finding]) -> None:
         for finding in findings:
             self.history.told.setdefault(finding.kind, step)
-            tell(self._events, step, finding)
+            tell(self._context.events, step, finding)

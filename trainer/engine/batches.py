@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from trainer.engine.augment import EpochDraws, draw_epoch, place
-from trainer.engine.resident import ResidentData
-from trainer.spec.train_spec import TrainSpec
+from trainer.engine.context import Context
 
 PREFETCHED = 2  # batches that a thread reads while the device computes
 
 
 class Batches:
-    def __init__(self, spec: TrainSpec, data: ResidentData, batch_size: int, device: torch.device) -> None:
-        self._spec, self._data, self._batch_size, self._device = spec, data, batch_size, device
+    def __init__(self, context: Context, batch_size: int) -> None:
+        self._spec, self._data, self._device = context.spec, context.data, context.device
+        self._batch_size = batch_size
         self._epoch = -1
         self._draws: EpochDraws | None = None
-        self._fill = (255 * torch.tensor(data.record.mean)).round().to(torch.uint8).to(device)
-        self._reader = ThreadPoolExecutor(1, "reader") if data.streamed else None
+        self._fill = (255 * torch.tensor(self._data.record.mean)).round().to(torch.uint8).to(self._device)
+        self._reader = ThreadPoolExecutor(1, "reader") if self._data.streamed else None
         self._reading: dict[int, Future[Tensor]] = {}
 
     def take(self, epoch: int, position: int) -> tuple[Tensor, Tensor, EpochDraws, Tensor]:

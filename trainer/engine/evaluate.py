@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from trainer.engine.context import Context
 from trainer.engine.loss import batch_loss
 from trainer.engine.resident import ResidentData, Split
 from trainer.engine.trainee import Progress, Trainee, fresh_model
@@ -17,7 +18,6 @@ from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
 from trainer.rundir.answers import Answers, answered_steps, read_answers, write_answers
 from trainer.rundir.checkpoints import best_checkpoint, last_checkpoint
-from trainer.rundir.events import EventWriter
 from trainer.spec.train_spec import TrainSpec
 
 BATCH = 250  # on a CPU larger batches fall out of the cache and take twice as long an image
@@ -46,22 +46,13 @@ class Validation:
 
 @torch.inference_mode()
 def evaluate(
-    spec: TrainSpec,
-    model: nn.Module,
-    data: ResidentData,
-    split: Split,
-    rows: Tensor | None,
-    constants: tuple[Tensor, Tensor],
-    autocast: torch.autocast,
-    *,
-    flip: bool = False,
+    context: Context, model: nn.Module, split: Split, rows: Tensor | None, *, flip: bool = False
 ) -> tuple[dict[str, float], Predictions]:
     """Mean loss, acc, acc5 (over ten classes), coarse_acc (with superclasses) and balanced_acc (of uneven classes) on
     `rows` of `split`, all if None. With `flip` each image's logits are the mean with those of its mirror image."""
     model.eval()
-    device = split.labels.device
+    data, device = context.data, context.device
     count = len(split) if rows is None else len(rows)
-    size = spec.model.input_size or data.record.size
     sums = torch.zeros(3, dtype=torch.float64, device=device)
     guesses = torch.empty(count, dtype=torch.int64, device=device)
     predictions = Predictions(guesses, *torch.empty(2, count, device=device))
@@ -69,9 +60,9 @@ def evaluate(
     for start in range(0, count, BATCH):
         part = slice(start, min(start + BATCH, count))
         raw = split.images[part] if rows is None else split.images[rows[part].to(split.images.device)]
-        images = network_input(raw.to(device), constants, size)
+        images = network_input(raw.to(device), context.constants, context.full_size)
         labels = targets[part]
-        with autocast:
+        with context.autocast:
             logits = model(images)
             if flip:
                 logits = (logits + model(images.flip(-1))) / 2
@@ -79,7 +70,7 @@ def evaluate(
         probabilities = logits.softmax(1)
         predictions.top[part], predictions.guess[part] = probabilities.max(1)
         predictions.own[part] = probabilities.gather(1, labels[:, None]).squeeze(1)
-        sums[0] += batch_loss(spec, logits, labels, plain=True) * len(labels)
+        sums[0] += batch_loss(context.spec, logits, labels, plain=True) * len(labels)
         if data.num_classes > 10:
             sums[1] += (logits.topk(5).indices == labels[:, None]).sum()
     right = predictions.guess == targets
@@ -98,29 +89,20 @@ def evaluate(
     return result, predictions
 
 
-def validate(
-    run_dir: Path,
-    spec: TrainSpec,
-    trainee: Trainee,
-    data: ResidentData,
-    constants: tuple[Tensor, Tensor],
-    autocast: torch.autocast,
-    progress: Progress,
-    events: EventWriter,
-    epoch: int,
-) -> Validation:
+def validate(context: Context, trainee: Trainee, progress: Progress, epoch: int) -> Validation:
     """Log an epoch's validation and say whether it is the best so far; ties go to the earliest, NaN never wins."""
+    run_dir, data, events = context.run_dir, context.data, context.events
     values: dict[str, float] = {}
     guesses = None
     if len(data.val_rows):
-        result, predictions = evaluate(spec, trainee.evaluated, data, data.train, data.val_rows, constants, autocast)
+        result, predictions = evaluate(context, trainee.evaluated, data.train, data.val_rows)
         values |= {f"val/{name}": value for name, value in result.items()}
         guesses = predictions.guess
         if (before := earlier_guesses(run_dir, progress.step)) is not None and len(before) == len(guesses):
             values["val/flips"] = (before.to(guesses.device) != guesses).double().mean().item()
-        write_answers(run_dir, answers_of(progress.step, data.val_rows, predictions))
-    if needs_clean(spec):
-        result, _ = evaluate(spec, trainee.evaluated, data, data.train, clean_rows(data), constants, autocast)
+        write_answers(context.run_dir, answers_of(progress.step, data.val_rows, predictions))
+    if needs_clean(context.spec):
+        result, _ = evaluate(context, trainee.evaluated, data.train, clean_rows(data))
         values |= {f"train_clean/{name}": result[name] for name in ("loss", "acc")}
     events.metrics(progress.step, values)
     events.emit("epoch", step=progress.step, epoch=epoch)
@@ -157,19 +139,12 @@ def answers_of(step: int, rows: Tensor, predictions: Predictions) -> Answers:
     )
 
 
-def test(
-    run_dir: Path,
-    spec: TrainSpec,
-    trainee: Trainee,
-    data: ResidentData,
-    constants: tuple[Tensor, Tensor],
-    autocast: torch.autocast,
-    device: torch.device,
-) -> dict[str, float]:
+def test(context: Context, trainee: Trainee) -> dict[str, float]:
     """The one look at the test split: the selected weights, the last ones, and the loss of the untrained network."""
+    run_dir, spec, data = context.run_dir, context.spec, context.data
 
     def tested(model: nn.Module, *, flip: bool = False) -> dict[str, float]:
-        return evaluate(spec, model, data, data.test, None, constants, autocast, flip=flip)[0]
+        return evaluate(context, model, data.test, None, flip=flip)[0]
 
     last = chosen = tested(trainee.evaluated)
     info, newest = best_checkpoint(run_dir), last_checkpoint(run_dir)
@@ -180,7 +155,7 @@ def test(
     if spec.test_flip and not spec.caches_features:
         summary["test/acc_flip"] = tested(trainee.evaluated, flip=True)["acc"]
     summary |= {f"last/test/{name}": value for name, value in last.items()}
-    initial = fresh_model(spec, data, device, initialised=not spec.caches_features)
+    initial = fresh_model(spec, data, context.device, initialised=not spec.caches_features)
     if spec.caches_features:
         initial = split_head(initial)[1]
     return summary | {"init/test_loss": tested(initial)["loss"]}
@@ -202,11 +177,12 @@ def needs_clean(spec: TrainSpec) -> bool:
     )
 
 
-def evaluations_of_epoch(spec: TrainSpec, data: ResidentData) -> int:
+def evaluations_of_epoch(context: Context) -> int:
     """Images evaluated at the end of an epoch."""
-    return len(data.val_rows) + (len(clean_rows(data)) if needs_clean(spec) else 0)
+    clean = len(clean_rows(context.data)) if needs_clean(context.spec) else 0
+    return len(context.data.val_rows) + clean
 
 
-def tested_images(spec: TrainSpec, data: ResidentData) -> int:
+def tested_images(context: Context) -> int:
     """Images evaluated at the end: by the last weights, the untrained ones, perhaps the chosen ones, and mirrored."""
-    return len(data.test) * (2 + bool(len(data.val_rows)) + 2 * spec.test_flip)
+    return len(context.data.test) * (2 + bool(len(context.data.val_rows)) + 2 * context.spec.test_flip)
