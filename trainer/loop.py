@@ -18,7 +18,7 @@ from trainer.engine.compiling import compiled
 from trainer.engine.context import Context
 from trainer.engine.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.engine.features import with_cached_features
-from trainer.engine.loss import ClassWeights, batch_loss, right_answers
+from trainer.engine.loss import ClassWeights, batch_loss, count_correct
 from trainer.engine.optim import update_ratio
 from trainer.engine.range_test import RangeTest
 from trainer.engine.resident import load_resident
@@ -31,7 +31,7 @@ from trainer.models.inputs import channel_constants, network_input
 from trainer.plan.decisions import Decisions
 from trainer.plan.pace import Pace
 from trainer.plan.schedule import gradient_interval, is_logged, learning_rate, log_interval, make_plan, resolution
-from trainer.plan.steering import extensions_asked_for, replay, wants_compiled, wind_down, wind_down_is_asked_for
+from trainer.plan.steering import extensions_asked_for, finish_early, finish_early_requested, replay, wants_compiled
 from trainer.rundir.checkpoints import last_checkpoint, remove_checkpoints, superseded_checkpoints
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
@@ -154,8 +154,8 @@ def train(
                 taken = [*taken, decisions.take(step, "plan", total=total)]
             if wants_compiled(spec, plan, step, compiling, compilable, pace):
                 taken = [*taken, decisions.take(step, "compile", on=True)]
-        if wind_down_is_asked_for(run_dir):
-            taken = [*taken, wind_down(run_dir, decisions, step)]
+        if finish_early_requested(run_dir):
+            taken = [*taken, finish_early(run_dir, decisions, step)]
         if taken:
             was_compiling = compiling
             plan, compiling = replay(plan, taken, compiling)
@@ -189,7 +189,7 @@ def train(
         trainee.update_average(step)
         with torch.no_grad():
             trainee.window[0] += loss
-            trainee.window[1] += right_answers(logits, labels, mixed)
+            trainee.window[1] += count_correct(logits, labels, mixed)
         progress.step = step = step + 1
         progress.window_steps += 1
 

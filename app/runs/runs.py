@@ -104,7 +104,7 @@ class Runs:
         if row.status not in (Status.STARTING, Status.RUNNING):
             raise ApiError(409, "not_running", f"The run is {row.status}: there is nothing to wind down.")
         journal(self.folder(run_id), "wind-down")
-        write_durably(RunDir(self.folder(run_id)).wind_down, b"")
+        write_durably(RunDir(self.folder(run_id)).finish_early, b"")
         return public(row)
 
     def resume(self, run_id: str, request: ResumeRequest) -> RunPublic:
@@ -117,7 +117,7 @@ class Runs:
             extension = request.extension
             words = {"extend_epochs": request.extend_epochs, "extension": extension, "attempt": row.attempt}
             journal(self.folder(run_id), "resume", **words)
-            RunDir(self.folder(run_id)).wind_down.unlink(missing_ok=True)
+            RunDir(self.folder(run_id)).finish_early.unlink(missing_ok=True)
             move(session, row, Status.QUEUED, deaths=0, error=None, finished_at=None, phase=None)
             publish_run(session, row)
         return public(row)

@@ -155,7 +155,7 @@ def test_promise_07_winding_down_and_extending_are_taken_again_at_their_steps(tm
         create_run_dir(folder, spec, read_record(shapes, "shapes100"), {})
         should_stop = stop_at(stops)
         train_attempt(folder, shapes, 1, should_stop)
-        RunDir(folder).wind_down.touch()
+        RunDir(folder).finish_early.touch()
         for attempt in range(2, len(stops) + 2):
             train_attempt(folder, shapes, attempt, should_stop)
         found = last_checkpoint(folder)

@@ -160,7 +160,7 @@ def test_winding_down_ends_early_and_annealed(tmp_path: Path, shapes: Path) -> N
         nonlocal calls
         calls += 1
         if calls == 70:
-            RunDir(folder).wind_down.touch()
+            RunDir(folder).finish_early.touch()
         return False
 
     outcome = train(folder, shapes, "cpu", 1, events, should_stop)
@@ -169,7 +169,7 @@ def test_winding_down_ends_early_and_annealed(tmp_path: Path, shapes: Path) -> N
     assert 69 + 56 <= outcome.step <= 71 + 56
     assert series(folder, "lr")[-1] < 1e-3 / 20
     assert "test/acc" in outcome.summary
-    assert not RunDir(folder).wind_down.exists()
+    assert not RunDir(folder).finish_early.exists()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from trainer.data.format import Fit, Images
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000
 # Near the mean of natural images, so that a padded border is about zero after normalization.
-PAD_COLOUR = (128, 128, 128)
+PAD_COLOR = (128, 128, 128)
 
 # Raised by Pillow's decoders on truncated, altered or hostile files.
 _DECODING_ERRORS = (
@@ -143,7 +143,7 @@ def _from_16_bit_gray(image: Image.Image) -> Image.Image:
 def _pad(image: Image.Image, size: int) -> Image.Image:
     scale = size / max(image.size)
     inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    canvas = Image.new("RGB", (size, size), PAD_COLOUR)
+    canvas = Image.new("RGB", (size, size), PAD_COLOR)
     left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
     canvas.paste(image.resize(inner, Image.Resampling.BICUBIC), (left, top))
     return canvas

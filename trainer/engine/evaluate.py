@@ -155,7 +155,7 @@ def test(context: Context, trainee: Trainee) -> dict[str, float]:
     if spec.test_flip and not spec.caches_features:
         summary["test/acc_flip"] = tested(trainee.evaluated, flip=True)["acc"]
     summary |= {f"last/test/{name}": value for name, value in last.items()}
-    initial = fresh_model(spec, data, context.device, initialised=not spec.caches_features)
+    initial = fresh_model(spec, data, context.device, initialized=not spec.caches_features)
     if spec.caches_features:
         initial = split_head(initial)[1]
     return summary | {"init/test_loss": tested(initial)["loss"]}

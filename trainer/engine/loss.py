@@ -49,7 +49,7 @@ def batch_loss(
     return (mixed.weight * own + (1 - mixed.weight) * other).mean()
 
 
-def right_answers(logits: Tensor, labels: Tensor, mixed: Mixed | None) -> Tensor:
+def count_correct(logits: Tensor, labels: Tensor, mixed: Mixed | None) -> Tensor:
     """Accuracy of a batch, a scalar on its device. Each label of a mixed image counts by its share."""
     predicted = logits.argmax(1)
     correct = (predicted == labels).float()

@@ -14,7 +14,7 @@ from trainer.engine.optim import Optimizers
 from trainer.engine.resident import ResidentData
 from trainer.models import checkpoint
 from trainer.models.build import build_model
-from trainer.models.inputs import channel_constants, normalise
+from trainer.models.inputs import channel_constants, normalize
 from trainer.models.pretrained import split_head
 from trainer.models.swift import WHITENING_IMAGES, Swift
 from trainer.rundir.folder import RunDir
@@ -142,7 +142,7 @@ def make_trainee(
 
     Only if `fresh` are weights read from a file or computed from images; else the caller loads others.
     """
-    model = fresh_model(spec, data, device, initialised=fresh)
+    model = fresh_model(spec, data, device, initialized=fresh)
     stepped: nn.Module = model
     backbone = None
     if spec.model.freeze:
@@ -156,18 +156,18 @@ def make_trainee(
     return Trainee(model, stepped, optimizers, average, scaler, window, spec.optimizer.ema, backbone)
 
 
-def fresh_model(spec: TrainSpec, data: ResidentData, device: torch.device, *, initialised: bool) -> nn.Module:
+def fresh_model(spec: TrainSpec, data: ResidentData, device: torch.device, *, initialized: bool) -> nn.Module:
     """Return the network initialized with the spec's seed, in channels_last memory on the device.
 
-    `initialised` also loads the weights that the spec names, or computes `swift`'s stem from training images.
+    `initialized` also loads the weights that the spec names, or computes `swift`'s stem from training images.
     """
     torch.manual_seed(spec.seed)
     constants = channel_constants(data.record, torch.device("cpu"))
     size = spec.model.input_size or data.record.size
-    model = build_model(spec.model, data.num_classes, size, pretrained=initialised)
-    if initialised and isinstance(model, Swift):
+    model = build_model(spec.model, data.num_classes, size, pretrained=initialized)
+    if initialized and isinstance(model, Swift):
         first = data.train_rows[:WHITENING_IMAGES].to(data.train.images.device)
-        model.whiten(normalise(data.train.images[first].cpu(), *(value.cpu() for value in constants)))
+        model.whiten(normalize(data.train.images[first].cpu(), *(value.cpu() for value in constants)))
     model.to(device)
     return model.to(memory_format=torch.channels_last)
 

@@ -15,10 +15,10 @@ def network_input(images: Tensor, constants: tuple[Tensor, Tensor], size: int) -
     """Convert uint8 B×H×W×3 to float32 B×3×size×size. Cached features (float B×F) are returned unchanged."""
     if images.dtype != torch.uint8:
         return images
-    return resize(normalise(images, *constants), size)
+    return resize(normalize(images, *constants), size)
 
 
-def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Convert uint8 N×H×W×3 to float32 N×3×H×W in channels_last memory, each channel as (x/255 − mean)/std."""
     count, height, width, channels = images.shape
     # Computed on whole rows: an operation on the three channels is not vectorized and takes twice as long.

@@ -110,7 +110,7 @@ def extended(plan: Plan, epochs: int, schedule: ScheduleSpec, lr: float) -> Plan
     return replace(plan, segments=(*plan.segments, Segment(start, stop, 0.0, 1.0, schedule, lr, start, own=False)))
 
 
-def wound_down(plan: Plan, step: int) -> Plan:
+def finished_early(plan: Plan, step: int) -> Plan:
     """Cut the plan at `step`: the rate then decays to zero over a tenth of the epochs done, but 1 to 5 epochs."""
     epochs = min(MAX_FINISH_EARLY_EPOCHS, max(1.0, FINISH_EARLY_SHARE * step / plan.steps_per_epoch))
     stop = step + min(round(epochs * plan.steps_per_epoch), plan.total_steps - step)

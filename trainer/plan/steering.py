@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainer.plan.decisions import Decision, Decisions
 from trainer.plan.pace import Pace
-from trainer.plan.schedule import Plan, extended, replanned, wound_down
+from trainer.plan.schedule import Plan, extended, finished_early, replanned
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import extensions
 from trainer.spec.train_spec import ScheduleSpec, TrainSpec
@@ -26,7 +26,7 @@ def replay(plan: Plan, taken: Iterable[Decision], compiling: bool = False) -> tu
             case "extend":
                 plan = extended(plan, values["epochs"], ScheduleSpec.model_validate(values["schedule"]), values["lr"])
             case "wind-down":
-                plan = wound_down(plan, decision.step)
+                plan = finished_early(plan, decision.step)
             case "compile":
                 compiling = values["on"]
     return plan, compiling
@@ -38,15 +38,15 @@ def extensions_asked_for(run_dir: Path, decisions: Decisions, step: int) -> list
     return [decisions.take(step, "extend", **values) for values in extensions(run_dir)[known:]]
 
 
-def wind_down_is_asked_for(run_dir: Path) -> bool:
+def finish_early_requested(run_dir: Path) -> bool:
     """Whether a user has requested to finish early."""
-    return RunDir(run_dir).wind_down.exists()
+    return RunDir(run_dir).finish_early.exists()
 
 
-def wind_down(run_dir: Path, decisions: Decisions, step: int) -> Decision:
+def finish_early(run_dir: Path, decisions: Decisions, step: int) -> Decision:
     """Finish early: anneal from `step`. The request's file is deleted once the decision is durable."""
     decision = decisions.take(step, "wind-down")
-    RunDir(run_dir).wind_down.unlink()
+    RunDir(run_dir).finish_early.unlink()
     return decision
 
 

@@ -89,7 +89,7 @@ class RunDir(JobDir):
         return self.path / "pause"
 
     @property
-    def wind_down(self) -> Path:
+    def finish_early(self) -> Path:
         """Exists while the run is requested to finish early: to anneal, then test."""
         return self.path / "wind-down"
 

@@ -9,7 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from tests.trainer.data.pictures import encoded, noise, png
 from trainer.data.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
-from trainer.data.fit import PAD_COLOUR, decode_image, fit_image, read_image, to_rgb
+from trainer.data.fit import PAD_COLOR, decode_image, fit_image, read_image, to_rgb
 from trainer.data.format import FITS, Fit
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -145,7 +145,7 @@ def test_fits_of_a_wide_image() -> None:
     squashed = fit_image(image, 32, "squash")
     assert [squashed[16, x].tolist() for x in (3, 16, 28)] == [list(RED), list(GREEN), list(BLUE)]
     padded = fit_image(image, 32, "pad")
-    assert padded[2, 16].tolist() == padded[29, 16].tolist() == list(PAD_COLOUR)
+    assert padded[2, 16].tolist() == padded[29, 16].tolist() == list(PAD_COLOR)
     assert [padded[16, x].tolist() for x in (3, 16, 28)] == [list(RED), list(GREEN), list(BLUE)]
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trainer.plan.schedule import (
     Plan,
     extended,
+    finished_early,
     is_logged,
     learning_rate,
     log_interval,
@@ -19,7 +20,6 @@ from trainer.plan.schedule import (
     replanned,
     resolution,
     split_sizes,
-    wound_down,
 )
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import TrainSpec
@@ -155,7 +155,7 @@ def test_what_was_added_follows_a_plan_that_is_fitted_anew() -> None:
 @given(NAMES, st.integers(1, 999))
 def test_winding_down_falls_from_the_rate_of_now_to_zero(name: str, step: int) -> None:
     plan = make_plan(spec_of(epochs=10, schedule__name=name), 6400)
-    down = wound_down(plan, step)
+    down = finished_early(plan, step)
     assert step < down.total_steps <= min(plan.total_steps, step + 500)
     curve = rates(down)
     assert curve[:step] == pytest.approx(rates(plan)[:step])

@@ -25,7 +25,7 @@ RUN = SHARED | {
     "initial_weights": "initial.safetensors",
     "decisions": "decisions.jsonl",
     "pause": "pause",
-    "wind_down": "wind-down",
+    "finish_early": "wind-down",
     "checkpoints": "checkpoints",
     "artifacts": "artifacts",
     "answers_folder": "artifacts/val",
