@@ -184,7 +184,7 @@ def train(
         trainee.optimizers.zero_grad()
         trainee.backward(loss)
         measures = spec.track_gradients and logs and is_logged(step + 1, gradients_interval)
-        ratio = update_ratio(trainee.optimizers) if measures else None
+        ratio = update_ratio(trainee.optimizers, trainee.scaler) if measures else None
         trainee.optimizers.step(trainee.scaler)
         trainee.update_average(step)
         with torch.no_grad():
@@ -234,10 +234,16 @@ def train(
             saved_at = timed_at = time.monotonic()
             timed_step = step
 
+    if spec.schedule.name != "range_test":  # which trains until the loss is no longer finite
+        if not trainee.is_finite():
+            watch.diverged(progress.step)
+            raise TrainingDiverged(progress.step)
+        progress.elapsed = earlier + time.monotonic() - began
+        save(context, trainee, progress, plan.epoch_of(progress.step), best=False)  # unless it has been, above
     events.emit("phase", phase="testing")
     if should_stop():
         return Outcome("interrupted", progress.step, summary_of(progress))
-    summary = summary_of(progress) | test(context, trainee)
+    summary = summary_of(progress) | test(context, trainee, progress.step)
     if spec.schedule.name == "range_test":
         suggest(events, progress.step, range_test)
         summary["suggested_lr"] = range_test.suggestion
@@ -262,6 +268,9 @@ def save(context: Context, trainee: Trainee, progress: Progress, epoch: int, *, 
     run_dir, events = context.run_dir, context.events
     known = last_checkpoint(run_dir)
     if known is not None and known.step == progress.step:
+        return
+    if not trainee.is_finite():
+        events.emit("log", line=f"step {progress.step:,} is not saved: its loss or its weights are not finite")
         return
     if trainee.scaler is not None:
         progress.scaler = trainee.scaler.state_dict()

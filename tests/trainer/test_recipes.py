@@ -15,14 +15,16 @@ from torch import nn
 from tests.conftest import NARROW
 from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
-from trainer.loop import Outcome, train
+from trainer.inference.classifier import load_classifier
+from trainer.loop import Outcome, TrainingDiverged, train
 from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.models.device import DATA_LIMIT
-from trainer.rundir.checkpoints import last_checkpoint
+from trainer.rundir.checkpoints import best_checkpoint, last_checkpoint, list_checkpoints
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
 from trainer.rundir.folder import RunDir
+from trainer.rundir.spec import read_spec
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import ModelSpec
 
@@ -91,11 +93,38 @@ def test_each_epochs_answers_are_kept(tmp_path: Path, shapes: Path) -> None:
 
 
 def test_early_stopping_tests_the_best_epoch(tmp_path: Path, shapes: Path) -> None:
-    outcome = run(tmp_path / "r", shapes, {**NARROW, "epochs": 50, "optimizer.lr": 3e-3, "early_stopping": 2})
+    overrides = {
+        **NARROW,
+        "epochs": 50,
+        "optimizer.lr": 3e-3,
+        "early_stopping": 2,
+        "precision": "float32",
+        "compile": "off",
+    }
+    outcome = run(tmp_path / "r", shapes, overrides)
     assert outcome.reason == "finished"
     assert outcome.step < 50 * 56
     assert outcome.step == outcome.summary["best/step"] + 2 * 56
-    assert "test/acc" in outcome.summary
+    best, last = best_checkpoint(tmp_path / "r"), last_checkpoint(tmp_path / "r")
+    assert best is not None
+    assert last is not None
+    assert (best.step, last.step) == (outcome.summary["best/step"], outcome.step)
+    images, labels = open_split(shapes, "shapes100", "test")
+    spec, record = read_spec(tmp_path / "r"), read_record(shapes, "shapes100")
+    for name, info in (("test/acc", best), ("last/test/acc", last)):
+        classifier = load_classifier(tmp_path / "r", info, spec, record, torch.device("cpu"))
+        predicted = [likeliest[0].index for likeliest in classifier.predict(images, 1)]
+        assert np.mean(np.asarray(predicted) == labels) == pytest.approx(outcome.summary[name], abs=1e-6)
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, shapes: Path) -> None:
+    """The rate is so high that the update of step 2 overflows, between two logged steps."""
+    overrides = {**NARROW, "optimizer.name": "sgd", "optimizer.lr": 10, "log_every": 50, "checkpoint_minutes": 1e-6}
+    with pytest.raises(TrainingDiverged):
+        run(tmp_path / "r", shapes, {**overrides, "epochs": 3})
+    for info in list_checkpoints(tmp_path / "r"):
+        tensors = checkpoint.load(tmp_path / "r", info).tensors
+        assert all(bool(torch.isfinite(value).all()) for value in tensors.values() if value.is_floating_point())
 
 
 def test_a_range_test_breaks_and_suggests_a_rate(tmp_path: Path, shapes: Path) -> None:

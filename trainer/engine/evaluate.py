@@ -17,7 +17,7 @@ from trainer.models import checkpoint
 from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
 from trainer.rundir.answers import Answers, answered_steps, read_answers, write_answers
-from trainer.rundir.checkpoints import best_checkpoint, last_checkpoint
+from trainer.rundir.checkpoints import best_checkpoint
 from trainer.spec.train_spec import TrainSpec
 
 BATCH = 250  # on a CPU larger batches fall out of the cache and take twice as long an image
@@ -139,16 +139,19 @@ def answers_of(step: int, rows: Tensor, predictions: Predictions) -> Answers:
     )
 
 
-def test(context: Context, trainee: Trainee) -> dict[str, float]:
-    """The one look at the test split: the selected weights, the last ones, and the loss of the untrained network."""
+def test(context: Context, trainee: Trainee, step: int) -> dict[str, float]:
+    """The one look at the test split: the selected weights, the last ones, and the loss of the untrained network.
+
+    `trainee` has the weights of `step`.
+    """
     run_dir, spec, data = context.run_dir, context.spec, context.data
 
     def tested(model: nn.Module, *, flip: bool = False) -> dict[str, float]:
         return evaluate(context, model, data.test, None, flip=flip)[0]
 
     last = chosen = tested(trainee.evaluated)
-    info, newest = best_checkpoint(run_dir), last_checkpoint(run_dir)
-    if info is not None and newest is not None and info.step != newest.step:
+    info = best_checkpoint(run_dir)
+    if info is not None and info.step != step:
         trainee.load_evaluated(checkpoint.load(run_dir, info).part("model"))
         chosen = tested(trainee.evaluated)
     summary = {f"test/{name}": value for name, value in chosen.items()}

@@ -46,7 +46,12 @@ def batch_loss(
         F.cross_entropy(logits, target, weights.values, reduction="none", label_smoothing=smoothing)
         for target in (labels, mixed.other_labels)
     )
-    return (mixed.weight * own + (1 - mixed.weight) * other).mean()
+    total = (mixed.weight * own + (1 - mixed.weight) * other).sum()
+    if weights.values is None:
+        return total / len(labels)
+    # The mean over the weights of the labels, as cross_entropy takes it without mixing.
+    shares = mixed.weight * weights.values[labels] + (1 - mixed.weight) * weights.values[mixed.other_labels]
+    return total / shares.sum()
 
 
 def count_correct(logits: Tensor, labels: Tensor, mixed: Mixed | None) -> Tensor:

@@ -35,6 +35,7 @@ class Optimizers:
             ]
             self._lr_ratios = [1.0, spec.rest_lr / spec.lr]
         self._clip = spec.clip_norm
+        self._unscaled = False
         self.parameters = [p for optimizer in self.all for group in optimizer.param_groups for p in group["params"]]
 
     def set_rate(self, rate: float) -> None:
@@ -46,11 +47,17 @@ class Optimizers:
         for optimizer in self.all:
             optimizer.zero_grad(set_to_none=True)
 
+    def unscale(self, scaler: torch.amp.GradScaler) -> None:
+        """Divide the gradients by the scale of the loss, unless that has been done for this step."""
+        if not self._unscaled:
+            for optimizer in self.all:
+                scaler.unscale_(optimizer)
+            self._unscaled = True
+
     def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
         """Clip the gradients and take a step. `scaler` unscales them first, and skips the step if one is not finite."""
         if scaler is not None:
-            for optimizer in self.all:
-                scaler.unscale_(optimizer)
+            self.unscale(scaler)
         if self._clip:
             nn.utils.clip_grad_norm_(self.parameters, self._clip)
         for optimizer in self.all:
@@ -60,6 +67,7 @@ class Optimizers:
                 optimizer.step()
         if scaler is not None:
             scaler.update()
+            self._unscaled = False
 
     def state_tensors(self) -> dict[str, Tensor]:
         """State by "<optimizer>.<parameter index>.<name>". Learning rates are not included: the schedule sets them."""
@@ -88,8 +96,13 @@ class Optimizers:
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def update_ratio(optimizers: Optimizers) -> Callable[[], dict[str, float]]:
-    """Call before a step; the returned function, called after it, gives the gradient norm and |update| / |weights|."""
+def update_ratio(optimizers: Optimizers, scaler: torch.amp.GradScaler | None = None) -> Callable[[], dict[str, float]]:
+    """Call before a step; the returned function, called after it, gives the gradient norm and |update| / |weights|.
+
+    The norm is that of the unscaled gradients, before clipping.
+    """
+    if scaler is not None:
+        optimizers.unscale(scaler)
     trained = [parameter for parameter in optimizers.parameters if parameter.grad is not None]
     gradients = _norm([parameter.grad for parameter in trained if parameter.grad is not None])
     before = [parameter.detach().clone() for parameter in trained]

@@ -86,6 +86,11 @@ class Trainee:
         floats = [name for name, value in current.items() if value.is_floating_point()]
         torch._foreach_lerp_([mean[name] for name in floats], [current[name] for name in floats], weight)
 
+    def is_finite(self) -> bool:
+        """Whether the weights, and the loss since the last logged step, are finite. Waits for the device."""
+        floats = [value for value in self.stepped.state_dict().values() if value.is_floating_point()]
+        return bool(torch.stack([torch.isfinite(value).all() for value in (*floats, self.window)]).all())
+
     def tensors(self) -> dict[str, Tensor]:
         """All tensors of a checkpoint. "model.*" are the weights that are evaluated and used for prediction.
 

@@ -126,9 +126,9 @@ def learning_rate(plan: Plan, step: int) -> float:
     done = step - part.origin
     if done < warmup:
         return part.lr * (done + 1) / (warmup + 1)
-    if not warmup:
+    # Milestones are shares of the whole run. All other schedules take place after the warm-up.
+    if not warmup or schedule.name == "multi_step":
         return part.lr * rate_share(schedule, part.share(step))
-    # The whole schedule takes place after the warm-up.
     begun = _share_at(plan, part, part.origin + math.ceil(warmup))
     return part.lr * rate_share(schedule, (part.share(step) - begun) / max(1e-12, 1 - begun))
 

@@ -120,6 +120,9 @@ def test_each_schedule_has_the_shape_of_its_name() -> None:
     assert cycle[999] < 0.01
     steps = at("multi_step", schedule__milestones=[0.3, 0.6], schedule__factor=0.1)
     assert [steps[i] for i in (0, 299, 300, 599, 600, 999)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    # Milestones are shares of the run, whether it begins with a warm-up or not.
+    warmed = at("multi_step", schedule__milestones=[0.3, 0.6], schedule__factor=0.1, schedule__warmup_epochs=2)
+    assert [warmed[i] for i in (299, 300, 599, 600, 999)] == pytest.approx([1, 0.1, 0.1, 0.01, 0.01])
     hold = at("trapezoid", schedule__warmup_epochs=1, schedule__decay_from=0.5)
     assert hold[0] < 0.02
     assert hold[100] == hold[400] == 1.0
