@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 from sqlmodel import Session
 
@@ -58,6 +59,15 @@ def requeue_or_fail(session: Session, kind: Kind, job: Job, folder: Path, max_at
     else:
         log.warning("the trainer of %s died: queued again (%d)", job.id, deaths)
         move(session, job, Status.QUEUED, phase=None, pid=None, deaths=deaths)
+    kind.publish(session, job)
+
+
+def fail(session: Session, kind: Kind, job: Job, error: dict[str, Any]) -> None:
+    """End a job that its worker cannot go on with; `error` as `trainer.errors.explain` returns it."""
+    if job.status == Status.STOPPING:
+        move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
+    else:
+        move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, error=error)
     kind.publish(session, job)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from app.errors import ApiError
 from app.fields import Line, RequestBody, Tag
@@ -12,6 +13,8 @@ from app.runs.requests import RunPatch
 from app.runs.runs import Runs
 
 MAX_RUNS = 1000
+
+log = logging.getLogger(__name__)
 
 Action = Literal["stop", "delete", "tag", "untag", "star", "unstar"]
 
@@ -57,6 +60,9 @@ def _one(runs: Runs, run_id: str, request: BulkRequest) -> BulkResult:
                 runs.patch(run_id, RunPatch.model_validate({"tags": [*tags, *added]}))
     except ApiError as error:
         return BulkResult(id=run_id, done=False, reason=error.message)
-    except ValueError:
+    except ValidationError:
         return BulkResult(id=run_id, done=False, reason="A run has at most 30 tags.")
+    except Exception:  # the others are still to be acted on
+        log.exception("%s of run %s failed", request.action, run_id)
+        return BulkResult(id=run_id, done=False, reason="Something went wrong; the server's log has the details.")
     return BulkResult(id=run_id, done=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import func
 from sqlmodel import col, select
@@ -60,7 +61,7 @@ class Runs:
         fields = request.model_dump(exclude_unset=True)
         with self.database.write() as session:
             row = row_of(session, run_id)
-            journal(self.folder(run_id), "meta", **fields)
+            self._journal(run_id, "meta", **fields)
             for name, value in fields.items():
                 setattr(row, name, value)
             publish_run(session, row)
@@ -86,7 +87,7 @@ class Runs:
             row = row_of(session, run_id)
             if row.status not in (Status.QUEUED, Status.STARTING, Status.RUNNING):
                 raise ApiError(409, "not_running", f"The run is {row.status}: there is nothing to stop.")
-            journal(self.folder(run_id), "stop")
+            self._journal(run_id, "stop")
             if row.status == Status.QUEUED:
                 move(session, row, Status.STOPPED, finished_at=now())
             else:
@@ -103,7 +104,7 @@ class Runs:
             row = row_of(session, run_id)
         if row.status not in (Status.STARTING, Status.RUNNING):
             raise ApiError(409, "not_running", f"The run is {row.status}: there is nothing to wind down.")
-        journal(self.folder(run_id), "wind-down")
+        self._journal(run_id, "wind-down")
         write_durably(RunDir(self.folder(run_id)).finish_early, b"")
         return public(row)
 
@@ -116,7 +117,7 @@ class Runs:
                 raise ApiError(409, "finished", "The run has finished: say by how many epochs to extend it.")
             extension = request.extension
             words = {"extend_epochs": request.extend_epochs, "extension": extension, "attempt": row.attempt}
-            journal(self.folder(run_id), "resume", **words)
+            self._journal(run_id, "resume", **words)
             RunDir(self.folder(run_id)).finish_early.unlink(missing_ok=True)
             move(session, row, Status.QUEUED, deaths=0, error=None, finished_at=None, phase=None)
             publish_run(session, row)
@@ -160,6 +161,14 @@ class Runs:
 
     def folder(self, run_id: str) -> Path:
         return self.settings.runs / run_id
+
+    def _journal(self, run_id: str, kind: str, **fields: Any) -> None:
+        """Raises ApiError 409: the run's directory was deleted by hand, or its disk is not mounted."""
+        try:
+            journal(self.folder(run_id), kind, **fields)
+        except FileNotFoundError:
+            message = "The run's directory is missing: the run can only be deleted."
+            raise ApiError(409, "directory_missing", message) from None
 
     def is_kept(self, run_id: str) -> bool:
         """Whether the run's directory is committed. Takes 3 µs, where a query of the database takes 300 µs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from signal import Signals
 
@@ -60,11 +61,16 @@ class Executor:
     def signal(self, pid: int | None, number: Signals) -> None:
         """Signal the process if it is a trainer that is still alive."""
         if pid and self.is_alive(pid):
-            os.kill(pid, number)
+            _send(pid, number)
 
     def kill(self, pid: int) -> None:
-        os.kill(pid, Signals.SIGKILL)
+        _send(pid, Signals.SIGKILL)
 
     def close(self) -> None:
         if self._forkserver is not None:
             self._forkserver.close()
+
+
+def _send(pid: int, number: Signals) -> None:
+    with suppress(ProcessLookupError):  # it exited just now
+        os.kill(pid, number)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from app.jobs.claims import lease
-from app.jobs.conclude import conclude, requeue_or_fail
+from app.jobs.conclude import conclude, fail, requeue_or_fail
 from app.jobs.kinds import Kind
 from app.jobs.tail import is_behind
 from app.settings import Settings
@@ -15,6 +19,7 @@ from app.storage.db import Database
 from app.storage.tables import Job, Status
 from app.storage.transitions import LostClaim, guarded_update
 from app.worker.executor import Executor
+from trainer.errors import explain
 from trainer.rundir.folder import JobDir
 
 log = logging.getLogger(__name__)
@@ -38,6 +43,28 @@ class HeldJob:
         self._lock_seen = False
         self._stop_requested_at: float | None = None
         self._killed = False
+        self.failed = False  # the worker could not go on with it, and has ended it
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Whatever goes wrong with this job ends this job only; the worker and its other jobs go on.
+
+        Raises LostClaim, and OperationalError: the database cannot be written, which concerns all jobs.
+        """
+        try:
+            yield
+        except (LostClaim, OperationalError):
+            raise
+        except Exception as error:
+            if isinstance(error, FileNotFoundError) and not self.folder.exists():
+                reason = {"code": "directory_missing", "message": "Its directory is missing.", "detail": None}
+            else:
+                log.exception("%s failed in the worker", self.job.id)
+                reason = explain(error)
+            self._executor.signal(self.job.pid, signal.SIGTERM)
+            with self._database.write() as session:
+                fail(session, self.kind, self.job, reason)
+            self.failed = True
 
     def start(self, device: str) -> None:
         """Start a trainer for the job's new attempt."""
@@ -76,14 +103,15 @@ class HeldJob:
 
         Returns True once the job is no longer this worker's.
         """
+        done = False
         try:
-            if self.job.status == Status.STOPPING:
-                self._stop(now)
-            if is_behind(self.job, self.folder):
-                return self.ingest()
-            return self._reap_if_exited(now)
+            with self.guarded():
+                if self.job.status == Status.STOPPING:
+                    self._stop(now)
+                done = self.ingest() if is_behind(self.job, self.folder) else self._reap_if_exited(now)
         except LostClaim:
             return not self.refresh()
+        return done or self.failed
 
     def ingest(self) -> bool:
         """Write one block of new events to the database. Returns True once the job has ended. Raises LostClaim."""
@@ -126,6 +154,8 @@ class HeldJob:
             return False
         if is_behind(self.job, self.folder):
             return False  # its last events were written during the checks above
+        # Alive after all only where the lock was deleted with the directory: it must not go on unseen.
+        self._executor.signal(self.job.pid, signal.SIGTERM)
         with self._database.write() as session:
             requeue_or_fail(session, self.kind, self.job, self.folder, self._settings.max_attempts)
         return True

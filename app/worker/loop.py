@@ -109,20 +109,26 @@ class WorkerLoop:
                 continue
             held = HeldJob(kind, job, self.database, self.settings, self.executor, now_)
             self.held[kind] = held
-            if adopted is None:
-                held.start(self.device)
-            else:
-                held.touch_owner()
-                log.info("adopted %s", job.id)
+            with held.guarded():
+                if adopted is None:
+                    held.start(self.device)
+                else:
+                    held.touch_owner()
+                    log.info("adopted %s", job.id)
+            if held.failed:
+                self._let_go(kind)
 
     def beat(self) -> None:
         """Renew the leases; write this worker's row and a telemetry sample of its device."""
         for kind, held in list(self.held.items()):
             try:
-                held.renew()
+                with held.guarded():
+                    held.renew()
             except LostClaim:
                 log.info("%s was taken over by another worker", held.job.id)
                 del self.held[kind]
+            if held.failed:
+                self._let_go(kind)
         with self.database.write(durable=False) as session:
             row = session.get(Worker, self.id)
             if row is None:
@@ -150,8 +156,11 @@ class WorkerLoop:
     def _follow_all(self, now_: float) -> None:
         for kind, held in list(self.held.items()):
             if held.follow(now_):
-                self.held.pop(kind, None)
-                self._poll_at = 0.0
+                self._let_go(kind)
+
+    def _let_go(self, kind: Kind) -> None:
+        self.held.pop(kind, None)
+        self._poll_at = 0.0
 
 
 def main(device: str, settings: Settings) -> None:
