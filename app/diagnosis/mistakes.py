@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from app.datasets.datasets import Datasets
 from app.display.intervals import wilson
-from app.display.spreadsheet import safe_cell
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
 from trainer.data.format import DatasetRecord
 from trainer.rundir.answers import Answers, answered_steps, last_answers, read_answers
+from trainer.system.spreadsheet import safe_cell
 
 Ints = npt.NDArray[np.int64]
 MIN_PROBABILITY = 6e-8  # the smallest positive float16: keeps the loss finite where the stored probability is 0

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 
 from app.display.formatting import count, duration, percent
-from app.display.spreadsheet import safe_cell
 from app.results.ranking import ResultRow, ResultTable
+from trainer.system.spreadsheet import safe_cell
 
 COLUMNS = (
     "rank", "model", "preset", "changed", "validation_accuracy", "validation_half_width", "seeds", "mean", "sd",

@@ -50,6 +50,12 @@ class Runs:
             ).all()
         return [public(row, seq) for row in rows]
 
+    def queue_places(self) -> dict[str, int]:
+        """The number of queued runs ahead of each queued run, by id."""
+        with self.database.read() as session:
+            ids = session.exec(select(Run.id).where(Run.status == Status.QUEUED).order_by(*queue_order())).all()
+        return {run_id: index for index, run_id in enumerate(ids)}
+
     def latest_finished(self) -> RunPublic | None:
         with self.database.read() as session:
             row = session.exec(

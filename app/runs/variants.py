@@ -16,7 +16,7 @@ from app.runs.launching import Launcher
 from app.runs.naming import default_name
 from app.runs.public import RunPublic
 from app.runs.requests import NewRun
-from trainer.spec.preset import SpecError, build_spec, differences
+from trainer.spec.preset import SpecError, build_spec, differences, takes_integers
 from trainer.spec.train_spec import FiniteFloat
 
 MOST_RUNS = 100
@@ -39,14 +39,14 @@ class Between(RequestBody):
     def scale(self) -> Literal["log", "linear"]:
         return "log" if self.low > 0 and self.high >= 10 * self.low else "linear"
 
-    def draw(self, rng: random.Random) -> int | float:
-        """Draw a value: an integer if both bounds are integers, else a number with two significant digits."""
+    def draw(self, rng: random.Random, *, integer: bool) -> int | float:
+        """Draw an integer, for settings that take no other numbers, or a number with two significant digits."""
         if self.scale == "log":
             value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
         else:
             value = rng.uniform(self.low, self.high)
-        if float(self.low).is_integer() and float(self.high).is_integer() and self.high - self.low >= 1:
-            return round(value)
+        if integer:
+            return min(math.floor(self.high), max(math.ceil(self.low), round(value)))
         return min(self.high, max(self.low, float(f"{value:.1e}")))
 
 
@@ -96,7 +96,9 @@ def _drawn(vary: Mapping[str, Sequence[Any] | Between], draw: int, rng: random.R
     found: list[dict[str, Any]] = []
     for _ in range(draw * TRIES):
         variant = {
-            name: given.draw(rng) if isinstance(given, Between) else rng.choice(list(given))
+            name: given.draw(rng, integer=takes_integers(name))
+            if isinstance(given, Between)
+            else rng.choice(list(given))
             for name, given in vary.items()
         }
         if variant not in found:

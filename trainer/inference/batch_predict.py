@@ -17,6 +17,7 @@ from trainer.inference.classifier import Classifier, Prediction
 from trainer.inference.decoding import CHUNK, Fault, FileDecoder, decoded
 from trainer.inference.image_files import ImageFile
 from trainer.system.prefetch import prefetch
+from trainer.system.spreadsheet import safe_cell
 
 BATCH = 256  # on a CPU larger batches fall out of the cache
 LARGE_BATCH = 64  # for images of more than 64 px
@@ -92,9 +93,9 @@ class CsvWriter:
     def write(self, results: Iterable[FileResult]) -> None:
         for result in results:
             if result.fault is not None:
-                self._rows.writerow([result.name, "", "", "", result.fault.message])
+                self._rows.writerow([safe_cell(result.name), "", "", "", safe_cell(result.fault.message)])
             self._rows.writerows(
-                [result.name, rank, item.label, f"{item.probability:.6f}", ""]
+                [safe_cell(result.name), rank, safe_cell(item.label), f"{item.probability:.6f}", ""]
                 for rank, item in enumerate(result.predictions, 1)
             )
 

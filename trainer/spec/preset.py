@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -97,6 +97,19 @@ def _set(values: dict[str, Any], path: list[str], value: Any, part: type[BaseMod
         return False
     values[path[0]] = value
     return True
+
+
+def takes_integers(dotted: str) -> bool:
+    """Whether the spec's field takes whole numbers only; false where there is no such field."""
+    part: type[BaseModel] = TrainSpec
+    *parents, last = dotted.split(".")
+    for name in parents:
+        field = part.model_fields.get(name)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return False
+        part = field.annotation
+    annotation = part.model_fields[last].annotation if last in part.model_fields else None
+    return annotation is int or (set(get_args(annotation)) == {int, type(None)})
 
 
 def flatten(spec: TrainSpec) -> dict[str, Any]:

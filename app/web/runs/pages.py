@@ -39,7 +39,7 @@ def runs_page(request: Request, database: DatabaseDep, runs: RunsDep, datasets: 
         seq = current_seq(session)  # read first, so that the page misses no event of the feed
     found = runs.list(checked(RunQuery, filters))
     active, queue = _active(runs), runs.queue()
-    places = {run.id: index + len(active) for index, run in enumerate(queue)}
+    places = _places(runs, len(active))
     page = RunsPageView(
         lanes=_lanes(database, active, queue),
         rows=tuple(Row(run, places.get(run.id)) for run in found.items),
@@ -54,7 +54,9 @@ def runs_page(request: Request, database: DatabaseDep, runs: RunsDep, datasets: 
 
 @router.get("/runs/{run_id}/row")
 def row_fragment(request: Request, run_id: str, runs: RunsDep) -> Response:
-    return render(request, "runs/_row.html", None, row=Row(runs.get(run_id), _places(runs).get(run_id)))
+    return render(
+        request, "runs/_row.html", None, row=Row(runs.get(run_id), _places(runs, len(_active(runs))).get(run_id))
+    )
 
 
 @router.get("/lanes")
@@ -71,10 +73,9 @@ def _active(runs: Runs) -> dict[str, RunPublic]:
     return {run.id: run for status in ACTIVE for run in runs.list(RunQuery(status=status)).items}
 
 
-def _places(runs: Runs) -> dict[str, int]:
-    """The number of runs ahead of each queued run, by run id."""
-    ahead = len(_active(runs))
-    return {run.id: index + ahead for index, run in enumerate(runs.queue())}
+def _places(runs: Runs, active: int) -> dict[str, int]:
+    """The number of runs ahead of each queued run, by run id; `active` runs are ahead of all."""
+    return {run_id: place + active for run_id, place in runs.queue_places().items()}
 
 
 @router.get("/runs/{run_id}")
@@ -99,7 +100,7 @@ def run_page(
         shown["settings"], shown["from_preset"], shown["command"] = setup_of(run)
         shown["checkpoints"] = tuple(reversed(runs.checkpoints(run_id)))
     if run.status == Status.QUEUED:
-        shown["behind"] = _places(runs).get(run_id, 0)
+        shown["behind"] = _places(runs, len(_active(runs))).get(run_id, 0)
     if run.status == Status.FAILED:
         shown["tail"] = tuple(runs.log(run_id)[-TAIL_LINES:])
     if tab == "errors":

@@ -149,6 +149,7 @@ def test_ten_thousand_wait_and_start_in_their_order(own: Runs) -> None:
             started.append(job.id)
     assert started == ids[:3]
     assert [run.id for run in own.queue()] == ids[3:203]
+    assert own.queue_places() == {run_id: place for place, run_id in enumerate(ids[3:])}
 
 
 def test_an_answer_is_of_its_place_in_the_feed_or_newer(runs: Runs) -> None:

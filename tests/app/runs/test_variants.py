@@ -29,6 +29,18 @@ def test_rates_are_drawn_evenly_in_their_logarithm() -> None:
     assert all(isinstance(value, int) and 2 <= value <= 8 for value in whole)
 
 
+@pytest.mark.parametrize("field", ["augment.mixup", "model.dropout", "optimizer.momentum", "no.such.field"])
+def test_a_range_between_integers_draws_other_numbers_too(field: str) -> None:
+    found = [one[field] for one in combinations({field: Between(low=0, high=1)}, 20, random.Random(1))]
+    assert len({value for value in found if 0 < value < 1}) > 10
+
+
+def test_settings_that_take_integers_are_drawn_as_integers() -> None:
+    for field, low, high in (("epochs", 1.5, 4.2), ("seed", 0, 9), ("max_steps", 100, 900)):
+        found = [one[field] for one in combinations({field: Between(low=low, high=high)}, 3, random.Random(1))]
+        assert all(isinstance(value, int) and low <= value <= high for value in found)
+
+
 def test_draws_differ_and_there_are_no_more_than_there_can_be() -> None:
     found = combinations({"seed": [0, 1, 2], "batch_size": [32, 64]}, 50, random.Random(2))
     assert len(found) == len({tuple(one.items()) for one in found}) == 6

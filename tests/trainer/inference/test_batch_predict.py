@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -162,6 +163,9 @@ def test_results_are_written_as_rows_and_as_objects(model: Model, tmp_path: Path
     assert (
         last == f'"{tmp_path}/with,comma \ufffd.png",,,,"This is not an image; JPEG, PNG, WebP, GIF and BMP are taken."'
     )
+    formula = io.StringIO(newline="")
+    CsvWriter(formula).write([FileResult("=HYPERLINK(1).png", [replace(results[0].predictions[0], label="+1")])])
+    assert formula.getvalue().splitlines()[1].startswith("'=HYPERLINK(1).png,1,'+1,0.")
     good, bad = (orjson.loads(line) for line in lines.getvalue().splitlines())
     assert [item["label"] for item in good["predictions"]] == [item.label for item in results[0].predictions]
     assert set(good["predictions"][0]) == {"label", "index", "probability", "superclass"}
