@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from app.settings import Settings
 from app.web import docs, events, health, tasks
@@ -63,6 +64,10 @@ PARTS = (
 
 
 class Application(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        """The guard is outside of all else: an answer to an unexpected error carries the security headers too."""
+        return Guard(super().build_middleware_stack(), self.state.services.settings)
+
     def openapi(self) -> dict[str, Any]:
         """Add to the document that a bearer token is accepted but not always required."""
         document = super().openapi()
@@ -86,7 +91,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.templates = make_templates()
     install_error_handlers(app)
     app.add_middleware(AuthMiddleware, authentication=services.authentication)
-    app.add_middleware(Guard, settings=settings)  # added last, so outermost
     for part in PARTS:
         app.include_router(part.router)
     app.mount("/static", Assets(directory=asset_folder("static")), name="static")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import signal
@@ -35,6 +36,21 @@ class Child:
     started_at: float = 0.0
     failures: int = 0
     restart_at: float = 0.0
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+
+    def wait_or_kill(self, deadline: float) -> None:
+        """Wait for the process to exit; kill it at `deadline`, in seconds of the monotonic clock."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.warning("%s did not end: killing it", self.name)
+            self.process.kill()
+            self.process.wait()
 
 
 @dataclass
@@ -74,16 +90,14 @@ class Supervisor:
         return subprocess.Popen(child.command, env=environment, start_new_session=True)
 
     def end(self) -> None:
-        """Stop the web process first, then the workers, whose trainers save, then the predictor."""
-        for child in self.children:
-            if child.process is not None and child.process.poll() is None:
-                child.process.send_signal(signal.SIGTERM)
-                try:
-                    child.process.wait(STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    log.warning("%s did not end: killing it", child.name)
-                    child.process.kill()
-                    child.process.wait()
+        """Stop the web process first, then all workers together, whose trainers save, then the predictor."""
+        for _, group in itertools.groupby(self.children, key=lambda child: child.name.split()[0]):
+            living = [child for child in group if child.process is not None and child.process.poll() is None]
+            for child in living:
+                child.signal(signal.SIGTERM)
+            deadline = time.monotonic() + STOP_SECONDS
+            for child in living:
+                child.wait_or_kill(deadline)
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

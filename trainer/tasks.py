@@ -30,12 +30,13 @@ from trainer.system.progress import Progress
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.1
+LOCK_SECONDS = 2.0  # who asks whether the lock is held takes it for a moment
 
 
 def run_task(task_dir: Path, attempt: int) -> int:
     """Run the request in task.json and emit the end event. Return the exit status: 0, 1 on failure, 3 if locked."""
     try:
-        take_lock(task_dir)
+        take_lock(task_dir, LOCK_SECONDS)
     except LockHeld as error:
         log.error("%s", error)
         return 3

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +36,9 @@ from trainer.spec.tasks import request_of_file
 JOURNALED = ("group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body")
 
 
+log = logging.getLogger(__name__)
+
+
 @dataclass(frozen=True)
 class Indexed:
     """A directory that was added with `status`, or was skipped for `reason`."""
@@ -59,9 +64,10 @@ def reindex(settings: Settings) -> Iterator[Indexed]:
 
 
 def created_at(folder: Path) -> datetime:
-    given = next((line["created_at"] for line in read_journal(folder) if line.get("created_at")), None)
-    if given is not None:
-        return datetime.fromisoformat(given)
+    for line in read_journal(folder):
+        with suppress(ValueError, TypeError):  # not a time: the journal is damaged
+            if line.get("created_at"):
+                return datetime.fromisoformat(line["created_at"])
     written = next((path for path in (TaskDir(folder).request, RunDir(folder).spec) if path.exists()), folder)
     return datetime.fromtimestamp(written.stat().st_mtime, UTC)
 
@@ -75,7 +81,8 @@ def add(database: Database, kind: Kind, folder: Path) -> Indexed:
     try:
         with database.write() as session:
             status = add_run(session, folder) if kind is RUN else add_task(session, folder)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever one directory holds, the others are still to be added
+        log.debug("%s was not indexed", folder, exc_info=error)
         reason = f"{type(error).__name__}: {error}"
         return Indexed(folder, None, " ".join(reason.split())[:300], damaged=True)
     return Indexed(folder, status)
@@ -83,6 +90,10 @@ def add(database: Database, kind: Kind, folder: Path) -> Indexed:
 
 def add_run(session: Session, folder: Path) -> Status:
     run = run_row(folder)
+    key = run.idempotency_key
+    if key is not None and session.exec(select(Run.key).where(Run.idempotency_key == key)).first() is not None:
+        # The web process was killed before it could acknowledge the first of the two: both are kept.
+        run.idempotency_key = run.idempotency_body = None
     session.add(run)
     session.flush()
     alive = catch_up(session, RUN, run, folder)

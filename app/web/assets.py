@@ -42,7 +42,9 @@ class Assets(StaticFiles):
     def file_response(
         self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        response = Download(full_path, status_code=status_code, stat_result=stat_result)
+        # Validated at each use: after an upgrade no new page runs with an old script.
+        headers = {"Cache-Control": "no-cache"}
+        response = Download(full_path, status_code=status_code, stat_result=stat_result, headers=headers)
         if self.is_not_modified(response.headers, Headers(scope=scope)):
             return NotModifiedResponse(response.headers)
         return response

@@ -19,14 +19,19 @@ def journal(run_dir: Path, kind: str, **fields: Any) -> None:
 
 
 def read_journal(run_dir: Path) -> list[dict[str, Any]]:
-    """Return the journal's lines. A line left incomplete by a crash was not acknowledged, and is skipped."""
+    """Return the journal's lines.
+
+    A line left incomplete by a crash was not acknowledged: it is skipped, as is one that is no object.
+    """
     path = JobDir(run_dir).journal
     if not path.exists():
         return []
     lines = []
     for line in path.read_bytes().splitlines():
         try:
-            lines.append(orjson.loads(line))
+            entry = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
+        if isinstance(entry, dict):
+            lines.append(entry)
     return lines

@@ -24,6 +24,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Finding, Run
 from trainer.rundir.events import EventWriter
+from trainer.rundir.folder import RunDir
 from trainer.rundir.journal import journal
 from trainer.spec.tasks import DatasetRequest
 
@@ -262,3 +263,28 @@ def test_a_home_that_is_served_is_refused(settings: Settings) -> None:
         list(reindex(settings))
     os.close(fd)
     assert list(reindex(settings)) == []
+
+
+def test_one_odd_directory_does_not_hold_up_the_others(settings: Settings) -> None:
+    odd, good = new_run(settings), new_run(settings)
+    with RunDir(odd).journal.open("ab") as file:
+        file.write(b"17\n[]\n" + orjson.dumps({"e": "meta", "created_at": "not a time"}) + b"\n")
+    broken = settings.runs / "0broken"
+    broken.mkdir()
+    RunDir(broken).committed.touch()
+    RunDir(broken).spec.write_bytes(b"[]")
+    lose_database(settings)
+    found = {item.folder.name: item for item in reindex(settings)}
+    assert found[broken.name].damaged
+    assert [found[folder.name].status for folder in (odd, good)] == ["queued", "queued"]
+
+
+def test_two_directories_with_one_idempotency_key_are_both_kept(settings: Settings) -> None:
+    """The web process was killed between a run's directory and its row; the client sent the request again."""
+    first, second = new_run(settings), new_run(settings)
+    for folder in (first, second):
+        journal(folder, "meta", idempotency_key="once", idempotency_body="same")
+    lose_database(settings)
+    assert [item.status for item in reindex(settings)] == ["queued", "queued"]
+    with opened(settings) as (_, _, database), database.read() as session:
+        assert sorted(str(row.idempotency_key) for row in session.exec(select(Run)).all()) == ["None", "once"]
