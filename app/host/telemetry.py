@@ -70,8 +70,14 @@ class GpuProbe:
             utilisation=pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100,
             memory=int(memory.used),
             memory_total=int(memory.total),
-            temperature=float(pynvml.nvmlDeviceGetTemperature(self._handle, pynvml.NVML_TEMPERATURE_GPU)),
+            temperature=self._temperature(),
         )
+
+    def _temperature(self) -> float | None:
+        try:
+            return float(pynvml.nvmlDeviceGetTemperature(self._handle, pynvml.NVML_TEMPERATURE_GPU))
+        except pynvml.NVMLError:  # passively cooled and virtual GPUs have no such sensor
+            return None
 
 
 def probe_of(device: str) -> Probe:
@@ -94,10 +100,17 @@ class Recorder:
     probe: Probe
     _minute: int = -1
     _readings: tuple[Reading, ...] = ()
+    _warned: bool = False
 
     def record(self, session: Session, now: float) -> None:
         """Take a sample and store it under the time `now` (UNIX seconds); add the mean when a minute ends."""
-        reading = self.probe.read()
+        try:
+            reading = self.probe.read()
+        except Exception:  # a device that answers some question with an error is still to be trained on
+            if not self._warned:
+                log.warning("%s cannot be sampled", self.device, exc_info=True)
+                self._warned = True
+            return
         self._write(session, 0, now, reading)
         minute = int(now // MINUTE)
         if minute != self._minute and self._readings:

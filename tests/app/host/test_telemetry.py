@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pynvml
 import pytest
 from sqlmodel import select
 
@@ -37,6 +38,23 @@ def test_the_machine_is_read() -> None:
 def test_a_gpu_that_tells_nothing_leaves_the_machine() -> None:
     assert isinstance(probe_of("cuda:63"), CpuProbe)
     assert isinstance(probe_of("cpu"), CpuProbe)
+
+
+class Silent:
+    """Answers as a MIG instance does when its utilization is asked for."""
+
+    def read(self) -> Reading:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+
+def test_a_device_that_cannot_be_sampled_is_told_of_once(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder("here", "cuda:0", Silent())
+    for now in (1_800_000_000.0, 1_800_000_100.0):
+        with database.write() as session:
+            recorder.record(session, now)
+    with database.read() as session:
+        assert session.exec(select(DeviceSample)).all() == []
+    assert [record.message for record in caplog.records] == ["cuda:0 cannot be sampled"]
 
 
 def test_samples_are_kept_an_hour_and_means_of_minutes_a_week(database: Database) -> None:
