@@ -12,6 +12,7 @@ from trainer.engine.context import Context
 from trainer.engine.resident import Split
 from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
+from trainer.rundir.folder import RunDir
 from trainer.system.durable import write_durably
 
 BATCH = 50
@@ -20,7 +21,7 @@ BATCH = 50
 def with_cached_features(context: Context, model: nn.Module) -> Context:
     """The data with features float32 N×F in place of images; kept in the run's folder, so that a resume has them."""
     data = context.data
-    path = context.run_dir / "artifacts" / "features.safetensors"
+    path = RunDir(context.run_dir).features
     if path.exists():
         found = safetensors.torch.load_file(path)
     else:
