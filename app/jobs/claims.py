@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import or_
@@ -12,6 +13,7 @@ from app.host.identity import host_name, is_alive
 from app.jobs.kinds import Kind
 from app.storage.tables import ACTIVE, Job, Status, now
 from app.storage.transitions import guarded_update, move
+from trainer.rundir.lock import lock_holder
 
 
 def lease(seconds: float) -> dict[str, Any]:
@@ -51,20 +53,30 @@ def _claim(session: Session, row: Job, worker: str, device: str, seconds: float)
     return row
 
 
-def adopt_next(session: Session, kind: Kind, worker: str, device: str, seconds: float) -> Job | None:
-    """Take over an active job of this host and device whose worker is dead or let its lease expire.
+def adopt_next(session: Session, kind: Kind, root: Path, worker: str, device: str, seconds: float) -> Job | None:
+    """Take over an active job of this device whose worker is dead or let its lease expire.
 
-    Jobs of other devices are never adopted. Returns None if there is no such job.
+    `root` holds the jobs' directories. Jobs of other devices are never adopted. A job of another host is adopted once
+    its lease has expired and the lock of its directory is free: a container that is made anew has another host name.
+    Returns None if there is no such job.
     """
     table = kind.table
     rows = session.exec(
         select(table)
-        .where(col(table.status).in_(ACTIVE), col(table.host) == host_name(), col(table.device) == device)
+        .where(col(table.status).in_(ACTIVE), col(table.device) == device)
         .where(or_(col(table.worker) != worker, col(table.worker).is_(None)))
     ).all()
     for row in rows:
-        expired = row.lease_until is None or row.lease_until < now()
-        if expired or row.worker is None or not is_alive(row.worker):
-            guarded_update(session, row, worker=worker, claim=row.claim + 1, **lease(seconds))
+        if _is_abandoned(row, root / row.id):
+            # A pid of another host says nothing here.
+            moved: dict[str, Any] = {} if row.host == host_name() else {"host": host_name(), "pid": None}
+            guarded_update(session, row, worker=worker, claim=row.claim + 1, **lease(seconds), **moved)
             return row
     return None
+
+
+def _is_abandoned(row: Job, folder: Path) -> bool:
+    expired = row.lease_until is None or row.lease_until < now()
+    if row.host != host_name():
+        return expired and lock_holder(folder) is None
+    return expired or row.worker is None or not is_alive(row.worker)

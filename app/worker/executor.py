@@ -13,6 +13,7 @@ import psutil
 from trainer.process.assignment import Assignment, TaskAssignment
 from trainer.process.forkclient import ForkServer
 from trainer.rundir.events import EventWriter
+from trainer.rundir.folder import JobDir
 from trainer.rundir.lock import lock_holder
 
 log = logging.getLogger(__name__)
@@ -51,16 +52,17 @@ class Executor:
         """The pid of the trainer that holds the lock of `folder`; None if it is free."""
         return lock_holder(folder)
 
-    def is_alive(self, pid: int) -> bool:
-        """Whether the process `pid` is a trainer that still runs. The system may have reused the pid."""
+    def is_alive(self, pid: int, folder: Path) -> bool:
+        """Whether the process `pid` is the trainer of `folder` and still runs. The system may have reused the pid."""
         try:
-            return not FORK_SERVERS.isdisjoint(psutil.Process(pid).cmdline())  # a zombie's is empty
+            trains = not FORK_SERVERS.isdisjoint(psutil.Process(pid).cmdline())  # a zombie's is empty
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             return False
+        return trains and not _is_of_another_job(pid, JobDir(folder).output)
 
-    def signal(self, pid: int | None, number: Signals) -> None:
-        """Signal the process if it is a trainer that is still alive."""
-        if pid and self.is_alive(pid):
+    def signal(self, pid: int | None, folder: Path, number: Signals) -> None:
+        """Signal the process if it is the trainer of `folder` and still alive."""
+        if pid and self.is_alive(pid, folder):
             _send(pid, number)
 
     def kill(self, pid: int) -> None:
@@ -69,6 +71,15 @@ class Executor:
     def close(self) -> None:
         if self._forkserver is not None:
             self._forkserver.close()
+
+
+def _is_of_another_job(pid: int, output: Path) -> bool:
+    """Whether the trainer's standard output is the file of another job; a fresh fork still has its parent's output."""
+    try:
+        target = Path(str(Path(f"/proc/{pid}/fd/1").readlink()).removesuffix(" (deleted)"))
+    except OSError:
+        return False
+    return target.name == output.name and target != output.resolve()
 
 
 def _send(pid: int, number: Signals) -> None:

@@ -61,7 +61,7 @@ class HeldJob:
             else:
                 log.exception("%s failed in the worker", self.job.id)
                 reason = explain(error)
-            self._executor.signal(self.job.pid, signal.SIGTERM)
+            self._executor.signal(self.job.pid, self.folder, signal.SIGTERM)
             with self._database.write() as session:
                 fail(session, self.kind, self.job, reason)
             self.failed = True
@@ -135,7 +135,7 @@ class HeldJob:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        self._executor.signal(self._executor.holder(self.folder) or self.job.pid, number)
+        self._executor.signal(self._executor.holder(self.folder) or self.job.pid, self.folder, number)
 
     def _reap_if_exited(self, now: float) -> bool:
         """Queue the job again, or end it, if its trainer has exited without an `end` event. Returns True if so.
@@ -145,17 +145,17 @@ class HeldJob:
         holder = self._executor.holder(self.folder)
         if holder is not None:
             self._lock_seen = self._lock_seen or holder == self.job.pid
-            if not self._lock_seen and self.job.pid and not self._executor.is_alive(self.job.pid):
+            if not self._lock_seen and self.job.pid and not self._executor.is_alive(self.job.pid, self.folder):
                 # A trainer of an older attempt holds the lock and does not release it; ours gave up waiting for it.
                 self._executor.kill(holder)
             return False
         starting = not self._lock_seen and now - self._held_since < START_SECONDS
-        if starting and self.job.pid and self._executor.is_alive(self.job.pid):
+        if starting and self.job.pid and self._executor.is_alive(self.job.pid, self.folder):
             return False
         if is_behind(self.job, self.folder):
             return False  # its last events were written during the checks above
         # Alive after all only where the lock was deleted with the directory: it must not go on unseen.
-        self._executor.signal(self.job.pid, signal.SIGTERM)
+        self._executor.signal(self.job.pid, self.folder, signal.SIGTERM)
         with self._database.write() as session:
             requeue_or_fail(session, self.kind, self.job, self.folder, self._settings.max_attempts)
         return True

@@ -103,8 +103,9 @@ class WorkerLoop:
                 if not has_work(session, kind):
                     continue
             with self.database.write() as session:
-                adopted = adopt_next(session, kind, self.id, self.device, self.settings.lease_seconds)
-                job = adopted or claim_next(session, kind, self.id, self.device, self.settings.lease_seconds)
+                root, seconds = kind.root(self.settings), self.settings.lease_seconds
+                adopted = adopt_next(session, kind, root, self.id, self.device, seconds)
+                job = adopted or claim_next(session, kind, self.id, self.device, seconds)
             if job is None:
                 continue
             held = HeldJob(kind, job, self.database, self.settings, self.executor, now_)
