@@ -73,9 +73,11 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
     gc.disable()  # a fifth of the startup time would be spent on objects that are all kept
     import uvicorn
 
+    from app.host.parent import end_with_parent
     from app.main import create_app
     from app.web.slow_clients import HeaderTimeoutProtocol
 
+    end_with_parent()
     settings = Settings(host=host, port=port)
     app = create_app(settings)
     gc.freeze()  # later collections, while requests wait, skip these objects
@@ -98,8 +100,10 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
 @main.command()
 def worker(device: Annotated[str, typer.Option(help="cpu or cuda:N")] = "cpu") -> None:
     """A worker alone: claims queued runs and has them trained on its device."""
+    from app.host.parent import end_with_parent
     from app.worker import main as run_worker
 
+    end_with_parent()
     run_worker(device, Settings())
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from app.host.home_lock import home_lock
+from app.host.parent import PARENT
 from app.settings import Settings
 from app.storage.db import Database
 
@@ -86,7 +87,7 @@ class Supervisor:
 
     def _start(self, child: Child) -> subprocess.Popen[bytes]:
         # A new session: Ctrl-C must reach only this process, which stops the children in order.
-        environment = {**os.environ, **environment_of(self.settings)}
+        environment = {**os.environ, **environment_of(self.settings), PARENT: str(os.getpid())}
         return subprocess.Popen(child.command, env=environment, start_new_session=True)
 
     def end(self) -> None:

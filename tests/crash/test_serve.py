@@ -55,6 +55,30 @@ def test_sigterm_ends_all_of_it_and_the_run_goes_on_at_the_next_start(
 
 
 @pytest.mark.timeout(180)
+def test_promise_18_sigkill_leaves_no_web_process_and_no_worker_and_the_next_serve_takes_over(
+    server: Server, served: subprocess.Popen[bytes]
+) -> None:
+    run_id = server.launch(overrides={**NARROW, **ENDLESS})
+    server.wait_step(run_id, 5)
+    children = psutil.Process(served.pid).children(recursive=True)
+    served.kill()
+    served.wait(10)
+    wait_for(lambda: not [child for child in children if child.is_running()], 60, "the end of every process")
+    again = subprocess.Popen(
+        serve_command(server, server.settings.port), env=environment(server), start_new_session=True
+    )
+    try:
+        server.wait_ready()
+        step = server.run(run_id)["step"]
+        server.wait_step(run_id, step + 5)
+        assert server.run(run_id)["attempt"] == 2
+        server.stop_run(run_id)
+    finally:
+        again.terminate()
+        again.wait(60)
+
+
+@pytest.mark.timeout(180)
 def test_a_closed_terminal_changes_nothing_and_ctrl_c_ends_all_of_it(
     server: Server, served: subprocess.Popen[bytes]
 ) -> None:
