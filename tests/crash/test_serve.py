@@ -24,13 +24,18 @@ def environment(server: Server) -> dict[str, str]:
     return {**os.environ, **server.environment()}
 
 
+def start_serve(server: Server) -> subprocess.Popen[bytes]:
+    """`trackside serve`, once it is ready."""
+    command = serve_command(server, server.settings.port)
+    process = subprocess.Popen(command, env=environment(server), start_new_session=True)
+    server.wait_ready()
+    return process
+
+
 @pytest.fixture
 def served(server: Server) -> Iterator[subprocess.Popen[bytes]]:
     """A ready `trackside serve` with one worker."""
-    process = subprocess.Popen(
-        serve_command(server, server.settings.port), env=environment(server), start_new_session=True
-    )
-    server.wait_ready()
+    process = start_serve(server)
     yield process
     if process.poll() is None:
         process.terminate()
@@ -64,11 +69,8 @@ def test_promise_18_sigkill_leaves_no_web_process_and_no_worker_and_the_next_ser
     served.kill()
     served.wait(10)
     wait_for(lambda: not [child for child in children if child.is_running()], 60, "the end of every process")
-    again = subprocess.Popen(
-        serve_command(server, server.settings.port), env=environment(server), start_new_session=True
-    )
+    again = start_serve(server)
     try:
-        server.wait_ready()
         step = server.run(run_id)["step"]
         server.wait_step(run_id, step + 5)
         assert server.run(run_id)["attempt"] == 2
