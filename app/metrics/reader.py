@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -18,6 +19,8 @@ from app.metrics.points import Points, encode
 from app.metrics.writer import tail_points
 from app.storage.db import Database
 from app.storage.tables import Chunk, Point, Run, Series
+
+CSV_ROWS = 20_000  # per piece that is sent
 
 
 class Metrics:
@@ -41,15 +44,23 @@ class Metrics:
             return {"series": {name: self._read(session, row, points, after_step) for name, row in wanted.items()}}
 
     def csv(self, run_id: str) -> Iterator[str]:
-        """Yield CSV text with every point: the header, then per series its rows of series, step, value, time."""
+        """Yield CSV text with every point: the header, then per series its rows of series, step, value, time.
+
+        No connection is held between two yields: a client may read as slowly as it likes.
+        """
         with self.database.read() as session:
-            series = self._series(session, run_id)
-            yield "series,step,value,time\r\n"
-            for name in sorted(series):
-                points = self._points(session, series[name])
+            names = sorted(self._series(session, run_id))
+        yield "series,step,value,time\r\n"
+        for name in names:
+            with self.database.read() as session:
+                row = self._series(session, run_id).get(name)
+                points = None if row is None else self._points(session, row)
+            if points is None:
+                continue  # the run was begun anew meanwhile
+            rows = zip(points.steps.tolist(), points.values.tolist(), points.times.tolist(), strict=True)
+            while chunk := list(islice(rows, CSV_ROWS)):
                 buffer = io.StringIO()
-                rows = zip(points.steps.tolist(), points.values.tolist(), points.times.tolist(), strict=True)
-                csv.writer(buffer).writerows((name, *row) for row in rows)
+                csv.writer(buffer).writerows((name, *row) for row in chunk)
                 yield buffer.getvalue()
 
     def _series(self, session: Session, run_id: str) -> Mapping[str, Series]:

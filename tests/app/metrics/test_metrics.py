@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import tempfile
 from collections.abc import Iterator
@@ -239,3 +241,18 @@ def test_levels_tell_what_all_points_tell(every: int, count: int, asked: int, da
                 series.values[cut:] += 1.0
                 if cut < count:
                     write(session, run, series.take(slice(cut, None)))
+
+
+def test_readers_of_a_csv_that_stand_still_hold_no_connection() -> None:
+    """Sixty of them would otherwise hold every connection of the pool, and all pages with it."""
+    with fresh() as (database, run):
+        with database.write() as session:
+            for name in ("train/loss", "val/loss"):
+                write(session, run, points(0, 25_000), name)
+        readers = [Metrics(database).csv("run") for _ in range(60)]
+        for reader in readers:
+            assert next(reader) == "series,step,value,time\r\n"
+            assert next(reader).startswith("train/loss,0,")
+        with database.read() as session:
+            assert session.exec(select(Run)).one().id == "run"
+        assert sum(len(list(csv.reader(io.StringIO(text)))) for text in readers[0]) == 30_000
