@@ -6,6 +6,8 @@ import hashlib
 import logging
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +19,7 @@ log = logging.getLogger(__name__)
 
 CACHED_DATASETS = 4  # datasets whose statistics stay in memory
 TIMEOUT_SECONDS = 3600.0
+RETRY_SECONDS = 60.0  # after a failure, which may have been a full disk or a lack of memory
 
 
 class DatasetStatistics:
@@ -24,7 +27,11 @@ class DatasetStatistics:
         self._datasets = datasets
         self._cache = cache
         self._measuring: dict[str, Future[None]] = {}
+        self._failed_at: dict[str, float] = {}
         self._executor = ThreadPoolExecutor(1, "statistics")
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._closed = False
         self._read = lru_cache(CACHED_DATASETS)(read)
 
     def of(self, record: DatasetRecord) -> tuple[Statistics, Measures] | None:
@@ -34,7 +41,7 @@ class DatasetStatistics:
         if found is not None:
             return found
         self._read.cache_clear()  # a missing result must not stay cached
-        if folder.name not in self._measuring:
+        if folder.name not in self._measuring or self._may_retry(folder.name):
             self._measuring[folder.name] = self._executor.submit(self._measure, record.name, folder)
         return None
 
@@ -44,7 +51,15 @@ class DatasetStatistics:
         return running is not None and running.done() and running.exception() is not None
 
     def close(self) -> None:
+        """End the computation at hand: the interpreter would wait for its thread, and the thread for the process."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.terminate()
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _may_retry(self, name: str) -> bool:
+        return name in self._failed_at and time.monotonic() - self._failed_at[name] > RETRY_SECONDS
 
     def _folder(self, record: DatasetRecord) -> Path:
         content = hashlib.sha256("".join(f"{k}{v}" for k, v in sorted(record.sha256.items())).encode())
@@ -52,7 +67,21 @@ class DatasetStatistics:
 
     def _measure(self, name: str, folder: Path) -> None:
         command = [sys.executable, "-m", "trainer.data.survey", str(self._datasets), name, str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
-        if done.returncode:
-            log.error("the statistics of %s failed: %s", name, done.stderr[-2000:])
-            raise RuntimeError(done.stderr[-300:])
+        self._failed_at.pop(folder.name, None)
+        with self._lock:
+            if self._closed:
+                return
+            pipe = subprocess.PIPE
+            process = self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=pipe, text=True)
+        try:
+            _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            errors = f"not done within {TIMEOUT_SECONDS:.0f} s"
+            process.communicate()
+        with self._lock:
+            self._process = None
+        if process.returncode and not self._closed:
+            self._failed_at[folder.name] = time.monotonic()
+            log.error("the statistics of %s failed: %s", name, errors[-2000:])
+            raise RuntimeError(errors[-300:])
