@@ -36,12 +36,15 @@ def conclude(session: Session, kind: Kind, job: Job, end: Event) -> None:
     kind.publish(session, job)
 
 
-def requeue_or_fail(session: Session, kind: Kind, job: Job, folder: Path, max_attempts: int) -> None:
+def requeue_or_fail(
+    session: Session, kind: Kind, job: Job, folder: Path, max_attempts: int, *, interrupted: bool = False
+) -> None:
     """Queue a job again, or end it, after its trainer exited without an `end` event.
 
-    The job fails after `max_attempts` such exits. A trainer that was never forked does not count.
+    The job fails after `max_attempts` such exits. A trainer that was never forked does not count, nor does one that
+    its worker has `interrupted`: a task has nothing to save and just exits.
     """
-    deaths = job.deaths + (job.pid is not None)
+    deaths = job.deaths + (job.pid is not None and not interrupted)
     if job.status == Status.STOPPING:
         move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
     elif shutil.disk_usage(folder).free < MIN_FREE_BYTES:

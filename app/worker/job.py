@@ -43,6 +43,7 @@ class HeldJob:
         self._lock_seen = False
         self._stop_requested_at: float | None = None
         self._killed = False
+        self._interrupted = False
         self.failed = False  # the worker could not go on with it, and has ended it
 
     @contextmanager
@@ -123,6 +124,7 @@ class HeldJob:
 
     def interrupt(self) -> None:
         """Ask the trainer to save and exit."""
+        self._interrupted = True
         self._signal(signal.SIGTERM)
 
     def _stop(self, now: float) -> None:
@@ -157,5 +159,12 @@ class HeldJob:
         # Alive after all only where the lock was deleted with the directory: it must not go on unseen.
         self._executor.signal(self.job.pid, self.folder, signal.SIGTERM)
         with self._database.write() as session:
-            requeue_or_fail(session, self.kind, self.job, self.folder, self._settings.max_attempts)
+            requeue_or_fail(
+                session,
+                self.kind,
+                self.job,
+                self.folder,
+                self._settings.max_attempts,
+                interrupted=self._interrupted,
+            )
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,23 @@ def test_zips_and_paths_become_data_sets(server: Server, tmp_path: Path) -> None
 
         run = server.launch(dataset="birds", overrides={"max_steps": 3})
         assert server.wait_status(run, "finished")["summary"]["test/acc"] >= 0
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_that_is_stopped_does_not_count_as_the_death_of_its_task(
+    make_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = make_server(max_attempts=1)
+    (server.home / "datasets").unlink()
+    server.start("web")
+    with server.client() as client:
+        answer = client.post("/api/datasets", json={"name": "shapes", "source": "shapes100"})
+        assert answer.status_code == 202, answer.text
+        path = f"/api/tasks/{answer.json()['id']}"
+        for _ in range(2):
+            server.start("worker")
+            wait_for(lambda: client.get(path).json()["done"] > 0, 90, "progress")
+            server.stop("worker")
+            assert client.get(path).json()["status"] == "queued"
+        server.start("worker")
+        assert wait_end(client, answer.json()["id"])["status"] == "finished"
