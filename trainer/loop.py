@@ -1,4 +1,4 @@
-"""Training, read from top to bottom: load, restore, decide, step, log, evaluate, save, test."""
+"""The training loop, to be read from top to bottom: load, restore, decide, step, log, evaluate, save, test."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def train(
     events: EventWriter,
     should_stop: Callable[[], bool],
 ) -> Outcome:
-    """Train the run in `run_dir` from its last good checkpoint, or from the start, until done or told to stop.
+    """Train the run in `run_dir` from its last good checkpoint, or from the start, until it ends or `should_stop()`.
 
-    Raises TrainingDiverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what
-    loading the dataset raises.
+    Raises TrainingDiverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what loading the dataset
+    raises.
     """
     began = time.monotonic()
     spec = read_spec(run_dir)
@@ -145,7 +145,7 @@ def train(
             save(context, trainee, progress, plan.epoch_of(step), best=False)
             return Outcome("interrupted", step, summary_of(progress))
 
-        # What holds from this step on is recorded, so that a resumed run does the same.
+        # Decisions that apply from this step on are recorded, so that a resumed run takes the same ones.
         taken = decisions.due(step)
         if not taken and not decisions.replaying:
             elapsed = earlier + time.monotonic() - began
@@ -194,7 +194,7 @@ def train(
         progress.window_steps += 1
 
         if logs:
-            # The only wait for the device in a step.
+            # The only synchronization with the device in a step.
             mean_loss, mean_acc = (trainee.window / progress.window_steps).tolist()
             now = time.monotonic()
             speed = (step - logged_step) * plan.batch_size / max(1e-9, now - logged_at)
@@ -227,19 +227,24 @@ def train(
                 progress.elapsed = earlier + time.monotonic() - began
                 save(context, trainee, progress, plan.epoch_of(step), best=found.improved)
                 saved_at = time.monotonic()
-            logged_at, logged_step = timed_at, timed_step = time.monotonic(), step  # evaluation is no training time
+            logged_at, logged_step = timed_at, timed_step = (
+                time.monotonic(),
+                step,
+            )  # evaluation does not count as training time
         elif time.monotonic() - saved_at > 60 * spec.checkpoint_minutes:
             progress.elapsed = earlier + time.monotonic() - began
             save(context, trainee, progress, plan.epoch_of(step), best=False)
             saved_at = timed_at = time.monotonic()
             timed_step = step
 
-    if spec.schedule.name != "range_test":  # which trains until the loss is no longer finite
+    if spec.schedule.name != "range_test":  # a range test ends when the loss is no longer finite
         if not trainee.is_finite():
             watch.diverged(progress.step)
             raise TrainingDiverged(progress.step)
         progress.elapsed = earlier + time.monotonic() - began
-        save(context, trainee, progress, plan.epoch_of(progress.step), best=False)  # unless it has been, above
+        save(
+            context, trainee, progress, plan.epoch_of(progress.step), best=False
+        )  # does nothing if this step is saved already
     events.emit("phase", phase="testing")
     if should_stop():
         return Outcome("interrupted", progress.step, summary_of(progress))
@@ -253,7 +258,7 @@ def train(
 
 
 def gives_up(spec: TrainSpec, steps_per_epoch: int, progress: Progress) -> bool:
-    """Early stopping: whether too many epochs have gone by since the best one."""
+    """Early stopping: whether `spec.early_stopping` epochs have passed since the best one."""
     waited = (progress.step - progress.best_step) / steps_per_epoch
     return bool(spec.early_stopping) and progress.best_acc >= 0 and waited >= spec.early_stopping
 
@@ -264,7 +269,7 @@ def suggest(events: EventWriter, step: int, found: RangeTest) -> None:
 
 
 def save(context: Context, trainee: Trainee, progress: Progress, epoch: int, *, best: bool) -> None:
-    """Save everything that decides the next step, tell of it, and take superseded checkpoints away."""
+    """Save a checkpoint if the weights are finite, emit its event, and delete superseded checkpoints."""
     run_dir, events = context.run_dir, context.events
     known = last_checkpoint(run_dir)
     if known is not None and known.step == progress.step:
@@ -274,7 +279,7 @@ def save(context: Context, trainee: Trainee, progress: Progress, epoch: int, *, 
         return
     if trainee.scaler is not None:
         progress.scaler = trainee.scaler.state_dict()
-    events.sync()  # the checkpoint vouches for every event before it
+    events.sync()  # all events before a checkpoint must be durable
     info = checkpoint.save(
         run_dir,
         trainee.tensors(),

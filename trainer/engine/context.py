@@ -1,4 +1,4 @@
-"""What stays the same while a run trains, under one name."""
+"""The objects that stay constant while a run trains."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from trainer.spec.train_spec import TrainSpec
 
 @dataclass(frozen=True)
 class Context:
-    """Where a run is kept, what it is asked to do, its data, and how they are computed with.
+    """A run's directory, events, spec, device and data, and the constants of its forward passes.
 
     `constants` are the mean and deviation of each channel, float32 (3,), on `device`. `autocast` wraps every forward
-    pass; it is one object, which may be entered again and again. `events` is where the run tells what happens.
+    pass and can be entered repeatedly. `events` writes the event file of the attempt.
     """
 
     run_dir: Path
@@ -31,5 +31,5 @@ class Context:
 
     @property
     def full_size(self) -> int:
-        """Pixels per side of the images that enter the network, where they are not smaller at first."""
+        """Side in pixels of the network's input, after any smaller resolutions at the start."""
         return self.spec.model.input_size or self.data.record.size

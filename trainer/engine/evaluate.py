@@ -1,4 +1,4 @@
-"""Loss and accuracy of a model on a split, in eval mode; an epoch's validation and the one test at the end."""
+"""Loss and accuracy of a model on a split, in evaluation mode: validation after each epoch, and the test at the end."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ UNEVEN = 1.2  # times the smallest class: from here on accuracy is also given wi
 
 @dataclass
 class Predictions:
-    """What a model answered for each image: `guess` int64 (n,), `own` and `top` float32 (n,), the probabilities of the
-    image's own class and of the guess."""
+    """A model's predictions for n images: `guess` int64 (n,), the predicted classes; `own` and `top` float32 (n,), the
+    probabilities of the labels and of the predicted classes."""
 
     guess: Tensor
     own: Tensor
@@ -37,7 +37,8 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Validation:
-    """An epoch's measures; `guesses` int64 (n,) of the validation split, if there is one; `improved` on the best."""
+    """The values of one validation; `guesses` int64 (n,) are the predicted classes, None without a validation split;
+    `improved` is true if the accuracy is the best so far."""
 
     values: dict[str, float]
     guesses: Tensor | None
@@ -48,8 +49,11 @@ class Validation:
 def evaluate(
     context: Context, model: nn.Module, split: Split, rows: Tensor | None, *, flip: bool = False
 ) -> tuple[dict[str, float], Predictions]:
-    """Mean loss, acc, acc5 (over ten classes), coarse_acc (with superclasses) and balanced_acc (of uneven classes) on
-    `rows` of `split`, all if None. With `flip` each image's logits are the mean with those of its mirror image."""
+    """Evaluate `model` on `rows` of `split`, on all if None.
+
+    Returns the mean loss and acc, acc5 with more than ten classes, coarse_acc with superclasses, and balanced_acc with
+    imbalanced classes; and the predictions. `flip` averages each image's logits with those of its mirror image.
+    """
     model.eval()
     data, device = context.data, context.device
     count = len(split) if rows is None else len(rows)
@@ -90,7 +94,7 @@ def evaluate(
 
 
 def validate(context: Context, trainee: Trainee, progress: Progress, epoch: int) -> Validation:
-    """Log an epoch's validation and say whether it is the best so far; ties go to the earliest, NaN never wins."""
+    """Validate after an epoch and emit the results. A tie with an earlier epoch, or NaN, is not an improvement."""
     run_dir, data, events = context.run_dir, context.data, context.events
     values: dict[str, float] = {}
     guesses = None
@@ -119,9 +123,9 @@ def validate(context: Context, trainee: Trainee, progress: Progress, epoch: int)
 
 
 def earlier_guesses(run_dir: Path, step: int) -> Tensor | None:
-    """int16 (n,): what was answered at the evaluation before `step`, read back so that a resumed run says the same.
+    """The predicted classes, int16 (n,), of the evaluation before `step`, read from its file, as a resumed run does.
 
-    None where that file is damaged: answers of an evaluation still earlier would measure something else.
+    None if there is no such file or it is damaged: an even earlier evaluation would give another quantity.
     """
     earlier = [answered for answered in answered_steps(run_dir) if answered < step]
     answers = read_answers(run_dir, earlier[-1]) if earlier else None
@@ -129,7 +133,7 @@ def earlier_guesses(run_dir: Path, step: int) -> Tensor | None:
 
 
 def answers_of(step: int, rows: Tensor, predictions: Predictions) -> Answers:
-    """The predictions for `rows` (int64 (n,)) of the training arrays, as they are kept."""
+    """Convert the predictions for `rows`, int64 (n,), of the training arrays to the format that is stored."""
     return Answers(
         step,
         row=rows.to(torch.int32).cpu().numpy(),
@@ -140,9 +144,9 @@ def answers_of(step: int, rows: Tensor, predictions: Predictions) -> Answers:
 
 
 def test(context: Context, trainee: Trainee, step: int) -> dict[str, float]:
-    """The one look at the test split: the selected weights, the last ones, and the loss of the untrained network.
+    """Evaluate on the test split, once per run: the selected weights, the last ones, and the untrained network's loss.
 
-    `trainee` has the weights of `step`.
+    `trainee` has the weights of `step`, which are the last ones.
     """
     run_dir, spec, data = context.run_dir, context.spec, context.data
 
@@ -165,7 +169,7 @@ def test(context: Context, trainee: Trainee, step: int) -> dict[str, float]:
 
 
 def clean_rows(data: ResidentData) -> Tensor:
-    """The fixed training images on which overfitting is judged."""
+    """Rows of a fixed subset of the training images, evaluated to detect overfitting."""
     return data.train_rows[:: max(1, len(data.train_rows) // CLEAN_IMAGES)][:CLEAN_IMAGES]
 
 
@@ -181,11 +185,11 @@ def needs_clean(spec: TrainSpec) -> bool:
 
 
 def evaluations_of_epoch(context: Context) -> int:
-    """Images evaluated at the end of an epoch."""
+    """Number of images evaluated after an epoch."""
     clean = len(clean_rows(context.data)) if needs_clean(context.spec) else 0
     return len(context.data.val_rows) + clean
 
 
 def tested_images(context: Context) -> int:
-    """Images evaluated at the end: by the last weights, the untrained ones, perhaps the chosen ones, and mirrored."""
+    """Number of images that `test` evaluates: with the last, the untrained and perhaps the selected weights, flipped."""
     return len(context.data.test) * (2 + bool(len(context.data.val_rows)) + 2 * context.spec.test_flip)

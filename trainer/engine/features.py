@@ -1,4 +1,4 @@
-"""A frozen backbone's features, computed once and trained on in place of the images."""
+"""Features of a frozen backbone, computed once and used for training instead of the images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH = 50
 
 
 def with_cached_features(context: Context, model: nn.Module) -> Context:
-    """The data with features float32 N×F in place of images; kept in the run's folder, so that a resume has them."""
+    """Replace the images by the backbone's features, float32 N×F. They are stored in the run directory for a resume."""
     data = context.data
     path = RunDir(context.run_dir).features
     if path.exists():
