@@ -1,4 +1,4 @@
-"""ReLU units that no image makes answer."""
+"""Detection of dead ReLU units: units that no image activates."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from torch import Tensor, nn
 
 @torch.inference_mode()
 def dead_units(model: nn.Module, images: Tensor, autocast: torch.autocast) -> dict[str, float]:
-    """The share of each ReLU module's channels or units that are 0 for all of `images`; {} where there are no ReLUs.
+    """Return the fraction of dead channels or units per ReLU module, by module name; {} if there are no ReLU modules.
 
-    Modules are seen, calls of F.relu are not. Waits for the device.
+    A channel or unit is dead if its output is 0 everywhere for all of `images`. ReLU modules (nn.ReLU, nn.ReLU6) are
+    covered, calls of F.relu are not. Leaves `model` in eval mode. Waits for the device.
     """
     alive: dict[str, Tensor] = {}
-    watched = {name: module for name, module in model.named_modules() if isinstance(module, nn.ReLU | nn.ReLU6)}
-    if not watched:
+    relus = {name: module for name, module in model.named_modules() if isinstance(module, nn.ReLU | nn.ReLU6)}
+    if not relus:
         return {}
 
-    def looking(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def look(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def hook_for(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def record(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
             active = (output > 0).transpose(0, 1).flatten(1).any(1)
-            # One module may be called several times, as in a residual block.
+            # A module may be called several times per forward pass, as in a residual block.
             alive[name] = active if name not in alive or alive[name].shape != active.shape else alive[name] | active
 
-        return look
+        return record
 
-    hooks = [module.register_forward_hook(looking(name)) for name, module in watched.items()]
+    hooks = [module.register_forward_hook(hook_for(name)) for name, module in relus.items()]
     try:
         model.eval()
         with autocast:

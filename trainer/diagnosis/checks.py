@@ -1,5 +1,7 @@
-"""The checks before the first step, on copies of what will be trained (Karpathy 2019, "A Recipe for Training Neural
-Networks"). They leave weights, order and random state as they were."""
+"""Pre-training checks on copies of the network (Karpathy 2019, "A Recipe for Training Neural Networks").
+
+They do not change the run's weights, sample order or random state.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,15 @@ from trainer.errors import TrainerError
 from trainer.models.inputs import network_input
 from trainer.rundir.folder import RunDir
 
-FEW, LARGE = 8, 96  # images of more pixels than LARGE a side are looked at by the few
-IMAGES = 32
-BLANK = 0.01  # deviation of normalised pixels, which is about 1 where there is a picture
+IMAGES = 32  # images per check
+LARGE = 96  # pixels per side; above it the checks use LARGE_IMAGES images
+LARGE_IMAGES = 8
+BLANK = 0.01  # standard deviation of normalized pixels below which images are blank; about 1 is normal
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is checked: `images` float B×3×H×W, the very tensor that enters the network, and their `labels`."""
+    """The input of the checks: the network, its input tensor `images` (float B×3×H×W), and their `labels` (B,)."""
 
     context: Context
     model: nn.Module
@@ -47,7 +50,7 @@ class Subject:
 
 
 class CheckFailed(TrainerError):
-    """A pre-training check failed, and the spec says to stop then."""
+    """A pre-training check failed, and the spec has `stop_on_failed_checks` set."""
 
     code = "check_failed"
 
@@ -56,16 +59,17 @@ class CheckFailed(TrainerError):
 
 
 def check(context: Context, model: nn.Module, batches: Batches, size: int, *, fresh: bool) -> None:
-    """Run the checks that the spec asks for and tell each finding as it is made.
+    """Run the checks that the spec selects, and write the event of each finding once its check ends.
 
-    `fresh` weights are random ones; `size` is the first step's, in pixels. Raises CheckFailed if that is asked for.
+    `fresh` says that the weights are randomly initialized. `size` is the image size of the first step in pixels.
+    Raises CheckFailed when a check fails and the spec has `stop_on_failed_checks` set.
     """
     raw, labels, draws, chosen = batches.take(0, 0)
-    count = IMAGES if size <= LARGE else FEW
+    count = IMAGES if size <= LARGE else LARGE_IMAGES
     images = network_input(raw[:count], context.constants, size)
     mixed = mix(context.spec.augment, images, labels[:count], draws, chosen[:count])
-    entering = images if mixed is None else mixed.images
-    subject = Subject(context, model, entering, labels[:count])
+    inputs = images if mixed is None else mixed.images
+    subject = Subject(context, model, inputs, labels[:count])
     device = context.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for finding in _findings(subject, batches, size, fresh=fresh):
@@ -75,18 +79,19 @@ def check(context: Context, model: nn.Module, batches: Batches, size: int, *, fr
 
 
 def _findings(subject: Subject, batches: Batches, size: int, *, fresh: bool) -> Iterator[Finding]:
-    yield just_before_the_net(subject)
+    yield input_batch(subject)
     if fresh:
-        yield loss_at_the_start(subject)
-    yield free_logits(subject)
-    yield inputs_matter(subject)
-    yield examples_apart(subject)
+        yield initial_loss(subject)
+    yield logit_range(subject)
+    yield zeroed_input(subject)
+    yield batch_independence(subject)
     if subject.context.spec.checks == "full":
         yield overfit_one_batch(subject.context, subject.model, size)
         yield twin_runs(subject.context, subject.model, batches, size)
 
 
-def just_before_the_net(subject: Subject) -> Finding:
+def input_batch(subject: Subject) -> Finding:
+    """Save the input batch as a contact sheet and check that the images are not blank."""
     images = subject.images.float()
     mean, std = (value.view(1, 3, 1, 1) for value in subject.context.constants)
     picture = RunDir(subject.context.run_dir).check_picture("input")
@@ -107,12 +112,13 @@ def just_before_the_net(subject: Subject) -> Finding:
 
 
 @torch.no_grad()
-def loss_at_the_start(subject: Subject) -> Finding:
+def initial_loss(subject: Subject) -> Finding:
+    """Compare the initial loss with the loss expected at initialization."""
     spec, classes = subject.context.spec, subject.context.data.num_classes
     model = copy.deepcopy(subject.model).train()
     measured = subject.loss(model, subject.images).item()
     tolerance = spec.thresholds.start_loss
-    # Of squared error: that of an answer of zeros against one 1 among C.
+    # For the squared error: the loss of an all-zero output against a one-hot target of C classes.
     expected = math.log(classes) if spec.loss == "cross_entropy" else 1 / classes
     off = abs(measured - expected) / expected if math.isfinite(measured) else math.inf
     level: Level = "pass" if off <= tolerance else "warn" if expected / 2 <= measured <= 2 * expected else "fail"
@@ -125,7 +131,8 @@ def loss_at_the_start(subject: Subject) -> Finding:
 
 
 @torch.no_grad()
-def free_logits(subject: Subject) -> Finding:
+def logit_range(subject: Subject) -> Finding:
+    """Check that the logits can be negative, which a ReLU after the last layer prevents."""
     logits = subject.logits(copy.deepcopy(subject.model).eval(), subject.images)
     negative, zero = (logits < 0).float().mean().item(), (logits == 0).float().mean().item()
     evidence = {"negative": negative, "zero": zero}
@@ -137,26 +144,29 @@ def free_logits(subject: Subject) -> Finding:
     return Finding("check/logits", "fail", message, evidence, remedy)
 
 
-def inputs_matter(subject: Subject) -> Finding:
-    """One step on the images, and the same step with the images zeroed: the loss must fall further on the real ones."""
+def zeroed_input(subject: Subject) -> Finding:
+    """Compare the loss after one step on the images with the loss after one step on zeroed images.
+
+    Fails if the logits do not depend on the input at all.
+    """
     blank = torch.zeros_like(subject.images)
-    real, zeroed = _after_a_step(subject, subject.images), _after_a_step(subject, blank)
+    real, zeroed = _losses_of_one_step(subject, subject.images), _losses_of_one_step(subject, blank)
     evidence = {"real": real, "zeroed": zeroed, "lines": {"real": [[0, 1], real], "zeroed": [[0, 1], zeroed]}}
     with torch.no_grad():
         model = copy.deepcopy(subject.model).eval()
-        heard = (subject.logits(model, subject.images) - subject.logits(model, blank)).abs().max().item()
-    if heard == 0:
+        difference = (subject.logits(model, subject.images) - subject.logits(model, blank)).abs().max().item()
+    if difference == 0:
         message = "The network answers the same whether it sees the images or nothing."
         return Finding("check/zeroed", "fail", message, evidence)
-    ahead = real[1] < zeroed[1]
-    told = f"After one step the loss is {real[1]:.3f} on the images and {zeroed[1]:.3f} on blank ones"
-    if ahead:
-        return Finding("check/zeroed", "pass", f"{told}: the images tell the network something.", evidence)
-    return Finding("check/zeroed", "look", f"{told}: one step is too early to tell them apart here.", evidence)
+    lower = real[1] < zeroed[1]
+    comparison = f"After one step the loss is {real[1]:.3f} on the images and {zeroed[1]:.3f} on blank ones"
+    if lower:
+        return Finding("check/zeroed", "pass", f"{comparison}: the images tell the network something.", evidence)
+    return Finding("check/zeroed", "look", f"{comparison}: one step is too early to tell them apart here.", evidence)
 
 
-def _after_a_step(subject: Subject, images: Tensor) -> list[float]:
-    """The loss before and after one step on `images`."""
+def _losses_of_one_step(subject: Subject, images: Tensor) -> list[float]:
+    """Return the loss before and after one step on `images`; 1e9 stands for a value that is not finite."""
     model = copy.deepcopy(subject.model).train()
     settings = subject.context.spec.optimizer
     optimizers = Optimizers(settings, model, images.device)
@@ -169,8 +179,11 @@ def _after_a_step(subject: Subject, images: Tensor) -> list[float]:
     return [value if math.isfinite(value) else 1e9 for value in (before.item(), after.item())]
 
 
-def examples_apart(subject: Subject) -> Finding:
-    """The gradient of one example's outputs at the inputs: a batch that leaks from one image to another is a bug."""
+def batch_independence(subject: Subject) -> Finding:
+    """Check that the logits of one image depend on that image alone (batch independence).
+
+    Uses the gradient of that image's logits with respect to the whole input batch.
+    """
     model = copy.deepcopy(subject.model).eval().requires_grad_(False)
     images = subject.images.detach().clone().requires_grad_()
     chosen = len(images) // 3

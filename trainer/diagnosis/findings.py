@@ -1,4 +1,4 @@
-"""What is said of a run besides its numbers: a verdict, its evidence, and what could be tried. Free of torch."""
+"""Findings: the results of checks and rules, with their evidence and a suggested change. Does not import torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Level = Literal["pass", "look", "info", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Remedy:
-    """`label` says what `overrides` of the spec change: a clone with them is the experiment that tests the finding."""
+    """A suggested change of the spec. A copy of the run with `overrides` tests the finding; `label` describes them."""
 
     label: str
     overrides: dict[str, Any]
@@ -20,8 +20,11 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Finding:
-    """`kind` names the rule, "check/…" for those before the first step. `evidence` is plain JSON: numbers that were
-    measured with the threshold that they were held against, and under "lines" what is drawn, {name: [[x], [y]]}."""
+    """The result of a rule or a pre-training check.
+
+    `kind` names the rule; the kinds of the pre-training checks start with "check/". `evidence` is plain JSON: the
+    measured values, their threshold, and under "lines" the series to plot, {name: [[x], [y]]}.
+    """
 
     kind: str
     level: Level
@@ -31,6 +34,7 @@ class Finding:
 
 
 def tell(events: EventWriter, step: int, finding: Finding) -> None:
+    """Write a "finding" event, and a "log" event as well if the level is "warn" or "fail"."""
     evidence = dict(finding.evidence)
     if finding.remedy is not None:
         evidence["remedy"] = vars(finding.remedy)

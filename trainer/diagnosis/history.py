@@ -1,4 +1,7 @@
-"""What a run has measured so far, as the rules for findings read it. A resumed run reads its own events. Torch-free."""
+"""The metrics and findings of a run so far, as input of the rules. Does not import torch.
+
+A resumed run rebuilds them from its own event files.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ KEPT_GRADIENTS = ("grad/norm", "update/ratio")
 
 
 class Curve:
-    """One series: steps, and the values at them."""
+    """A time series: steps in ascending order, and the value at each."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
@@ -28,39 +31,42 @@ class Curve:
         self.values.append(value)
 
     def trim(self, step: int) -> None:
+        """Remove the values after `step`."""
         while self.steps and self.steps[-1] > step:
             self.steps.pop()
             self.values.pop()
 
     def medians(self, width: int) -> list[float]:
-        """The median of each `width` neighbouring values: one bad value moves none of them far."""
+        """Return the moving median over `width` values, which one outlier hardly changes."""
         return [statistics.median(self.values[end - width : end]) for end in range(width, len(self) + 1)]
 
     def at(self, step: int) -> float | None:
-        """The last value up to `step`."""
+        """Return the last value at or before `step`; None if there is none."""
         return next((v for s, v in zip(reversed(self.steps), reversed(self.values), strict=True) if s <= step), None)
 
     def drawn(self, points: int = 120) -> list[list[float]]:
-        """[[steps], [values]] of at most about `points`, for a small picture."""
+        """Return [[steps], [values]] for a small plot, thinned to fewer than 2 * `points` values; keeps the last."""
         every = max(1, len(self) // points)
         return [[float(step) for step in self.steps[::-every][::-1]], self.values[::-every][::-1]]
 
 
 class History:
+    """The metrics that the rules read, as curves, and the findings reported so far."""
+
     def __init__(self) -> None:
         self.curves: dict[str, Curve] = defaultdict(Curve)
-        self.told: dict[str, int] = {}  # kinds of findings that were no praise, and the step of each
+        self.told: dict[str, int] = {}  # kind of finding -> step; without the levels pass and look
 
     @classmethod
     def of_run(cls, run_dir: Path, step: int) -> History:
-        """What earlier attempts measured and said up to `step`, the checkpoint that is gone on from."""
+        """Read the metrics and findings of earlier attempts up to `step`, the checkpoint that the run resumes from."""
         history = cls()
         for _, event in walk(run_dir):
             match event["e"]:
                 case "start":
                     history.trim(event["from_step"])
                     if event["from_step"] == 0:
-                        history.told.clear()  # it begins anew, and checks anew
+                        history.told.clear()  # this attempt starts from scratch and repeats the checks
                 case "metrics":
                     values = {k: NONFINITE[v] if isinstance(v, str) else v for k, v in event["v"].items()}
                     history.add(event["step"], values)
@@ -75,6 +81,7 @@ class History:
                 self.curves[name].add(step, values[name])
 
     def trim(self, step: int) -> None:
+        """Remove the metrics and findings after `step`."""
         for curve in self.curves.values():
             curve.trim(step)
         self.told = {kind: told for kind, told in self.told.items() if told <= step}
@@ -84,6 +91,6 @@ class History:
 
     @property
     def training(self) -> Curve:
-        """The training loss that compares with the validation loss."""
+        """The training loss to compare with the validation loss: the one on clean images if it is measured."""
         clean = self.curves["train_clean/loss"]
         return clean if len(clean) else self.curves["train/loss"]

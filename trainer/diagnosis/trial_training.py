@@ -1,4 +1,4 @@
-"""The checks that train for a while: one batch overfitted, and a run that sees nothing beside one that does."""
+"""Pre-training checks that train copies of the network: one-batch overfitting and the input-independent baseline."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from trainer.engine.optim import Optimizers
 from trainer.models.inputs import network_input
 from trainer.rundir.folder import RunDir
 
-BATCH = 32
-SECONDS = 60.0  # a network that has not overfitted a batch by then is told how far it came
-TWIN_STEPS = 40
-TWIN_LAST = 10  # steps whose mean is compared
-TWIN_IMAGES = 64
+BATCH = 32  # images of the batch to overfit
+SECONDS = 60.0  # time limit of the one-batch check; it then reports the loss reached so far
+BASELINE_STEPS = 40
+BASELINE_LAST = 10  # last steps, whose mean losses are compared
+BASELINE_IMAGES = 64  # images per step at most
 
 
 class Copy:
-    """A network with its optimiser, trained apart from the run: without weight decay, dropout or label smoothing."""
+    """A copy of the network with its own optimizer, trained without weight decay, dropout and label smoothing."""
 
     def __init__(self, context: Context, model: nn.Module) -> None:
         self.model = copy.deepcopy(model).train()
@@ -39,7 +39,7 @@ class Copy:
         self._context = context
 
     def step(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
-        """One step; the loss before it, and the guesses int64 (B,)."""
+        """Take one step; return the loss before it and the predictions, int64 (B,)."""
         with self._context.autocast:
             logits = self.model(images)
         loss = batch_loss(self._context.spec, logits.float(), labels, plain=True)
@@ -50,22 +50,26 @@ class Copy:
 
 
 def overfit_one_batch(context: Context, model: nn.Module, size: int) -> Finding:
-    """Train on one fixed batch, nothing augmented, until it is known by heart or the budget of steps ends."""
+    """Train on one fixed batch without augmentation until it is memorized.
+
+    Stops early at a loss that is not finite, after `thresholds.one_batch_steps` steps or after SECONDS seconds.
+    """
     spec, data = context.spec, context.data
     count = min(BATCH, spec.batch_size, len(data.train_rows))
-    rows = data.train_rows[torch.arange(count) * len(data.train_rows) // count]  # of all classes, in whatever order
+    # Evenly spaced rows, so that all classes occur even if the rows are sorted by class.
+    rows = data.train_rows[torch.arange(count) * len(data.train_rows) // count]
     raw, labels = data.train.images[rows.to(data.train.images.device)].to(rows.device), data.train.labels[rows]
     images = network_input(raw, context.constants, size)
     trained = Copy(context, model)
     losses: list[float] = []
-    known, began = False, time.monotonic()
+    memorized, began = False, time.monotonic()
     guesses = labels
-    while not known and len(losses) < spec.thresholds.one_batch_steps and time.monotonic() - began < SECONDS:
+    while not memorized and len(losses) < spec.thresholds.one_batch_steps and time.monotonic() - began < SECONDS:
         loss, guesses = trained.step(images, labels)
         losses.append(loss)
         if not math.isfinite(loss):
             break
-        known = loss < spec.thresholds.one_batch_loss and bool((guesses == labels).all())
+        memorized = loss < spec.thresholds.one_batch_loss and bool((guesses == labels).all())
     picture = RunDir(context.run_dir).check_picture("one_batch")
     sheet = save_sheet(picture, raw.permute(0, 3, 1, 2).float() / 255)
     drawn = [value if math.isfinite(value) else None for value in losses]
@@ -76,7 +80,7 @@ def overfit_one_batch(context: Context, model: nn.Module, size: int) -> Finding:
         "labels": labels.tolist(),
         "guesses": guesses.tolist(),
     }
-    if known:
+    if memorized:
         message = f"One batch of {len(labels)} images is known by heart after {len(losses)} steps."
         return Finding("check/one_batch", "pass", message, evidence)
     right = int((guesses == labels).sum())
@@ -88,21 +92,27 @@ def overfit_one_batch(context: Context, model: nn.Module, size: int) -> Finding:
 
 
 def twin_runs(context: Context, model: nn.Module, batches: Batches, size: int) -> Finding:
-    """The run's first steps twice, once with all inputs zeroed: seeing must beat guessing."""
+    """Train two copies on the run's first batches, one of them with zeroed images (input-independent baseline).
+
+    Passes if the mean loss on the images is below the baseline's.
+    """
     positions = max(1, len(context.data.train_rows) // context.spec.batch_size)
-    real, blind = Copy(context, model), Copy(context, model)
+    real, baseline = Copy(context, model), Copy(context, model)
     curves: dict[str, list[float]] = {"real": [], "zeroed": []}
-    for step in range(TWIN_STEPS):
+    for step in range(BASELINE_STEPS):
         raw, labels, *_ = batches.take(step // positions, step % positions)
-        images, labels = network_input(raw[:TWIN_IMAGES], context.constants, size), labels[:TWIN_IMAGES]
+        images, labels = network_input(raw[:BASELINE_IMAGES], context.constants, size), labels[:BASELINE_IMAGES]
         curves["real"].append(real.step(images, labels)[0])
-        curves["zeroed"].append(blind.step(torch.zeros_like(images), labels)[0])
-    seen, unseen = (sum(curve[-TWIN_LAST:]) / len(curve[-TWIN_LAST:]) for curve in curves.values())
+        curves["zeroed"].append(baseline.step(torch.zeros_like(images), labels)[0])
+    real_loss, baseline_loss = (sum(curve[-BASELINE_LAST:]) / len(curve[-BASELINE_LAST:]) for curve in curves.values())
     lines = {
-        name: [list(range(TWIN_STEPS)), [value if math.isfinite(value) else None for value in curve]]
+        name: [list(range(BASELINE_STEPS)), [value if math.isfinite(value) else None for value in curve]]
         for name, curve in curves.items()
     }
-    told = f"After {TWIN_STEPS} steps the loss is {seen:.3f} on the images and {unseen:.3f} with them zeroed"
-    if seen < unseen:
-        return Finding("check/twins", "pass", f"{told}: the network learns from what it sees.", {"lines": lines})
-    return Finding("check/twins", "warn", f"{told}: it learns nothing from the images.", {"lines": lines})
+    comparison = (
+        f"After {BASELINE_STEPS} steps the loss is {real_loss:.3f} on the images "
+        f"and {baseline_loss:.3f} with them zeroed"
+    )
+    if real_loss < baseline_loss:
+        return Finding("check/twins", "pass", f"{comparison}: the network learns from what it sees.", {"lines": lines})
+    return Finding("check/twins", "warn", f"{comparison}: it learns nothing from the images.", {"lines": lines})

@@ -1,4 +1,4 @@
-"""Follows a run while it trains and tells what its rules find."""
+"""Applies the rules to a run while it trains, and writes the events of the findings."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from trainer.engine.evaluate import Validation
 from trainer.models.inputs import network_input
 from trainer.plan.schedule import Plan
 
-PROBED = 250  # held-out images that are looked at for dead units
-FEWEST = 50  # held-out images from which it is said that all are answered alike
-ONE_CLASS = 0.99
+PROBED = 250  # validation images used to detect dead units
+FEWEST = 50  # validation images required to report that all predictions are the same class
+ONE_CLASS = 0.99  # fraction of the predictions
 
 
 class Watch:
+    """The history of a run and the findings made from it. A resumed run starts with the history up to `from_step`."""
+
     def __init__(self, context: Context, from_step: int) -> None:
         self.history = History.of_run(context.run_dir, from_step)
         self._context, self._spec = context, context.spec
-        self._alike = 0  # evaluations in a row that gave one answer
+        self._single_class = 0  # consecutive evaluations that predicted a single class
         data = context.data
-        held = data.train.labels[data.val_rows]
-        counts = torch.bincount(held, minlength=data.num_classes)
+        val_labels = data.train.labels[data.val_rows]
+        counts = torch.bincount(val_labels, minlength=data.num_classes)
         self._guess = (counts.max() / counts.sum().clamp(min=1)).item()
 
     def logged(self, plan: Plan, step: int, values: Mapping[str, float]) -> None:
@@ -39,7 +41,7 @@ class Watch:
     def evaluated(self, plan: Plan, step: int, found: Validation, model: nn.Module) -> None:
         self.history.add(step, found.values)
         if found.guesses is not None:
-            self._tell(step, self._looked_at(step, found.guesses, model))
+            self._tell(step, self._prediction_findings(step, found.guesses, model))
         self._tell(step, diagnose(self._case(plan, step, epoch_ended=True)))
 
     def diverged(self, step: int) -> None:
@@ -48,17 +50,17 @@ class Watch:
     def _case(self, plan: Plan, step: int, *, epoch_ended: bool = False) -> Case:
         return Case(self._spec, plan, step, self.history, self._guess, len(self._context.data.val_rows), epoch_ended)
 
-    def _looked_at(self, step: int, guesses: Tensor, model: nn.Module) -> Iterable[Finding]:
-        """What shows in the answers and activations themselves, but where the inputs are known to be blank."""
+    def _prediction_findings(self, step: int, guesses: Tensor, model: nn.Module) -> Iterable[Finding]:
+        """Yield the findings from predictions and activations; none if the check found the inputs to be blank."""
         told = self.history.told.keys()
         if "check/input" in told:
             return
         rate = float(f"{self._spec.optimizer.lr / 10:.2g}")
         remedy = Remedy(f"learning rate {rate:g}", {"optimizer.lr": rate})
         share = (torch.bincount(guesses).max() / len(guesses)).item()
-        alike = len(guesses) >= FEWEST and share > max(ONE_CLASS, self._guess)
-        self._alike = self._alike + 1 if alike else 0
-        if "same_answer" not in told and self._alike >= 2 and step >= FIRST_LOOK:  # an untrained one may, for a while
+        single_class = len(guesses) >= FEWEST and share > max(ONE_CLASS, self._guess)
+        self._single_class = self._single_class + 1 if single_class else 0
+        if "same_answer" not in told and self._single_class >= 2 and step >= FIRST_LOOK:  # normal early in training
             message = f"The network answers the same class for {100 * share:.0f}% of the held-out images."
             yield Finding("same_answer", "fail", message, {"measured": share, "threshold": ONE_CLASS}, remedy)
         limit = self._spec.thresholds.dead_units
