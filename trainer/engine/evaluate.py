@@ -191,5 +191,5 @@ def evaluations_of_epoch(context: Context) -> int:
 
 
 def tested_images(context: Context) -> int:
-    """Number of images that `test` evaluates: with the last, the untrained and perhaps the selected weights, flipped."""
+    """Number of images that `test` evaluates: with the last, untrained and perhaps the selected weights, flipped."""
     return len(context.data.test) * (2 + bool(len(context.data.val_rows)) + 2 * context.spec.test_flip)
