@@ -130,13 +130,15 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     """Parse assignments such as `optimizer.lr=3e-4`. Values that are not JSON are kept as text."""
     import orjson
 
+    from trainer.spec.preset import ambiguous_number
+
     values: dict[str, Any] = {}
     for item in assignments:
         name, equals, text = item.partition("=")
         if not equals:
             raise fail(f"--set wants field=value, not {item!r}")
         try:
-            values[name] = orjson.loads(text)
+            values[name] = text if ambiguous_number(name, text) else orjson.loads(text)
         except orjson.JSONDecodeError:
             values[name] = text
     return values

@@ -6,7 +6,9 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+
+from trainer.spec.numbers import ambiguity
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _BREAK = re.compile(r"[\n\u2028\u2029]")
@@ -44,6 +46,13 @@ def _setting(value: Any) -> Any:
     return value
 
 
+def plain_integer(value: Any) -> Any:
+    """Refuse texts such as 1.000, which pydantic reads as the integer 1."""
+    if isinstance(value, str) and (reason := ambiguity(value, integer=True)):
+        raise ValueError(reason)
+    return value
+
+
 def none_if_empty(value: Any) -> Any:
     """Treat an empty parameter, as forms and templates send it, as missing."""
     return None if value == "" else value
@@ -57,6 +66,7 @@ Setting = Annotated[
     bool | int | float | str | list[int | float] | None,
     PlainValidator(_setting, json_schema_input_type=bool | int | float | str | list[int | float] | None),
 ]
+Integer = Annotated[int, BeforeValidator(plain_integer)]
 Overrides = Annotated[dict[Line, Setting], Field(max_length=100)]
 
 

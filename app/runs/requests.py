@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from app.fields import Line, Overrides, RequestBody, Tags, Text, not_empty
+from app.fields import Integer, Line, Overrides, RequestBody, Tags, Text, not_empty
 from trainer.spec.train_spec import FiniteFloat, ScheduleSpec
 
 
@@ -18,7 +18,7 @@ class NewRun(RequestBody):
     group: Line | None = None
     expectation: Text = ""
     overrides: Overrides = Field({})
-    priority: int = Field(0, ge=-100, le=100)
+    priority: Integer = Field(0, ge=-100, le=100)
 
 
 class RunPatch(RequestBody):
@@ -34,7 +34,7 @@ class StopRequest(RequestBody):
 
 
 class ResumeRequest(RequestBody):
-    extend_epochs: int = Field(0, ge=0, le=100_000)
+    extend_epochs: Integer = Field(0, ge=0, le=100_000)
     schedule: ScheduleSpec | None = Field(
         None, description="Schedule of the added epochs; by default the run's own, repeated."
     )
@@ -56,4 +56,4 @@ class ResumeRequest(RequestBody):
 class CloneRequest(RequestBody):
     name: Line | None = None
     overrides: Overrides = Field({})
-    from_step: int | None = Field(None, ge=0)
+    from_step: Integer | None = Field(None, ge=0)

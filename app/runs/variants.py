@@ -6,12 +6,12 @@ import itertools
 import math
 import random
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from app.fields import Line, RequestBody, Setting
+from app.fields import Integer, Line, RequestBody, Setting
 from app.runs.launching import Launcher
 from app.runs.naming import default_name
 from app.runs.public import RunPublic
@@ -20,6 +20,7 @@ from trainer.spec.preset import SpecError, build_spec, differences, takes_intege
 from trainer.spec.train_spec import FiniteFloat
 
 MOST_RUNS = 100
+MOST_CHECKED = 1000
 TRIES = 50  # per sample, until a combination is found that was not drawn yet
 
 
@@ -39,6 +40,9 @@ class Between(RequestBody):
     def scale(self) -> Literal["log", "linear"]:
         return "log" if self.low > 0 and self.high >= 10 * self.low else "linear"
 
+    def ends(self, *, integer: bool) -> list[int | float]:
+        return [math.ceil(self.low), math.floor(self.high)] if integer else [self.low, self.high]
+
     def draw(self, rng: random.Random, *, integer: bool) -> int | float:
         """Draw an integer, for settings that take no other numbers, or a number with two significant digits."""
         if self.scale == "log":
@@ -46,7 +50,8 @@ class Between(RequestBody):
         else:
             value = rng.uniform(self.low, self.high)
         if integer:
-            return min(math.floor(self.high), max(math.ceil(self.low), round(value)))
+            least, most = self.ends(integer=True)
+            return min(most, max(least, round(value)))
         return min(self.high, max(self.low, float(f"{value:.1e}")))
 
 
@@ -60,7 +65,7 @@ class NewVariants(NewRun):
     """`vary` gives values, or a range, per setting; `draw` is the number of random combinations, by default all."""
 
     vary: Annotated[dict[Line, Values | Between], Field(min_length=1, max_length=20)]
-    draw: int | None = Field(None, ge=1, le=MOST_RUNS)
+    draw: Integer | None = Field(None, ge=1, le=MOST_RUNS)
 
 
 class Variants(RequestBody):
@@ -81,6 +86,20 @@ def combinations(
     if math.prod(map(len, lists.values())) > MOST_RUNS:
         raise SpecError({f"overrides.{name}": f"these make more than {MOST_RUNS} runs" for name in lists})
     return [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
+
+
+def possible(vary: Mapping[str, Sequence[Any] | Between], chosen: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The variants to check before any is queued: those chosen, and others that a random search might choose instead.
+
+    The others are made of the values and of the ends of the ranges; there are at most MOST_CHECKED.
+    """
+    yield from chosen
+    ends = {
+        name: given.ends(integer=takes_integers(name)) if isinstance(given, Between) else given
+        for name, given in vary.items()
+    }
+    others = (dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values()))
+    yield from (one for one in itertools.islice(others, MOST_CHECKED) if one not in chosen)
 
 
 def checked_vary(vary: Mapping[str, Any]) -> dict[str, list[Any] | Between]:
@@ -118,9 +137,15 @@ def launch_variants(launcher: Launcher, request: NewVariants) -> Variants:
     base = build_spec(request.dataset, request.preset, request.overrides)
     common = request.model_dump(include={"dataset", "preset", "tags", "expectation", "priority"})
     group = request.group or f"{request.name or request.preset} {_axes(request.vary)} {secrets.token_hex(2)}"
+
+    def variant(values: dict[str, Any]) -> NewRun:
+        return NewRun(**common, group=group[:200], overrides={**request.overrides, **values})
+
+    for values in possible(request.vary, chosen):
+        launcher.prepare(variant(values))
     ready = []
     for values in chosen:
-        new = NewRun(**common, group=group[:200], overrides={**request.overrides, **values})
+        new = variant(values)
         plan = launcher.prepare(new)
         if request.name:
             new = new.model_copy(update={"name": default_name(differences(plan.spec, base), request.name)})

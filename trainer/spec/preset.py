@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from trainer.errors import TrainerError
+from trainer.spec.numbers import ambiguity
 from trainer.spec.train_spec import Part, TrainSpec
 
 
@@ -52,8 +53,11 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
     for dotted, value in overrides.items():
         if dotted.split(".")[0] in ("dataset", "preset") or not _set(merged, dotted.split("."), value, TrainSpec):
             unknown[f"overrides.{dotted}"] = "unknown field"
-    if unknown:
-        raise SpecError(unknown)
+    wrong = unknown | {
+        f"overrides.{dotted}": reason for dotted, value in overrides.items() if (reason := _misread(dotted, value))
+    }
+    if wrong:
+        raise SpecError(wrong)
     if "epochs" in overrides and "budget.minutes" not in overrides:
         merged.pop("budget", None)  # epochs replace the preset's time budget
     try:
@@ -101,15 +105,46 @@ def _set(values: dict[str, Any], path: list[str], value: Any, part: type[BaseMod
 
 def takes_integers(dotted: str) -> bool:
     """Whether the spec's field takes whole numbers only; false where there is no such field."""
+    annotation = _annotation(dotted)
+    return annotation is int or (set(get_args(annotation)) == {int, type(None)})
+
+
+def number_type(dotted: str) -> type[int] | type[float] | None:
+    """The type of the field's numbers, also of those in a list; None where it takes none, or does not exist."""
+    found = set(_leaves(_annotation(dotted)))
+    return int if int in found else float if float in found else None
+
+
+def ambiguous_number(dotted: str, text: str) -> str | None:
+    """Return what is wrong with `text` as a value of the field if it is a number that can be read in two ways."""
+    numbers = number_type(dotted)
+    return None if numbers is None else ambiguity(text, integer=numbers is int)
+
+
+def _misread(dotted: str, value: Any) -> str | None:
+    """As pydantic reads a text, "1.000" is the integer 1."""
+    return ambiguous_number(dotted, value) if isinstance(value, str) else None
+
+
+def _annotation(dotted: str) -> Any:
     part: type[BaseModel] = TrainSpec
     *parents, last = dotted.split(".")
     for name in parents:
         field = part.model_fields.get(name)
         if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return False
+            return None
         part = field.annotation
-    annotation = part.model_fields[last].annotation if last in part.model_fields else None
-    return annotation is int or (set(get_args(annotation)) == {int, type(None)})
+    return part.model_fields[last].annotation if last in part.model_fields else None
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    inner = () if get_origin(annotation) is Literal else get_args(annotation)
+    if not inner:
+        yield annotation
+    for part in inner:
+        yield from _leaves(part)
 
 
 def flatten(spec: TrainSpec) -> dict[str, Any]:

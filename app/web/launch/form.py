@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from app.display.formatting import setting
+from app.web.launch.ambiguous import question
 from trainer.spec.catalog import IMAGENET, MODELS
-from trainer.spec.preset import build_spec, differences, flatten, presets
+from trainer.spec.preset import SpecError, build_spec, differences, flatten, presets
 from trainer.spec.train_spec import TrainSpec
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
@@ -133,9 +134,12 @@ def parse_overrides(typed: Mapping[str, str]) -> dict[str, Any]:
 def split_variants(typed: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
     """(texts shared by all runs, values that vary): `1e-4, 3e-4`, `1e-4..1e-2`, or lists separated by `;`.
 
-    The second has the format of `NewVariants.vary`.
+    The second has the format of `NewVariants.vary`. Raises SpecError: a number can be read in two ways.
     """
     kinds = {field.name: field.kind for field in _fields(TrainSpec)}
+    asked = {name: question(name, text, is_list=kinds.get(name) == "list") for name, text in typed.items()}
+    if any(asked.values()):
+        raise SpecError({f"overrides.{name}": text for name, text in asked.items() if text})
     same: dict[str, str] = {}
     vary: dict[str, Any] = {}
     for name, text in typed.items():

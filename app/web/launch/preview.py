@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from app.errors import ApiError, invalid
+from app.fields import Integer
 from app.runs.estimates import (
     Basis,
     describe_or_none,
@@ -21,11 +23,13 @@ from app.runs.estimates import (
     rate_curve,
 )
 from app.runs.naming import changes, default_name
-from app.runs.variants import MOST_RUNS, NewVariants, Variants, checked_vary, combinations, launch_variants
+from app.runs.permissions import permitted
+from app.runs.variants import MOST_RUNS, NewVariants, Variants, checked_vary, combinations, launch_variants, possible
+from app.settings import Settings
 from app.web.errors import described
 from app.web.launch.form import parse_overrides, split_variants
-from app.web.services import DatabaseDep, DatasetsDep, LauncherDep, PredictorDep, RunsDep
-from trainer.plan.prepared import prepared
+from app.web.services import DatabaseDep, DatasetsDep, LauncherDep, PredictorDep, RunsDep, SettingsDep
+from trainer.plan.prepared import Prepared, prepared
 from trainer.plan.schedule import Plan, Segment, extended
 from trainer.spec.preset import Preset, presets
 from trainer.spec.train_spec import ScheduleName, ScheduleSpec
@@ -42,7 +46,7 @@ def list_presets() -> list[Preset]:
 
 
 class Preview(BaseModel):
-    """The plan of a run before it is launched; with several variants (`runs`), that of the first.
+    """The plan of a run before it is launched. Of several variants (`runs`), all are checked, and the first is shown.
 
     `seconds` is the duration of one run, `basis` its source: set by the time budget, measured on runs of the same
     settings on this machine, or estimated from other runs. `memory` is the approximate memory of the trainer in bytes.
@@ -71,16 +75,18 @@ Json = Annotated[str, Query(max_length=8000)]
 async def preview(
     dataset: Annotated[str, Query(max_length=200)],
     preset: Annotated[str, Query(max_length=200)],
-    datasets: DatasetsDep,
+    settings: SettingsDep,
     predictor: PredictorDep,
     database: DatabaseDep,
     overrides: Json = "{}",
     typed: Annotated[Json, Query(description="Settings as they are typed into the form, in place of overrides.")] = "",
-    draw: Annotated[int | None, Query(ge=1, le=MOST_RUNS)] = None,
+    draw: Annotated[Integer | None, Query(ge=1, le=MOST_RUNS)] = None,
 ) -> Preview:
     values, vary = _asked(overrides, typed)
     chosen = combinations(vary, draw, random.Random(0)) if vary else [{}]
-    ready = prepared(dataset, preset, values | chosen[0], datasets.root)
+    ready = await run_in_threadpool(
+        _checked, dataset, preset, [values | one for one in possible(vary, chosen)], settings
+    )
     spec, record, plan = ready.spec, ready.record, ready.plan
     known = await describe_or_none(predictor, spec.model, len(record.target_names(spec.target)), record.size)
     with database.read() as session:
@@ -127,6 +133,14 @@ async def augmented_images(
     ready = prepared(dataset, preset, values | chosen, datasets.root)
     picture = await predictor.augment(ready.spec, IMAGES_SECONDS)
     return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
+
+
+def _checked(dataset: str, preset: str, variants: list[dict[str, Any]], settings: Settings) -> Prepared:
+    """Check each variant as a launch would, and return the first one. Raises SpecError, DatasetError."""
+    ready = [prepared(dataset, preset, overrides, settings.datasets) for overrides in variants]
+    for one in ready:
+        permitted(one.spec, settings)
+    return ready[0]
 
 
 def _asked(overrides: str, typed: str) -> tuple[dict[str, Any], dict[str, Any]]:

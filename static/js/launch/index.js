@@ -80,7 +80,7 @@ async function refresh() {
   form.querySelector("[data-draw]").hidden = !varies;
   const query = new URLSearchParams({ dataset: data.get("dataset"), preset: data.get("preset"), typed: JSON.stringify(texts) });
   const images = `/api/preview/images.png?${query}`;
-  if (varies && /^\d+$/.test(data.get("draw").trim())) query.set("draw", data.get("draw").trim());
+  if (varies && data.get("draw").trim()) query.set("draw", data.get("draw").trim());
   lastRequest += 1;
   const request = lastRequest;
   const response = await fetch(`/api/preview?${query}`);
