@@ -124,7 +124,9 @@ class Runs:
             extension = request.extension
             words = {"extend_epochs": request.extend_epochs, "extension": extension, "attempt": row.attempt}
             self._journal(run_id, "resume", **words)
-            RunDir(self.folder(run_id)).finish_early.unlink(missing_ok=True)
+            asked = RunDir(self.folder(run_id))
+            for left in (asked.finish_early, asked.pause):  # the run ended before it saw them
+                left.unlink(missing_ok=True)
             move(session, row, Status.QUEUED, deaths=0, error=None, finished_at=None, phase=None)
             publish_run(session, row)
         return public(row)

@@ -19,6 +19,7 @@ from app.runs.requests import CloneRequest, NewRun, ResumeRequest, RunPatch
 from app.runs.runs import Runs
 from app.storage.tables import ACTIVE, ENDED, Change, Run, Status
 from tests.conftest import runs_in
+from trainer.rundir.folder import RunDir
 from trainer.rundir.journal import read_journal
 from trainer.rundir.spec import extensions, read_spec
 
@@ -101,6 +102,18 @@ def test_a_resumed_run_starts_with_a_clean_slate(runs: Runs) -> None:
     run = runs.resume(run_id, ResumeRequest(extend_epochs=3))
     assert (run.status, run.error, run.finished_at, run.phase) == (Status.QUEUED, None, None, None)
     assert sum(asked["epochs"] for asked in extensions(runs.folder(run_id))) == 3
+
+
+def test_a_resumed_run_does_not_obey_what_its_last_attempt_was_asked(runs: Runs) -> None:
+    """A run may end just as it is asked to pause, or to finish early."""
+    run_id = create(runs)
+    put(runs, run_id, status=Status.FINISHED)
+    asked = RunDir(runs.folder(run_id))
+    asked.pause.touch()
+    asked.finish_early.touch()
+    runs.resume(run_id, ResumeRequest(extend_epochs=1))
+    assert not asked.pause.exists()
+    assert not asked.finish_early.exists()
 
 
 def test_the_directory_holds_what_was_asked(runs: Runs) -> None:
