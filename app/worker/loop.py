@@ -10,6 +10,7 @@ from types import FrameType
 
 from sqlalchemy.exc import OperationalError
 
+from app.host import workers
 from app.host.devices import describe_device
 from app.host.identity import host_name, worker_id
 from app.host.telemetry import Recorder, probe_of
@@ -142,6 +143,7 @@ class WorkerLoop:
             session.add(row)
             self._recorder.record(session, time.time())
             changes.prune(session)
+            workers.prune(session)
 
     def refresh(self) -> None:
         """Read the rows of all held jobs again; drop those that another worker has claimed."""

@@ -78,6 +78,22 @@ def test_samples_are_kept_an_hour_and_means_of_minutes_a_week(database: Database
         assert len(session.exec(select(DeviceSample)).all()) <= 6
 
 
+def test_samples_of_a_device_that_is_gone_are_deleted(database: Database) -> None:
+    now = 1_800_000_010.0
+    for host, device in (("here", "cuda:7"), ("an old container", "cpu")):
+        gone = Recorder(host, device, Steady())
+        for seconds in (0, 70):
+            with database.write() as session:
+                gone.record(session, now + seconds)
+    now += WEEK + HOUR
+    recorder = Recorder("here", "cpu", Steady())
+    for seconds in (0, 70):
+        with database.write() as session:
+            recorder.record(session, now + seconds)
+    with database.read() as session:
+        assert {(row.host, row.device) for row in session.exec(select(DeviceSample)).all()} == {("here", "cpu")}
+
+
 def test_a_mean_leaves_out_temperatures_that_are_not_known() -> None:
     cold = Reading(utilisation=0.0, memory=0, memory_total=4)
     assert mean([cold, Steady().read()]) == Reading(utilisation=0.25, memory=2**29, memory_total=2**32, temperature=50)
