@@ -70,9 +70,18 @@ def add_dataset(
         f"mean {', '.join(f'{value:.5f}' for value in record.mean)}",
         markup=False,
     )
+    if record.skipped:
+        console.print(f"Left out: {record.skipped:,} images that cannot be read.", markup=False)
+    if record.other_files:
+        endings = ", ".join(
+            f"{count:,} {ending or 'without an ending'}" for ending, count in record.other_files.items()
+        )
+        console.print(f"Not imported: other files ({endings}).", markup=False)
 
 
 def detail_lines(detail: Any) -> list[Any]:
     if isinstance(detail, dict) and isinstance(detail.get("files"), list):
-        return [f"  {item.get('file')}: {item.get('reason')}" for item in detail["files"]]
+        lines = [f"  {item.get('file')}: {item.get('reason')}" for item in detail["files"]]
+        rest = detail.get("unreadable", len(lines)) - len(lines)
+        return [*lines, f"  and {rest:,} more"] if rest else lines
     return [f"  {item}" for item in detail] if isinstance(detail, list) else []

@@ -62,6 +62,9 @@ class DatasetRecord(BaseModel):
     test_count: int
     source: str
     skipped: int = 0
+    other_files: dict[str, int] = Field(
+        default={}, description="Files of the source that are no images by their names, counted by ending."
+    )
     sha256: dict[str, str]
     created_at: datetime
 

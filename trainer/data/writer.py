@@ -5,11 +5,11 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import numpy as np
@@ -112,17 +112,24 @@ class DatasetWriter:
         np.save(self.folder / labels_file(split), array)
         (self.folder / files_file(split)).write_text("".join(f"{file}\n" for file in files), "utf-8")
 
-    def keep_images(self, split: Split, keep: npt.NDArray[np.bool_]) -> None:
-        """Drop the rows where `keep` is False. Replaces the memory map that create_images() returned."""
-        path = self.folder / images_file(split)
-        whole = path.rename(path.with_suffix(".whole"))
-        old = np.load(whole, mmap_mode="r")
-        rows = np.flatnonzero(keep)
-        new = self.create_images(split, len(rows))
-        for start in range(0, len(rows), _COPY_ROWS):
-            part = slice(start, start + _COPY_ROWS)
-            new[part] = old[rows[part]]
-        whole.unlink()
+    def rearrange_images(self, rows: Mapping[Split, npt.NDArray[np.int64]]) -> None:
+        """Fill the splits anew. `rows` count through the images of all splits in the order of `rows`.
+
+        Replaces the memory maps that create_images() returned.
+        """
+        paths = [self.folder / images_file(split) for split in rows]
+        whole = [path.rename(path.with_suffix(".whole")) for path in paths]
+        arrays = [np.load(path, mmap_mode="r") for path in whole]
+        starts = np.cumsum([0, *map(len, arrays)])
+        for split, taken in rows.items():
+            images = self.create_images(split, len(taken))
+            for first in range(0, len(taken), _COPY_ROWS):
+                block = taken[first : first + _COPY_ROWS]
+                for array, start in zip(arrays, starts, strict=False):
+                    here = np.flatnonzero((start <= block) & (block < start + len(array)))
+                    images[first + here] = array[block[here] - start]
+        for path in whole:
+            path.unlink()
 
     def commit(
         self,
@@ -133,6 +140,7 @@ class DatasetWriter:
         fit: Fit = "crop",
         source: str,
         skipped: Sequence[tuple[str, str]] = (),
+        other_files: Mapping[str, int] = MappingProxyType({}),
         progress: Progress = silent,
     ) -> DatasetRecord:
         """Hash and sync the files, compute the statistics, and rename the folder to a free name, such as name@2."""
@@ -162,6 +170,7 @@ class DatasetWriter:
             test_count=counts["test"],
             source=source,
             skipped=len(skipped),
+            other_files=dict(other_files),
             sha256=digests,
             created_at=datetime.now(UTC),
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainer.data.sources.archive import ZipEntry, check_images
-from trainer.data.sources.layout import IMAGE_ENDINGS
+from trainer.data.sources.names import IMAGE_ENDINGS
 
 
 class ImageFile(NamedTuple):

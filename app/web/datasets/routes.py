@@ -88,6 +88,7 @@ class PlannedLayout(BaseModel):
     classes: list[PlannedClass]
     train: int
     test: int
+    other_files: dict[str, int] = Field(description="Files that are no images by their names, counted by ending.")
 
 
 @router.post("/layout")
@@ -106,7 +107,9 @@ def layout(body: FileList) -> PlannedLayout:
         )
         for label, name in enumerate(planned.classes)
     ]
-    return PlannedLayout(classes=classes, train=counts["train"].total(), test=counts["test"].total())
+    return PlannedLayout(
+        classes=classes, train=counts["train"].total(), test=counts["test"].total(), other_files=planned.other_files
+    )
 
 
 @router.post(

@@ -3,7 +3,7 @@ import { bytes, count, percent } from "../lib/format.js";
 import { packZip } from "../lib/zip.js";
 import { bindDrop } from "../shared/drop.js";
 import { follow } from "../shared/live.js";
-import { Stage, described, droppedFiles } from "./stage.js";
+import { Stage, described, droppedFiles, otherFiles } from "./stage.js";
 import { parseBody, sendForm } from "../shared/upload.js";
 
 const box = document.querySelector("[data-tasks]");
@@ -161,6 +161,8 @@ function working(name, task) {
     const link = element("a", "link", `${made} is ready`);
     link.href = `/datasets/${encodeURIComponent(made)}`;
     line.append(link);
+    const others = otherFiles(task.result?.other_files);
+    if (others) line.append(element("span", "muted", others));
   } else {
     const bar = element("progress", "prog");
     Object.assign(bar, { max: 1, value: task.progress });
@@ -184,9 +186,10 @@ function failure(name, error, task = null) {
     list.append(...files.map((text) => element("li", "", text)));
     node.append(list);
   }
-  const { files: unread, total } = error?.detail ?? {};
-  if (task && error.code === "unreadable_images" && total > unread.length) {
-    const button = element("button", "button", `Import ${count(total - unread.length)}, leave out ${count(unread.length)}`);
+  const { unreadable = files.length, total } = error?.detail ?? {};
+  if (unreadable > files.length) node.append(element("p", "muted", `and ${count(unreadable - files.length)} more`));
+  if (task && error.code === "unreadable_images" && total > unreadable) {
+    const button = element("button", "button", `Import ${count(total - unreadable)}, leave out ${count(unreadable)}`);
     Object.assign(button, { type: "button", onclick: () => retry(task, node, name) });
     const row = element("div", "row-of");
     row.append(button);

@@ -7,6 +7,7 @@ import { listZip, readEntry } from "../lib/zip.js";
 const SHOWN = 9;
 const LISTED = 20000;
 const TYPES = { jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", webp: "image/webp", gif: "image/gif", bmp: "image/bmp" };
+const LEFT_BY_SYSTEMS = /(^|\/)(\.|__MACOSX\/|@eaDir\/|#recycle\/|\$RECYCLE\.BIN\/)/i;
 const FOREIGN = ["heic", "heif", "avif", "tif", "tiff", "jxl", "jp2", "raw", "cr2", "nef", "dng"];
 
 export class Stage {
@@ -45,7 +46,7 @@ export class Stage {
     this.node.hidden = false;
     this.say("layout", "");
     this.warn(entries);
-    const images = entries.filter(({ path }) => extension(path) in TYPES && !/(^|\/)(__MACOSX|\._)/.test(path));
+    const images = entries.filter(({ path }) => extension(path) in TYPES && !LEFT_BY_SYSTEMS.test(path));
     const step = Math.max(1, images.length / SHOWN);
     const picked = Array.from({ length: Math.min(SHOWN, images.length) }, (_, index) => images[Math.floor(index * step)]);
     const [planned, pictures] = await Promise.all([plan(entries.map(({ path }) => path)), Promise.all(picked.map(load))]);
@@ -60,11 +61,13 @@ export class Stage {
     list.replaceChildren();
     if (planned === null) return this.say("layout", `${count(files)} files; their layout is looked at once they are sent.`);
     if (planned.error) {
-      const detail = planned.error.detail?.problems ?? [];
-      return this.say("layout", [planned.error.message, ...detail.slice(0, 3)].join(" · "), true);
+      const { detail } = planned.error;
+      const named = Array.isArray(detail) ? detail : [];
+      return this.say("layout", [planned.error.message, ...named.slice(0, 3)].join(" · "), true);
     }
     const { classes, train, test } = planned;
-    this.say("layout", `${count(classes.length)} classes: ${count(train)} images to train on, ${count(test)} to test with.`);
+    const others = otherFiles(planned.other_files);
+    this.say("layout", `${count(classes.length)} classes: ${count(train)} images to train on, ${count(test)} to test with. ${others}`.trim());
     list.replaceChildren(...classes.slice(0, 200).map(({ name, train: some, test: others }) => {
       const item = Object.assign(document.createElement("li"), { textContent: `${name} ` });
       item.append(Object.assign(document.createElement("span"), { className: "muted", textContent: `${count(some)} + ${count(others)}` }));
@@ -132,6 +135,12 @@ export async function droppedFiles(transfer) {
 }
 
 export const described = (files) => `${count(files.length)} files · ${bytes(files.reduce((sum, { file }) => sum + file.size, 0))}`;
+
+/** A sentence about the files that are no images by their names, counted by ending; "" if there are none. */
+export function otherFiles(counts) {
+  const listed = Object.entries(counts ?? {}).map(([ending, files]) => `${count(files)} ${ending || "without an ending"}`);
+  return listed.length ? `Other files are not imported: ${listed.join(", ")}.` : "";
+}
 
 async function plan(files) {
   if (!files.length || files.length > LISTED) return null;

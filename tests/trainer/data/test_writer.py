@@ -50,15 +50,18 @@ def test_nothing_is_listed_before_it_is_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["two"]
 
 
-def test_rows_can_be_dropped(tmp_path: Path) -> None:
+def test_rows_can_be_dropped_and_moved_to_another_split(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, "two", size=32) as writer:
-        for split in ("train", "test"):
-            writer.create_images(split, 4)[:] = np.arange(4, dtype=np.uint8)[:, None, None, None]
-            writer.keep_images(split, np.array([True, False, True, True]))
-            writer.set_labels(split, [0, 1, 1], ["a", "c", "d"])
+        writer.create_images("train", 5000)[:] = (np.arange(5000) % 251).astype(np.uint8)[:, None, None, None]
+        writer.create_images("test", 4)[:] = np.array([252, 253, 254, 255], np.uint8)[:, None, None, None]
+        rows = np.array([0, 2, *range(4, 5000), 5001])
+        writer.rearrange_images({"train": rows, "test": np.array([3, 5003])})
+        writer.set_labels("train", [0] * len(rows), ["a"] * len(rows))
+        writer.set_labels("test", [0, 1], ["b", "c"])
         record = writer.commit(classes=["a", "b"], source="test", skipped=[("b", "broken")])
     images, _ = open_split(tmp_path, "two", "train")
-    assert images[:, 0, 0, 0].tolist() == [0, 2, 3]
+    assert images[:, 31, 31, 2].tolist() == [0, 2, *(row % 251 for row in range(4, 5000)), 253]
+    assert open_split(tmp_path, "two", "test")[0][:, 0, 0, 0].tolist() == [3, 255]
     assert record.skipped == 1
     assert read_skipped(tmp_path, "two") == [("b", "broken")]
     assert sorted(path.suffix for path in (tmp_path / "two").iterdir()) == sorted(

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainer.data.errors import BadArchive, UnreadableImage
-from trainer.data.sources.layout import Layout, is_image, is_junk, plan_layout, refuse_names
+from trainer.data.sources.layout import Layout, plan_layout
+from trainer.data.sources.names import is_image, is_junk, refuse_names
 
 _ARCHIVE_ENDINGS = (".zip", ".jar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -13,7 +13,8 @@ from trainer.data.errors import ImageError, UnreadableImages
 from trainer.data.fit import FORMATS, read_image
 from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Split, images_file
 from trainer.data.sources.archive import Limits
-from trainer.data.sources.layout import Layout, Member
+from trainer.data.sources.layout import Layout, Member, split_off_test
+from trainer.data.sources.names import composed
 from trainer.data.writer import DatasetWriter
 from trainer.spec.tasks import OnUnreadable
 from trainer.system.parallel import available_cores, map_unordered
@@ -25,6 +26,7 @@ DEFAULT_SIZE = 64
 _CHUNK = 100
 _FEW = 64  # below this, starting processes costs more than it saves
 _SAMPLES = 256
+_NAMED_FILES = 100  # in an error, which is stored and sent to every open page
 
 
 class ImageSource(Protocol):
@@ -86,7 +88,7 @@ def import_images(
 ) -> DatasetRecord:
     """Create the dataset `name` from a folder or zip.
 
-    Raises UnreadableImages, which names every unreadable file: there are any and `on_unreadable` is "refuse", or a
+    Raises UnreadableImages, which names the first unreadable files: there are any and `on_unreadable` is "refuse", or a
     class would have no images left.
     """
     size = size or natural_size(source, layout)
@@ -98,15 +100,18 @@ def import_images(
         bad = _decode(decoder, layout, processes, progress)
         if bad and on_unreadable == "refuse":
             raise _unreadable(bad, layout.total)
-        for split in SPLITS:
-            _set_rows(writer, split, layout, [file for file in bad if file.split == split])
+        members = _keep_readable(writer, layout, bad) if bad else layout.members
+        for split, kept in members.items():
+            names = [composed(member.path) for member in kept]
+            writer.set_labels(split, [member.label for member in kept], names)
         return writer.commit(
             classes=layout.classes,
             superclasses=layout.superclasses,
             fine_to_coarse=layout.fine_to_coarse,
             fit=fit,
             source=label,
-            skipped=[(file.path, file.reason) for file in bad],
+            skipped=[(composed(file.path), file.reason) for file in bad],
+            other_files=layout.other_files,
             progress=progress,
         )
 
@@ -150,30 +155,43 @@ def _decode(decoder: Decoder, layout: Layout, processes: int | None, progress: P
 
 
 def _unreadable(bad: Sequence[BadFile], total: int) -> UnreadableImages:
-    files = [{"file": file.path, "code": file.code, "reason": file.reason} for file in bad]
-    return UnreadableImages(
-        f"{len(bad):,} of {total:,} images cannot be read.", detail={"files": files, "total": total}
-    )
+    return UnreadableImages(f"{len(bad):,} of {total:,} images cannot be read.", detail={**_named(bad), "total": total})
 
 
-def _set_rows(writer: DatasetWriter, split: Split, layout: Layout, bad: Sequence[BadFile]) -> None:
-    members = layout.members[split]
-    keep = np.ones(len(members), bool)
-    keep[[file.row for file in bad]] = False
-    kept = [member for member, good in zip(members, keep, strict=True) if good]
-    emptied = sorted(set(range(len(layout.classes))) - {member.label for member in kept})
-    if emptied:
-        names = [layout.classes[label] for label in emptied]
-        raise UnreadableImages(
-            f"Without the unreadable images some classes have none left in {split}: {names[0]}"
-            f"{', …' if len(names) > 1 else '.'}",
-            detail=_emptied_detail(names, bad),
-        )
-    if bad:
-        writer.keep_images(split, keep)
-    writer.set_labels(split, [member.label for member in kept], [member.path for member in kept])
+def _named(bad: Sequence[BadFile]) -> dict[str, Any]:
+    """The detail of an error: the first files by name, and the number of all."""
+    files = [{"file": file.path, "code": file.code, "reason": file.reason} for file in bad[:_NAMED_FILES]]
+    return {"files": files, "unreadable": len(bad)}
 
 
-def _emptied_detail(names: list[str], bad: Sequence[BadFile]) -> dict[str, Any]:
-    files = [{"file": file.path, "code": file.code, "reason": file.reason} for file in bad]
-    return {"classes": names, "files": files}
+def _keep_readable(writer: DatasetWriter, layout: Layout, bad: Sequence[BadFile]) -> dict[Split, list[Member]]:
+    """Drop the rows of unreadable images. A test split that was drawn is drawn again, from the readable images.
+
+    Raises UnreadableImages: a class would have no images left in a split.
+    """
+    unreadable = {(file.split, file.row) for file in bad}
+    planned = [(split, row, member) for split in layout.members for row, member in enumerate(layout.members[split])]
+    row_of = {member.path: row for row, (_, _, member) in enumerate(planned)}
+    kept: dict[Split, list[Member]] = {split: [] for split in layout.members}
+    for split, row, member in planned:
+        if (split, row) not in unreadable:
+            kept[split].append(member)
+    if layout.seed is not None:
+        pool = sorted(kept["train"] + kept["test"], key=lambda member: (member.label, member.path.split("/")))
+        kept |= split_off_test(pool, layout.seed)
+    _refuse_empty(kept, layout, bad)
+    rows = {split: np.array([row_of[member.path] for member in members], np.int64) for split, members in kept.items()}
+    writer.rearrange_images(rows)
+    return kept
+
+
+def _refuse_empty(kept: dict[Split, list[Member]], layout: Layout, bad: Sequence[BadFile]) -> None:
+    for split, members in kept.items():
+        emptied = sorted(set(range(len(layout.classes))) - {member.label for member in members})
+        if emptied:
+            names = [layout.classes[label] for label in emptied]
+            raise UnreadableImages(
+                f"Without the unreadable images some classes have none left in {split}: {names[0]}"
+                f"{', …' if len(names) > 1 else '.'}",
+                detail={"classes": names, **_named(bad)},
+            )

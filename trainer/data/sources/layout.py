@@ -4,13 +4,13 @@
     <class>/*                                 (a fifth of each class, drawn by a seed, becomes the test split)
     <superclass>/<class>/*                    (alone, or inside train/ and test/)
 
-Enclosing folders are ignored, as are files of operating systems, such as __MACOSX.
+Enclosing folders are ignored, as are files of operating systems, such as __MACOSX. Files that are no images by their
+names are counted and left out; a folder that holds nothing else is neither a class nor a split.
 """
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -18,19 +18,26 @@ import numpy as np
 from trainer.data.cifar100 import known_superclasses
 from trainer.data.errors import BadLayout
 from trainer.data.format import SPLITS, Split
+from trainer.data.sources.names import (
+    Parts,
+    composed,
+    count_endings,
+    is_junk,
+    is_photo,
+    list_endings,
+    may_be_image,
+    raise_if_any,
+    refuse_deep,
+    refuse_names,
+)
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 TEST_FRACTION = 0.2
 MAX_CLASSES = 20_000
 
-_JUNK = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 _TRAIN_FOLDERS = {"train", "training"}
 _TEST_FOLDERS = {"test", "testing"}
 _VALIDATION_FOLDERS = {"val", "valid", "validation"}
-_NAMED_PROBLEMS = 100
-_LONGEST_PATH = 1024
 
-Parts = tuple[str, ...]
 Group = dict[Parts, list[Parts]]
 
 
@@ -44,12 +51,18 @@ class Member:
 
 @dataclass(frozen=True)
 class Layout:
-    """Classes and images of a dataset. Members are in the order of the arrays: by class, then by path."""
+    """Classes and images of a dataset. Members are in the order of the arrays: by class, then by path.
+
+    `seed` is that of the test split's draw; None if the folders define it. `other_files` counts by ending the files
+    that are not imported.
+    """
 
     classes: list[str]
     superclasses: list[str] | None
     fine_to_coarse: list[int] | None
     members: dict[Split, list[Member]]
+    seed: int | None = None
+    other_files: dict[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -61,48 +74,49 @@ def plan_layout(files: Iterable[str], folders: Iterable[str] = (), *, seed: int 
 
     Raises BadLayout.
     """
-    paths = [tuple(file.split("/")) for file in files]
-    # A folder is kept as a path to a file with an empty name, so that parents are found the same way for both.
-    paths += [(*folder.rstrip("/").split("/"), "") for folder in folders]
-    paths = [path for path in paths if not is_junk(path)]
-    refuse_names(paths)
+    files, folders = list(files), list(folders)
+    refuse_deep([*files, *folders])
+    found = [path for file in files if not is_junk(path := tuple(file.split("/")))]
+    endings = count_endings(path[-1] for path in found)
+    certain = [path for path in found if is_photo(path[-1])]
+    possible = [path for path in found if may_be_image(path[-1])]
+    if not certain:
+        certain, possible = possible, []
+    if not certain:
+        others = [f"{count:,} files: {end or 'no ending'}" for end, count in list_endings(endings).items()]
+        raise BadLayout("There are no images.", detail=others)
+    # An empty folder is kept as a path to a file with an empty name, so that parents are found the same way for both.
+    paths = certain + [(*folder, "") for folder in _empty_folders(folders, found, certain)]
+    refuse_names(paths + possible)
     start = _wrapping_depth(paths)
-    splits, start = _find_splits(paths, start)
-    depth = _class_depth([path[start:] for path in paths])
+    splits, start = _find_splits(paths, certain, start)
+    depth = _class_depth(certain, start)
     grouped = {split: _by_class(group, start, depth) for split, group in splits.items()}
+    _add_possible(grouped, possible)
     _check_classes(grouped)
     keys = sorted(grouped["train"], key=lambda key: (key[-1], key))
     members: dict[Split, list[Member]] = {
         split: [Member("/".join(path), label) for label, key in enumerate(keys) for path in sorted(group[key])]
         for split, group in grouped.items()
     }
-    if "test" not in members:
-        members = _split_off_test(members["train"], seed)
+    endings.subtract(count_endings(path[-1] for group in grouped.values() for key in group for path in group[key]))
+    drawn = None if "test" in members else seed
+    if drawn is not None:
+        members = split_off_test(members["train"], drawn)
     classes, superclasses, fine_to_coarse = _name_classes(keys)
-    return Layout(classes, superclasses, fine_to_coarse, members)
+    return Layout(classes, superclasses, fine_to_coarse, members, drawn, list_endings(endings))
 
 
-def is_junk(path: Parts) -> bool:
-    return any(part in _JUNK or part.startswith(".") for part in path)
+def _empty_folders(folders: Iterable[str], found: Iterable[Parts], images: Iterable[Parts]) -> list[Parts]:
+    """The folders without any file, except in folders that hold files but no images."""
+    occupied = _parents(found)
+    others = occupied - _parents(images)
+    paths = [path for folder in folders if not is_junk(path := tuple(folder.rstrip("/").split("/")))]
+    return [path for path in paths if path not in occupied and others.isdisjoint(_parents([path]))]
 
 
-def is_image(path: Parts) -> bool:
-    """Return whether the name is that of an image, and not of an operating system's file."""
-    return path[-1].lower().endswith(IMAGE_ENDINGS) and not is_junk(path)
-
-
-def refuse_names(paths: Iterable[Parts]) -> None:
-    """Raises BadLayout: a name is too long, contains control characters or is not UTF-8."""
-    _raise_if_any("Some names cannot be kept", [problem for path in paths if (problem := _name_problem(path))])
-
-
-def _name_problem(path: Parts) -> str | None:
-    name = "/".join(path)
-    if len(name) > _LONGEST_PATH:
-        return f"{name[:60]}…: longer than {_LONGEST_PATH} characters"
-    if not name.isprintable() and any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
-        return f"{name!r}: a control character, or not UTF-8"
-    return None
+def _parents(paths: Iterable[Parts]) -> set[Parts]:
+    return {folder[:end] for folder in {path[:-1] for path in paths} for end in range(1, len(folder) + 1)}
 
 
 def _wrapping_depth(paths: list[Parts]) -> int:
@@ -110,18 +124,19 @@ def _wrapping_depth(paths: list[Parts]) -> int:
     depth = 0
     while True:
         inside = [path for path in paths if len(path) > depth + 1]
-        alone = len({path[depth] for path in inside}) == 1
+        alone = len({composed(path[depth]) for path in inside}) == 1
         if not alone or not any(len(path) > depth + 2 for path in inside):
             return depth
         depth += 1
 
 
-def _find_splits(paths: list[Parts], start: int) -> tuple[dict[Split, list[Parts]], int]:
+def _find_splits(paths: list[Parts], images: list[Parts], start: int) -> tuple[dict[Split, list[Parts]], int]:
     """Return the paths of each split, and the index of the part with the class. Without a test split, only "train".
 
-    A class may be called "train" (one of CIFAR-100's is), so folders are splits only if all of them have split names.
+    A class may be called "train" (one of CIFAR-100's is), so folders are splits only if all that hold images have split
+    names.
     """
-    names = {path[start].lower() for path in paths if len(path) > start + 1}
+    names = {path[start].lower() for path in images if len(path) > start + 1}
     has_test = bool(names & _TEST_FOLDERS)
     train_names = _TRAIN_FOLDERS | (_VALIDATION_FOLDERS if has_test else set())
     if not (
@@ -130,23 +145,20 @@ def _find_splits(paths: list[Parts], start: int) -> tuple[dict[Split, list[Parts
         return {"train": paths}, start
     splits: dict[Split, list[Parts]] = {"train": [], "test": []}
     for path in paths:
-        if len(path) > start + 1:
+        if len(path) > start + 1 and path[start].lower() in names:
             splits["train" if path[start].lower() in train_names else "test"].append(path)
     return splits, start + 1
 
 
-def _class_depth(paths: list[Parts]) -> int:
+def _class_depth(images: list[Parts], start: int) -> int:
     """1 for <class>/<image>, 2 for <superclass>/<class>/<image>."""
-    files = [path for path in paths if path and path[-1]]
-    images = [path for path in files if path[-1].lower().endswith(IMAGE_ENDINGS)] or files
-    if not images:
-        raise BadLayout("There are no images.", detail=[])
-    depths = {len(path) - 1 for path in images}
+    images = [path for path in images if len(path) > start]
+    depths = {len(path) - 1 - start for path in images}
     if depths <= {1} or depths <= {2}:
         return depths.pop()
-    usual = max((1, 2), key=lambda depth: sum(len(path) - 1 == depth for path in images))
-    odd = ["/".join(path) for path in images if len(path) - 1 != usual]
-    _raise_if_any("Images lie in folders of their class, at one depth; these do not", odd)
+    usual = max((1, 2), key=lambda depth: sum(len(path) - 1 - start == depth for path in images))
+    odd = ["/".join(path) for path in images if len(path) - 1 - start != usual]
+    raise_if_any("Images lie in folders of their class, at one depth; these do not", odd)
     raise AssertionError("depths differ, so some path is odd")
 
 
@@ -155,7 +167,7 @@ def _by_class(paths: list[Parts], start: int, depth: int) -> Group:
     group: Group = defaultdict(list)
     superclasses = set()
     for path in paths:
-        inner = path[start:]
+        inner = tuple(map(composed, path[start:-1])) + path[-1:]
         if len(inner) > depth:
             images = group[inner[:depth]]
             if len(inner) == depth + 1 and inner[-1]:
@@ -167,6 +179,16 @@ def _by_class(paths: list[Parts], start: int, depth: int) -> Group:
     return dict(group)
 
 
+def _add_possible(grouped: dict[Split, Group], possible: list[Parts]) -> None:
+    """Add the files whose names do not tell whether they are images, where they lie beside images."""
+    if not possible:
+        return
+    folders = {path[:-1]: images for group in grouped.values() for images in group.values() for path in images}
+    for path in possible:
+        if (images := folders.get(path[:-1])) is not None:
+            images.append(path)
+
+
 def _check_classes(grouped: dict[Split, Group]) -> None:
     keys = sorted({key for group in grouped.values() for key in group})
     problems = []
@@ -176,7 +198,7 @@ def _check_classes(grouped: dict[Split, Group]) -> None:
     if len(grouped) == 1:
         one = [key for key, images in grouped["train"].items() if len(images) == 1]
         problems += [f"{'/'.join(key)}: one image; to split off a test set takes two" for key in sorted(one)]
-    _raise_if_any("Every class needs images in both splits", problems)
+    raise_if_any("Every class needs images in both splits", problems)
     if len(keys) < 2:
         raise BadLayout("There is only one class; it takes two.", detail=["/".join(key) for key in keys])
     if len(keys) > MAX_CLASSES:
@@ -186,7 +208,7 @@ def _check_classes(grouped: dict[Split, Group]) -> None:
 def _name_classes(keys: list[Parts]) -> tuple[list[str], list[str] | None, list[int] | None]:
     classes = [key[-1] for key in keys]
     twice = sorted({name for name, following in pairwise(classes) if name == following})
-    _raise_if_any("A class lies in one superclass only; these lie in several", twice)
+    raise_if_any("A class lies in one superclass only; these lie in several", twice)
     superclasses = sorted({key[0] for key in keys})
     if len(keys[0]) == 2 and len(superclasses) > 1:
         return classes, superclasses, [superclasses.index(key[0]) for key in keys]
@@ -195,7 +217,8 @@ def _name_classes(keys: list[Parts]) -> tuple[list[str], list[str] | None, list[
     return classes, None, None
 
 
-def _split_off_test(members: list[Member], seed: int) -> dict[Split, list[Member]]:
+def split_off_test(members: list[Member], seed: int) -> dict[Split, list[Member]]:
+    """Draw a fifth of each class, at least one image. `members` are in order, and so are those of each split."""
     by_label = defaultdict(list)
     for member in members:
         by_label[member.label].append(member)
@@ -206,12 +229,3 @@ def _split_off_test(members: list[Member], seed: int) -> dict[Split, list[Member
         for index, member in enumerate(group):
             splits["test" if index in chosen else "train"].append(member)
     return splits
-
-
-def _raise_if_any(message: str, problems: list[str]) -> None:
-    if not problems:
-        return
-    named = problems[:_NAMED_PROBLEMS]
-    if len(problems) > len(named):
-        named.append(f"and {len(problems) - len(named):,} more")
-    raise BadLayout(f"{message}: {problems[0]}{', …' if len(problems) > 1 else '.'}", detail=named)

@@ -84,6 +84,62 @@ def test_skipping_leaves_them_out_and_says_so(tmp_path: Path, root: Path) -> Non
     assert read_files(root, record.name, "train") == read_files(root, "pets", "train")
 
 
+def names_of(root: Path, name: str) -> dict[str, list[str]]:
+    return {split: read_files(root, name, split) for split in ("train", "test")}
+
+
+@pytest.mark.parametrize("bad", [f"cat/{index}.png" for index in range(5)] + ["dog/0.png"])
+def test_the_test_split_is_drawn_from_the_images_that_can_be_read(tmp_path: Path, root: Path, bad: str) -> None:
+    files = tree("cat", "dog", each=5)
+    record = add(root, write_zip(tmp_path / "cut.zip", files | {bad: files[bad][:60]}), on_unreadable="skip")
+    assert (record.train_count, record.test_count, record.skipped) == (7, 2, 1)
+    assert [path for path, _ in read_skipped(root, record.name)] == [bad]
+    whole = add(root, write_zip(tmp_path / "whole.zip", {name: data for name, data in files.items() if name != bad}))
+    assert record.sha256 == whole.sha256
+    assert names_of(root, record.name) == names_of(root, whole.name)
+
+
+def test_many_unreadable_images_give_the_dataset_without_them(tmp_path: Path, root: Path) -> None:
+    files = tree("cat", "dog", each=60)
+    bad = [name for index, name in enumerate(files) if index % 3 == 0]
+    folder = write_tree(tmp_path / "cut", files | dict.fromkeys(bad, b"x"))
+    record = add(root, folder, on_unreadable="skip", processes=2)
+    assert record.skipped == 40
+    for name in bad:
+        (folder / name).unlink()
+    assert record.sha256 == add(root, folder).sha256
+
+
+def test_a_class_of_one_readable_image_is_named(tmp_path: Path, root: Path) -> None:
+    with pytest.raises(UnreadableImages, match="none left in train: cow") as caught:
+        add(
+            root,
+            write_zip(tmp_path / "pets.zip", tree("cat", "dog", "cow") | {"cow/1.png": b"x"}),
+            on_unreadable="skip",
+        )
+    assert caught.value.detail["classes"] == ["cow"]
+
+
+def test_label_files_beside_images_are_counted_and_not_imported(tmp_path: Path, root: Path) -> None:
+    files = tree("cat", "dog", each=5)
+    labels = {name.replace(".png", ".txt"): b"0 0.5 0.5 1 1" for name in files}
+    record = add(root, write_zip(tmp_path / "labels.zip", files | labels))
+    assert (record.train_count, record.test_count, record.skipped, record.other_files) == (8, 2, 0, {".txt": 10})
+    assert read_record(root, record.name) == record
+    assert record.sha256 == add(root, write_zip(tmp_path / "images.zip", files)).sha256
+
+
+def test_an_error_names_a_hundred_files_and_counts_the_rest(tmp_path: Path, root: Path) -> None:
+    bad = {f"c{index % 2}/{index}.png": b"x" for index in range(250)}
+    source = write_zip(tmp_path / "bad.zip", bad | {"c0/a.png": png(1), "c1/a.png": png(2)})
+    with pytest.raises(UnreadableImages, match="250 of 252") as caught:
+        add(root, source, processes=1)
+    assert (len(caught.value.detail["files"]), caught.value.detail["unreadable"]) == (100, 250)
+    with pytest.raises(UnreadableImages) as caught:
+        add(root, source, on_unreadable="skip", processes=1)
+    assert (len(caught.value.detail["files"]), caught.value.detail["unreadable"]) == (100, 250)
+
+
 def test_a_class_that_skipping_would_empty_is_named(tmp_path: Path, root: Path) -> None:
     files = SPLIT | {"train/cow/1.png": b"x", "test/cow/1.png": png(1)}
     with pytest.raises(UnreadableImages, match="cow") as caught:

@@ -80,9 +80,39 @@ def test_what_systems_leave_behind_is_ignored() -> None:
     assert sorted(paths(layout, "train") + paths(layout, "test")) == files("a", "b")
 
 
-def test_a_file_beside_images_is_an_image_to_be_refused_later() -> None:
-    layout = plan_layout([*files("a", "b"), "a/notes.txt"])
-    assert "a/notes.txt" in paths(layout, "train") + paths(layout, "test")
+def test_files_that_are_no_images_are_counted_by_ending() -> None:
+    others = ["a/0.txt", "a/1.txt", "b/Picasa.INI", "b/list.json", "README", "a/v1.2/notes.md"]
+    layout = plan_layout([*files("a", "b"), *others])
+    assert sorted(paths(layout, "train") + paths(layout, "test")) == files("a", "b")
+    assert layout.other_files == {".txt": 2, ".json": 1, "": 1, ".md": 1}
+    assert plan_layout(files("a", "b")).other_files == {}
+
+
+def test_rare_endings_are_counted_together() -> None:
+    layout = plan_layout([*files("a", "b"), *(f"a/{number}.x{number}" for number in range(50)), "a/x.txt", "b/y.txt"])
+    assert len(layout.other_files) == 21
+    assert layout.other_files[".txt"] == 2
+    assert sum(layout.other_files.values()) == 52
+
+
+@pytest.mark.parametrize(
+    "name", ["a/IMG_1.HEIC", "a/scan.tiff", "a/0001", "a/drawing.svg", "a/cat.jfif", "a/12.05.2021"]
+)
+def test_what_may_be_an_image_is_imported_or_refused_by_name(name: str) -> None:
+    layout = plan_layout([*files("a", "b"), name])
+    assert name in paths(layout, "train") + paths(layout, "test")
+    assert layout.other_files == {}
+
+
+@pytest.mark.parametrize("pattern", ["{}/{}", "{}/{}.heic", "train/{}/{}"])
+def test_images_may_all_be_without_an_ending(pattern: str) -> None:
+    names = [pattern.format(kind, number) for kind in "ab" for number in range(4)]
+    layout = plan_layout(names)
+    assert (layout.classes, layout.total) == (["a", "b"], 8)
+
+
+def test_a_class_of_photos_that_cannot_be_read_is_not_left_out() -> None:
+    assert plan_layout([*files("a", "b"), "c/0.heic", "c/1.heic"]).classes == ["a", "b", "c"]
 
 
 def test_one_name_in_two_classes_is_fine() -> None:
@@ -99,6 +129,8 @@ def test_strange_class_names_are_kept() -> None:
 
 REFUSED = {
     "nothing at all": ([], [], "no images"),
+    "no images": (["a/0.txt", "b/1.txt"], [], "no images"),
+    "too many folders": ([*files("a", "b"), "a/" * 70 + "0.png"], [], "more than 64 folders"),
     "images in no folder": (["a.png", "b.png"], [], "these do not"),
     "some images in no folder": ([*files("a", "b"), "c.png"], [], r"c\.png"),
     "one class": (files("a"), [], "only one class"),
