@@ -6,14 +6,19 @@ A hostile image may crash, hang or fill the memory of the process that decodes i
 import resource
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.data.errors import ImageError, ImageTooLarge, UnreadableImage
-from trainer.data.fit import read_image
+from trainer.data.fit import open_image, read_image
 from trainer.data.format import Fit, Images
 
 # Decoding 50 million pixels peaks at 0.9 GiB, from WebP with transparency at 1.25 GiB.
 MEMORY_BYTES = 3 << 29
+# Where no user waits for a single image. Long, as the machine may be busy: the slowest image within the limits takes
+# 3 s on an idle machine.
+SECONDS_PER_IMAGE = 20.0
 MAX_FRAMES = 1000
 _GIF = (b"GIF87a", b"GIF89a")
 
@@ -35,12 +40,24 @@ def address_space() -> int:
 
 def read_untrusted(data: bytes, size: int, fit: Fit, *, max_pixels: int, seconds: float) -> Images:
     """Read an image as `read_image` does. Every failure raises ImageError; after `seconds` SIGALRM ends the process."""
-    # The alarm's default action ends the process, even inside Pillow's C code.
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
+    with _limited(seconds):
         if data.startswith(_GIF) and gif_has_more_frames(data, MAX_FRAMES):
             raise ImageTooLarge(f"The GIF has more than {MAX_FRAMES:,} frames.")
         return read_image(data, size, fit, max_pixels=max_pixels)
+
+
+def untrusted_size(data: bytes, *, seconds: float) -> tuple[int, int]:
+    """Return the width and height that the image's header states. Fails as `read_untrusted` does."""
+    with _limited(seconds):
+        return open_image(data).size
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    # The alarm's default action ends the process, even inside Pillow's C code.
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
     except ImageError:
         raise
     except MemoryError:

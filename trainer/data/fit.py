@@ -15,6 +15,8 @@ from trainer.data.format import Fit, Images
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000
+# Pillow's resize holds 32 bytes of weights per pixel of a side: 320 MB for this one. "crop" resizes a part of it only.
+MAX_SIDE = 10_000_000
 # Near the mean of natural images, so that a padded border is about zero after normalization.
 PAD_COLOR = (128, 128, 128)
 
@@ -49,14 +51,31 @@ _SUPPORTED = "JPEG, PNG, WebP, GIF and BMP"
 
 
 def read_image(data: bytes, size: int, fit: Fit, *, max_pixels: int = MAX_PIXELS) -> Images:
-    return fit_image(decode_image(data, max_pixels=max_pixels), size, fit)
+    image = decode_image(data, max_pixels=max_pixels, max_side=max_pixels if fit == "crop" else MAX_SIDE)
+    return fit_image(image, size, fit)
 
 
-def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int = MAX_PIXELS) -> Image.Image:
     """Decode the first frame in its own mode. The format is found from the bytes, not from a file name.
 
     Raises UnreadableImage, UnsupportedImage or ImageTooLarge.
     """
+    image = open_image(data, max_pixels=max_pixels)
+    width, height = image.size
+    if max(width, height) > max_side:
+        raise ImageTooLarge(f"The image is {width:,} × {height:,}: a side has more than {max_side:,} pixels.")
+    if image.format == "PNG" and b"IEND" not in data:
+        raise UnreadableImage("The image is cut short.")  # Pillow accepts a PNG without its end
+    try:
+        with _without_warnings():
+            image.load()
+    except _DECODING_ERRORS as error:
+        raise UnreadableImage(f"The image cannot be read: {error}.") from None
+    return image
+
+
+def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Read an image's header. Raises as `decode_image` does."""
     if not data:
         raise UnreadableImage("The file is empty.")
     try:
@@ -73,13 +92,6 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     width, height = image.size
     if width * height > max_pixels:
         raise ImageTooLarge(f"The image is {width:,} × {height:,}: more than {max_pixels:,} pixels.")
-    if image.format == "PNG" and b"IEND" not in data:
-        raise UnreadableImage("The image is cut short.")  # Pillow accepts a PNG without its end
-    try:
-        with _without_warnings():
-            image.load()
-    except _DECODING_ERRORS as error:
-        raise UnreadableImage(f"The image cannot be read: {error}.") from None
     return image
 
 

@@ -12,9 +12,10 @@ from typing import Any, Protocol, TextIO
 import numpy as np
 import orjson
 
+from trainer.data.decoding import Fault
 from trainer.data.format import Fit
 from trainer.inference.classifier import Classifier, Prediction
-from trainer.inference.decoding import CHUNK, Fault, FileDecoder, decoded
+from trainer.inference.decoding import CHUNK, FileDecoder, decoded
 from trainer.inference.image_files import ImageFile
 from trainer.system.prefetch import prefetch
 from trainer.system.spreadsheet import safe_cell

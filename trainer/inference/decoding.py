@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from trainer.data.confined import MEMORY_BYTES, address_space, confine, read_untrusted
-from trainer.data.errors import ImageError, ImageTooLarge, UnreadableImage
-from trainer.data.fit import MAX_PIXELS
+from trainer.data.decoding import ConfinedReader, Fault, process_died
 from trainer.data.format import Fit
 from trainer.data.sources.folder import read_file
 from trainer.inference.image_files import ImageFile
@@ -19,15 +17,6 @@ from trainer.system.map_ordered import map_ordered
 from trainer.system.parallel import available_cores
 
 CHUNK = 16
-# Long, as no user waits for a single image and the machine may be busy: the slowest image within the limits takes 3 s
-# on an idle machine.
-SECONDS_PER_IMAGE = 20.0
-
-
-@dataclass(frozen=True)
-class Fault:
-    code: str
-    message: str
 
 
 @dataclass
@@ -39,28 +28,12 @@ class FileDecoder:
 
     size: int
     fit: Fit
-    max_pixels: int = MAX_PIXELS
-    seconds: float = SECONDS_PER_IMAGE
-    _confined: bool = False
+    reader: ConfinedReader = field(default_factory=ConfinedReader)
     _archive: tuple[str, int] | None = None
 
     def __call__(self, files: Sequence[ImageFile]) -> list[bytes | Fault]:
-        if not self._confined:
-            self._confined = True
-            confine(address_space() + MEMORY_BYTES)
-        return [self._decode(file) for file in files]
-
-    def _decode(self, file: ImageFile) -> bytes | Fault:
-        try:
-            data = self._read(file)
-            pixels = read_untrusted(data, self.size, self.fit, max_pixels=self.max_pixels, seconds=self.seconds)
-        except ImageError as error:
-            return Fault(error.code, error.message)
-        except OSError as error:
-            return Fault(UnreadableImage.code, f"The file cannot be read: {error.strerror}.")
-        except MemoryError:
-            return Fault(ImageTooLarge.code, "The file is too large to be read.")
-        return pixels.tobytes()
+        found = (self.reader.pixels(partial(self._read, file), self.size, self.fit) for file in files)
+        return [item if isinstance(item, Fault) else item.tobytes() for item in found]
 
     def _read(self, file: ImageFile) -> bytes:
         if file.entry is None:
@@ -77,7 +50,7 @@ def decoded(
 ) -> Generator[list[tuple[ImageFile, bytes | Fault]], None, None]:
     """Yield the files in order with their pixels, per chunk. Ends early once `stopped` returns True."""
     for chunk, found in map_ordered(
-        decoder, _chunks(files), _process_died, processes=available_cores(), stopped=stopped
+        decoder, _chunks(files), process_died, processes=available_cores(), stopped=stopped
     ):
         yield list(zip(chunk, found, strict=True))
 
@@ -86,8 +59,3 @@ def _chunks(files: Iterable[ImageFile]) -> Iterator[list[ImageFile]]:
     waiting = iter(files)
     while chunk := list(islice(waiting, CHUNK)):
         yield chunk
-
-
-def _process_died(exit_code: int) -> Fault:
-    reason = "takes too long to decode" if exit_code == -signal.SIGALRM else "cannot be decoded"
-    return Fault(UnreadableImage.code, f"The image {reason}.")

@@ -1,7 +1,9 @@
 """Small images and trees of them, for tests."""
 
 import io
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -49,3 +51,35 @@ def write_zip(path: Path, files: dict[str, bytes], folders: Iterable[str] = ()) 
         for name, data in files.items():
             archive.writestr(name, data)
     return path
+
+
+def slow_jpeg(scans: int = 3000) -> bytes:
+    """A small progressive JPEG that takes milliseconds per scan to decode: its last scan, repeated."""
+    data = encoded(Image.new("L", (4000, 4000), 128), "JPEG", progressive=True, quality=50)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * scans + data[-2:]
+
+
+def tall_png(height: int = 49_999_999) -> bytes:
+    """The header of a PNG of one column."""
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">2L5B", 1, height, 8, 0, 0, 0, 0))
+        + chunk(b"IDAT", b"")
+        + chunk(b"IEND", b"")
+    )
+
+
+def odd_png(before_pixels: bytes, width: int = 8) -> bytes:
+    """A PNG of palette indices with only the given chunks before its pixels."""
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">2L5B", width, 8, 8, 3, 0, 0, 0))
+        + before_pixels
+        + chunk(b"IDAT", zlib.compress(bytes(9 * 8)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))

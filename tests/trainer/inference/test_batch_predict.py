@@ -18,12 +18,13 @@ import torch
 from PIL import Image
 
 from tests.app.predictor.predict_home import SIZE, encode, make_dataset, make_run, random_image
+from trainer.data.decoding import ConfinedReader, Fault
 from trainer.data.errors import BadArchive, UnreadableImage
 from trainer.data.format import DatasetRecord
 from trainer.data.sources.archive import ZipEntry, check_images
 from trainer.inference.batch_predict import BATCH, CsvWriter, FileResult, JsonLinesWriter, predict_files
 from trainer.inference.classifier import Classifier
-from trainer.inference.decoding import CHUNK, Fault, FileDecoder, decoded
+from trainer.inference.decoding import CHUNK, FileDecoder, decoded
 from trainer.inference.ensemble import open_runs
 from trainer.inference.image_files import ImageFile, open_paths
 
@@ -91,7 +92,7 @@ def test_an_image_that_takes_too_long_is_lost_alone(tmp_path: Path) -> None:
     slow = encode(Image.new("RGBA", (4000, 4000), (1, 2, 3, 4)), "PNG", compress_level=1)
     for number in range(4):
         (tmp_path / f"{number}.png").write_bytes(slow if number == 1 else encode(random_image(number)))
-    decoder = FileDecoder(SIZE, "crop", seconds=0.05)
+    decoder = FileDecoder(SIZE, "crop", ConfinedReader(seconds=0.05))
     (found,) = decoded(iter(open_paths([tmp_path])[0]), decoder, lambda: False)
     assert [isinstance(item, Fault) for _, item in found] == [False, True, False, False]
     assert found[1][1] == Fault("unreadable_image", "The image takes too long to decode.")

@@ -17,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from trainer.data.confined import SECONDS_PER_IMAGE
 from trainer.data.errors import BadArchive, UnreadableImage
 from trainer.data.sources.layout import Layout, plan_layout
 from trainer.data.sources.names import is_image, is_junk, refuse_names
@@ -44,6 +45,7 @@ class Limits:
     ratio: float = 100
     ratio_from_bytes: int = 64 << 10  # entries below this size may have any ratio
     pixels: int = 50_000_000
+    seconds: float = SECONDS_PER_IMAGE  # to decode an image
 
 
 @dataclass(frozen=True)

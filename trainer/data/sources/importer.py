@@ -1,30 +1,29 @@
 """Decode the images of a folder or zip on all cores, directly into the dataset's arrays."""
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, NamedTuple, Protocol, get_args
 
 import numpy as np
-from PIL import Image
 
-from trainer.data.errors import ImageError, UnreadableImages
-from trainer.data.fit import FORMATS, read_image
-from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Split, images_file
+from trainer.data.decoding import ConfinedReader, Fault, process_died
+from trainer.data.errors import UnreadableImages
+from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Images, Split, images_file
 from trainer.data.sources.archive import Limits
 from trainer.data.sources.layout import Layout, Member, split_off_test
 from trainer.data.sources.names import composed
 from trainer.data.writer import DatasetWriter
 from trainer.spec.tasks import OnUnreadable
-from trainer.system.parallel import available_cores, map_unordered
+from trainer.system.map_ordered import map_ordered
+from trainer.system.parallel import available_cores
 from trainer.system.progress import Progress, silent
 
 ON_UNREADABLE: tuple[OnUnreadable, ...] = get_args(OnUnreadable)
 DEFAULT_SIZE = 64
 
 _CHUNK = 100
-_FEW = 64  # below this, starting processes costs more than it saves
 _SAMPLES = 256
 _NAMED_FILES = 100  # in an error, which is stored and sent to every open page
 
@@ -43,33 +42,47 @@ class BadFile:
     reason: str
 
 
-@dataclass(frozen=True)
-class DecodeChunk:
+class Row(NamedTuple):
+    """A file, and the row of the split's array that takes its pixels."""
+
     split: Split
-    start: int
-    paths: list[str]
+    row: int
+    path: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Decoder:
-    """Decodes a chunk of images into its rows of the array file. Returns the files that cannot be read."""
+    """Decodes a chunk of images into their rows, in a worker process. Returns a Fault per file that cannot be read."""
 
     source: ImageSource
     folder: Path
     size: int
     fit: Fit
-    pixels: int
+    reader: ConfinedReader
+    _arrays: dict[Split, Images] = field(default_factory=dict)
 
-    def __call__(self, chunk: DecodeChunk) -> list[BadFile]:
-        images = np.load(self.folder / images_file(chunk.split), mmap_mode="r+")
-        bad = []
-        for row, path in enumerate(chunk.paths, chunk.start):
-            try:
-                data = self.source.read(path)
-                images[row] = read_image(data, self.size, self.fit, max_pixels=self.pixels)
-            except ImageError as error:
-                bad.append(BadFile(chunk.split, row, path, error.code, error.message))
-        return bad
+    def __call__(self, chunk: Sequence[Row]) -> list[Fault | None]:
+        if not self._arrays:  # mapped before the process is confined
+            self._arrays = {split: np.load(self.folder / images_file(split), mmap_mode="r+") for split in SPLITS}
+        return [self._decode(row) for row in chunk]
+
+    def _decode(self, row: Row) -> Fault | None:
+        found = self.reader.pixels(partial(self.source.read, row.path), self.size, self.fit)
+        if isinstance(found, Fault):
+            return found
+        self._arrays[row.split][row.row] = found
+        return None
+
+
+@dataclass(frozen=True)
+class SizeReader:
+    """Returns the width and height that a chunk of images state, in a worker process."""
+
+    source: ImageSource
+    reader: ConfinedReader
+
+    def __call__(self, paths: Sequence[str]) -> list[tuple[int, int] | Fault]:
+        return [self.reader.stated_size(partial(self.source.read, path)) for path in paths]
 
 
 def import_images(
@@ -91,12 +104,13 @@ def import_images(
     Raises UnreadableImages, which names the first unreadable files: there are any and `on_unreadable` is "refuse", or a
     class would have no images left.
     """
-    size = size or natural_size(source, layout)
     source.close()  # each process opens it again
+    reader = ConfinedReader(limits.pixels, limits.seconds)
+    size = size or natural_size(source, layout, reader)
     with DatasetWriter(root, name, size=size) as writer:
         for split in SPLITS:
             writer.create_images(split, len(layout.members[split]))
-        decoder = Decoder(source, writer.folder, size, fit, limits.pixels)
+        decoder = Decoder(source, writer.folder, size, fit, reader)
         bad = _decode(decoder, layout, processes, progress)
         if bad and on_unreadable == "refuse":
             raise _unreadable(bad, layout.total)
@@ -116,42 +130,33 @@ def import_images(
         )
 
 
-def natural_size(source: ImageSource, layout: Layout) -> int:
+def natural_size(source: ImageSource, layout: Layout, reader: ConfinedReader) -> int:
     """The size of the images if a sample of them are all square and of one supported size, else DEFAULT_SIZE."""
     members = [member for split in SPLITS for member in layout.members[split]]
     step = -(-len(members) // _SAMPLES)
-    sizes = {_stated_size(source, member) for member in members[::step]} - {None}
+    sample = [member.path for member in members[::step]]
+    ((_, stated),) = map_ordered(SizeReader(source, reader), [sample], process_died, processes=1)
+    sizes = {size for size in stated if not isinstance(size, Fault)}  # decoding reports the faults
     agreed = sizes.pop() if len(sizes) == 1 else None
     return agreed[0] if agreed and agreed[0] == agreed[1] and agreed[0] in SIZES else DEFAULT_SIZE
 
 
-def _stated_size(source: ImageSource, member: Member) -> tuple[int, int] | None:
-    try:
-        with Image.open(io.BytesIO(source.read(member.path)), formats=FORMATS) as image:
-            return image.size
-    except (ImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None  # decoding reports the error
-
-
 def _decode(decoder: Decoder, layout: Layout, processes: int | None, progress: Progress) -> list[BadFile]:
-    chunks = [
-        DecodeChunk(split, start, [member.path for member in members[start : start + _CHUNK]])
-        for split, members in layout.members.items()
-        for start in range(0, len(members), _CHUNK)
-    ]
-    if processes is None:
-        processes = available_cores() if layout.total > _FEW else 1
+    """Decode in processes of their own, however few the images are: one that cannot be decoded may end its process."""
+    rows = [Row(split, row, member.path) for split in SPLITS for row, member in enumerate(layout.members[split])]
+    chunks = (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))
     bad: list[BadFile] = []
     done = 0
     progress(done, layout.total, "decoding")
-    try:
-        for chunk, bad_files in map_unordered(decoder, chunks, processes=processes):
-            bad += bad_files
-            done += len(chunk.paths)
-            progress(done, layout.total, "decoding")
-    finally:
-        decoder.source.close()
-    return sorted(bad, key=lambda file: (SPLITS.index(file.split), file.row))
+    for chunk, found in map_ordered(decoder, chunks, process_died, processes=processes or available_cores()):
+        bad += [
+            BadFile(*row, fault.code, fault.message)
+            for row, fault in zip(chunk, found, strict=True)
+            if fault is not None
+        ]
+        done += len(chunk)
+        progress(done, layout.total, "decoding")
+    return bad
 
 
 def _unreadable(bad: Sequence[BadFile], total: int) -> UnreadableImages:

@@ -7,9 +7,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.trainer.data.pictures import encoded, noise, png, tree, write_tree, write_zip
+from tests.trainer.data.pictures import (
+    chunk,
+    encoded,
+    noise,
+    odd_png,
+    png,
+    slow_jpeg,
+    tall_png,
+    tree,
+    write_tree,
+    write_zip,
+)
 from trainer.data.errors import BadOption, DatasetError, UnknownSource, UnreadableImages
 from trainer.data.format import DatasetRecord, open_split, read_files, read_record, read_skipped
+from trainer.data.sources.archive import Limits
 from trainer.data.sources.source import add_dataset
 
 SPLIT = tree("train/cat", "train/dog", "test/cat", "test/dog", each=3)
@@ -138,6 +150,30 @@ def test_an_error_names_a_hundred_files_and_counts_the_rest(tmp_path: Path, root
     with pytest.raises(UnreadableImages) as caught:
         add(root, source, on_unreadable="skip", processes=1)
     assert (len(caught.value.detail["files"]), caught.value.detail["unreadable"]) == (100, 250)
+
+
+HOSTILE = {
+    "train/cat/palette.png": odd_png(b""),
+    "train/dog/transparency.png": odd_png(chunk(b"PLTE", bytes(6)) + chunk(b"tRNS", bytes(300))),
+    "test/cat/scans.jpg": slow_jpeg(),
+    "test/dog/tall.png": tall_png(),
+}
+
+
+def test_an_image_that_hangs_or_breaks_the_decoder_costs_that_image_alone(tmp_path: Path, root: Path) -> None:
+    source = write_tree(tmp_path / "pets", SPLIT | HOSTILE)
+    record = add(root, source, size=32, fit="pad", limits=Limits(seconds=2), on_unreadable="skip")
+    assert (record.train_count, record.test_count) == (6, 6)
+    found = dict(read_skipped(root, record.name))
+    assert found.keys() == HOSTILE.keys()
+    assert found["test/cat/scans.jpg"] == "The image takes too long to decode."
+    assert "a side has more than" in found["test/dog/tall.png"]
+
+
+def test_a_header_that_breaks_the_decoder_does_not_end_the_import(tmp_path: Path, root: Path) -> None:
+    """The size is that of the other images; decoding names the file."""
+    source = write_zip(tmp_path / "pets.zip", SPLIT | {"train/cat/a.png": odd_png(b"", width=0)})
+    assert add(root, source, on_unreadable="skip").size == 32
 
 
 def test_a_class_that_skipping_would_empty_is_named(tmp_path: Path, root: Path) -> None:
