@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from trainer.data import png
 from trainer.data.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
 from trainer.data.format import Fit, Images
 
@@ -78,6 +79,8 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Read an image's header. Raises as `decode_image` does."""
     if not data:
         raise UnreadableImage("The file is empty.")
+    if data.startswith(png.SIGNATURE):
+        data = png.without_metadata(data)
     try:
         with _without_warnings():
             image = Image.open(io.BytesIO(data), formats=FORMATS)

@@ -1,13 +1,14 @@
 import io
 import struct
+import tracemalloc
 import zlib
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
-from tests.trainer.data.pictures import encoded, noise, png
+from tests.trainer.data.pictures import chunk, encoded, noise, png
 from trainer.data.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
 from trainer.data.fit import PAD_COLOR, decode_image, fit_image, read_image, to_rgb
 from trainer.data.format import FITS, Fit
@@ -210,13 +211,42 @@ def test_a_vast_image_is_refused_by_its_header_alone() -> None:
     assert decode_image(encoded(Image.new("L", (40, 40))), max_pixels=1600).size == (40, 40)
 
 
-def test_a_text_chunk_bomb_is_refused() -> None:
-    info = PngImagePlugin.PngInfo()
-    info.add_text("Comment", "A" * (80 << 20), zip=True)
-    data = encoded(Image.new("L", (8, 8)), "PNG", pnginfo=info)
-    assert len(data) < 1 << 20
-    with pytest.raises(UnreadableImage):
-        decode_image(data)
+def test_large_metadata_of_a_png_is_passed_over() -> None:
+    large = zlib.compress(bytes(1_300_000))
+    chunks = [
+        chunk(b"iCCP", b"printer\0\0" + large),
+        chunk(b"zTXt", b"workflow\0\0" + large),
+        chunk(b"zTXt", b"Raw profile type exif\0\0" + large),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + large),
+        chunk(b"zTXt", b"broken\0\0no zlib stream"),
+        *(chunk(b"zTXt", b"many\0\0" + zlib.compress(bytes(1_000_000))) for _ in range(80)),
+    ]
+    for more in [*([item] for item in chunks), chunks]:
+        for where in (b"IDAT", b"IEND"):
+            assert np.array_equal(read_image(_with_chunks(png(1), more, where), 32, "crop"), np.asarray(noise(1)))
+
+
+def test_a_bomb_in_a_text_chunk_is_not_unpacked() -> None:
+    bomb = chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(bytes(20 << 20)))
+    data = _with_chunks(png(1), [bomb], b"IDAT")
+    tracemalloc.start()
+    try:
+        read_image(data, 32, "crop")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_orientation_in_an_xmp_text_is_honored() -> None:
+    image = halves("RGB", RED, BLUE)
+    xmp = b'<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="3"/>'
+    data = _with_chunks(encoded(image), [chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)], b"IDAT")
+    assert sides(data) == (list(BLUE), list(RED))
+
+
+def _with_chunks(data: bytes, chunks: list[bytes], before: bytes) -> bytes:
+    at = data.index(before) - 4
+    return data[:at] + b"".join(chunks) + data[at:]
 
 
 def test_a_damaged_byte_never_raises_anything_else() -> None:
@@ -239,9 +269,6 @@ def test_a_damaged_byte_never_raises_anything_else() -> None:
 
 
 def _png(width: int, height: int, *, depth: int, kind: int, rows: bytes) -> bytes:
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))
-
     out = io.BytesIO(b"\x89PNG\r\n\x1a\n")
     out.seek(0, io.SEEK_END)
     out.write(chunk(b"IHDR", struct.pack(">2L5B", width, height, depth, kind, 0, 0, 0)))
