@@ -4,6 +4,7 @@ import { countAbove } from "../lib/scale.js";
 import { align } from "../lib/series.js";
 import { smooth } from "../lib/smooth.js";
 import { marks } from "./chart_marks.js";
+import { isPrinting, PAPER_HEIGHT, PAPER_WIDTH } from "../shared/print.js";
 import { translucent } from "./palette.js";
 
 const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
@@ -62,8 +63,7 @@ export class Chart {
     const axis = { stroke: colors.muted, font: FONT, ticks: { show: false }, border: { show: false } };
     const many = () => this.val.step.length > MOST_DOTS;
     return {
-      width: this.plotBox.clientWidth,
-      height: this.plotBox.clientHeight,
+      ...this.size(),
       padding: [10, this.kind.val ? 72 : 12, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: "curves" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
@@ -147,8 +147,13 @@ export class Chart {
     if (this.keys.x) this.keys.x.textContent = at === null ? "" : this.view.where(this.steps[at]);
   }
 
+  size() {
+    if (isPrinting()) return { width: PAPER_WIDTH, height: this.figure.classList.contains("small") ? PAPER_HEIGHT / 2 : PAPER_HEIGHT };
+    return { width: this.plotBox.clientWidth, height: this.plotBox.clientHeight };
+  }
+
   resize() {
-    const { clientWidth: width, clientHeight: height } = this.plotBox;
+    const { width, height } = this.size();
     if (width > 0 && (width !== this.uplot.width || height !== this.uplot.height)) this.uplot.setSize({ width, height });
   }
 

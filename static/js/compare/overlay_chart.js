@@ -56,7 +56,7 @@ export class OverlayChart extends Chart {
   }
 
   hasRoomForNames() {
-    return this.plotBox.clientWidth >= NAMES_FROM && this.view.lines.length > 1;
+    return this.size().width >= NAMES_FROM && this.view.lines.length > 1;
   }
 
   resize() {

@@ -1,5 +1,6 @@
 // Runs on every page: theme, keyboard shortcuts, local times, confirmations, copy buttons.
 import { clock, clockSeconds } from "../lib/format.js";
+import "./print.js";
 
 const root = document.documentElement;
 
