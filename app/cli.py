@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.control import Control
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import ControlType
@@ -18,57 +19,83 @@ from rich.segment import ControlType
 from app.commands.access import password, tokens_app
 from app.commands.console import console, errors, fail
 from app.commands.datasets import datasets_app
-from app.settings import Settings
+from app.commands.group import Commands
+from app.environment import DeviceName
+from app.settings import Settings, misspelled
 from trainer.errors import TrainerError
 from trainer.process.threads import SPIN_LIMIT
 
 main = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Launch and watch the training of image classifiers."
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Launch and watch the training of image classifiers.",
 )
 main.add_typer(datasets_app, name="datasets")
 main.add_typer(tokens_app, name="tokens")
 
 
+def parse_workers(text: str) -> str:
+    if text != "auto" and not (text.isascii() and text.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is neither 'auto' nor a number of workers, as in --workers 1.")
+    return text
+
+
+def parse_device(text: str) -> str:
+    try:
+        return TypeAdapter(DeviceName).validate_python(text)
+    except ValidationError:
+        raise typer.BadParameter(f"{text!r} is not a device: cpu, or cuda:N for a GPU, as in cuda:0.") from None
+
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on: TRACKSIDE_HOST, or 127.0.0.1 by default.")]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="TRACKSIDE_PORT, or 8000 by default; 0 for any free one.")
+]
+Device = Annotated[str, typer.Option(help="cpu or cuda:N", callback=parse_device)]
+
+
+def chosen(**options: str | int | bool | None) -> Settings:
+    """The settings; an option that was given replaces the environment variable."""
+    values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    return Settings(**values)
+
+
 @main.command()
 def serve(
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    workers: Annotated[str, typer.Option(help="auto, or how many")] = "auto",
+    host: Host = None,
+    port: Port = None,
+    workers: Annotated[str, typer.Option(help="auto, or how many", callback=parse_workers)] = "auto",
     demo: Annotated[bool, typer.Option(help="Queue one short example run on a new home.")] = False,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", envvar="TRACKSIDE_INSECURE", help="Serve other machines without a password.")
-    ] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Serve other machines without a password.")] = False,
 ) -> None:
     """Serve the dashboard, with a worker for each device and the predictor."""
-    from app.auth.exposure import Exposed, cautions, check_exposure
+    from app.auth.exposure import cautions, check_exposure
     from app.commands.demo import prepare_demo
     from app.host.devices import find_devices
-    from app.host.home_lock import HomeInUse
     from app.host.network_home import caution
-    from app.storage.db import SchemaTooNew
-    from app.supervisor import PortTaken
+    from app.supervisor import check_address, free_port
     from app.supervisor import serve as run_server
 
+    settings = chosen(host=host, port=port, expect_workers=workers != "0", insecure=insecure or None)
+    check_address(settings.host, settings.port)
+    if settings.port == 0:
+        settings = settings.model_copy(update={"port": free_port(settings.host)})
+    check_exposure(settings)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s serve %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    settings = Settings(host=host, port=port, expect_workers=workers != "0", insecure=insecure)
-    try:
-        check_exposure(settings)
-        if demo:
-            prepare_demo(settings, console)
-        shown = f"[{host}]" if ":" in host else host
-        console.print(
-            f"Trackside on [bold]http://{shown}:{port}[/bold], kept in {settings.home.resolve()}. Ctrl-C ends it."
-        )
-        for line in filter(None, (caution(settings.home), *cautions(settings))):
-            errors.print(line, style="yellow", markup=False)
-        run_server(settings, find_devices(workers))
-    except (Exposed, HomeInUse, PortTaken, SchemaTooNew) as error:
-        raise fail(str(error)) from None
+    if demo:
+        prepare_demo(settings, console)
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    console.print(f"Trackside on [bold]http://{shown}:{settings.port}[/bold]", end="")
+    console.print(f", kept in {settings.home.resolve()}. Ctrl-C ends it.", markup=False)
+    for line in filter(None, (caution(settings.home), *cautions(settings), *misspelled(os.environ))):
+        errors.print(line, style="yellow", markup=False)
+    run_server(settings, find_devices(workers))
 
 
 @main.command(hidden=True)
-def web(host: str = "127.0.0.1", port: int = 8000) -> None:
+def web(host: Host = None, port: Port = None) -> None:
     """The web process alone, on a database that has been migrated."""
     gc.disable()  # a fifth of the startup time would be spent on objects that are all kept
     import uvicorn
@@ -78,14 +105,14 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
     from app.web.slow_clients import HeaderTimeoutProtocol
 
     end_with_parent()
-    settings = Settings(host=host, port=port)
+    settings = chosen(host=host, port=port)
     app = create_app(settings)
     gc.freeze()  # later collections, while requests wait, skip these objects
     gc.enable()
     uvicorn.run(
         app,
-        host=host,
-        port=port,
+        host=settings.host,
+        port=settings.port,
         log_level="warning",
         timeout_graceful_shutdown=5,
         timeout_keep_alive=30,
@@ -98,7 +125,7 @@ def web(host: str = "127.0.0.1", port: int = 8000) -> None:
 
 
 @main.command()
-def worker(device: Annotated[str, typer.Option(help="cpu or cuda:N")] = "cpu") -> None:
+def worker(device: Device = "cpu") -> None:
     """A worker alone: claims queued runs and has them trained on its device."""
     from app.host.parent import end_with_parent
     from app.worker import main as run_worker
@@ -113,7 +140,7 @@ def train(
     dataset: Annotated[str, typer.Option()],
     assignments: Annotated[list[str] | None, typer.Option("--set", help="field=value, as often as needed")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; made new.")] = None,
-    device: Annotated[str, typer.Option()] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Train without a server: the same trainer, a progress bar. Exits with 0 only on success."""
     os.environ.update({**SPIN_LIMIT, **os.environ})
@@ -231,17 +258,12 @@ def restore(file: Annotated[Path, typer.Argument(help="A tar of trackside backup
 def reindex() -> None:
     """Rebuild the database from the run directories: for a database that was lost or damaged, and deleted."""
     from app.commands.reindex import reindex as rebuild
-    from app.host.home_lock import HomeInUse
-    from app.storage.db import SchemaTooNew
 
     damaged = 0
-    try:
-        for item in rebuild(Settings()):
-            outcome = item.status or f"left alone: {item.reason}"
-            console.print(f"{item.folder.name} {outcome}", markup=False, highlight=False)
-            damaged += item.damaged
-    except (HomeInUse, SchemaTooNew) as error:
-        raise fail(str(error)) from None
+    for item in rebuild(Settings()):
+        outcome = item.status or f"left alone: {item.reason}"
+        console.print(f"{item.folder.name} {outcome}", markup=False, highlight=False)
+        damaged += item.damaged
     raise typer.Exit(1 if damaged else 0)
 
 

@@ -6,6 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 
+class CommandError(RuntimeError):
+    """Ends a command with its message, for the person who started it, and exit status 1."""
+
+
 class ApiError(Exception):
     """A request that failed: HTTP `status`, stable `code`, `message`, and optional `detail` and response `headers`."""
 

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
 
+from app.environment import DatabaseUrl, DeviceName, HomePath, HostNames, Names, ProxyAddresses
+
+PREFIX = "TRACKSIDE_"
 OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="TRACKSIDE_", frozen=True)
+    # An empty variable counts as unset: compose files produce empty ones.
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, allow_inf_nan=False)
 
-    home: Path = Field(Path("home"), description="Folder of everything that is kept.")
-    database_url: str | None = Field(None, description="SQLAlchemy URL; SQLite in the home by default.")
+    home: HomePath = Field(Path("home"), description="Folder of everything that is kept.")
+    database_url: DatabaseUrl | None = Field(
+        None,
+        description="SQLAlchemy URL; SQLite in the home by default.",
+        examples=["sqlite:////var/lib/trackside.db"],
+    )
     host: str = Field("127.0.0.1", description="Address that the server listens on.")
     port: int = Field(8000, ge=0, le=65535)
-    allowed_hosts: tuple[str, ...] = Field(
-        OWN_NAMES, description="Names accepted in the Host header, besides `host` itself."
+    allowed_hosts: HostNames = Field(
+        (),
+        description="Names accepted in the Host header, besides those of the loopback and `host` itself.",
+        examples=["machine.lan,trackside.example.org"],
     )
     insecure: bool = Field(False, description="Serve others than this machine without a password.")
-    trusted_proxies: tuple[str, ...] = Field(
-        (), description="Addresses whose X-Forwarded-For and X-Forwarded-Proto are believed."
+    trusted_proxies: ProxyAddresses = Field(
+        (),
+        description="Addresses whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        examples=["127.0.0.1,10.0.0.0/8"],
     )
     session_days: float = Field(30.0, gt=0, le=365, description="Time after which one signs in again.")
     recheck_seconds: float = Field(
@@ -44,20 +60,24 @@ class Settings(BaseSettings):
     max_dataset_bytes: int = Field(4 << 30, gt=0, description="Largest zip of images.")
     max_streams: int = Field(2000, gt=0, description="Most live streams at once.")
     max_queued_predictions: int = Field(256, gt=0)
-    custom_models: tuple[str, ...] = Field(
+    custom_models: Names = Field(
         (), description="Models of one's own, as package.module:function, that a request may name."
     )
-    predictor_device: str = Field("cpu", description="Device that predictions run on.")
+    predictor_device: DeviceName = Field("cpu", description="Device that predictions run on.")
 
     @property
-    def url(self) -> str:
-        return self.database_url or f"sqlite:///{self.home.resolve() / 'trackside.db'}"
+    def url(self) -> URL:
+        if self.database_url is not None:
+            return make_url(self.database_url)
+        # Not formatted into a text: the path may contain characters that have a meaning in a URL.
+        return URL.create("sqlite", database=str(self.home.resolve() / "trackside.db"))
 
     @property
     def hosts(self) -> frozenset[str]:
         """Names accepted in the Host header. `host` is one unless it is a wildcard: DNS cannot rebind an address."""
         own = f"[{self.host}]" if ":" in self.host else self.host
-        return frozenset({*self.allowed_hosts} | ({own.lower()} if own not in ("0.0.0.0", "[::]") else set()))
+        listening = {own.lower()} if own not in ("0.0.0.0", "[::]") else set()
+        return frozenset({*OWN_NAMES, *self.allowed_hosts, *listening})
 
     @property
     def access(self) -> Path:
@@ -94,3 +114,26 @@ class Settings(BaseSettings):
     @property
     def predictor_socket(self) -> Path:
         return self.home / "predictor.sock"
+
+
+def problems(error: ValidationError) -> Iterator[str]:
+    """Yield a line per invalid setting: the environment variable, what is wrong, and a valid value."""
+    for item in error.errors(include_url=False):
+        name = str(item["loc"][0])
+        field = Settings.model_fields[name]
+        variable = PREFIX + name.upper()
+        valid = (field.examples or [field.default])[0]
+        reason = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"]
+        reason = reason[:1].lower() + reason[1:]
+        # A database's URL may contain a password.
+        given = os.environ.get(variable, "") if name != "database_url" else "…"
+        yield f"{variable}={given}: {reason}. A valid value: {variable}={valid}"
+
+
+def misspelled(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line per environment variable that is no setting but looks like one."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    for variable in sorted(environment):
+        if variable.startswith(PREFIX) and variable not in known:
+            for meant in get_close_matches(variable, known, n=1, cutoff=0.85):
+                yield f"{variable} is not a setting: is {meant} meant?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import os
@@ -13,6 +14,7 @@ import time
 from dataclasses import dataclass
 from types import FrameType
 
+from app.errors import CommandError
 from app.host.home_lock import home_lock
 from app.host.parent import PARENT
 from app.settings import Settings
@@ -25,8 +27,8 @@ RESTART_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_SECONDS = 30.0
 
 
-class PortTaken(RuntimeError):
-    """The port is in use."""
+class CannotListen(CommandError):
+    """The server cannot listen on the address: unknown, not of this machine, not permitted, or in use."""
 
 
 @dataclass
@@ -113,9 +115,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def serve(settings: Settings, devices: list[str]) -> None:
-    """Serve until SIGTERM or SIGINT. Raises HomeInUse, PortTaken, SchemaTooNew."""
+    """Serve until SIGTERM or SIGINT. Raises HomeInUse, SchemaTooNew."""
     with home_lock(settings.home):
-        check_port(settings.host, settings.port)
         database = Database(settings.url)
         database.migrate()
         database.close()
@@ -130,15 +131,33 @@ def children_of(settings: Settings, devices: list[str]) -> list[Child]:
     return [Child("web", web), *workers, Child("predictor", [sys.executable, "-m", "app.predictor"])]
 
 
-def check_port(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            raise PortTaken(
-                f"Port {port} on {host} is taken. Try another: trackside serve --port {free_port(host)}"
-            ) from None
+def check_address(host: str, port: int) -> None:
+    """Raises CannotListen: the web process could not listen on this address."""
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError):
+        raise CannotListen(
+            f"The host name {host} is unknown. Use an address of this machine: --host 127.0.0.1, or 0.0.0.0 for all."
+        ) from None
+    for family, kind, protocol, _, address in addresses:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError as error:
+                raise CannotListen(explain(error, host, port)) from None
+
+
+def explain(error: OSError, host: str, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"Port {port} on {host} is taken. Try another: trackside serve --port {free_port(host)}"
+        case errno.EADDRNOTAVAIL:
+            return f"{host} is not an address of this machine. Use --host 127.0.0.1, or 0.0.0.0 for all its addresses."
+        case errno.EACCES:
+            return f"This user may not listen on port {port}. Use one from 1024 on, as in --port 8000."
+        case _:
+            return f"The server cannot listen on port {port} of {host}: {error.strerror}."
 
 
 def free_port(host: str) -> int:

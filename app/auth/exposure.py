@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 
 from app.auth.password import FILE
+from app.errors import CommandError
 from app.settings import OWN_NAMES, Settings
 
 
-class Exposed(RuntimeError):
+class Exposed(CommandError):
     """Other machines could reach the server, and no password is set."""
 
 
@@ -42,6 +43,7 @@ def cautions(settings: Settings) -> list[str]:
         lines.append(f"No password is set: whoever comes by way of {names} may launch, delete and download.")
     if settings.host in ("0.0.0.0", "::") and not others:
         lines.append(
-            'Name this machine in TRACKSIDE_ALLOWED_HOSTS, as in \'["127.0.0.1", "machine.lan"]\', to be answered.'
+            "Only requests that name the loopback are answered. To be reached by other names, list them: "
+            "TRACKSIDE_ALLOWED_HOSTS=machine.lan,192.0.2.7"
         )
     return lines

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from app.errors import CommandError
 
-class HomeInUse(RuntimeError):
+
+class HomeInUse(CommandError):
     """Another process holds the lock of this home."""
 
 

@@ -15,26 +15,27 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlmodel import Session
 
+from app.errors import CommandError
 from trainer.rundir.events import nonfinite_name
 
 BUSY_SECONDS = 30
 POOL_SIZE = 40  # the web process's reading threads: a connection beyond the pool is opened and closed for each read
 
 
-class SchemaTooNew(RuntimeError):
+class SchemaTooNew(CommandError):
     """The database was written by a newer Trackside."""
 
 
 class Database:
     """Owns the engine. Sessions are opened only by `read()` and `write()`."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.is_sqlite = make_url(url).get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(url) if self.is_sqlite else create_engine(url, pool_pre_ping=True)
+    def __init__(self, url: URL | str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(self.url) if self.is_sqlite else create_engine(self.url, pool_pre_ping=True)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -114,8 +115,7 @@ class ChangeHint:
         self._raw: sqlite3.Connection | None = None
         self._version = -1
         if database.is_sqlite:
-            path = make_url(database.url).database
-            self._raw = sqlite3.connect(str(path), check_same_thread=False, isolation_level=None)
+            self._raw = sqlite3.connect(str(database.url.database), check_same_thread=False, isolation_level=None)
 
     def changed(self) -> bool:
         if self._raw is None:
@@ -131,10 +131,9 @@ class ChangeHint:
             self._raw.close()
 
 
-def _sqlite_engine(url: str) -> Engine:
-    path = make_url(url).database
-    if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
@@ -150,7 +149,7 @@ def _sqlite_engine(url: str) -> Engine:
     return engine
 
 
-def alembic_config(url: str) -> Config:
+def alembic_config(url: URL | str) -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["url"] = url

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from time import monotonic
 
 from fastapi import HTTPException
@@ -11,13 +10,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.environment import host_name
 from app.errors import ApiError
 from app.settings import Settings
 from app.web.errors import respond
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MIN_BYTES_PER_SECOND = 1000  # on average over the body
-HOST = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z.-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -117,12 +116,6 @@ class LimitedBody:
                 # FastAPI passes only HTTPException through while it reads a body.
                 raise HTTPException(413, "The body is too large.", headers={"Connection": "close"})
         return message
-
-
-def host_name(host: str) -> str | None:
-    """The host name in a Host header, in lower case and without the port; None if the header is invalid."""
-    match = HOST.fullmatch(host)
-    return None if match is None else match[1].lower()
 
 
 def is_cross_site(headers: Headers, host: str) -> bool:

@@ -25,12 +25,21 @@ def prepare(name: str, threads: int = 0) -> torch.device:
     """
     device = torch.device(name)
     if device.type == "cpu":
-        torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS") or available_cores()))
+        torch.set_num_threads(threads or openmp_threads(os.environ.get("OMP_NUM_THREADS", "")) or available_cores())
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     return device
+
+
+def openmp_threads(variable: str) -> int:
+    """Return the threads of the outermost parallel region in OMP_NUM_THREADS, such as 4 of "4,2"; 0 if it is invalid.
+
+    OpenMP 5.2, section 21.1.2: a list of positive integers, one per nesting level. libgomp ignores an invalid one too.
+    """
+    first = variable.split(",")[0].strip()
+    return int(first) if first.isascii() and first.isdecimal() and len(first) < 6 else 0
 
 
 def pick_precision(spec: TrainSpec, device: torch.device) -> torch.dtype:
