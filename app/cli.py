@@ -20,6 +20,7 @@ from app.commands.access import password, tokens_app
 from app.commands.console import console, errors, fail
 from app.commands.datasets import datasets_app
 from app.commands.group import Commands
+from app.commands.home import check_database, chosen, home_settings, prepare_home
 from app.environment import DeviceName
 from app.settings import Settings, misspelled
 from trainer.errors import TrainerError
@@ -55,12 +56,6 @@ Port = Annotated[
 Device = Annotated[str, typer.Option(help="cpu or cuda:N", callback=parse_device)]
 
 
-def chosen(**options: str | int | bool | None) -> Settings:
-    """The settings; an option that was given replaces the environment variable."""
-    values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    return Settings(**values)
-
-
 @main.command()
 def serve(
     host: Host = None,
@@ -82,6 +77,7 @@ def serve(
     if settings.port == 0:
         settings = settings.model_copy(update={"port": free_port(settings.host)})
     check_exposure(settings)
+    prepare_home(settings)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s serve %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if demo:
@@ -105,7 +101,8 @@ def web(host: Host = None, port: Port = None) -> None:
     from app.web.slow_clients import HeaderTimeoutProtocol
 
     end_with_parent()
-    settings = chosen(host=host, port=port)
+    settings = home_settings(host=host, port=port)
+    check_database(settings)
     app = create_app(settings)
     gc.freeze()  # later collections, while requests wait, skip these objects
     gc.enable()
@@ -131,7 +128,9 @@ def worker(device: Device = "cpu") -> None:
     from app.worker import main as run_worker
 
     end_with_parent()
-    run_worker(device, Settings())
+    settings = home_settings()
+    check_database(settings)
+    run_worker(device, settings)
 
 
 @main.command()
@@ -146,8 +145,9 @@ def train(
     os.environ.update({**SPIN_LIMIT, **os.environ})
     from app.commands.train import train_here
 
+    settings = Settings() if out is not None else home_settings()
     try:
-        status = train_here(Settings(), preset, dataset, parse_assignments(assignments or []), out, device, console)
+        status = train_here(settings, preset, dataset, parse_assignments(assignments or []), out, device, console)
     except (TrainerError, FileExistsError) as error:
         raise fail(str(error)) from None
     raise typer.Exit(status)
@@ -248,7 +248,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A tar of trackside backup
     from app.commands.backup import restore as unpack
 
     try:
-        unpack(Settings(), file)
+        unpack(home_settings(), file)
     except (CannotRestore, OSError, tarfile.TarError) as error:
         raise fail(str(error)) from None
     reindex()
@@ -260,7 +260,7 @@ def reindex() -> None:
     from app.commands.reindex import reindex as rebuild
 
     damaged = 0
-    for item in rebuild(Settings()):
+    for item in rebuild(home_settings()):
         outcome = item.status or f"left alone: {item.reason}"
         console.print(f"{item.folder.name} {outcome}", markup=False, highlight=False)
         damaged += item.damaged

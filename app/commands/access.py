@@ -11,6 +11,7 @@ import typer
 
 from app.auth.scopes import Scope
 from app.commands.console import fail
+from app.commands.home import home_settings
 
 tokens_app = typer.Typer(no_args_is_help=True, help="Tokens for programs: Authorization: Bearer …")
 
@@ -21,9 +22,9 @@ def password(
 ) -> None:
     """Set the password that the server asks for: typed twice, or the first line of a pipe. Ends all sessions."""
     from app.auth.password import PasswordFile, PasswordUnfit
-    from app.settings import Settings
+    from app.host.home import open_home
 
-    settings = Settings()
+    settings = home_settings()
     file = PasswordFile(settings.access)
     if remove and sign_out:
         raise fail("Either --remove or --sign-out.")
@@ -36,6 +37,7 @@ def password(
             file.set(_typed())
         except PasswordUnfit as error:
             raise fail(str(error)) from None
+        open_home(settings, private=True)
         typer.echo(f"The password of {settings.home.resolve()} is set, and all sessions are ended.")
 
 
@@ -56,10 +58,9 @@ def add_token(
     """Make a token and show it, this once."""
     from app.auth.tokens import Tokens
     from app.errors import ApiError
-    from app.settings import Settings
 
     try:
-        typer.echo(Tokens(Settings().access).add(name, scope))
+        typer.echo(Tokens(home_settings().access).add(name, scope))
     except ApiError as error:
         raise fail(error.message) from None
 
@@ -84,10 +85,9 @@ def revoke_token(name: str) -> None:
     """From the next request on it is refused; its live streams end within a minute."""
     from app.auth.tokens import Tokens
     from app.errors import ApiError
-    from app.settings import Settings
 
     try:
-        Tokens(Settings().access).revoke(name)
+        Tokens(home_settings().access).revoke(name)
     except ApiError as error:
         raise fail(error.message) from None
     typer.echo(f"The token {name} is revoked.")

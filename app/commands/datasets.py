@@ -8,6 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from app.commands.console import console, errors
+from app.commands.home import home_settings
 from app.settings import Settings
 from trainer.errors import TrainerError
 
@@ -37,6 +38,7 @@ def add_dataset(
     """Add a data set: `shapes100` is built in; others come from a folder, a zip, or torchvision's servers."""
     from trainer.data.sources import source as sources
 
+    datasets = home_settings().datasets
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -52,7 +54,7 @@ def add_dataset(
                 bar.update(task, completed=done, total=total, description=what)
 
             record = sources.add_dataset(
-                Settings().datasets,
+                datasets,
                 name,
                 source or name,
                 size=size,

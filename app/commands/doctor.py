@@ -2,46 +2,72 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+from contextlib import closing
 from importlib.metadata import version
+from pathlib import Path
 
 from rich.console import Console
 
-from app.host.devices import find_devices
+from app.auth.password import FILE
+from app.host.devices import find_devices, hidden_gpus
+from app.host.home import readable_by_others, unusable
 from app.host.network_home import caution
-from app.settings import Settings
-from app.storage.db import Database, SchemaTooNew
+from app.settings import Settings, misspelled
+from app.storage.db import Database, UnusableDatabase
 from trainer.data.format import damaged_files, list_records
 from trainer.system.parallel import available_cores
 
 
 def examine(settings: Settings, console: Console) -> int:
-    """Print the results, one per line. Returns 1 if there is a problem, else 0."""
-    problems: list[str] = []
+    """Print the results, one per line, and change nothing. Returns 1 if there is a problem, else 0."""
+    problems = list(misspelled(os.environ))
     facts = [
         f"python {sys.version.split()[0]}, " + ", ".join(f"{name} {version(name)}" for name in ("torch", "fastapi"))
     ]
-    facts.append(f"devices: {', '.join(find_devices('auto'))}; {available_cores()} cores")
-    settings.home.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(settings.home).free
-    facts.append(f"home {settings.home.resolve()}: {free / 1e9:.1f} GB free")
+    hidden = hidden_gpus()
+    devices = ", ".join(find_devices("auto")) + ("" if hidden is None else f" ({hidden})")
+    facts.append(f"devices: {devices}; {available_cores()} cores")
+    home = settings.home.resolve()
+    free = shutil.disk_usage(existing(home)).free
+    facts.append(f"home {home}: {free / 1e9:.1f} GB free" + ("" if home.exists() else ", made when it is first used"))
     if free < 2e9:
         problems.append("less than 2 GB of disk is free")
     if (warning := caution(settings.home)) is not None:
         problems.append(warning)
-    try:
-        database = Database(settings.url)
-        database.migrate()
-        database.close()
-    except SchemaTooNew as error:
-        problems.append(str(error))
-    for record in list_records(settings.datasets):
-        bad = damaged_files(settings.datasets, record)
-        facts.append(f"data set {record.name}: {'in order' if not bad else 'damaged'}")
-        problems += [f"data set {record.name}: {name} is not what was written" for name in bad]
+    if not os.access(existing(home), os.R_OK | os.W_OK | os.X_OK) or not existing(home).is_dir():
+        problems.append(str(unusable(home, "Permission denied")))
+    elif home.exists():
+        examine_home(settings, facts, problems)
     for line in facts:
         console.print(line, markup=False, highlight=False)
     for line in problems:
         console.print(line, style="red", markup=False)
     return 1 if problems else 0
+
+
+def existing(path: Path) -> Path:
+    """Return `path`, or the nearest folder above it that exists."""
+    return next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+
+
+def examine_home(settings: Settings, facts: list[str], problems: list[str]) -> None:
+    """Add to `facts` and `problems` who may read the home, and the state of its database and datasets."""
+    shown = [str(path) for path in readable_by_others(settings)]
+    if shown and str(settings.home) in shown:
+        said = f"others may read {', '.join(shown[:5])}: chmod -R go= {settings.home.resolve()} makes the home private"
+        (problems if (settings.access / FILE).exists() else facts).append(said)
+    with closing(Database(settings.url)) as database:
+        try:
+            if database.exists():
+                database.check()
+            else:
+                facts.append("database: none yet, made by `trackside serve`")
+        except UnusableDatabase as error:
+            problems.append(str(error))
+    for record in list_records(settings.datasets):
+        bad = damaged_files(settings.datasets, record)
+        facts.append(f"dataset {record.name}: {'in order' if not bad else 'damaged'}")
+        problems += [f"dataset {record.name}: {name} is not what was written" for name in bad]

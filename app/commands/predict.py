@@ -34,6 +34,7 @@ def predict_here(
 
     `model` is a run's id, an alias, "latest", or an exported model file (trainer/exported/portable.py). Raises
     LookupError: there is no such model, it has no checkpoint, it is damaged, or its output is not finite.
+    UnusableDatabase: for "latest", the database is missing or of another version.
     """
     run_dirs = [] if model.endswith(".safetensors") else _run_dirs(settings, model)
     sources = open_paths(paths)
@@ -74,10 +75,9 @@ def predict_here(
 def _run_dirs(settings: Settings, model: str) -> list[Path]:
     run_ids = Aliases(settings.home).runs_of(model) or (model,)
     if model == LATEST:
-        database = Database(settings.url)
-        database.migrate()
-        latest = Runs(database, settings).latest_finished()
-        database.close()
+        with closing(Database(settings.url)) as database:
+            database.check()
+            latest = Runs(database, settings).latest_finished()
         if latest is None:
             raise LookupError("No run has finished yet.")
         run_ids = (latest.id,)

@@ -19,7 +19,7 @@ class HomeInUse(CommandError):
 def home_lock(home: Path) -> Iterator[None]:
     """Hold the lock of `home`, created if missing. Raises HomeInUse immediately if another process holds it."""
     home.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(home / "serve.lock", mode=0o644)
+    lock = FileLock(home / "serve.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:

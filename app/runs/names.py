@@ -124,4 +124,4 @@ class Aliases:
         return change
 
     def _locked(self) -> FileLock:
-        return FileLock(self._path.with_suffix(".lock"), mode=0o644)
+        return FileLock(self._path.with_suffix(".lock"))

@@ -16,6 +16,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session
 
 from app.errors import CommandError
@@ -25,8 +26,16 @@ BUSY_SECONDS = 30
 POOL_SIZE = 40  # the web process's reading threads: a connection beyond the pool is opened and closed for each read
 
 
-class SchemaTooNew(CommandError):
+class UnusableDatabase(CommandError):
+    """The database cannot be opened, or its schema is not this version's."""
+
+
+class SchemaTooNew(UnusableDatabase):
     """The database was written by a newer Trackside."""
+
+
+class SchemaTooOld(UnusableDatabase):
+    """The database was written by an older Trackside and has not been migrated."""
 
 
 class Database:
@@ -57,20 +66,59 @@ class Database:
             yield session
             session.commit()
 
+    def exists(self) -> bool:
+        """Return whether there is a database. Always true if it is not SQLite's."""
+        return not self.is_sqlite or not self.url.database or Path(self.url.database).exists()
+
     def migrate(self) -> None:
-        """Upgrade the schema to this version. Raises SchemaTooNew if the database has an unknown revision."""
-        config = alembic_config(self.url)
-        script = ScriptDirectory.from_config(config)
+        """Upgrade the schema to this version. Raises UnusableDatabase: it cannot be opened, or is a newer version's."""
+        if self.is_sqlite and self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        with self._opening():
+            current, newest = self._revisions()
+            if current != newest:
+                command.upgrade(alembic_config(self.url), "head")
+
+    def check(self) -> None:
+        """Check that the schema is this version's, and change nothing. Raises UnusableDatabase: it is not.
+
+        For commands that only read: the database may be in use by a server of another version.
+        """
+        if not self.exists():
+            raise UnusableDatabase(f"There is no database at {self._name}. `trackside serve` creates it.")
+        with self._opening():
+            current, newest = self._revisions()
+        if current != newest:
+            raise SchemaTooOld(
+                f"The database at {self._name} has schema {current}, of an older version of Trackside. This version "
+                "upgrades it when `trackside serve` starts."
+            )
+
+    def _revisions(self) -> tuple[str | None, str | None]:
+        """Return the schema's revision, None if it is empty, and the newest. Raises SchemaTooNew: it is unknown."""
+        script = ScriptDirectory.from_config(alembic_config(self.url))
         with self.engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
-        if current == script.get_current_head():
-            return
         if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
             raise SchemaTooNew(
-                f"The database at {self.url} has schema {current}, which this version of Trackside does not know. "
+                f"The database at {self._name} has schema {current}, which this version of Trackside does not know. "
                 "Upgrade Trackside, or point TRACKSIDE_HOME elsewhere."
             )
-        command.upgrade(config, "head")
+        return current, script.get_current_head()
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        try:
+            yield
+        except DatabaseError as error:
+            raise UnusableDatabase(
+                f"The database at {self._name} cannot be opened: {error.orig}. If it is damaged, end `trackside "
+                "serve`, delete it, and run `trackside reindex`."
+            ) from error
+
+    @property
+    def _name(self) -> str:
+        return str(self.url.database) if self.is_sqlite else self.url.render_as_string()
 
     def close(self) -> None:
         self.engine.dispose()
@@ -132,8 +180,6 @@ class ChangeHint:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    if url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,
