@@ -69,6 +69,12 @@ def respond(request: Request, error: ApiError) -> Response:
     return Response(text, status_code=error.status, headers=error.headers, media_type="application/json")
 
 
+def closing(error: ApiError) -> ApiError:
+    """The error, after which the connection is closed: the rest of the body is of no use."""
+    error.headers = {**(error.headers or {}), "Connection": "close"}
+    return error
+
+
 def wants_html(request: Request) -> bool:
     return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
 

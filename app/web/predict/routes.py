@@ -108,7 +108,7 @@ async def predict(
 ) -> Response:
     async with images(request, serving.settings, serving.uploads) as uploads:
         run_id = await serving.models.find(model)
-        answer = await serving.predictor.predict(run_id, [bytes(upload.data) for upload in uploads], top_k)
+        answer = await serving.predictor.predict(run_id, [upload.take() for upload in uploads], top_k)
     return _json(_render(uploads, answer))
 
 
@@ -136,7 +136,7 @@ async def saliency(
         if len(uploads) > 1:
             raise ApiError(422, "one_image", "Send one image at a time.")
         run_id = await serving.models.find(model)
-        answer = await serving.predictor.saliency(run_id, bytes(uploads[0].data), index)
+        answer = await serving.predictor.saliency(run_id, uploads[0].take(), index)
     return _json(answer)
 
 
