@@ -94,31 +94,21 @@ def serve(
 def web(host: Host = None, port: Port = None) -> None:
     """The web process alone, on a database that has been migrated."""
     gc.disable()  # a fifth of the startup time would be spent on objects that are all kept
-    import uvicorn
-
+    from app.host.open_files import raise_open_files_limit
     from app.host.parent import end_with_parent
     from app.main import create_app
-    from app.web.slow_clients import HeaderTimeoutProtocol
+    from app.web.server import run
 
     end_with_parent()
+    open_files = raise_open_files_limit()
     settings = home_settings(host=host, port=port)
+    # Live streams must leave connections for other requests.
+    settings = settings.model_copy(update={"max_streams": min(settings.max_streams, open_files // 2)})
     check_database(settings)
     app = create_app(settings)
     gc.freeze()  # later collections, while requests wait, skip these objects
     gc.enable()
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        timeout_graceful_shutdown=5,
-        timeout_keep_alive=30,
-        server_header=False,
-        limit_concurrency=None,
-        http=HeaderTimeoutProtocol,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
-    )
+    run(app, settings)
 
 
 @main.command()

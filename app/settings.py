@@ -53,12 +53,15 @@ class Settings(BaseSettings):
 
     header_seconds: float = Field(20.0, gt=0, description="Longest time in which a request's headers arrive.")
     body_seconds: float = Field(30.0, gt=0, description="Longest silence within a request's body.")
+    keep_alive_seconds: int = Field(30, gt=0, description="A connection without a request is closed after so long.")
     max_body_bytes: int = Field(1 << 20, gt=0, description="Largest JSON or form body.")
     max_image_bytes: int = Field(20 << 20, gt=0, description="Largest image posted for prediction.")
     max_images: int = Field(64, gt=0, description="Most images in one predict call.")
     max_pixels: int = Field(50_000_000, gt=0, description="Most pixels of an uploaded image.")
     max_dataset_bytes: int = Field(4 << 30, gt=0, description="Largest zip of images.")
-    max_streams: int = Field(2000, gt=0, description="Most live streams at once.")
+    max_streams: int = Field(
+        2000, gt=0, description="Most live streams at once; half of the files that may be open at most."
+    )
     max_queued_predictions: int = Field(256, gt=0)
     custom_models: Names = Field(
         (), description="Models of one's own, as package.module:function, that a request may name."

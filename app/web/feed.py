@@ -86,10 +86,14 @@ class Feed:
             self._cursor = current_seq(session)
         self._task = asyncio.create_task(self._watch())
 
-    async def stop(self) -> None:
+    def end_streams(self) -> None:
+        """End all streams, and those that begin later at once."""
         self.closing.set()
         for viewer in self._viewers:
             viewer.end()
+
+    async def stop(self) -> None:
+        self.end_streams()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
