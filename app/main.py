@@ -19,6 +19,7 @@ from app.web.datasets import routes as datasets
 from app.web.errors import described, install_error_handlers
 from app.web.gate import AuthMiddleware
 from app.web.guard import Guard
+from app.web.head import HeadMiddleware
 from app.web.launch import preview
 from app.web.launch import routes as launch
 from app.web.models import files as model_files
@@ -66,7 +67,7 @@ PARTS = (
 class Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """The guard is outside of all else: an answer to an unexpected error carries the security headers too."""
-        return Guard(super().build_middleware_stack(), self.state.services.settings)
+        return Guard(HeadMiddleware(super().build_middleware_stack()), self.state.services.settings)
 
     def openapi(self) -> dict[str, Any]:
         """Add to the document that a bearer token is accepted but not always required."""

@@ -52,6 +52,9 @@ def paths_of(app: FastAPI) -> dict[str, set[str]]:
         else:
             assert isinstance(route, Route | APIRoute), route
             found.setdefault(route.path, set()).update(route.methods or ())
+    for methods in found.values():
+        if "GET" in methods:
+            methods.add("HEAD")
     return found
 
 
