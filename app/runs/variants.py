@@ -24,11 +24,15 @@ MOST_CHECKED = 1000
 TRIES = 50  # per sample, until a combination is found that was not drawn yet
 
 
+# So that the difference of two bounds is a finite number.
+Bound = Annotated[FiniteFloat, Field(ge=-1e100, le=1e100)]
+
+
 class Between(RequestBody):
     """A range to sample from: log-uniformly if it spans a factor of 10 or more, as rates do; else uniformly."""
 
-    low: FiniteFloat
-    high: FiniteFloat
+    low: Bound
+    high: Bound
 
     @model_validator(mode="after")
     def grows(self) -> Between:

@@ -55,7 +55,12 @@ def picture(run_id: str, name: str, store: FindingsDep) -> Download:
     "/api/runs/{run_id}/checkpoints/{step}/filters.png",
     tags=["runs"],
     response_class=Response,
-    responses={**PNG, **described({404: "No such checkpoint, or its first layer has no filters to draw"})},
+    responses={
+        **PNG,
+        **described(
+            {404: "No such checkpoint, or its first layer has no filters to draw", 409: "The checkpoint is damaged"}
+        ),
+    },
 )
 def filters(run_id: str, step: int, runs: RunsDep) -> Response:
     drawn = first_filters(runs.checkpoint_file(run_id, step))

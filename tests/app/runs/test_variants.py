@@ -8,7 +8,7 @@ import random
 import pytest
 from pydantic import ValidationError
 
-from app.runs.variants import Between, combinations
+from app.runs.variants import Between, checked_vary, combinations
 from app.web.launch.form import split_variants
 from trainer.spec.preset import SpecError
 
@@ -53,6 +53,16 @@ def test_what_cannot_be_is_named() -> None:
         combinations({"seed": list(range(11)), "batch_size": list(range(1, 11))}, None, random.Random(0))
     with pytest.raises(ValidationError, match="low must be less"):
         Between(low=1, high=1)
+
+
+@pytest.mark.parametrize("field", ["seed", "optimizer.lr"])
+@pytest.mark.parametrize(("low", "high"), [(-1e308, 1e308), (1.0, 1.7e308), (5e-324, 1e101)])
+def test_bounds_that_numbers_cannot_be_drawn_between_are_named(field: str, low: float, high: float) -> None:
+    with pytest.raises(SpecError) as caught:
+        checked_vary({field: {"low": low, "high": high}})
+    assert list(caught.value.fields) == [f"overrides.{field}"]
+    widest = {field: Between(low=-1e100, high=1e100), "batch_size": Between(low=5e-324, high=1e100)}
+    assert len(combinations(widest, 10, random.Random(1))) == 10
 
 
 def test_texts_of_the_form_vary_where_they_hold_several_values() -> None:
