@@ -17,11 +17,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from app.errors import ApiError, invalid
-from trainer.data.errors import BadName, DatasetError, DatasetMissing, UnknownSource
+from trainer.data.errors import BadName, DatasetError, DatasetMissing, UnknownSource, UnreadableSource
 from trainer.spec.preset import SpecError
 
 log = logging.getLogger(__name__)
-REQUEST_FIELDS: dict[type[DatasetError], str] = {BadName: "name", UnknownSource: "source"}
+REQUEST_FIELDS: dict[type[DatasetError], str] = {BadName: "name", UnknownSource: "source", UnreadableSource: "source"}
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

@@ -5,7 +5,8 @@ DatasetError                 the base class, with code, message and detail
 ├── BadOption                a size, fit or other option that is not supported
 ├── DatasetMissing           no dataset of that name
 ├── DatasetDamaged           the files do not match dataset.json
-├── UnknownSource            not built in, not torchvision's, and no existing path
+├── UnknownSource            not built in, not torchvision's, and no existing folder or regular file
+├── UnreadableSource         a folder or file that exists, but cannot be read
 ├── BadStructure             rejected before anything is written; the detail lists the problems
 │   ├── BadLayout            folders that do not define classes
 │   └── BadArchive           an unsafe zip, or not a zip
@@ -43,6 +44,10 @@ class DatasetDamaged(DatasetError):
 
 class UnknownSource(DatasetError):
     code = "unknown_source"
+
+
+class UnreadableSource(DatasetError):
+    code = "unreadable_source"
 
 
 class BadStructure(DatasetError):

@@ -2,12 +2,15 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.data.errors import BadLayout, UnreadableImage
 from trainer.data.sources.archive import Limits
 from trainer.data.sources.layout import Layout, plan_layout
+from trainer.data.sources.names import is_junk
+from trainer.data.sources.paths import cannot_read
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,47 @@ def read_file(path: Path, largest: int = Limits().entry_bytes) -> bytes:
 
 
 def check_folder(path: Path, limits: Limits = Limits(), *, seed: int = 0) -> Layout:
-    """Return the layout of a folder. Links to files are followed, links to folders are not. Raises BadLayout."""
+    """Return the layout of a folder. Links are followed. Raises BadLayout, UnreadableSource."""
     files: list[str] = []
     folders: list[str] = []
-    for parent, inner, names in os.walk(path):
-        inside = Path(parent).relative_to(path).as_posix()
-        prefix = "" if inside == "." else inside + "/"
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        files += [prefix + name for name in names]
-        folders += [prefix + name for name in inner]
-        if len(files) > limits.entries:
-            raise BadLayout(f"The folder holds more than {limits.entries:,} files.", detail=[])
+    for name, is_folder in _walk(path):
+        (folders if is_folder else files).append(name)
+        if len(files) + len(folders) > limits.entries:
+            raise BadLayout(f"The folder holds more than {limits.entries:,} files and folders.", detail=[])
     return plan_layout(files, folders, seed=seed)
+
+
+def _walk(root: Path) -> Iterator[tuple[str, bool]]:
+    """Yield the relative path of all below `root`, and whether it is a folder. Raises UnreadableSource.
+
+    A link to a folder that contains it is passed over, hidden folders and those of operating systems are too.
+    """
+    waiting: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    while waiting:
+        name, above = waiting.pop()
+        folder = root / name
+        try:
+            found = folder.stat()
+            if (identity := (found.st_dev, found.st_ino)) in above:
+                continue
+            with os.scandir(folder) as entries:
+                inner = [(entry.name, _is_folder(entry)) for entry in entries]
+        except OSError as error:
+            raise cannot_read(Path(error.filename or folder), error) from None
+        if name:
+            yield name, True
+        prefix = f"{name}/" if name else ""
+        for part, is_folder in inner:
+            if not is_folder:
+                yield prefix + part, False
+            elif not is_junk((part,)):
+                waiting.append((prefix + part, above | {identity}))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except PermissionError:
+        raise
+    except OSError:
+        return False  # a link that leads nowhere: reading it gives the reason

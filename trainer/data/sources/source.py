@@ -8,6 +8,7 @@ from trainer.data.format import FITS, SIZES, DatasetRecord, Fit, check_name
 from trainer.data.sources.archive import ArchiveSource, Limits, check_archive
 from trainer.data.sources.folder import FolderSource, check_folder
 from trainer.data.sources.importer import import_images
+from trainer.data.sources.paths import is_folder
 from trainer.data.sources.shapes import SIZE as SHAPES_SIZE
 from trainer.data.sources.shapes import make_shapes100
 from trainer.data.sources.torchvision import add_downloadable, downloadable
@@ -44,16 +45,13 @@ def add_dataset(
     if source.startswith(TORCHVISION):
         known = downloadable(source.removeprefix(TORCHVISION))
         return add_downloadable(root, name, known, size=size, fit=fit, base=download_base, progress=progress)
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise UnknownSource(f"{source[:200]!r} is neither a folder, nor a zip, nor {BUILT_IN}, nor {TORCHVISION}…")
+    path, folder = _find(source)
     progress(0, 1, "checking")
-    is_folder = path.is_dir()
     return import_images(
         root,
         name,
-        FolderSource(path, limits.entry_bytes) if is_folder else ArchiveSource(path),
-        check_folder(path, limits) if is_folder else check_archive(path, limits),
+        FolderSource(path, limits.entry_bytes) if folder else ArchiveSource(path),
+        check_folder(path, limits) if folder else check_archive(path, limits),
         label=label or path.resolve().name,
         size=size,
         fit=fit,
@@ -62,6 +60,17 @@ def add_dataset(
         processes=processes,
         progress=progress,
     )
+
+
+def _find(source: str) -> tuple[Path, bool]:
+    """Return the path, and whether it is a folder. Raises UnknownSource, UnreadableSource."""
+    try:
+        path = Path(source).expanduser()
+        return path, is_folder(path)
+    except RuntimeError as error:  # the home of an unknown user
+        raise UnknownSource(f"{source[:200]!r} is no path: {error}") from None
+    except UnknownSource as error:
+        raise UnknownSource(f"{error.message} Other sources are {BUILT_IN} and {TORCHVISION}NAME.") from None
 
 
 def _check_options(source: str, size: int | None, fit: str, on_unreadable: str) -> None:
