@@ -6,21 +6,22 @@ D. Fifield, "A better zip bomb" (WOOT 2019), whose entries overlap.
 """
 
 import os
+import re
 import stat
 import struct
-import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from trainer.data.confined import SECONDS_PER_IMAGE
 from trainer.data.errors import BadArchive, UnreadableImage
 from trainer.data.sources.layout import Layout, plan_layout
-from trainer.data.sources.names import is_image, is_junk, refuse_names
+from trainer.data.sources.names import LONGEST_PATH, composed, is_image, is_junk, refuse_names
 
 _ARCHIVE_ENDINGS = (".zip", ".jar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -29,6 +30,10 @@ _END_RECORD = struct.Struct("<4s4H2LH")
 _END64_LOCATOR = struct.Struct("<4sLQL")
 _END64_RECORD = struct.Struct("<4sQ2H2L4Q")
 _NAMED_PROBLEMS = 100
+_UTF8_FLAG = 0x800
+_LEADING_DOTS = re.compile(r"^(\./)+")
+
+NamedEntry = tuple[str, zipfile.ZipInfo]
 
 # Raised by zipfile on truncated or altered entries, and on unknown compression methods.
 _ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
@@ -57,17 +62,22 @@ class ArchiveSource:
     def read(self, member: str) -> bytes:
         """Raises UnreadableImage."""
         try:
-            return self._archive.read(member)
+            return self._archive.read(self._entries[member])
         except (*_ZIP_ERRORS, KeyError) as error:
             raise UnreadableImage(f"The zip's entry cannot be read: {error}.") from None
 
     def close(self) -> None:
+        self.__dict__.pop("_entries", None)
         if "_archive" in self.__dict__:
             self.__dict__.pop("_archive").close()
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
         return zipfile.ZipFile(self.path)
+
+    @cached_property
+    def _entries(self) -> dict[str, zipfile.ZipInfo]:
+        return dict(name_entries(self._archive.infolist()))
 
 
 class ZipEntry(NamedTuple):
@@ -99,27 +109,25 @@ class ZipEntry(NamedTuple):
 
 def check_archive(path: Path, limits: Limits = Limits(), *, seed: int = 0) -> Layout:
     """Return the layout of a dataset's zip. Reads only the zip's directory. Raises BadArchive or BadLayout."""
-    entries = check_entries(path, limits)
-    files = [entry.filename for entry in entries if not entry.is_dir()]
-    folders = [entry.filename for entry in entries if entry.is_dir()]
+    names = [name for name, _ in check_entries(path, limits)]
+    files = [name for name in names if not name.endswith("/")]
+    folders = [name for name in names if name.endswith("/")]
     return plan_layout(files, folders, seed=seed)
 
 
 def check_images(path: Path, limits: Limits = Limits()) -> tuple[ZipEntry, ...]:
     """Return the images of a zip in its order, in any folders. Reads only its directory. Raises BadStructure."""
-    entries = [entry for entry in check_entries(path, limits) if is_image(tuple(entry.filename.split("/")))]
+    entries = [(name, entry) for name, entry in check_entries(path, limits) if is_image(tuple(name.split("/")))]
     if not entries:
         raise BadArchive("There are no images in the zip.", detail=[])
-    refuse_names([tuple(entry.filename.split("/")) for entry in entries])
+    refuse_names([tuple(name.split("/")) for name, _ in entries])
     return tuple(
-        ZipEntry(
-            entry.filename, entry.header_offset, entry.compress_size, entry.file_size, entry.compress_type, entry.CRC
-        )
-        for entry in entries
+        ZipEntry(name, entry.header_offset, entry.compress_size, entry.file_size, entry.compress_type, entry.CRC)
+        for name, entry in entries
     )
 
 
-def check_entries(path: Path, limits: Limits = Limits()) -> list[zipfile.ZipInfo]:
+def check_entries(path: Path, limits: Limits = Limits()) -> list[NamedEntry]:
     """Return the zip's entries if all are safe to read. Raises BadArchive, whose detail lists the problems."""
     try:
         _check_directory_size(path, limits)
@@ -129,15 +137,39 @@ def check_entries(path: Path, limits: Limits = Limits()) -> list[zipfile.ZipInfo
     except _ZIP_ERRORS as error:
         raise BadArchive(f"This is not a zip that can be read: {error}.", detail=[]) from None
     problems = [*_total_problems(entries, before, limits)]
-    for entry in entries:
-        problems += [f"{_shown(entry)}: {problem}" for problem in _entry_problems(entry, limits)]
-    problems += _clashes(entries)
+    named = name_entries(entries)
+    for name, entry in named:
+        problems += [f"{_shown(name)}: {problem}" for problem in _entry_problems(name, entry, limits)]
+    problems = problems or [*_clashes(name for name, _ in named)]
     if problems:
-        named = problems[:_NAMED_PROBLEMS]
-        if len(problems) > len(named):
-            named.append(f"and {len(problems) - len(named):,} more")
-        raise BadArchive(f"The zip is refused: {problems[0]}.", detail=named)
-    return entries
+        shown = problems[:_NAMED_PROBLEMS]
+        if len(problems) > len(shown):
+            shown.append(f"and {len(problems) - len(shown):,} more")
+        raise BadArchive(f"The zip is refused: {problems[0]}.", detail=shown)
+    return named
+
+
+def name_entries(entries: Iterable[zipfile.ZipInfo]) -> list[NamedEntry]:
+    """Return each entry with its name as Unicode text in composed form, with / between folders and without a leading ./
+
+    A folder's name ends with /. The page's preview reads names by the same rules (static/js/lib/zip.js).
+    """
+    named = [(_decoded(entry), entry) for entry in entries]
+    if not any("/" in name for name, _ in named):  # as PowerShell 5 and other programs on Windows write them
+        named = [(name.replace("\\", "/"), entry) for name, entry in named]
+    named = [(composed(_LEADING_DOTS.sub("", name)), entry) for name, entry in named]
+    return [(name, entry) for name, entry in named if name]  # "./" itself has become empty
+
+
+def _decoded(entry: zipfile.ZipInfo) -> str:
+    """The name, read as UTF-8 where that is valid (macOS does not set the flag for it), else as code page 437."""
+    name = entry.orig_filename
+    if name.isascii() or entry.flag_bits & _UTF8_FLAG:
+        return name
+    try:
+        return name.encode("cp437").decode()
+    except UnicodeDecodeError:
+        return name
 
 
 def _check_directory_size(path: Path, limits: Limits) -> None:
@@ -177,14 +209,17 @@ def _total_problems(entries: list[zipfile.ZipInfo], directory_start: int, limits
         yield "entries overlap"
 
 
-def _entry_problems(entry: zipfile.ZipInfo, limits: Limits) -> Iterator[str]:
-    parts = entry.filename.rstrip("/").split("/")
+def _entry_problems(name: str, entry: zipfile.ZipInfo, limits: Limits) -> Iterator[str]:
+    if len(name) > LONGEST_PATH:
+        yield f"a name longer than {LONGEST_PATH:,} characters"
+        return  # looking at its folders would take memory quadratic in its length
+    parts = name.rstrip("/").split("/")
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if "\0" in entry.orig_filename:
+    if "\0" in name:
         yield "a NUL in its name"
-    if "\\" in entry.orig_filename:
+    if "\\" in name:
         yield "a backslash in its name"
-    if entry.filename.startswith("/") or parts[0][1:2] == ":":
+    if name.startswith("/") or parts[0][1:2] == ":":
         yield "an absolute name"
     elif any(part in ("", ".", "..") for part in parts):
         yield "a name that leads outside, or nowhere"
@@ -200,37 +235,23 @@ def _entry_problems(entry: zipfile.ZipInfo, limits: Limits) -> Iterator[str]:
         yield f"{entry.file_size:,} bytes; at most {limits.entry_bytes:,} are taken"
     if entry.file_size > limits.ratio_from_bytes and entry.file_size > limits.ratio * entry.compress_size:
         yield f"it unpacks to more than {limits.ratio:g} times its size"
-    if not entry.is_dir() and entry.filename.lower().endswith(_ARCHIVE_ENDINGS) and not is_junk(tuple(parts)):
+    if name.lower().endswith(_ARCHIVE_ENDINGS) and not is_junk(tuple(parts)):
         yield "an archive within the archive"
 
 
-def _clashes(entries: list[zipfile.ZipInfo]) -> Iterator[str]:
-    """Yield names that would be the same file, or a file and a folder, on a case-insensitive file system."""
-    spelling: dict[str, str] = {}
-    files: set[str] = set()
-    parents: set[str] = set()
-    for entry in entries:
-        name = entry.filename.rstrip("/")
-        key = _folded(name)
-        if spelling.setdefault(key, name) != name or (not entry.is_dir() and key in files):
-            yield f"{_shown(entry)}: a name that clashes with another's"
-        (parents if entry.is_dir() else files).add(key)
-        while "/" in name:
-            name = name.rpartition("/")[0]
-            key = _folded(name)
-            if spelling.setdefault(key, name) != name:
-                yield f"{_shown(entry)}: a folder whose name clashes with another's"
-            if key in parents:
-                break
-            parents.add(key)
-    for key in sorted(files & parents):
-        yield f"{spelling[key]!r}: both a file and a folder"
+def _clashes(names: Iterable[str]) -> Iterator[str]:
+    """Yield names that two files have, or a file and a folder."""
+    # With NUL between folders, which no name contains, all that is inside a folder follows the folder's name.
+    ordered = sorted(name.replace("/", "\0") for name in names)
+    for name, following in pairwise(ordered):
+        if name.endswith("\0"):
+            continue
+        if following == name:
+            yield f"{_shown(name)}: a name that clashes with another's"
+        elif following.startswith(f"{name}\0"):
+            yield f"{_shown(name)}: both a file and a folder"
 
 
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _shown(entry: zipfile.ZipInfo) -> str:
-    name = entry.orig_filename
+def _shown(name: str) -> str:
+    name = name.replace("\0", "/")
     return repr(name if len(name) <= 200 else name[:200] + "…")

@@ -21,7 +21,7 @@ _JUNK = {
     *("__macosx", "icon\r", "desktop.ini", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "picasa.ini"),
     *("system volume information", "$recycle.bin", "@eadir", "#recycle", "lost+found"),
 }
-_LONGEST_PATH = 1024
+LONGEST_PATH = 1024
 _MOST_FOLDERS = 64
 _NAMED_PROBLEMS = 100
 _NAMED_ENDINGS = 20
@@ -93,8 +93,8 @@ def raise_if_any(message: str, problems: list[str]) -> None:
 
 def _name_problem(path: Parts) -> str | None:
     name = "/".join(path)
-    if len(name) > _LONGEST_PATH:
-        return f"{name[:60]}…: longer than {_LONGEST_PATH} characters"
+    if len(name) > LONGEST_PATH:
+        return f"{name[:60]}…: longer than {LONGEST_PATH} characters"
     if not name.isprintable() and any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
         return f"{name!r}: a control character, or not UTF-8"
     return None

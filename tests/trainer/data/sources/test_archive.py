@@ -1,15 +1,20 @@
 import io
 import stat
 import struct
+import tracemalloc
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from tests.trainer.data.pictures import png, tree, write_zip
+from tests.trainer.data.pictures import png, tree, write_tree, write_zip
 from trainer.data.errors import BadArchive, BadLayout, BadStructure, UnreadableImage
-from trainer.data.sources.archive import ArchiveSource, Limits, check_archive
+from trainer.data.format import read_files
+from trainer.data.sources.archive import ArchiveSource, Limits, check_archive, check_images
+from trainer.data.sources.source import add_dataset
 
 GOOD = tree("cat", "dog")
 
@@ -49,6 +54,10 @@ def patched(find: bytes, replace: bytes, *, name: str = "cat/AAAA.png") -> Calla
     return make
 
 
+def backslashed(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {name.replace("/", "\\"): data for name, data in files.items()}
+
+
 def encrypted(path: Path) -> Path:
     write_zip(path, GOOD)
     data = bytearray(path.read_bytes())
@@ -82,8 +91,14 @@ ATTACKS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "link": (added("cat/link.png", b"/etc/passwd", mode=stat.S_IFLNK | 0o777), "a link"),
     "folder link": (added("birds", b"/etc", mode=stat.S_IFLNK | 0o777), "a link"),
     "device": (added("cat/null.png", mode=stat.S_IFCHR | 0o666), "neither a file nor a folder"),
-    "case": (added("cat/0.PNG"), "clashes"),
-    "folder case": (added("Cat/9.png"), "clashes"),
+    "backslashes that lead outside": (lambda path: write_zip(path, backslashed(GOOD | {"../a.png": b"x"})), "outside"),
+    "backslashes from the root": (lambda path: write_zip(path, backslashed(GOOD | {"/a.png": b"x"})), "absolute"),
+    "backslashes from a drive": (lambda path: write_zip(path, backslashed(GOOD | {"C:/a.png": b"x"})), "absolute"),
+    "dot, then parent": (added("./../a.png"), "leads outside"),
+    "dot, then root": (added(".//etc/a.png"), "an absolute name"),
+    "dot, then the same": (added("./cat/0.png"), "clashes"),
+    "a long name": (added("a/" * 600 + "0.png"), "longer than 1,024 characters"),
+    "many folders": (added("a/" * 70 + "0.png"), "more than 64 folders"),
     "composed and not": (
         lambda path: bad_zip(path, (entry("cat/\u00e9.png"), b"x"), (entry("cat/e\u0301.png"), b"x")),
         "clashes",
@@ -113,6 +128,98 @@ def test_attacks_are_refused_and_write_nothing(tmp_path: Path, attack: str) -> N
     told = [caught.value.message, *caught.value.detail]
     assert any(message in line for line in told), told
     assert list(tmp_path.iterdir()) == [path]
+
+
+SEPARATORS: dict[str, Callable[[str], str]] = {
+    "backslashes": lambda name: f"birds/{name}".replace("/", "\\"),
+    "a leading dot": lambda name: f"./{name}",
+    "dots": lambda name: f"././{name}",
+}
+
+
+@pytest.mark.parametrize("separators", SEPARATORS)
+def test_names_of_other_programs_are_normalized(tmp_path: Path, separators: str) -> None:
+    written = {SEPARATORS[separators](name): (name, data) for name, data in GOOD.items()}
+    folder = "birds\\" if separators == "backslashes" else "./"
+    path = tmp_path / "other.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(folder, b"")
+        for name, (_, data) in written.items():
+            archive.writestr(name, data)
+    layout = check_archive(path)
+    assert layout.classes == ["cat", "dog"]
+    source = ArchiveSource(path)
+    for members in layout.members.values():
+        for member in members:
+            assert source.read(member.path) == GOOD[member.path.removeprefix("birds/")]
+    source.close()
+    assert {entry.name.removeprefix("birds/") for entry in check_images(path)} == set(GOOD)
+
+
+def test_names_that_differ_in_case_are_two_files(tmp_path: Path) -> None:
+    layout = check_archive(
+        write_zip(tmp_path / "case.zip", GOOD | {"cat/0.PNG": png(7), "Cat/0.png": png(8)} | tree("Cat"))
+    )
+    assert (layout.classes, layout.total) == (["Cat", "cat", "dog"], 7)
+
+
+def raw_zip(path: Path, files: dict[bytes, bytes]) -> Path:
+    """A zip with these bytes as its names, without the flag for UTF-8."""
+    placeholders = {chr(ord("A") + index) * len(name): name for index, name in enumerate(files)}
+    write_zip(path, {placeholder: files[name] for placeholder, name in placeholders.items()})
+    data = path.read_bytes()
+    for placeholder, name in placeholders.items():
+        data = data.replace(placeholder.encode(), name)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("form", "encoding", "expected"),
+    [
+        ("NFC", "utf-8", ["Bär", "猫"]),
+        ("NFD", "utf-8", ["Bär", "猫"]),
+        ("NFC", "koi8-r", ["≤╧┬┴╦┴", "δ╧█╦┴"]),
+        ("NFC", "cp437", ["Bär", "Löwe"]),
+    ],
+)
+def test_names_are_utf8_where_valid_else_cp437_and_composed(
+    tmp_path: Path, form: Literal["NFC", "NFD"], encoding: str, expected: list[str]
+) -> None:
+    kinds = {"utf-8": ["Bär", "猫"], "koi8-r": ["Кошка", "Собака"], "cp437": ["Bär", "Löwe"]}[encoding]
+    files = {unicodedata.normalize(form, f"{kind}/{index}.png"): png(index) for kind in kinds for index in range(2)}
+    path = raw_zip(tmp_path / "names.zip", {name.encode(encoding): data for name, data in files.items()})
+    layout = check_archive(path)
+    assert layout.classes == sorted(expected)
+    source = ArchiveSource(path)
+    assert {source.read(member.path) for members in layout.members.values() for member in members} == {png(0), png(1)}
+    source.close()
+    assert {entry.name.split("/")[0] for entry in check_images(path)} == set(expected)
+
+
+def test_two_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
+    names = [f"{kind}/{index}.png" for kind in ("Bär", "Löwe") for index in range(2)]
+    files = {unicodedata.normalize("NFC", f"train/{name}"): png(1) for name in names}
+    files |= {unicodedata.normalize("NFD", f"test/{name}"): png(2) for name in names}
+    assert check_archive(write_zip(tmp_path / "forms.zip", files)).classes == ["Bär", "Löwe"]
+    folder = write_tree(tmp_path / "forms", files)
+    record = add_dataset(tmp_path / "datasets", "bears", str(folder))
+    assert record.classes == ["Bär", "Löwe"]
+    names = read_files(tmp_path / "datasets", "bears", "test")
+    assert names == [unicodedata.normalize("NFC", name) for name in names]
+
+
+def test_long_names_take_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "deep.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for index in range(4):
+            archive.writestr(f"{index}" + "/a" * 30_000 + "/x.png", b"x")
+    tracemalloc.start()
+    with pytest.raises(BadArchive, match="longer than"):
+        check_archive(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20
 
 
 def test_an_entry_twice_is_a_clash(tmp_path: Path) -> None:

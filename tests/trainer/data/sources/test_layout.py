@@ -76,8 +76,11 @@ def test_a_class_may_be_called_train() -> None:
 
 def test_what_systems_leave_behind_is_ignored() -> None:
     junk = ["__MACOSX/a/._0.png", "a/.DS_Store", ".git/a/0.png", "a/Thumbs.db", ".hidden.png", "b/.x/1.png"]
+    junk += ["a/@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg", "a/Icon\r", "System Volume Information/IndexerVolumeGuid"]
+    junk += ["a/Picasa.ini", "b/ehthumbs.db", "$RECYCLE.BIN/a/0.png"]
     layout = plan_layout([*files("a", "b"), *junk], ["__MACOSX", ".git"])
     assert sorted(paths(layout, "train") + paths(layout, "test")) == files("a", "b")
+    assert layout.other_files == {}
 
 
 def test_files_that_are_no_images_are_counted_by_ending() -> None:
@@ -113,6 +116,37 @@ def test_images_may_all_be_without_an_ending(pattern: str) -> None:
 
 def test_a_class_of_photos_that_cannot_be_read_is_not_left_out() -> None:
     assert plan_layout([*files("a", "b"), "c/0.heic", "c/1.heic"]).classes == ["a", "b", "c"]
+
+
+SPLITS = files("train/a", "train/b", "test/a", "test/b")
+
+
+@pytest.mark.parametrize(
+    ("names", "folders"),
+    [
+        (["annotations/labels.json"], ["annotations"]),
+        (["papers/a.pdf", "papers/old/b.pdf", "LICENSE"], ["papers", "papers/old", "papers/empty"]),
+        (["annotations/README"], []),
+        ([], ["runs", "runs/1"]),
+    ],
+)
+@pytest.mark.parametrize("wrapper", ["", "data/"])
+def test_a_folder_without_images_beside_the_splits_is_none(names: list[str], folders: list[str], wrapper: str) -> None:
+    layout = plan_layout([wrapper + name for name in [*SPLITS, *names]], [wrapper + name for name in folders])
+    assert layout.classes == ["a", "b"]
+    assert paths(layout, "test") == [wrapper + name for name in SPLITS[4:]]
+
+
+def test_a_folder_without_images_beside_the_classes_is_none() -> None:
+    images = files("food/images/a", "food/images/b")
+    layout = plan_layout([*images, "food/meta/classes.txt"], ["food", "food/images", "food/images/a", "food/meta"])
+    assert (layout.classes, layout.superclasses, layout.total) == (["a", "b"], None, 4)
+
+
+def test_the_paths_named_are_those_in_the_source() -> None:
+    with pytest.raises(BadLayout, match=r"these do not: test/0\.png") as caught:
+        plan_layout([*files("train/a", "train/b"), "test/0.png", "test/1.png"])
+    assert caught.value.detail == ["test/0.png", "test/1.png"]
 
 
 def test_one_name_in_two_classes_is_fine() -> None:
