@@ -1,54 +1,22 @@
 """Convert an image file's bytes to the square RGB array of a dataset. Used by import and prediction."""
 
 import io
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, ImageOps, UnidentifiedImageError, features
 
 from trainer.data import png
+from trainer.data.color import DECODING_ERRORS, to_rgb, without_warnings
 from trainer.data.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
 from trainer.data.format import Fit, Images
+from trainer.data.image_formats import FORMATS, NAMES, named_by_signature
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 50_000_000
 # Pillow's resize holds 32 bytes of weights per pixel of a side: 320 MB for this one. "crop" resizes a part of it only.
 MAX_SIDE = 10_000_000
 # Near the mean of natural images, so that a padded border is about zero after normalization.
 PAD_COLOR = (128, 128, 128)
-
-# Raised by Pillow's decoders on truncated, altered or hostile files.
-_DECODING_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    LookupError,
-    ArithmeticError,
-    struct.error,
-    zlib.error,
-)
-# Format, offset of its signature, signatures.
-_UNSUPPORTED = (
-    ("TIFF", 0, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    ("PDF", 0, (b"%PDF",)),
-    ("EPS", 0, (b"%!PS", b"\xc5\xd0\xd3\xc6")),
-    ("PSD", 0, (b"8BPS", b"8BPB")),
-    ("HEIC", 4, (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc", b"ftypmsf1", b"ftypheim")),
-    ("AVIF", 4, (b"ftypavif", b"ftypavis")),
-    ("JPEG 2000", 0, (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
-    ("JPEG XL", 0, (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
-    ("ICO", 0, (b"\0\0\1\0",)),
-    ("zip", 0, (b"PK\x03\x04",)),
-)
-_SUPPORTED = "JPEG, PNG, WebP, GIF and BMP"
 
 
 def read_image(data: bytes, size: int, fit: Fit, *, max_pixels: int = MAX_PIXELS) -> Images:
@@ -68,9 +36,9 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int = M
     if image.format == "PNG" and b"IEND" not in data:
         raise UnreadableImage("The image is cut short.")  # Pillow accepts a PNG without its end
     try:
-        with _without_warnings():
+        with without_warnings():
             image.load()
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise UnreadableImage(f"The image cannot be read: {error}.") from None
     return image
 
@@ -82,20 +50,48 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if data.startswith(png.SIGNATURE):
         data = png.without_metadata(data)
     try:
-        with _without_warnings():
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with without_warnings():
+            image = Image.open(io.BytesIO(data), formats=_decoders(data))
     except UnidentifiedImageError:
-        if kind := _unsupported_format(data):
-            raise UnsupportedImage(f"This is a {kind} file; {_SUPPORTED} are taken.") from None
-        raise UnreadableImage(f"This is not an image; {_SUPPORTED} are taken.") from None
+        raise _not_identified(data) from None
     except Image.DecompressionBombError:
         raise ImageTooLarge(f"The image has more than {max_pixels:,} pixels.") from None
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise UnreadableImage(f"The image cannot be read: {error}.") from None
     width, height = image.size
     if width * height > max_pixels:
         raise ImageTooLarge(f"The image is {width:,} × {height:,}: more than {max_pixels:,} pixels.")
     return image
+
+
+def _decoders(data: bytes) -> list[str]:
+    """Pillow's names of the formats to try."""
+    if data[4:8] != b"ftyp":
+        return [known.pillow for known in FORMATS if not known.needs]
+    # A decoder takes one core: images are decoded on all of them already, in little address space.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    return (["HEIF"] if _register_heif() else []) + (["AVIF"] if features.check("avif") else [])
+
+
+@cache
+def _register_heif() -> bool:
+    try:
+        from pillow_heif import register_heif_opener  # an optional dependency, loaded once a file needs it
+    except ImportError:
+        return False
+    register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+    return True
+
+
+def _not_identified(data: bytes) -> UnreadableImage | UnsupportedImage:
+    name = named_by_signature(data)
+    known = next((known for known in FORMATS if known.name == name), None)
+    if known is None:
+        what = f"a {name} file" if name else "not an image"
+        return (UnsupportedImage if name else UnreadableImage)(f"This is {what}; {NAMES} are read.")
+    if known.pillow in _decoders(data):
+        return UnreadableImage(f"The {name} file is damaged, or of a kind that is not read.")
+    return UnsupportedImage(f"This is a file in {name} format; to read it, install {known.needs}.")
 
 
 def fit_image(image: Image.Image, size: int, fit: Fit) -> Images:
@@ -112,49 +108,6 @@ def fit_image(image: Image.Image, size: int, fit: Fit) -> Images:
     return np.asarray(image)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to RGB, rotated by its EXIF orientation. Transparent pixels become white."""
-    image = _upright(image)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _from_16_bit_gray(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    if not image.info:
-        return image  # no metadata, hence no orientation
-    try:
-        with _without_warnings():
-            if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-                return image
-            return ImageOps.exif_transpose(image)
-    except _DECODING_ERRORS:
-        return image  # the pixels are valid, only the EXIF data is not
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Suppress Pillow's warnings about files that it repairs: the sender of a file does not see this log."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")
-        yield
-
-
-def _from_16_bit_gray(image: Image.Image) -> Image.Image:
-    """Scale 16 bits per pixel (PNG) to 8. Pillow's own conversion clips at 255 instead."""
-    values = np.asarray(image)
-    deep = np.clip(values, 0, 65535).astype(np.uint32)
-    gray = ((deep * 255 + 32767) // 65535).astype(np.uint8)
-    key = image.info.get("transparency")
-    if isinstance(key, int):
-        gray[deep == key] = 255
-    return Image.fromarray(gray, "L").convert("RGB")
-
-
 def _pad(image: Image.Image, size: int) -> Image.Image:
     scale = size / max(image.size)
     inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -162,12 +115,3 @@ def _pad(image: Image.Image, size: int) -> Image.Image:
     left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
     canvas.paste(image.resize(inner, Image.Resampling.BICUBIC), (left, top))
     return canvas
-
-
-def _unsupported_format(data: bytes) -> str | None:
-    for name, offset, magics in _UNSUPPORTED:
-        if any(data.startswith(magic, offset) for magic in magics):
-            return name
-    head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    is_markup = head.startswith((b"<svg", b"<?xml", b"<!doctype svg", b"<!--"))
-    return "SVG" if is_markup and b"<svg" in head else None

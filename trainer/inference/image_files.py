@@ -1,4 +1,8 @@
-"""Iterate over images in files, folders and zips, without unpacking them to disk."""
+"""Iterate over the files in folders and zips, without unpacking them to disk.
+
+Every file is returned whatever its name, so that each gets a prediction or an error; only the files that operating
+systems leave behind (trainer/data/sources/names.py) are passed over.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainer.data.sources.archive import ZipEntry, check_images
-from trainer.data.sources.names import IMAGE_ENDINGS
+from trainer.data.sources.names import is_junk
 
 
 class ImageFile(NamedTuple):
@@ -33,7 +37,7 @@ class ZipImages:
 
 @dataclass(frozen=True)
 class FolderImages:
-    """Images in the order of their paths. Folders are listed one at a time; links to folders are not followed."""
+    """Files in the order of their paths. Folders are listed one at a time; links to folders are not followed."""
 
     path: str
 
@@ -42,7 +46,7 @@ class FolderImages:
 
 
 def open_paths(paths: Iterable[Path]) -> list[Iterable[ImageFile]]:
-    """Return the images of each path, which can be iterated repeatedly. Raises BadStructure: a zip is unsafe."""
+    """Return the files of each path, which can be iterated repeatedly. Raises BadStructure: a zip is unsafe."""
     return [_opened(path) for path in paths]
 
 
@@ -58,9 +62,11 @@ def _walk(folder: str) -> Iterator[ImageFile]:
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
+        if is_junk((entry.name,)):
+            continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path)
-        elif entry.name.lower().endswith(IMAGE_ENDINGS) and entry.is_file():
+        else:
             yield ImageFile(_printable(entry.path), entry.path)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.jobs.tasks import TaskPublic
 from trainer.data.format import DatasetRecord
+from trainer.data.image_formats import readable_here
 
 SAMPLES = 8
 CELLS = 100
@@ -32,6 +33,11 @@ class DatasetsPage:
     tasks: tuple[TaskPublic, ...]
     sources: tuple[str, ...]
     section: str = "datasets"
+
+    @property
+    def image_types(self) -> dict[str, str]:
+        """The media types of the images that are read, by file ending."""
+        return {ending[1:]: known.media_type for known in readable_here() for ending in known.endings}
 
 
 def dataset_card(record: DatasetRecord) -> DatasetCard:

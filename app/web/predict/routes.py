@@ -23,12 +23,12 @@ from app.prediction.answers import (
 from app.web.errors import described
 from app.web.predict.upload import Upload, images
 from app.web.services import ServingDep
+from trainer.data.image_formats import FORMATS, NAMES
 
 router = APIRouter(tags=["predict"])
 
 MAX_TOP_K = 1000
-_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp")
-_IMAGE_BODIES = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _IMAGE_TYPES}
+_IMAGE_BODIES = {known.media_type: {"schema": {"type": "string", "format": "binary"}} for known in FORMATS}
 
 
 def _request(file: dict[str, Any], how_many: str) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def _request(file: dict[str, Any], how_many: str) -> dict[str, Any]:
     return {
         "requestBody": {
             "required": True,
-            "description": f"{how_many} JPEG, PNG, WebP, GIF (its first frame) or BMP, of any size and mode up to the "
-            "limits.",
+            "description": f"{how_many} {NAMES} are read (of several frames or pages, the first), of any size and mode "
+            "up to the limits; HEIC needs the extra `heic`.",
             "content": {"multipart/form-data": {"schema": form}, **_IMAGE_BODIES},
         }
     }

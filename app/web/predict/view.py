@@ -15,6 +15,7 @@ from app.runs.query import RunQuery
 from app.storage.tables import Status
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
+from trainer.data.image_formats import readable_here
 from trainer.exported.labels import own_record
 
 TEST_IMAGES = 12
@@ -67,6 +68,11 @@ class PredictPage:
     samples: tuple[TestImage, ...]
     origin: str
     section: str = "predict"
+
+    @property
+    def accept(self) -> str:
+        """The images that the browser offers to choose, for `accept` of an input field."""
+        return ",".join(item for known in readable_here() for item in (known.media_type, *known.endings))
 
     @property
     def beside(self) -> Panel | None:

@@ -6,15 +6,17 @@ import { listZip, readEntry } from "../lib/zip.js";
 
 const SHOWN = 9;
 const LISTED = 20000;
-const TYPES = { jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", webp: "image/webp", gif: "image/gif", bmp: "image/bmp" };
 const LEFT_BY_SYSTEMS = /(^|\/)(\.|__MACOSX\/|@eaDir\/|#recycle\/|\$RECYCLE\.BIN\/)/i;
-const FOREIGN = ["heic", "heif", "avif", "tif", "tiff", "jxl", "jp2", "raw", "cr2", "nef", "dng"];
+// Endings of images that no server reads, or that only some do; `data-image-types` tells what this one reads.
+const FOREIGN = ["heic", "heif", "jxl", "jp2", "raw", "cr2", "nef", "dng"];
+const UNSHOWN = ["image/heic", "image/tiff"]; // most browsers do not decode these
 
 export class Stage {
   /** @param {HTMLFormElement} form with a `[data-stage]` and fields `size` and `fit` */
   constructor(form) {
     this.form = form;
     this.node = form.querySelector("[data-stage]");
+    this.types = {}; // media types by ending
     this.version = 0;
     form.addEventListener("change", (event) => {
       if (["size", "fit"].includes(event.target.name)) this.draw();
@@ -43,13 +45,14 @@ export class Stage {
   async show(entries) {
     this.version += 1;
     const version = this.version;
+    this.types = JSON.parse(this.node.dataset.imageTypes);
     this.node.hidden = false;
     this.say("layout", "");
     this.warn(entries);
-    const images = entries.filter(({ path }) => extension(path) in TYPES && !LEFT_BY_SYSTEMS.test(path));
+    const images = entries.filter(({ path }) => extension(path) in this.types && !LEFT_BY_SYSTEMS.test(path));
     const step = Math.max(1, images.length / SHOWN);
     const picked = Array.from({ length: Math.min(SHOWN, images.length) }, (_, index) => images[Math.floor(index * step)]);
-    const [planned, pictures] = await Promise.all([plan(entries.map(({ path }) => path)), Promise.all(picked.map(load))]);
+    const [planned, pictures] = await Promise.all([plan(entries.map(({ path }) => path)), Promise.all(picked.map((entry) => load(entry, this.types[extension(entry.path)])))]);
     if (version !== this.version) return;
     this.pictures = pictures;
     this.explain(planned, entries.length);
@@ -76,11 +79,11 @@ export class Stage {
   }
 
   warn(entries) {
-    const foreign = entries.filter(({ path }) => FOREIGN.includes(extension(path)));
+    const foreign = entries.filter(({ path }) => FOREIGN.includes(extension(path)) && !(extension(path) in this.types));
     const kinds = [...new Set(foreign.map(({ path }) => extension(path).toUpperCase()))].join(", ");
     const heic = foreign.some(({ path }) => ["heic", "heif"].includes(extension(path)));
     const how = heic
-      ? " An iPhone takes JPEG under Settings, Camera, Formats, Most Compatible; those you have become JPEG with “sips -s format jpeg *.heic --out jpeg” on a Mac, or “heif-convert” on Linux."
+      ? " An iPhone takes JPEG under Settings, Camera, Formats, Most Compatible; those you have become JPEG with “sips -s format jpeg *.heic --out jpeg” on a Mac, or “heif-convert” on Linux. The server reads HEIC once “trackside[heic]” is installed."
       : " Export them as JPEG or PNG first.";
     this.say("foreign", foreign.length ? `${count(foreign.length)} of the files: ${kinds}, which is not read here.${how}` : "");
   }
@@ -89,10 +92,10 @@ export class Stage {
   draw() {
     const size = Number(this.form.elements.size.value);
     const fit = this.form.elements.fit.value;
-    this.part("images").replaceChildren(...(this.pictures ?? []).map(({ path, bitmap }) => {
+    this.part("images").replaceChildren(...(this.pictures ?? []).map(({ path, type, bitmap }) => {
       const figure = document.createElement("figure");
       if (bitmap === null) {
-        figure.append(Object.assign(document.createElement("div"), { className: "unreadable", textContent: "cannot be read" }));
+        figure.append(Object.assign(document.createElement("div"), { className: "unreadable", textContent: UNSHOWN.includes(type) ? "no preview" : "cannot be read" }));
       } else {
         figure.append(canvasOf(bitmap, size || Math.min(bitmap.width, bitmap.height, 224), fit));
       }
@@ -151,12 +154,12 @@ async function plan(files) {
   return response?.ok || response?.status === 422 ? body : null;
 }
 
-async function load({ path, content }) {
+async function load({ path, content }, type) {
   try {
     const blob = await content();
-    return { path, bitmap: await createImageBitmap(new Blob([blob], { type: TYPES[extension(path)] })) };
+    return { path, type, bitmap: await createImageBitmap(new Blob([blob], { type })) };
   } catch {
-    return { path, bitmap: null };
+    return { path, type, bitmap: null };
   }
 }
 

@@ -29,7 +29,8 @@ def test_filters_of_any_values_are_drawn(tmp_path: Path, value: float) -> None:
     path = tmp_path / "00000001.safetensors"
     weights = np.full((20, 3, 3, 3), value, np.float32)
     weights[1] = np.arange(27).reshape(3, 3, 3)
-    safetensors.numpy.save_file({"model.a.weight": weights, "optim.weight": weights}, path)
+    tensors: dict[str, np.ndarray] = {"model.a.weight": weights, "optim.weight": weights}
+    safetensors.numpy.save_file(tensors, path)
     drawn = first_filters(path)
     assert drawn is not None
     assert Image.open(BytesIO(drawn)).size == (16 * 33 - 3, 2 * 33 - 3)

@@ -1,7 +1,10 @@
 import io
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +12,13 @@ import pytest
 from PIL import Image
 
 from tests.trainer.data.pictures import chunk, encoded, noise, png
+from trainer.data.color import to_rgb
 from trainer.data.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
-from trainer.data.fit import PAD_COLOR, decode_image, fit_image, read_image, to_rgb
+from trainer.data.fit import PAD_COLOR, decode_image, fit_image, read_image
 from trainer.data.format import FITS, Fit
+from trainer.data.image_formats import FORMATS
 
+REPOSITORY = Path(__file__).parents[3]
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
@@ -29,14 +35,16 @@ def sides(data: bytes) -> tuple[list[int], list[int]]:
     return pixels[16, 4].tolist(), pixels[16, 27].tolist()
 
 
-@pytest.mark.parametrize("form", ["PNG", "WEBP", "BMP"])
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "BMP", "TIFF"])
 def test_lossless_formats_keep_every_pixel(form: str) -> None:
     options = {"lossless": True} if form == "WEBP" else {}
     assert np.array_equal(read_image(encoded(noise(1), form, **options), 32, "crop"), np.asarray(noise(1)))
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("form", [known.pillow for known in FORMATS])
 def test_every_format_is_read(form: str) -> None:
+    if form == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
     left, right = sides(encoded(halves("RGB", RED, BLUE), form))
     assert np.allclose(left, RED, atol=6)
     assert np.allclose(right, BLUE, atol=6)
@@ -98,13 +106,60 @@ def test_16_bit_colour() -> None:
     assert read_image(data, 32, "crop")[5, 5].tolist() == [40, 80, 200]
 
 
+DEEP: dict[str, tuple[Any, type[np.generic], dict[int, int]]] = {
+    "unsigned 16 bits": ((0, 257 * 100, 65535), np.uint16, {}),
+    "white is zero": ((65535, 257 * 155, 0), np.uint16, {262: 0}),
+    "32 bits": ((-1000, 1000, 4100), np.int32, {}),
+    "fractions": ((0.0, 100 / 255, 1.0), np.float32, {}),
+    "floats": ((-3.0, 197.0, 507.0), np.float32, {}),
+    "floats, not finite": ((0, 100 / 255, np.inf), np.float32, {}),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_deep_gray_is_scaled_by_its_range(kind: str) -> None:
+    values, dtype, tags = DEEP[kind]
+    image = Image.fromarray(np.repeat([[values[0]] * 11 + [values[1]] * 11 + [values[2]] * 10], 32, 0).astype(dtype))
+    pixels = read_image(encoded(image, "TIFF", tiffinfo=tags), 32, "crop")
+    expected = [0, 0 if "not finite" in kind else 100, 255]
+    assert [pixels[5, column].tolist() for column in (2, 16, 29)] == [[gray] * 3 for gray in expected]
+
+
+def test_16_bit_color_in_tiff() -> None:
+    header = struct.pack("<2sHLH", b"II", 42, 8, 9)
+    fields = ((256, 1), (257, 1), (258, 16), (259, 1), (262, 2), (273, 122), (277, 3), (278, 1), (279, 6))
+    tags = b"".join(struct.pack("<HHLHH", tag, 3, 1, value, 0) for tag, value in fields if tag != 258)
+    bits = struct.pack("<HHLL", 258, 3, 3, 128)
+    data = header + tags[:24] + bits + tags[24:] + struct.pack("<L", 0)
+    data = data.ljust(122, b"\0") + struct.pack("<3H", 257 * 40, 257 * 80, 257 * 200) + struct.pack("<3H", 16, 16, 16)
+    assert read_image(data, 32, "crop")[5, 5].tolist() == [40, 80, 200]
+
+
+def test_heic_says_what_to_install_where_it_cannot_be_read() -> None:
+    check = (
+        "import sys; sys.modules['pillow_heif'] = None\n"
+        "from trainer.data.errors import UnsupportedImage\n"
+        "from trainer.data.fit import decode_image\n"
+        "try: decode_image(b'\\0\\0\\0\\x18ftypheic' + bytes(20))\n"
+        "except UnsupportedImage as error: print(error.message)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", check], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "This is a file in HEIC format; to read it, install trackside[heic] (pillow-heif).\n"
+
+
+def test_a_damaged_heic_is_unreadable() -> None:
+    pytest.importorskip("pillow_heif")
+    with pytest.raises(UnreadableImage, match="HEIC"):
+        decode_image(b"\0\0\0\x18ftypheic" + bytes(20))
+
+
 def test_one_pixel() -> None:
     for fit in FITS:
         assert (read_image(encoded(Image.new("RGB", (1, 1), RED)), 32, fit) == RED).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 def test_exif_orientation_is_honoured(orientation: int, form: str) -> None:
     upright = Image.new("RGB", (32, 32), BLUE)
     upright.paste(RED, (0, 0, 16, 16))
@@ -161,7 +216,7 @@ def test_rgb_of_rgb_changes_nothing() -> None:
     assert to_rgb(image) is image
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.99])
 def test_truncated_files_are_refused(form: str, share: float) -> None:
     data = encoded(noise(2, 64, 48), form)
@@ -186,11 +241,10 @@ FOREIGN = {
     "SVG": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"></svg>',
     "bare SVG": b"\xef\xbb\xbf  <svg></svg>",
     "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n",
-    "TIFF": encoded(noise(1), "TIFF"),
     "PSD": b"8BPS\0\1" + b"\0" * 30,
     "PDF": encoded(noise(1), "PDF"),
     "ICO": encoded(noise(1), "ICO"),
-    "HEIC": b"\0\0\0\x18ftypheic" + b"\0" * 20,
+    "JPEG XL": b"\xff\x0a" + b"\0" * 30,
     "zip": b"PK\x03\x04" + b"\0" * 30,
 }
 
@@ -251,7 +305,7 @@ def _with_chunks(data: bytes, chunks: list[bytes], before: bytes) -> bytes:
 
 def test_a_damaged_byte_never_raises_anything_else() -> None:
     rng = np.random.default_rng(0)
-    originals = [encoded(noise(5), form) for form in ("PNG", "JPEG", "WEBP", "GIF", "BMP")]
+    originals = [encoded(noise(5), form) for form in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")]
     exif = Image.Exif()
     exif[0x0112] = 6
     originals.append(encoded(noise(5), "JPEG", exif=exif))

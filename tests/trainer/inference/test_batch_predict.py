@@ -21,6 +21,7 @@ from tests.app.predictor.predict_home import SIZE, encode, make_dataset, make_ru
 from trainer.data.decoding import ConfinedReader, Fault
 from trainer.data.errors import BadArchive, UnreadableImage
 from trainer.data.format import DatasetRecord
+from trainer.data.image_formats import NAMES
 from trainer.data.sources.archive import ZipEntry, check_images
 from trainer.inference.batch_predict import BATCH, CsvWriter, FileResult, JsonLinesWriter, predict_files
 from trainer.inference.classifier import Classifier
@@ -40,14 +41,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """70 images in folders, two of them broken."""
+    """70 images in folders, two of them broken, and a text."""
     folder = tmp_path_factory.mktemp("photos")
     for number in range(70):
         data = encode(random_image(number))
         path = folder / f"{number % 3}" / f"{number:02d}.png"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes({20: b"no image", 41: data[:80]}.get(number, data))
-    (folder / "notes.txt").write_text("no image either, and not called one")
+    (folder / "notes.txt").write_text("no image")
     return folder
 
 
@@ -57,10 +58,10 @@ def found_in(model: Model, files: Iterator[ImageFile] | list[ImageFile]) -> list
 
 def test_every_file_is_answered_in_its_place(model: Model, photos: Path) -> None:
     results = found_in(model, [*open_paths([photos])[0], *open_paths([photos / "gone.png"])[0]])
-    names = sorted(str(path) for path in photos.rglob("*.png"))
+    names = sorted(str(path) for path in photos.rglob("*.*"))
     assert [result.name for result in results] == [*names, str(photos / "gone.png")]
     faulty = {Path(result.name).stem: result.fault.code for result in results if result.fault is not None}
-    assert faulty == {"20": "unreadable_image", "41": "unreadable_image", "gone": "unreadable_image"}
+    assert faulty == dict.fromkeys(("20", "41", "notes", "gone"), "unreadable_image")
     classifier, _ = model
     for result in results:
         if result.fault is None:
@@ -128,7 +129,8 @@ def test_a_zips_entries_are_read_where_they_lie(tmp_path: Path) -> None:
         archive.writestr("c.png", b"", zipfile.ZIP_DEFLATED)
     path.write_bytes(b"a program that unpacks itself" + path.read_bytes())
     entries = check_images(path)
-    assert [entry.name for entry in entries] == ["a.png", "deep/er/b.PNG", "c.png"]
+    assert [entry.name for entry in entries] == ["notes.txt", "a.png", "deep/er/b.PNG", "c.png"]
+    entries = entries[1:]
     fd = os.open(path, os.O_RDONLY)
     assert [entry.read(fd) for entry in entries] == [data[0], data[1], b""]
     for entry in (
@@ -141,6 +143,27 @@ def test_a_zips_entries_are_read_where_they_lie(tmp_path: Path) -> None:
         with pytest.raises(UnreadableImage):
             entry.read(fd)
     os.close(fd)
+
+
+def test_folder_and_zip_give_every_file_but_what_systems_leave_behind(tmp_path: Path) -> None:
+    files = ["a.jfif", "b", "c.heic", "d.tif", "e.avif", "f.png", "inner/g.xyz"]
+    junk = [".DS_Store", "._f.png", ".thumbnails/f.png", "Thumbs.db", "__MACOSX/f.png", "inner/._g.png"]
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in (*files, *junk):
+            archive.writestr(name, b"x")
+            path = tmp_path / "photos" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    (tmp_path / "photos" / "link.png").symlink_to(tmp_path / "nowhere.png")
+    folder, zipped = open_paths([tmp_path / "photos", tmp_path / "photos.zip"])
+    assert [file.name for file in zipped] == [f"{tmp_path}/photos.zip/{name}" for name in files]
+    assert [file.name for file in folder] == [f"{tmp_path}/photos/{name}" for name in (*files, "link.png")]
+
+
+def test_a_zip_of_images_without_endings_is_taken(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("IMG 1", encode(random_image(1)))
+    assert len(check_images(tmp_path / "photos.zip")) == 1
 
 
 def test_a_zip_without_images_is_refused(tmp_path: Path) -> None:
@@ -161,9 +184,7 @@ def test_results_are_written_as_rows_and_as_objects(model: Model, tmp_path: Path
     head, first, *_, last = rows.getvalue().encode().decode().splitlines()
     assert head == "file,rank,label,probability,error"
     assert first.startswith(f"{tmp_path}/good.png,1,{results[0].predictions[0].label},0.")
-    assert (
-        last == f'"{tmp_path}/with,comma \ufffd.png",,,,"This is not an image; JPEG, PNG, WebP, GIF and BMP are taken."'
-    )
+    assert last == f'"{tmp_path}/with,comma \ufffd.png",,,,"This is not an image; {NAMES} are read."'
     formula = io.StringIO(newline="")
     CsvWriter(formula).write([FileResult("=HYPERLINK(1).png", [replace(results[0].predictions[0], label="+1")])])
     assert formula.getvalue().splitlines()[1].startswith("'=HYPERLINK(1).png,1,'+1,0.")

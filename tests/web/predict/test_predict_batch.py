@@ -21,6 +21,7 @@ from tests.app.predictor.predict_home import CLASSES, add_row, encode, make_data
 from tests.conftest import Server, wait_for
 from tests.web.errors import assert_error
 from tests.web.zips import GOOD, archive, nothing_written, picture
+from trainer.data.image_formats import NAMES
 from trainer.rundir.events import read_from
 from trainer.rundir.lock import lock_holder
 
@@ -130,22 +131,26 @@ def test_a_file_is_asked_for_too_early_or_in_vain(api: httpx.Client, web: Server
 
 @pytest.mark.usefixtures("worker")
 def test_a_zip_becomes_a_csv_and_a_bad_image_a_row_with_its_error(api: httpx.Client, web: Server) -> None:
-    entries = {f"photo {number}.png": data for number, data in enumerate(PICTURES[:5])} | {"bad.jpg": b"no image"}
+    entries = {f"photo {number}.png": data for number, data in enumerate(PICTURES[:5])} | {
+        "__MACOSX/._photo 1.png": b"junk",
+        "=1+1.jpg": b"no image",
+        "bad": b"no image",
+    }
     task = wait_end(api, post(api, archive(entries), model=RUN, top_k=2).json()["id"])
     assert task["status"] == "finished", task["error"]
-    assert task["result"] == {"images": 6, "unreadable": 1, "run": RUN, "step": 10}
-    assert (task["progress"], task["done"], task["total"]) == (1, 6, 6)
+    assert task["result"] == {"images": 7, "unreadable": 2, "run": RUN, "step": 10}
+    assert (task["progress"], task["done"], task["total"]) == (1, 7, 7)
     assert not (web.settings.tasks / task["id"] / "upload.zip").exists()
     answer = api.get(f"/api/tasks/{task['id']}/file")
     assert answer.headers["content-type"].startswith("text/csv")
     assert "attachment" in answer.headers["content-disposition"]
     rows = list(csv.DictReader(io.StringIO(answer.text)))
-    assert [(row["file"], row["rank"]) for row in rows[:-1]] == [
+    assert [(row["file"], row["rank"]) for row in rows[:-2]] == [
         (f"photo {number}.png", rank) for number in range(5) for rank in "12"
     ]
-    assert all(row["label"] in CLASSES and 0 < float(row["probability"]) <= 1 and not row["error"] for row in rows[:-1])
-    assert rows[-1]["file"] == "bad.jpg"
-    assert rows[-1]["error"] == "This is not an image; JPEG, PNG, WebP, GIF and BMP are taken."
+    assert all(row["label"] in CLASSES and 0 < float(row["probability"]) <= 1 and not row["error"] for row in rows[:-2])
+    assert [row["file"] for row in rows[-2:]] == ["'=1+1.jpg", "bad"]  # a spreadsheet must not evaluate it
+    assert rows[-1]["error"] == f"This is not an image; {NAMES} are read."
     assert api.get(f"/api/tasks/{task['id']}/file", headers={"range": "bytes=0-3"}).text == "file"
 
 

@@ -116,9 +116,15 @@ def check_archive(path: Path, limits: Limits = Limits(), *, seed: int = 0) -> La
 
 
 def check_images(path: Path, limits: Limits = Limits()) -> tuple[ZipEntry, ...]:
-    """Return the images of a zip in its order, in any folders. Reads only its directory. Raises BadStructure."""
-    entries = [(name, entry) for name, entry in check_entries(path, limits) if is_image(tuple(name.split("/")))]
-    if not entries:
+    """Return the files of a zip in its order, in any folders, without those of operating systems. Decoding tells which
+    are images. Reads only the zip's directory. Raises BadStructure, also if no name is that of an image.
+    """
+    entries = [
+        (name, entry)
+        for name, entry in check_entries(path, limits)
+        if not entry.is_dir() and not is_junk(tuple(name.split("/")))
+    ]
+    if not any(is_image(parts := tuple(name.split("/"))) or "." not in parts[-1] for name, _ in entries):
         raise BadArchive("There are no images in the zip.", detail=[])
     refuse_names([tuple(name.split("/")) for name, _ in entries])
     return tuple(

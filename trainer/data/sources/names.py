@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from trainer.data.errors import BadLayout
+from trainer.data.image_formats import ENDINGS
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 # Photos in formats that cannot be read, or under another ending: an import names them rather than passing over them.
 _PHOTO_ENDINGS = (
-    *IMAGE_ENDINGS,
-    *(".jfif", ".jpe", ".heic", ".heif", ".avif", ".tif", ".tiff", ".jxl", ".jp2"),
+    *ENDINGS,
+    *(".jpe", ".jxl", ".jp2"),
     *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2"),
 )
 _DRAWING_ENDINGS = (".svg", ".psd", ".ico", ".eps")
@@ -36,7 +36,7 @@ def is_junk(path: Parts) -> bool:
 
 def is_image(path: Parts) -> bool:
     """Return whether the name is that of an image, and not of an operating system's file."""
-    return path[-1].lower().endswith(IMAGE_ENDINGS) and not is_junk(path)
+    return path[-1].lower().endswith(ENDINGS) and not is_junk(path)
 
 
 def is_photo(name: str) -> bool:

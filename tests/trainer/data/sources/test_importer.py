@@ -21,6 +21,7 @@ from tests.trainer.data.pictures import (
 )
 from trainer.data.errors import BadOption, DatasetError, UnknownSource, UnreadableImages
 from trainer.data.format import DatasetRecord, open_split, read_files, read_record, read_skipped
+from trainer.data.image_formats import FORMATS
 from trainer.data.sources.archive import Limits
 from trainer.data.sources.source import add_dataset
 
@@ -227,7 +228,12 @@ def test_a_link_to_a_file_is_followed_and_a_dangling_one_named(tmp_path: Path, r
         add(root, source)
 
 
-def test_modes_in_one_set(tmp_path: Path, root: Path) -> None:
+def encode_as(name: str) -> bytes:
+    (known,) = (known for known in FORMATS if name.endswith(known.endings))
+    return encoded(noise(7), known.pillow)
+
+
+def test_modes_and_formats_in_one_set(tmp_path: Path, root: Path) -> None:
     images = [noise(1).convert(mode) for mode in ("L", "P", "RGBA", "CMYK", "1", "LA")]
     files = {
         f"{split}/{name}/{index}.{'jpg' if image.mode == 'CMYK' else 'png'}": encoded(
@@ -237,7 +243,9 @@ def test_modes_in_one_set(tmp_path: Path, root: Path) -> None:
         for name in "ab"
         for index, image in enumerate(images)
     }
-    assert add(root, write_zip(tmp_path / "modes.zip", files)).train_count == 12
+    pytest.importorskip("pillow_heif").register_heif_opener()  # to write it; the decoders load it on their own
+    files |= {f"train/a/{name}": encode_as(name) for name in ("photo.heic", "photo.avif", "photo.tif", "photo.jfif")}
+    assert add(root, write_zip(tmp_path / "modes.zip", files)).train_count == 16
 
 
 @pytest.mark.parametrize(
