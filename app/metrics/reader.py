@@ -19,6 +19,7 @@ from app.metrics.points import Points, encode
 from app.metrics.writer import tail_points
 from app.storage.db import Database
 from app.storage.tables import Chunk, Point, Run, Series
+from trainer.system.spreadsheet import safe_cell
 
 CSV_ROWS = 20_000  # per piece that is sent
 
@@ -60,7 +61,7 @@ class Metrics:
             rows = zip(points.steps.tolist(), points.values.tolist(), points.times.tolist(), strict=True)
             while chunk := list(islice(rows, CSV_ROWS)):
                 buffer = io.StringIO()
-                csv.writer(buffer).writerows((name, *row) for row in chunk)
+                csv.writer(buffer).writerows((safe_cell(name), *row) for row in chunk)
                 yield buffer.getvalue()
 
     def _series(self, session: Session, run_id: str) -> Mapping[str, Series]:

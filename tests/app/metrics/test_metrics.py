@@ -243,6 +243,13 @@ def test_levels_tell_what_all_points_tell(every: int, count: int, asked: int, da
                     write(session, run, series.take(slice(cut, None)))
 
 
+def test_a_name_that_a_spreadsheet_would_evaluate_is_escaped_in_csv() -> None:
+    with fresh() as (database, run):
+        with database.write() as session:
+            write(session, run, points(0, 3), "=1+1")
+        assert "".join(Metrics(database).csv("run")).splitlines()[1].startswith("'=1+1,0,")
+
+
 def test_readers_of_a_csv_that_stand_still_hold_no_connection() -> None:
     """Sixty of them would otherwise hold every connection of the pool, and all pages with it."""
     with fresh() as (database, run):
