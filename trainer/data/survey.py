@@ -1,7 +1,7 @@
 """Statistics of a dataset: class counts, exact duplicates, label conflicts, mean images, brightness and contrast.
 
-Images are read in blocks from the memory-mapped arrays: a large dataset takes no more memory than a small one. Free of
-torch.
+Images are read in blocks from the memory-mapped arrays; of each image, some 100 bytes are held (digests, labels, the
+file name). Free of torch.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import hashlib
 import io
 import os
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,7 @@ NICE = 10  # of the process that runs this module, so that training has priority
 LARGEST_MEAN = 64  # px; mean images of larger images are subsampled
 MOST_GROUPS = 10_000
 
+Digests = npt.NDArray[np.uint64]  # (n, 2): 128 bits per image
 Where = Literal["train", "test", "across"]
 
 
@@ -85,41 +86,90 @@ def measure(root: Path, name: str) -> tuple[Statistics, Measures]:
     counts: dict[Split, list[int]] = {}
     brightness: dict[Split, npt.NDArray[np.float32]] = {}
     contrast: dict[Split, npt.NDArray[np.float32]] = {}
-    same: defaultdict[bytes, list[Twin]] = defaultdict(list)
-    names: defaultdict[tuple[Split, str], list[Twin]] = defaultdict(list)
+    digests: dict[Split, Digests] = {}
+    labels: dict[Split, npt.NDArray[np.int64]] = {}
     step = -(-record.size // LARGEST_MEAN)
     side = len(range(0, record.size, step))
     sums = np.zeros((classes, side, side, 3))
     for split in SPLITS:
-        images, labels = open_split(root, name, split)
-        counts[split] = np.bincount(labels, minlength=classes).tolist()
+        images, labels[split] = open_split(root, name, split)
+        counts[split] = np.bincount(labels[split], minlength=classes).tolist()
         brightness[split], contrast[split] = np.empty((2, len(images)), np.float32)
+        digests[split] = np.empty((len(images), 2), np.uint64)
         for first, block in _blocks(images):
             part = slice(first, first + len(block))
             flat = block.reshape(len(block), -1)
             brightness[split][part] = flat.mean(1)
             contrast[split][part] = flat.std(1)
             if split == "train":
-                _add_by_class(sums, block[:, ::step, ::step], labels[part])
+                _add_by_class(sums, block[:, ::step, ::step], labels[split][part])
             for index, image in enumerate(flat, first):
-                same[hashlib.blake2b(image.data, digest_size=16).digest()].append(
-                    Twin.model_construct(split=split, index=index, label=int(labels[index]))
-                )
-        for index, file in enumerate(read_files(root, name, split)):
-            twin = Twin.model_construct(split=split, index=index, label=int(labels[index]))
-            names[split, file.rsplit("/", 1)[-1]].append(twin)
+                digests[split][index] = _digest(image.data)
     means = sums / np.maximum(1, np.array(counts["train"]))[:, None, None, None]
-    groups = [_group(twins) for twins in same.values() if len(twins) > 1]
-    repeated = [
-        RepeatedName(split=split, file=file, images=twins)
-        for (split, file), twins in names.items()
-        if len({twin.label for twin in twins}) > 1
-    ]
-    # Where files are numbered per class, names repeat by design: that is not reported.
-    if len(repeated) > len(names) // 4:
-        repeated = []
-    statistics = Statistics(counts=counts, duplicates=groups[:MOST_GROUPS], repeated_names=repeated[:MOST_GROUPS])
+    statistics = Statistics(
+        counts=counts,
+        duplicates=_duplicates(digests, labels),
+        repeated_names=_repeated_names(root, name, labels),
+    )
     return statistics, Measures(means.round().astype(np.uint8), brightness, contrast)
+
+
+def _duplicates(digests: dict[Split, Digests], labels: dict[Split, npt.NDArray[np.int64]]) -> list[Duplicates]:
+    starts = np.cumsum([0] + [len(labels[split]) for split in SPLITS])
+    all_labels = np.concatenate([labels[split] for split in SPLITS])
+    groups = []
+    for rows in islice(_equal(np.concatenate([digests[split] for split in SPLITS])), MOST_GROUPS):
+        places = [(row, int(np.searchsorted(starts, row, "right")) - 1) for row in rows.tolist()]
+        twins = [
+            Twin(split=SPLITS[place], index=row - int(starts[place]), label=int(all_labels[row]))
+            for row, place in places
+        ]
+        groups.append(_group(twins))
+    return groups
+
+
+def _repeated_names(root: Path, name: str, labels: dict[Split, npt.NDArray[np.int64]]) -> list[RepeatedName]:
+    """The file names of several classes; none where that holds of every fourth: files that are numbered per class
+    repeat their names by design."""
+    repeated: list[RepeatedName] = []
+    found = distinct = 0
+    for split in SPLITS:
+        names = [file.rsplit("/", 1)[-1] for file in read_files(root, name, split)]
+        digests = np.empty((len(names), 2), np.uint64)
+        for index, file in enumerate(names):
+            digests[index] = _digest(file.encode())
+        distinct += len(names)
+        for rows in _equal(digests):
+            distinct -= len(rows) - 1
+            own = labels[split][rows]
+            if own.min() == own.max():
+                continue
+            found += 1
+            if len(repeated) < MOST_GROUPS:
+                twins = [
+                    Twin(split=split, index=row, label=label)
+                    for row, label in zip(rows.tolist(), own.tolist(), strict=True)
+                ]
+                repeated.append(RepeatedName(split=split, file=names[rows[0]], images=twins))
+    return [] if found > distinct // 4 else repeated
+
+
+def _digest(data: bytes | memoryview) -> tuple[int, int]:
+    digest = hashlib.blake2b(data, digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+
+
+def _equal(digests: Digests) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the rows of each digest that comes more than once, in the order of their first rows."""
+    if not len(digests):
+        return
+    order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: rows of a group ascend
+    ordered = digests[order]
+    starts = np.flatnonzero(np.r_[True, (ordered[1:] != ordered[:-1]).any(1)])
+    ends = np.r_[starts[1:], len(order)]
+    several = np.flatnonzero(ends - starts > 1)
+    for group in several[np.argsort(order[starts[several]])]:
+        yield order[starts[group] : ends[group]]
 
 
 def write(root: Path, name: str, folder: Path) -> None:

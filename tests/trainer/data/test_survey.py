@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from trainer.data.survey import Where, measure, read, write
+from trainer.data.survey import MOST_GROUPS, Where, measure, read, write
 from trainer.data.writer import write_dataset
 
 PLACES: tuple[Where, ...] = ("train", "test", "across")
@@ -64,6 +65,29 @@ def test_mean_images(root: Path) -> None:
     images = np.load(root / "small" / "train.images.npy")
     np.testing.assert_array_equal(measures.means[0], images[:3].mean(0).round())
     np.testing.assert_array_equal(measures.means[2], images[4])
+
+
+def test_memory_does_not_grow_by_objects_per_image(tmp_path: Path) -> None:
+    """80,000 images of one pixel, each twice, under 40,000 file names of two classes."""
+    count = 80_000
+    numbers = np.arange(count) // 2
+    pixels = np.stack([numbers % 256, numbers // 256, numbers * 0], 1).astype(np.uint8).reshape(-1, 1, 1, 3)
+    files = [f"{'ab'[row % 2]}/{row // 2}.png" for row in range(count)]
+    arrays: dict[Any, Any] = {
+        "train": (pixels, np.arange(count) % 2, files),
+        "test": (pixels[:2], np.array([0, 1]), ["a/x.png", "b/y.png"]),
+    }
+    write_dataset(tmp_path, "many", arrays=arrays, classes=["a", "b"], source="test")
+    tracemalloc.start()
+    try:
+        statistics, _ = measure(tmp_path, "many")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(statistics.duplicates) == MOST_GROUPS
+    assert [twin.index for twin in statistics.duplicates[1].images] == [2, 3]
+    assert statistics.repeated_names == []  # numbered per class
+    assert peak < 80 << 20
 
 
 def test_the_duplicates_of_cifar100() -> None:
