@@ -113,7 +113,8 @@ def train(
         "log",
         line=f"attempt {attempt} on {device_name} in {str(precision).removeprefix('torch.')}: "
         f"{'from the start' if loaded is None else f'goes on after step {progress.step:,}'}, "
-        f"{len(data.train_rows):,} images to train on, {len(data.val_rows):,} held out, {plan.total_steps:,} steps",
+        f"{len(data.train_rows):,} images to train on, {len(data.val_rows):,} to validate on, "
+        f"{plan.total_steps:,} steps",
     )
     if spec.caches_features:
         events.emit("phase", phase="data")
@@ -290,7 +291,8 @@ def save(context: Context, trainee: Trainee, progress: Progress, epoch: int, *, 
         best=best,
     )
     events.emit("checkpoint", **info.model_dump())
-    events.emit("log", line=f"saved step {info.step:,}{', the best so far' if best else ''}")
+    is_best = best and len(context.data.val_rows) > 0  # without a validation split the last is kept as the best
+    events.emit("log", line=f"saved step {info.step:,}{', the best so far' if is_best else ''}")
     if old := superseded_checkpoints(run_dir):
         events.emit("pruned", steps=old)
         remove_checkpoints(run_dir, old)

@@ -101,9 +101,5 @@ def _add(request: DatasetRequest, places: Places, progress: Progress) -> dict[st
     )
     if request.label:
         Path(request.source).unlink(missing_ok=True)  # an upload, which is not needed any more
-    return {
-        "dataset": record.name,
-        "train_count": record.train_count,
-        "test_count": record.test_count,
-        "other_files": record.other_files,
-    }
+    counts = record.model_dump(include={"train_count", "test_count", "val_count", "other_files"})
+    return {"dataset": record.name, **counts}

@@ -22,6 +22,7 @@ def list_datasets() -> None:
     for record in list_records(Settings().datasets):
         console.print(
             f"{record.name}: {record.train_count:,} train, {record.test_count:,} test, "
+            f"{f'{record.val_count:,} validation, ' if record.val_count else ''}"
             f"{len(record.classes)} classes, {record.size} px, from {record.source}",
             markup=False,
         )
@@ -68,6 +69,7 @@ def add_dataset(
         raise typer.Exit(1) from None
     console.print(
         f"Added {record.name}: {record.train_count:,} train and {record.test_count:,} test images, "
+        f"{f'{record.val_count:,} validation images, ' if record.val_count else ''}"
         f"{len(record.classes)} classes, {len(record.superclasses or ())} superclasses, "
         f"mean {', '.join(f'{value:.5f}' for value in record.mean)}",
         markup=False,

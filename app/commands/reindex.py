@@ -24,14 +24,18 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, Checkpoint, Job, Run, Status, Task
 from app.storage.transitions import guarded_update
+from trainer.data.errors import DatasetError
+from trainer.data.format import DatasetRecord
+from trainer.data.splits import validation_counts
 from trainer.exported.labels import own_record
-from trainer.plan.schedule import plan_of
+from trainer.plan.schedule import make_plan
 from trainer.rundir.events import attempts
 from trainer.rundir.folder import JobDir, RunDir, TaskDir
 from trainer.rundir.journal import read_journal
 from trainer.rundir.lock import lock_holder
 from trainer.rundir.spec import read_spec
 from trainer.spec.tasks import request_of_file
+from trainer.spec.train_spec import TrainSpec
 
 JOURNALED = ("group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body")
 
@@ -59,7 +63,7 @@ def reindex(settings: Settings) -> Iterator[Indexed]:
                 known = set(session.exec(select(kind.table.id)).all())
             fresh = [path for path in kind.root(settings).glob("*") if path.is_dir() and path.name not in known]
             for folder in sorted(fresh, key=created_at):
-                yield add(database, kind, folder)
+                yield add(database, kind, folder, settings.datasets)
         database.close()
 
 
@@ -72,7 +76,7 @@ def created_at(folder: Path) -> datetime:
     return datetime.fromtimestamp(written.stat().st_mtime, UTC)
 
 
-def add(database: Database, kind: Kind, folder: Path) -> Indexed:
+def add(database: Database, kind: Kind, folder: Path, datasets: Path) -> Indexed:
     """Add one directory's rows in one transaction: no worker claims, and no crash leaves, a half-read run."""
     if folder.name.startswith("."):
         return Indexed(folder, None, "it was being deleted")
@@ -80,7 +84,7 @@ def add(database: Database, kind: Kind, folder: Path) -> Indexed:
         return Indexed(folder, None, "it was never committed")
     try:
         with database.write() as session:
-            status = add_run(session, folder) if kind is RUN else add_task(session, folder)
+            status = add_run(session, folder, datasets) if kind is RUN else add_task(session, folder)
     except Exception as error:  # whatever one directory holds, the others are still to be added
         log.debug("%s was not indexed", folder, exc_info=error)
         reason = f"{type(error).__name__}: {error}"
@@ -88,8 +92,8 @@ def add(database: Database, kind: Kind, folder: Path) -> Indexed:
     return Indexed(folder, status)
 
 
-def add_run(session: Session, folder: Path) -> Status:
-    run = run_row(folder)
+def add_run(session: Session, folder: Path, datasets: Path) -> Status:
+    run = run_row(folder, datasets)
     key = run.idempotency_key
     if key is not None and session.exec(select(Run.key).where(Run.idempotency_key == key)).first() is not None:
         # The web process was killed before it could acknowledge the first of the two: both are kept.
@@ -121,14 +125,14 @@ def add_task(session: Session, folder: Path) -> Status:
     return settle(session, task, folder, summary, alive=alive)
 
 
-def run_row(folder: Path) -> Run:
+def run_row(folder: Path, datasets: Path) -> Run:
     """The row as it was when the run was queued, with the changes that users have made since."""
     spec = read_spec(folder)
     meta: dict[str, Any] = {}
     for line in read_journal(folder):
         if line.get("e") == "meta":
             meta |= line
-    plan = plan_of(spec, own_record(folder).train_count)
+    plan = make_plan(spec, trained_images(spec, own_record(folder), datasets))
     return Run(
         id=folder.name,
         dataset=spec.dataset.name,
@@ -145,6 +149,15 @@ def run_row(folder: Path) -> Run:
         place=meta.get("place", created_at(folder).timestamp()),
         name=meta.get("name") or folder.name,
     )
+
+
+def trained_images(spec: TrainSpec, record: DatasetRecord, datasets: Path) -> int:
+    """The images that a run is planned with: approximate without its dataset. A trainer's start event corrects it."""
+    try:
+        held_out = validation_counts(spec, record, datasets).held_out
+    except DatasetError:
+        held_out = 0 if record.val_count else round(record.train_count * spec.val_fraction)
+    return record.train_count - held_out
 
 
 def catch_up(session: Session, kind: Kind, job: Job, folder: Path) -> bool:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from app.errors import not_found
-from trainer.data.errors import DatasetError
-from trainer.data.format import SPLITS, DatasetRecord, Split, list_records, open_split, read_files, read_record
+from trainer.data.errors import DatasetError, DatasetMissing
+from trainer.data.format import DatasetRecord, Split, list_records, open_images, read_files, read_labels, read_record
+from trainer.spec.train_spec import DatasetSpec
 
 
 class Datasets:
@@ -31,16 +32,24 @@ class Datasets:
         except DatasetError:
             return None
 
+    def of_spec(self, dataset: DatasetSpec) -> DatasetRecord:
+        """Return the record of a run's dataset. Raises DatasetMissing, also if the name is now that of another."""
+        record = self.get(dataset.name)
+        if dataset.sha256 and dataset.sha256 != record.sha256:
+            raise DatasetMissing(f"The dataset {dataset.name} has been replaced since this run was queued.")
+        return record
+
     def labels(self, name: str, split: str) -> npt.NDArray[np.int64]:
-        """Return the labels (n,). Raises ApiError 404 for an unknown split."""
-        return open_split(self.root, name, checked_split(split))[1]
+        """Return the labels (n,). Raises ApiError 404 for a split that the dataset does not have."""
+        return read_labels(self.root, name, checked_split(self.get(name), split))
 
     def files(self, name: str, split: str) -> tuple[str, ...]:
-        return tuple(read_files(self.root, name, checked_split(split)))
+        return tuple(read_files(self.root, name, checked_split(self.get(name), split)))
 
     def image_png(self, name: str, split: str, index: int) -> bytes:
-        """Encode one image as PNG. Raises ApiError 404 for an unknown split or index."""
-        images, _ = open_split(self.root, name, checked_split(split))
+        """Encode one image as PNG. Raises ApiError 404 for an index or a split that the dataset does not have."""
+        record = self.get(name)
+        images = open_images(self.root / name, record, checked_split(record, split))
         if not 0 <= index < len(images):
             raise not_found("image", str(index))
         buffer = io.BytesIO()
@@ -48,8 +57,9 @@ class Datasets:
         return buffer.getvalue()
 
 
-def checked_split(split: str) -> Split:
-    """Return `split` as its literal type. Raises ApiError 404 if it is unknown."""
-    if split not in SPLITS:
-        raise not_found("split", split)
-    return split
+def checked_split(record: DatasetRecord, split: str) -> Split:
+    """Return `split` as its literal type. Raises ApiError 404 if the dataset does not have it."""
+    for known in record.splits:
+        if split == known:
+            return known
+    raise not_found("split", split)

@@ -15,7 +15,7 @@ from app.datasets.datasets import Datasets
 from app.display.intervals import wilson
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
-from trainer.data.format import DatasetRecord
+from trainer.data.format import DatasetRecord, Split
 from trainer.rundir.answers import Answers, answered_steps, last_answers, read_answers
 from trainer.system.spreadsheet import safe_cell
 
@@ -28,7 +28,7 @@ class ClassResult:
     """The accuracy of one class.
 
     `low` and `high` bound the 95% interval of `accuracy`, `rival` is the class most often predicted instead, and
-    `sample` is the row of one image of the class in the training arrays.
+    `sample` is the row of one image of the class in the arrays of Examination.split.
     """
 
     index: int
@@ -49,7 +49,7 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One misclassified image: its row in the training arrays, its class `label` and the predicted class `guess`.
+    """One misclassified image of class `label`, predicted as `guess`. `row` is one of the arrays of Examination.split.
 
     `own` and `top` are the predicted probabilities of `label` and `guess`.
     """
@@ -68,7 +68,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Pair:
-    """`count` images of class `label` were predicted as `guess`; `rows` of the training arrays are examples."""
+    """`count` images of class `label` were predicted as `guess`; `rows` of Examination.split's arrays are examples."""
 
     label: int
     guess: int
@@ -78,12 +78,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Examination:
-    """The predictions of one evaluation and their labels.
+    """The predictions of one evaluation and their labels. The images are rows of the arrays of `split`.
 
     `labels` is int64 (n,), in the order of `answers`. `order` lists the classes with those of one superclass next to
     each other; `group` is the superclass of each class, None if there are none.
     """
 
+    split: Split
     answers: Answers
     labels: Ints
     names: tuple[str, ...]
@@ -168,7 +169,7 @@ class Examination:
         return rows
 
     def mistakes(self, files: Sequence[str]) -> Iterator[Mistake]:
-        """Yield every mistake, highest loss first. `files` are the file names of the training arrays."""
+        """Yield every mistake, highest loss first. `files` are the file names of the arrays of `split`."""
         wrong = np.flatnonzero(self.wrong)
         for place in wrong[np.argsort(self.answers.own[wrong], kind="stable")]:
             row = int(self.answers.row[place])
@@ -187,23 +188,24 @@ def examine(
 ) -> Examination | None:
     """Return the predictions after `step`, or the last ones; None if the run has none.
 
-    `labels` are the fine labels of the training arrays. Raises FileNotFoundError: there are none after `step`.
+    `labels` are the fine labels of the validation arrays. Raises FileNotFoundError: there are none after `step`.
     """
     answers = last_answers(run_dir) if step is None else read_answers(run_dir, step)
     if answers is None:
         if step is None or not answered_steps(run_dir):
             return None
         raise FileNotFoundError(f"{run_dir} has no answers after step {step}.")
-    fine = labels[answers.row].astype(np.int64)
+    fine, split = labels[answers.row].astype(np.int64), record.validation_split
     to_coarse = record.fine_to_coarse
     if coarse and to_coarse is not None:
         names = tuple(record.target_names("coarse"))
-        return Examination(answers, record.target_labels("coarse", fine), names, tuple(range(len(names))), None, ())
+        target = record.target_labels("coarse", fine)
+        return Examination(split, answers, target, names, tuple(range(len(names))), None, ())
     names = tuple(record.classes)
     if to_coarse is None:
-        return Examination(answers, fine, names, tuple(range(len(names))), None, ())
+        return Examination(split, answers, fine, names, tuple(range(len(names))), None, ())
     order = tuple(sorted(range(len(names)), key=lambda index: (to_coarse[index], index)))
-    return Examination(answers, fine, names, order, tuple(to_coarse), tuple(record.superclasses or ()))
+    return Examination(split, answers, fine, names, order, tuple(to_coarse), tuple(record.superclasses or ()))
 
 
 def as_csv(mistakes: Iterator[Mistake]) -> Iterator[str]:
@@ -217,10 +219,13 @@ def as_csv(mistakes: Iterator[Mistake]) -> Iterator[str]:
 
 
 def examined(runs: Runs, datasets: Datasets, run: RunPublic, step: int | None) -> Examination | None:
-    """Return the predictions after `step`, by default the best step. Raises FileNotFoundError: none after `step`."""
-    record = datasets.get(run.dataset)
+    """Return the predictions after `step`, by default the best step.
+
+    Raises FileNotFoundError: none after `step`; DatasetError: the dataset was deleted or replaced.
+    """
+    record = datasets.of_spec(run.train_spec.dataset)
     folder = runs.folder(run.id)
-    labels = datasets.labels(run.dataset, "train")
+    labels = datasets.labels(run.dataset, record.validation_split)
     coarse = run.train_spec.target == "coarse"
     if step is None and run.best_step is not None:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.format import Split
 from trainer.rundir.answers import Answers, answered_steps, read_answers
 
 IMAGES = 12
@@ -38,14 +39,19 @@ class StripRow:
 
 @dataclass(frozen=True)
 class PredictionStrip:
+    """`split`: the arrays of the dataset that hold the images of `rows`."""
+
+    split: Split
     rows: tuple[StripRow, ...]
     steps: tuple[int, ...]
 
 
-def prediction_strip(run_dir: Path, labels: npt.NDArray[np.int64], names: Sequence[str]) -> PredictionStrip | None:
+def prediction_strip(
+    run_dir: Path, split: Split, labels: npt.NDArray[np.int64], names: Sequence[str]
+) -> PredictionStrip | None:
     """Return the strip of a run; None before its first evaluation.
 
-    `labels` is int64 (N,), of the training arrays; `names` are those of the classes.
+    `labels` is int64 (N,), of the arrays of `split`, the validation split; `names` are those of the classes.
     """
     steps = answered_steps(run_dir)
     if not steps:
@@ -57,7 +63,7 @@ def prediction_strip(run_dir: Path, labels: npt.NDArray[np.int64], names: Sequen
         return None
     places = np.linspace(0, len(answers[0].row) - 1, min(IMAGES, len(answers[0].row))).astype(int)
     rows = tuple(_row(answers, int(place), labels, names) for place in places)
-    return PredictionStrip(rows, tuple(item.step for item in answers))
+    return PredictionStrip(split, rows, tuple(item.step for item in answers))
 
 
 def _row(answers: Sequence[Answers], place: int, labels: npt.NDArray[np.int64], names: Sequence[str]) -> StripRow:

@@ -52,11 +52,12 @@ class Ensembles:
 
 def why_no_common_split(runs: Sequence[RunPublic]) -> str:
     """Return why the runs share no held-out images; "" if they do. Their dataset must be the same."""
-    if any(run.train_spec.val_fraction == 0 for run in runs):
+    specs = [run.train_spec for run in runs]
+    if any(run.val_count == 0 for run in runs) or not all(spec.validates for spec in specs):
         return "Not measured: not all of its runs held images out."
-    if len({(run.train_spec.val_fraction, run.train_spec.seed) for run in runs}) > 1:
+    if len({spec.validated_on for spec in specs}) > 1:
         return (
-            "Not measured: its runs held out different images (their seed or validation share differs), so that each "
+            "Not measured: its runs held out different images (their seed or validation split differs), so that each "
             "was trained on some that the others held out."
         )
     return ""

@@ -21,7 +21,7 @@ from trainer.rundir.answers import read_answers
 class Correctness:
     """Which validation images a run classified correctly at its best step.
 
-    `rows` int32 (n,), increasing, are rows of the training arrays; `correct` is bool (n,).
+    `rows` int32 (n,), increasing, are rows of the validation arrays; `correct` is bool (n,).
     """
 
     rows: npt.NDArray[np.int32]
@@ -87,7 +87,7 @@ def _correctness(run: RunPublic, folder: Path, labels_of: _TargetLabels) -> Corr
 
 
 class _TargetLabels:
-    """The training labels for a run's target, read once per dataset content and target."""
+    """The labels of the validation arrays for a run's target, read once per dataset content and target."""
 
     def __init__(self, datasets: Datasets) -> None:
         self._datasets = datasets
@@ -101,10 +101,8 @@ class _TargetLabels:
 
     def _load(self, run: RunPublic) -> npt.NDArray[np.int64] | None:
         try:
-            record = self._datasets.get(run.dataset)
-            labels = self._datasets.labels(run.dataset, "train")
+            record = self._datasets.of_spec(run.train_spec.dataset)
+            labels = self._datasets.labels(run.dataset, record.validation_split)
         except DatasetError:
-            return None
-        if record.sha256 != _hashes(run):
             return None
         return record.target_labels(run.train_spec.target, labels)

@@ -96,7 +96,7 @@ async def estimated(
 
 def memory(spec: TrainSpec, found: Description, record: DatasetRecord, plan: Plan) -> int:
     """Estimate a trainer's memory on a CPU in bytes: process, images, weights and states, and a batch's activations."""
-    images = (record.train_count + record.test_count) * record.size**2 * 3
+    images = sum(map(record.count, record.splits)) * record.size**2 * 3
     tensors = 2 + STATE_TENSORS.get(spec.optimizer.name, 1) + (1 if spec.optimizer.ema else 0)
     kept = found.saved_bytes * plan.batch_size // (1 if spec.precision == "float32" else 2)
     compiled = COMPILED if spec.model.name == "cnn" and spec.compile != "off" else 0

@@ -82,7 +82,8 @@ class Launcher:
         parent = self._runs.get(run_id)
         base = parent.train_spec
         try:
-            ready = prepared_clone(base, request.overrides, self._settings.datasets)
+            with_weights = request.from_step is not None
+            ready = prepared_clone(base, request.overrides, self._settings.datasets, with_weights=with_weights)
         except DatasetMissing:
             raise _no_dataset(parent.dataset) from None
         ready = replace(ready, spec=permitted(ready.spec, self._settings))

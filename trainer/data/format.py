@@ -1,10 +1,13 @@
 """The format of a dataset on disk, the same for all sources.
 
-<root>/<name>/{train,test}.images.npy   uint8, N×H×W×3, memory-mapped
-              {train,test}.labels.npy   int64, N: the fine class
-              {train,test}.files.txt    N lines: each image's original relative path
-              skipped.json              if images were skipped: [[path, reason], …]
-              dataset.json              DatasetRecord, written last
+<root>/<name>/{split}.images.npy   uint8, N×H×W×3, memory-mapped
+              {split}.labels.npy   int64, N: the fine class
+              {split}.files.txt    N lines: each image's original relative path
+              skipped.json         if images were skipped: [[path, reason], …]
+              dataset.json         DatasetRecord, written last
+
+The splits are train and test, and val in a dataset with validation images of its own; without them a run holds out a
+share of train (trainer/data/splits.py).
 """
 
 import hashlib
@@ -21,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 
 from trainer.data.errors import BadName, DatasetDamaged, DatasetMissing
 
-Split = Literal["train", "test"]
+Split = Literal["train", "test", "val"]
 Fit = Literal["crop", "pad", "squash"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 FITS: tuple[Fit, ...] = get_args(Fit)
@@ -60,6 +63,8 @@ class DatasetRecord(BaseModel):
     std: Channels
     train_count: int
     test_count: int
+    val_count: int = Field(0, description="Own validation images; 0 if runs hold out a share of the training images.")
+    test_drawn: bool = Field(False, description="The import drew the test images from the training images.")
     source: str
     skipped: int = 0
     other_files: dict[str, int] = Field(
@@ -79,7 +84,17 @@ class DatasetRecord(BaseModel):
         return labels
 
     def count(self, split: Split) -> int:
-        return self.train_count if split == "train" else self.test_count
+        return {"train": self.train_count, "test": self.test_count, "val": self.val_count}[split]
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that the dataset has."""
+        return tuple(split for split in SPLITS if split != "val" or self.val_count)
+
+    @property
+    def validation_split(self) -> Split:
+        """The split whose arrays hold the images that runs are validated on."""
+        return "val" if self.val_count else "train"
 
 
 def read_record(root: Path, name: str) -> DatasetRecord:
@@ -115,17 +130,31 @@ def open_split(root: Path, name: str, split: Split) -> tuple[Images, Labels]:
     Raises DatasetMissing; DatasetDamaged: the arrays do not match the record.
     """
     record = read_record(root, name)
-    folder, count = root / name, record.count(split)
+    return open_images(root / name, record, split), _labels(root / name, record, split)
+
+
+def open_images(folder: Path, record: DatasetRecord, split: Split) -> Images:
+    """Open the images of a dataset's folder as a read-only memory map. Raises DatasetDamaged."""
     images = _load(folder / images_file(split), mapped=True)
-    labels = _load(folder / labels_file(split), mapped=False)
-    expected = (count, record.size, record.size, 3)
+    expected = (record.count(split), record.size, record.size, 3)
     if images.dtype != np.uint8 or images.shape != expected:
-        raise DatasetDamaged(f"{name}/{images_file(split)} is {images.dtype} {images.shape}, not {expected}.")
+        raise DatasetDamaged(f"{folder.name}/{images_file(split)} is {images.dtype} {images.shape}, not {expected}.")
+    return images
+
+
+def read_labels(root: Path, name: str, split: Split) -> Labels:
+    """The class of each image (int64 N). Raises DatasetMissing; DatasetDamaged: they do not match the record."""
+    return _labels(root / name, read_record(root, name), split)
+
+
+def _labels(folder: Path, record: DatasetRecord, split: Split) -> Labels:
+    name, count = folder.name, record.count(split)
+    labels = _load(folder / labels_file(split), mapped=False)
     if labels.dtype != np.int64 or labels.shape != (count,):
         raise DatasetDamaged(f"{name}/{labels_file(split)} is {labels.dtype} {labels.shape}, not ({count},).")
     if count and not 0 <= labels.min() <= labels.max() < len(record.classes):
         raise DatasetDamaged(f"{name}/{labels_file(split)} holds classes that dataset.json does not name.")
-    return images, labels
+    return labels
 
 
 def read_files(root: Path, name: str, split: Split) -> list[str]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from trainer.data.format import SPLITS, Images, Split, open_split, read_files, read_record
+from trainer.data.format import Images, Split, open_split, read_files, read_record
 from trainer.system.durable import write_durably
 
 STATISTICS_FILE = "statistics.json"
@@ -31,7 +31,7 @@ LARGEST_MEAN = 64  # px; mean images of larger images are subsampled
 MOST_GROUPS = 10_000
 
 Digests = npt.NDArray[np.uint64]  # (n, 2): 128 bits per image
-Where = Literal["train", "test", "across"]
+Where = Literal["train", "test", "val", "across"]
 
 
 class Twin(BaseModel):
@@ -43,7 +43,7 @@ class Twin(BaseModel):
 
 
 class Duplicates(BaseModel):
-    """Bitwise identical images. `where` is the split that holds them, or "across" if both do."""
+    """Bitwise identical images. `where` is the split that holds them, or "across" if several do."""
 
     images: list[Twin]
     where: Where
@@ -91,7 +91,7 @@ def measure(root: Path, name: str) -> tuple[Statistics, Measures]:
     step = -(-record.size // LARGEST_MEAN)
     side = len(range(0, record.size, step))
     sums = np.zeros((classes, side, side, 3))
-    for split in SPLITS:
+    for split in record.splits:
         images, labels[split] = open_split(root, name, split)
         counts[split] = np.bincount(labels[split], minlength=classes).tolist()
         brightness[split], contrast[split] = np.empty((2, len(images)), np.float32)
@@ -115,13 +115,14 @@ def measure(root: Path, name: str) -> tuple[Statistics, Measures]:
 
 
 def _duplicates(digests: dict[Split, Digests], labels: dict[Split, npt.NDArray[np.int64]]) -> list[Duplicates]:
-    starts = np.cumsum([0] + [len(labels[split]) for split in SPLITS])
-    all_labels = np.concatenate([labels[split] for split in SPLITS])
+    splits = list(labels)
+    starts = np.cumsum([0, *map(len, labels.values())])
+    all_labels = np.concatenate(list(labels.values()))
     groups = []
-    for rows in islice(_equal(np.concatenate([digests[split] for split in SPLITS])), MOST_GROUPS):
+    for rows in islice(_equal(np.concatenate([digests[split] for split in splits])), MOST_GROUPS):
         places = [(row, int(np.searchsorted(starts, row, "right")) - 1) for row in rows.tolist()]
         twins = [
-            Twin(split=SPLITS[place], index=row - int(starts[place]), label=int(all_labels[row]))
+            Twin(split=splits[place], index=row - int(starts[place]), label=int(all_labels[row]))
             for row, place in places
         ]
         groups.append(_group(twins))
@@ -133,7 +134,7 @@ def _repeated_names(root: Path, name: str, labels: dict[Split, npt.NDArray[np.in
     repeat their names by design."""
     repeated: list[RepeatedName] = []
     found = distinct = 0
-    for split in SPLITS:
+    for split in labels:
         names = [file.rsplit("/", 1)[-1] for file in read_files(root, name, split)]
         digests = np.empty((len(names), 2), np.uint64)
         for index, file in enumerate(names):
@@ -190,7 +191,7 @@ def read(folder: Path) -> tuple[Statistics, Measures] | None:
         statistics = Statistics.model_validate_json((folder / STATISTICS_FILE).read_bytes())
         with np.load(folder / MEASURES_FILE) as kept:
             brightness, contrast = (
-                {split: kept[f"{what}.{split}"] for split in SPLITS} for what in ("brightness", "contrast")
+                {split: kept[f"{what}.{split}"] for split in statistics.counts} for what in ("brightness", "contrast")
             )
             return statistics, Measures(kept["means"], brightness, contrast)
     except (FileNotFoundError, ValueError):

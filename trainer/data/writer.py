@@ -43,7 +43,7 @@ def write_dataset(
     root: Path,
     name: str,
     *,
-    arrays: dict[Split, tuple[Images, npt.ArrayLike, Sequence[str]]],
+    arrays: Mapping[Split, tuple[Images, npt.ArrayLike, Sequence[str]]],
     classes: Sequence[str],
     superclasses: Sequence[str] | None = None,
     fine_to_coarse: Sequence[int] | None = None,
@@ -51,11 +51,10 @@ def write_dataset(
     source: str,
     progress: Progress = silent,
 ) -> DatasetRecord:
-    """Write arrays that are in memory: per split the images, the labels and the file names."""
+    """Write arrays that are in memory: per split the images, the labels and the file names. "val" may be left out."""
     size = arrays["train"][0].shape[1]
     with DatasetWriter(root, name, size=size) as writer:
-        for split in SPLITS:
-            images, labels, files = arrays[split]
+        for split, (images, labels, files) in arrays.items():
             writer.create_images(split, len(images))[:] = images
             writer.set_labels(split, labels, files)
         return writer.commit(
@@ -139,18 +138,20 @@ class DatasetWriter:
         fine_to_coarse: Sequence[int] | None = None,
         fit: Fit = "crop",
         source: str,
+        test_drawn: bool = False,
         skipped: Sequence[tuple[str, str]] = (),
         other_files: Mapping[str, int] = MappingProxyType({}),
         progress: Progress = silent,
     ) -> DatasetRecord:
         """Hash and sync the files, compute the statistics, and rename the folder to a free name, such as name@2."""
-        paths = [self.folder / name(split) for split in SPLITS for name in (images_file, labels_file)]
+        splits = [split for split in SPLITS if (self.folder / labels_file(split)).exists()]
+        paths = [self.folder / name(split) for split in splits for name in (images_file, labels_file)]
         digests = {}
         for index, path in enumerate(paths):
             progress(index, len(paths) + 1, "hashing")
             digests[path.name] = file_sha256(path)
         progress(len(paths), len(paths) + 1, "measuring")
-        counts = {split: len(np.load(self.folder / labels_file(split))) for split in SPLITS}
+        counts = {split: len(np.load(self.folder / labels_file(split))) for split in splits}
         mean, std = channel_statistics(np.load(self.folder / images_file("train"), mmap_mode="r"))
         if skipped:
             (self.folder / SKIPPED_FILE).write_text(json.dumps(skipped, ensure_ascii=False), "utf-8")
@@ -168,6 +169,8 @@ class DatasetWriter:
             std=std,
             train_count=counts["train"],
             test_count=counts["test"],
+            val_count=counts.get("val", 0),
+            test_drawn=test_drawn,
             source=source,
             skipped=len(skipped),
             other_files=dict(other_files),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from trainer.data.splits import listed
 from trainer.diagnosis.activations import dead_units
 from trainer.diagnosis.findings import Finding, Remedy, tell
 from trainer.diagnosis.history import History
 from trainer.diagnosis.rules import FIRST_LOOK, WINDOW, Case, diagnose, diverged
 from trainer.engine.context import Context
 from trainer.engine.evaluate import Validation
+from trainer.engine.resident import ResidentData
 from trainer.models.inputs import network_input
 from trainer.plan.schedule import Plan
+from trainer.spec.train_spec import TrainSpec
 
 PROBED = 250  # validation images used to detect dead units
 FEWEST = 50  # validation images required to report that all predictions are the same class
@@ -29,9 +32,11 @@ class Watch:
         self._context, self._spec = context, context.spec
         self._single_class = 0  # consecutive evaluations that predicted a single class
         data = context.data
-        val_labels = data.train.labels[data.val_rows]
+        val_labels = data.val.labels[data.val_rows]
         counts = torch.bincount(val_labels, minlength=data.num_classes)
         self._guess = (counts.max() / counts.sum().clamp(min=1)).item()
+        if not from_step:
+            self._tell(from_step, classes_without_validation(self._spec, data, counts.tolist()))
 
     def logged(self, plan: Plan, step: int, values: Mapping[str, float]) -> None:
         self.history.add(step, values)
@@ -64,7 +69,7 @@ class Watch:
             message = f"The network answers the same class for {100 * share:.0f}% of the held-out images."
             yield Finding("same_answer", "fail", message, {"measured": share, "threshold": ONE_CLASS}, remedy)
         limit = self._spec.thresholds.dead_units
-        stored = self._context.data.train.images
+        stored = self._context.data.val.images
         if "dead_units" in told or stored.dtype != torch.uint8:
             return
         rows = self._context.data.val_rows[:PROBED].to(stored.device)
@@ -82,3 +87,21 @@ class Watch:
         for finding in findings:
             self.history.told.setdefault(finding.kind, step)
             tell(self._context.events, step, finding)
+
+
+def classes_without_validation(spec: TrainSpec, data: ResidentData, counts: Sequence[int]) -> Iterable[Finding]:
+    """Yield a finding if there should be a validation split, but it has no image of some class.
+
+    `counts` are the validation images of each class.
+    """
+    missing = [name for name, count in zip(data.record.target_names(spec.target), counts, strict=True) if not count]
+    if not missing or (spec.val_fraction == 0 and not data.record.val_count):
+        return
+    which = f"{len(missing):,} class{'' if len(missing) == 1 else 'es'}: {listed(missing)}"
+    if data.record.val_count:
+        message = f"The validation split has no image of {which}."
+    else:
+        few = "one training image" if spec.dataset.split_seed == "dataset" else "too few training images"
+        last = "" if sum(counts) else " Nothing is validated, and the last epoch is the one that is tested."
+        message = f"No image is held out for validation of {which}. A class with {few} cannot spare any.{last}"
+    yield Finding("unvalidated_classes", "info", message, {"classes": len(missing)})

@@ -99,7 +99,7 @@ def validate(context: Context, trainee: Trainee, progress: Progress, epoch: int)
     values: dict[str, float] = {}
     guesses = None
     if len(data.val_rows):
-        result, predictions = evaluate(context, trainee.evaluated, data.train, data.val_rows)
+        result, predictions = evaluate(context, trainee.evaluated, data.val, data.val_rows)
         values |= {f"val/{name}": value for name, value in result.items()}
         guesses = predictions.guess
         if (before := earlier_guesses(run_dir, progress.step)) is not None and len(before) == len(guesses):
@@ -133,7 +133,7 @@ def earlier_guesses(run_dir: Path, step: int) -> Tensor | None:
 
 
 def answers_of(step: int, rows: Tensor, predictions: Predictions) -> Answers:
-    """Convert the predictions for `rows`, int64 (n,), of the training arrays to the format that is stored."""
+    """Convert the predictions for `rows`, int64 (n,), of the validation arrays to the format that is stored."""
     return Answers(
         step,
         row=rows.to(torch.int32).cpu().numpy(),

@@ -27,11 +27,14 @@ def with_cached_features(context: Context, model: nn.Module) -> Context:
     else:
         backbone = split_head(model)[0].eval()
         splits = {"train": data.train, "test": data.test}
+        if data.val is not data.train:
+            splits["val"] = data.val
         found = {name: _features(context, backbone, split) for name, split in splits.items()}
         write_durably(path, safetensors.torch.save({name: value.cpu() for name, value in found.items()}))
     train = replace(data.train, images=found["train"].to(context.device))
+    val = train if data.val is data.train else replace(data.val, images=found["val"].to(context.device))
     test = replace(data.test, images=found["test"].to(context.device))
-    return replace(context, data=replace(data, train=train, test=test, streamed=False))
+    return replace(context, data=replace(data, train=train, val=val, test=test, streamed=False))
 
 
 @torch.inference_mode()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.format import DatasetRecord, read_record
-from trainer.data.splits import stratified_split
+from trainer.data.splits import validation_split
 from trainer.errors import TrainerError
 from trainer.models.device import data_limit
 from trainer.spec.train_spec import TrainSpec
@@ -29,14 +29,17 @@ class Split:
 
 @dataclass(frozen=True)
 class ResidentData:
-    """`train_rows` and `val_rows` index the training arrays. `coarse_of`, int64 (classes,), maps classes to
-    superclasses; it is None if the target is the superclass or the dataset has no superclasses.
+    """`train_rows` index `train`, and `val_rows` index `val`, which is `train` where a share of it is held out.
+
+    `coarse_of`, int64 (classes,), maps classes to superclasses; it is None if the target is the superclass or the
+    dataset has no superclasses.
 
     Images that do not fit on the device are `streamed`: they stay in the memory-mapped file and are read as needed.
     """
 
     record: DatasetRecord
     train: Split
+    val: Split
     test: Split
     train_rows: Tensor
     val_rows: Tensor
@@ -58,7 +61,7 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
         raise ValueError(f"data set {record.name} has no superclasses to train on")
     to_coarse = None if record.fine_to_coarse is None else np.asarray(record.fine_to_coarse, dtype=np.int64)
 
-    held = sum((root / record.name / f"{name}.images.npy").stat().st_size for name in ("train", "test"))
+    held = sum((root / record.name / f"{name}.images.npy").stat().st_size for name in record.splits)
     streamed = held > data_limit(device)
 
     def split(name: str) -> Split:
@@ -72,14 +75,15 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
 
     train = split("train")
     fine = np.load(root / record.name / "train.labels.npy").astype(np.int64)
-    train_rows, val_rows = stratified_split(fine, spec.val_fraction, spec.seed)
+    validation = validation_split(spec, record, fine)
     coarse = spec.target == "coarse"
     return ResidentData(
         record=record,
         train=train,
+        val=train if validation.split == "train" else split(validation.split),
         test=split("test"),
-        train_rows=torch.from_numpy(train_rows).to(device),
-        val_rows=torch.from_numpy(val_rows).to(device),
+        train_rows=torch.from_numpy(validation.train_rows).to(device),
+        val_rows=torch.from_numpy(validation.rows).to(device),
         num_classes=len(record.target_names(spec.target)),
         coarse_of=None if coarse or to_coarse is None else torch.from_numpy(to_coarse).to(device),
         streamed=streamed,

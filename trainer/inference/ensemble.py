@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.data.errors import DatasetDamaged
-from trainer.data.format import DatasetRecord, open_split, read_record
-from trainer.data.splits import stratified_split
+from trainer.data.format import DatasetRecord, open_split, read_labels, read_record
+from trainer.data.splits import validation_split
 from trainer.exported.ensemble_report import EnsembleReport
 from trainer.exported.labels import run_record
 from trainer.exported.portable import Portable
@@ -97,8 +97,9 @@ def measure(
     record = read_record(datasets, spec.dataset.name)
     if record.sha256 != spec.dataset.sha256:
         raise DatasetDamaged(f"The data set {record.name} is not the one that the members were trained on.")
-    images, labels = open_split(datasets, record.name, "train")
-    rows = stratified_split(labels, spec.val_fraction, spec.seed)[1]
+    validation = validation_split(spec, record, read_labels(datasets, record.name, "train"))
+    images, labels = open_split(datasets, record.name, validation.split)
+    rows = validation.rows
     truth = torch.from_numpy(labels[rows])
     if spec.target == "coarse" and record.fine_to_coarse is not None:
         truth = torch.tensor(record.fine_to_coarse)[truth]

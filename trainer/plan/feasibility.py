@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.data.format import DatasetRecord
-from trainer.plan.schedule import Plan, plan_of
+from trainer.data.splits import ValidationCounts
+from trainer.plan.schedule import Plan, make_plan
 from trainer.spec.catalog import MODELS
 from trainer.spec.preset import SpecError
 from trainer.spec.train_spec import TrainSpec
 
 
-def feasible_plan(spec: TrainSpec, record: DatasetRecord) -> Plan:
+def feasible_plan(spec: TrainSpec, record: DatasetRecord, validation: ValidationCounts) -> Plan:
     """Return the plan of `spec` on the dataset of `record`. Raises SpecError, which names every invalid field."""
-    plan = plan_of(spec, record.train_count)
+    plan = make_plan(spec, record.train_count - validation.held_out)
     problems: dict[str, str] = {}
-    for reason, *fields in _problems(spec, record, plan):
+    for reason, *fields in _problems(spec, record, validation, plan):
         for name in fields:
             problems.setdefault(f"overrides.{name}", reason)
     if problems:
@@ -23,7 +24,12 @@ def feasible_plan(spec: TrainSpec, record: DatasetRecord) -> Plan:
     return plan
 
 
-def _problems(spec: TrainSpec, record: DatasetRecord, plan: Plan) -> Iterator[tuple[str, ...]]:
+def _problems(
+    spec: TrainSpec, record: DatasetRecord, validation: ValidationCounts, plan: Plan
+) -> Iterator[tuple[str, ...]]:
+    if spec.early_stopping and not validation.total:
+        none = "" if spec.val_fraction == 0 else ": every class has only one training image, so none is held out"
+        yield f"early stopping needs a validation split{none}", "early_stopping", "val_fraction"
     if spec.target == "coarse" and record.superclasses is None:
         yield f"data set {record.name} has no superclasses", "target"
     if plan.batch_size < min(2, spec.batch_size):

@@ -64,17 +64,6 @@ class Plan:
         return part.share(step) if part.own else 1.0
 
 
-def split_sizes(spec: TrainSpec, count: int) -> tuple[int, int]:
-    """Numbers of images trained on and held out, of `count`. Approximate: trainer.data.splits rounds per class."""
-    held_out = round(count * spec.val_fraction)
-    return count - held_out, held_out
-
-
-def plan_of(spec: TrainSpec, train_count: int) -> Plan:
-    """The plan for a dataset of `train_count` training images, before some are held out for validation."""
-    return make_plan(spec, split_sizes(spec, train_count)[0])
-
-
 def make_plan(spec: TrainSpec, train_count: int) -> Plan:
     """The plan for `train_count` images to train on.
 

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answers:
-    """The predictions after `step`: `row` int32 (n,), indices into the training arrays; `guess` int16 (n,), the
+    """The predictions after `step`: `row` int32 (n,), indices into the arrays of the
+    validation split (DatasetRecord.validation_split); `guess` int16 (n,), the
     predicted class; `own` and `top` float16 (n,), the probabilities of the true and of the predicted class."""
 
     step: int

@@ -26,6 +26,16 @@ class DatasetSpec(Part):
     sha256: dict[str, str] = Field(
         default_factory=dict, description="Hash of each array, pinned when the run was queued."
     )
+    split_seed: Annotated[int, Field(ge=0, lt=2**63)] | Literal["dataset", "run"] = Field(
+        "run",
+        description="What the held-out images are drawn with: the dataset's hash; the run's seed, as in runs queued by "
+        "version 0.1.0 and before; or the seed of such a run, for a run that starts with its weights.",
+    )
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the pinned dataset has a validation split of its own."""
+        return any(name.startswith("val.") for name in self.sha256)
 
 
 class ModelSpec(Part):
@@ -245,7 +255,11 @@ class TrainSpec(Part):
     )
     batch_size: int = Field(64, ge=1, le=65_536, description="Images a step.")
     val_fraction: FiniteFloat = Field(
-        0.1, ge=0, le=0.5, description="Share of the training split held out to choose the best epoch."
+        0.1,
+        ge=0,
+        le=0.5,
+        description="Share of the training split held out to choose the best epoch, at least one image of each class "
+        "that has two.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Decides weights, order and augmentation.")
     precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
@@ -295,9 +309,20 @@ class TrainSpec(Part):
                 raise impossible(f"{name} needs loss = cross_entropy", f"augment.{name}", "loss")
         if self.overfit_one_batch and self.budget.minutes:
             raise impossible("one batch is trained by epochs", "budget.minutes", "overfit_one_batch")
-        if self.early_stopping and self.val_fraction == 0:
-            raise impossible("early stopping needs a validation split", "early_stopping", "val_fraction")
         return self
+
+    @property
+    def validates(self) -> bool:
+        """Whether there should be a validation split. It is empty where no class has two training images."""
+        return self.dataset.has_validation or self.val_fraction > 0
+
+    @property
+    def validated_on(self) -> tuple[object, ...]:
+        """Equal for specs that are validated on the same images of the same dataset."""
+        if self.dataset.has_validation:
+            return ()
+        drawn_with = self.dataset.split_seed
+        return self.val_fraction, self.seed if drawn_with == "run" else drawn_with
 
     @property
     def caches_features(self) -> bool:

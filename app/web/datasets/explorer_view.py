@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.datasets.datasets import Datasets
+from app.datasets.datasets import Datasets, checked_split
 from app.datasets.order import Sort, chosen_rows
+from app.datasets.validation import validation_of_dataset
 from app.fields import none_if_empty
 from app.web.datasets.view import CELLS, Sample
 from trainer.data.format import DatasetRecord, Split
@@ -39,12 +40,16 @@ class ExplorerQuery(BaseModel):
 
 @dataclass(frozen=True)
 class ClassBar:
-    """A class with its image counts. `train_width` and `test_width` are SVG lengths relative to the largest class;
-    `mean_box` is the view box of the class's mean image in the sheet of mean images."""
+    """A class with its image counts; `val` are those of the dataset's own validation split.
+
+    `train_width` and `test_width` are SVG lengths relative to the largest class; `mean_box` is the view box of the
+    class's mean image in the sheet of mean images.
+    """
 
     index: int
     label: str
     train: int
+    val: int
     test: int
     train_width: str
     test_width: str
@@ -69,6 +74,7 @@ class GroupCell:
 class DatasetPage:
     """`/datasets/{name}`: a page of CELLS images, or of GROUPS_PER_PAGE groups of duplicates.
 
+    `validation` says how runs on the dataset are validated.
     `statistics` is None until they have been computed; `failed` says that this failed. `sheet` is the size in pixels of
     the sheet of mean images. `uneven` is the size of the largest class divided by that of the smallest.
     """
@@ -84,6 +90,7 @@ class DatasetPage:
     failed: bool
     sheet: tuple[int, int]
     uneven: float
+    validation: str
     section: str = "datasets"
     sorts: tuple[tuple[Sort, str], ...] = (
         ("turns", "a class in turn"),
@@ -103,6 +110,7 @@ class DatasetPage:
             "duplicates": len(found.duplicates),
             "train": len(found.groups("train")),
             "test": len(found.groups("test")),
+            "val": len(found.groups("val")),
             "across": len(found.groups("across")),
             "conflicts": len(found.groups(conflict=True)),
             "names": len(found.repeated_names),
@@ -126,9 +134,9 @@ def dataset_page(
 ) -> DatasetPage:
     """The page's context. Raises ApiError 404: unknown split."""
     statistics, measures = (None, None) if measured is None else measured
-    labels = datasets.labels(record.name, query.split)
+    split = checked_split(record, query.split)
+    labels = datasets.labels(record.name, split)
     first = (query.page - 1) * CELLS
-    split: Split = "test" if query.split == "test" else "train"
     rows = chosen_rows(labels, split, classes=_classes(record, query), sort=query.sort, measures=measures)
     cells = tuple(
         Sample(query.split, int(row), record.classes[int(labels[row])]) for row in rows[first : first + CELLS]
@@ -139,7 +147,7 @@ def dataset_page(
         found = flagged_groups(statistics, query.view)
         total, per_page = len(found), GROUPS_PER_PAGE
         start = (query.page - 1) * GROUPS_PER_PAGE
-        files = {name: datasets.files(record.name, name) for name in ("train", "test")}
+        files = {name: datasets.files(record.name, name) for name in record.splits}
         groups = tuple(_group(record, group, files) for group in found[start : start + GROUPS_PER_PAGE])
     bars = _bars(record, datasets, measures)
     sizes = [bar.train for bar in bars]
@@ -155,6 +163,7 @@ def dataset_page(
         failed=failed,
         sheet=(0, 0) if measures is None else sheet_size(measures),
         uneven=max(sizes) / max(1, min(sizes)),
+        validation=validation_of_dataset(record.classes, sizes, [bar.val for bar in bars]),
     )
 
 
@@ -178,7 +187,7 @@ def _classes(record: DatasetRecord, query: ExplorerQuery) -> list[int] | None:
     return None
 
 
-def _group(record: DatasetRecord, group: Duplicates | RepeatedName, files: dict[str, tuple[str, ...]]) -> GroupCell:
+def _group(record: DatasetRecord, group: Duplicates | RepeatedName, files: dict[Split, tuple[str, ...]]) -> GroupCell:
     cells = tuple(
         DuplicateCell(image.split, image.index, record.classes[image.label], files[image.split][image.index])
         for image in group.images
@@ -188,7 +197,9 @@ def _group(record: DatasetRecord, group: Duplicates | RepeatedName, files: dict[
 
 def _bars(record: DatasetRecord, datasets: Datasets, measures: Measures | None) -> tuple[ClassBar, ...]:
     classes = len(record.classes)
-    train, test = (np.bincount(datasets.labels(record.name, split), minlength=classes) for split in ("train", "test"))
+    count_of = {split: np.bincount(datasets.labels(record.name, split), minlength=classes) for split in record.splits}
+    train, test = count_of["train"], count_of["test"]
+    val = count_of.get("val", np.zeros_like(test))
     largest = max(1, int(train.max()), int(test.max()))
     side = 1 if measures is None else measures.means.shape[1]
     return tuple(
@@ -196,6 +207,7 @@ def _bars(record: DatasetRecord, datasets: Datasets, measures: Measures | None) 
             index,
             label,
             int(train[index]),
+            int(val[index]),
             int(test[index]),
             f"{100 * train[index] / largest:.1f}%",
             f"{100 * test[index] / largest:.1f}%",

@@ -12,13 +12,14 @@ from starlette.datastructures import UploadFile
 
 from app.auth.exposure import is_loopback
 from app.auth.scopes import Scope
+from app.datasets.validation import validation_of_dataset
 from app.errors import ApiError, invalid
 from app.jobs.tasks import TaskPublic, Tasks
 from app.settings import Settings
 from app.web.errors import described
 from app.web.services import DatasetsDep, PrincipalDep, SettingsDep, TasksDep
 from trainer.data.errors import UnknownSource
-from trainer.data.format import SIZES, DatasetRecord, check_name
+from trainer.data.format import SIZES, SPLITS, DatasetRecord, check_name
 from trainer.data.sources.archive import check_archive
 from trainer.data.sources.layout import plan_layout
 from trainer.data.sources.source import BUILT_IN, TORCHVISION
@@ -79,6 +80,7 @@ class PlannedClass(BaseModel):
     name: str
     superclass: str | None
     train: int
+    val: int
     test: int
 
 
@@ -87,7 +89,12 @@ class PlannedLayout(BaseModel):
 
     classes: list[PlannedClass]
     train: int
+    val: int = Field(
+        description="Images of the own validation split; 0 if runs hold out a share of the training images."
+    )
     test: int
+    validation: str = Field(description="How runs on the dataset are validated, in words.")
+    test_drawn: bool = Field(description="The test images are drawn from the training images.")
     other_files: dict[str, int] = Field(description="Files that are no images by their names, counted by ending.")
 
 
@@ -95,7 +102,7 @@ class PlannedLayout(BaseModel):
 def layout(body: FileList) -> PlannedLayout:
     """Return the classes that files with these relative paths would make, before any is uploaded."""
     planned = plan_layout(body.files)
-    counts = {split: Counter(member.label for member in members) for split, members in planned.members.items()}
+    counts = {split: Counter(member.label for member in planned.members.get(split, [])) for split in SPLITS}
     classes = [
         PlannedClass(
             name=name,
@@ -103,12 +110,21 @@ def layout(body: FileList) -> PlannedLayout:
             if planned.superclasses and planned.fine_to_coarse
             else None,
             train=counts["train"][label],
+            val=counts["val"][label],
             test=counts["test"][label],
         )
         for label, name in enumerate(planned.classes)
     ]
     return PlannedLayout(
-        classes=classes, train=counts["train"].total(), test=counts["test"].total(), other_files=planned.other_files
+        classes=classes,
+        train=counts["train"].total(),
+        val=counts["val"].total(),
+        test=counts["test"].total(),
+        validation=validation_of_dataset(
+            planned.classes, [item.train for item in classes], [item.val for item in classes]
+        ),
+        test_drawn=planned.test_drawn,
+        other_files=planned.other_files,
     )
 
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
+from app.datasets.validation import validation_of_run
 from app.errors import ApiError, invalid
 from app.fields import Integer
 from app.runs.estimates import (
@@ -50,6 +51,7 @@ class Preview(BaseModel):
 
     `seconds` is the duration of one run, `basis` its source: set by the time budget, measured on runs of the same
     settings on this machine, or estimated from other runs. `memory` is the approximate memory of the trainer in bytes.
+    `validation` says in words which `val_count` images the run is validated on.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Preview(BaseModel):
     batch_size: int
     lr: dict[str, list[Any]]
     changed: list[dict[str, Any]]
+    val_count: int
+    validation: str
     minutes: float | None = None
     parameters: int | None = None
     flops: int | None = None
@@ -100,6 +104,8 @@ async def preview(
         batch_size=plan.batch_size,
         lr=rate_curve(plan, 0),
         changed=changes(ready.changed),
+        val_count=ready.validation.total,
+        validation=validation_of_run(spec, record, ready.validation),
         minutes=spec.budget.minutes,
         parameters=known and known.parameters,
         flops=known and known.flops,

@@ -145,7 +145,7 @@ def _ensemble(
 
 
 def _classes(runs: Runs, datasets: Datasets, run: RunPublic) -> tuple[ClassResult, ...]:
-    if run.train_spec.val_fraction == 0:
+    if run.val_count == 0 or not run.train_spec.validates:
         return ()
     try:
         found = examined(runs, datasets, run, None)

@@ -6,6 +6,7 @@ Source: A. Karpathy, "A Recipe for Training Neural Networks", 2019.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.diagnosis.strip import PredictionStrip, prediction_strip
 from app.display.small_plot import SmallPlot, small_plot
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
+from trainer.data.errors import DatasetError
 
 VERDICTS = {"pass": "passed", "look": "look", "info": "note", "warn": "warning", "fail": "failed"}
 
@@ -137,8 +139,10 @@ def checks_tab(runs: Runs, datasets: Datasets, run: RunPublic, findings: Sequenc
     strip = None
     if record is not None:
         names = record.target_names(run.train_spec.target)
-        labels = record.target_labels(run.train_spec.target, datasets.labels(run.dataset, "train"))
-        strip = prediction_strip(runs.folder(run.id), labels, names)
+    with suppress(DatasetError):  # deleted or replaced
+        same = datasets.of_spec(run.train_spec.dataset)
+        labels = same.target_labels(run.train_spec.target, datasets.labels(run.dataset, same.validation_split))
+        strip = prediction_strip(runs.folder(run.id), same.validation_split, labels, names)
     kept = [item.step for item in runs.checkpoints(run.id)]
     by_kind = {item.finding.kind: item for item in finding_views(findings)}
     steps = tuple(

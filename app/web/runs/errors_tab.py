@@ -15,6 +15,7 @@ from app.runs.runs import Runs
 from app.storage.tables import ENDED
 from trainer.data.errors import DatasetError
 from trainer.rundir.answers import answered_steps
+from trainer.spec.train_spec import TrainSpec
 
 MAX_PAIRS = 8
 EXAMPLES_PER_PAIR = 4
@@ -74,6 +75,14 @@ class ErrorsTab:
         return f"/runs/{self.run_id}?" + urlencode({name: value for name, value in query.items() if value is not None})
 
 
+def why_nothing_held_out(spec: TrainSpec) -> str:
+    """Why a run has no validation images."""
+    if spec.val_fraction == 0:
+        return "No validation split: val_fraction is 0, so that no images were held out."
+    few = "one training image" if spec.dataset.split_seed == "dataset" else "too few training images for val_fraction"
+    return f"No validation split: every class has {few}, so that no images were held out."
+
+
 def errors_tab(
     run_id: str,
     dataset: str,
@@ -118,8 +127,8 @@ def tab_of(
     runs: Runs, datasets: Datasets, run: RunPublic, step: int | None, cell: tuple[int, int] | None, page: int
 ) -> ErrorsTab:
     """The tab of a run. Raises ApiError 404: no validation predictions at `step`, or no such class in `cell`."""
-    if run.train_spec.val_fraction == 0:
-        return ErrorsTab(run.id, run.dataset, reason="This run holds no images out to look at: val_fraction is 0.")
+    if run.val_count == 0 or not run.train_spec.validates:
+        return ErrorsTab(run.id, run.dataset, reason=why_nothing_held_out(run.train_spec))
     try:
         found = examined(runs, datasets, run, step)
     except DatasetError:
@@ -134,6 +143,6 @@ def tab_of(
         return ErrorsTab(run.id, run.dataset, reason=reason)
     if cell is not None and max(cell) >= len(found.names):
         raise not_found("class", str(max(cell)))
-    files = datasets.files(run.dataset, "train")
+    files = datasets.files(run.dataset, found.split)
     steps = answered_steps(runs.folder(run.id))
     return errors_tab(run.id, run.dataset, found, files, steps, run.steps_per_epoch or 1, cell, page)

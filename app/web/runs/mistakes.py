@@ -54,9 +54,10 @@ def confusion(run_id: str, runs: RunsDep, datasets: DatasetsDep, step: Step = No
 
 @router.get("/{run_id}/mistakes.csv", responses={**NOTHING, **CSV}, response_class=StreamingResponse)
 def mistakes_csv(run_id: str, runs: RunsDep, datasets: DatasetsDep, step: Step = None) -> StreamingResponse:
-    """Every mistake on the validation split, by decreasing loss. `row` is the image's index in the training arrays."""
+    """Every mistake on the validation split, by decreasing loss. `row` is the image's index in the arrays of its split:
+    "val" in a dataset with own validation images, else "train"."""
     found = _examined(runs, datasets, run_id, step)
-    files = datasets.files(runs.get(run_id).dataset, "train")
+    files = datasets.files(runs.get(run_id).dataset, found.split)
     headers = {"Content-Disposition": f'attachment; filename="{run_id}-mistakes-{found.answers.step}.csv"'}
     return StreamingResponse(as_csv(found.mistakes(files)), media_type="text/csv", headers=headers)
 

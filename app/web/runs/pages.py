@@ -9,6 +9,8 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BeforeValidator
 from starlette.responses import RedirectResponse
 
+from app.datasets.datasets import Datasets
+from app.datasets.validation import validation_of_run
 from app.fields import none_if_empty
 from app.host.workers import seen_workers
 from app.runs.public import RunPublic
@@ -26,6 +28,8 @@ from app.web.runs.lanes import Lane, lanes_of, loads
 from app.web.runs.rows import Row
 from app.web.runs.view import TAIL_LINES, RunPageView, RunsPageView
 from app.web.services import DatabaseDep, DatasetsDep, FindingsDep, LauncherDep, RunsDep
+from trainer.data.errors import DatasetError
+from trainer.data.splits import validation_counts
 
 router = APIRouter(include_in_schema=False)
 
@@ -98,6 +102,7 @@ def run_page(
         shown["lines"] = tuple(runs.log(run_id))
     if tab == "setup":
         shown["settings"], shown["from_preset"], shown["command"] = setup_of(run)
+        shown["validation"] = _validation(datasets, run)
         shown["checkpoints"] = tuple(reversed(runs.checkpoints(run_id)))
     if run.status == Status.QUEUED:
         shown["behind"] = _places(runs, len(_active(runs))).get(run_id, 0)
@@ -113,6 +118,16 @@ def run_page(
     classes = None if record is None else len(record.target_names(run.train_spec.target))
     context = RunPageView(run=run, tab=tab, classes=classes, findings=notable_findings(found), **shown)
     return render(request, "runs/show.html", context)
+
+
+def _validation(datasets: Datasets, run: RunPublic) -> str:
+    """What the run is validated on, in words: without its dataset, only the number of images is known."""
+    spec = run.train_spec
+    try:
+        record = datasets.of_spec(spec.dataset)
+        return validation_of_run(spec, record, validation_counts(spec, record, datasets.root))
+    except DatasetError:
+        return "" if run.val_count is None else f"{run.val_count:,} image{'' if run.val_count == 1 else 's'}"
 
 
 @router.post("/runs/{run_id}/stop")

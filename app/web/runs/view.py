@@ -76,6 +76,7 @@ class RunPageView:
     settings: tuple[tuple[str, Any], ...] = ()
     from_preset: tuple[Difference, ...] = ()
     command: str = ""
+    validation: str = ""
     section: str = "runs"
     schedules: tuple[str, ...] = field(default=get_args(ScheduleName), init=False)
     tabs: tuple[tuple[str, str], ...] = field(

@@ -68,12 +68,16 @@ export class Stage {
       const named = Array.isArray(detail) ? detail : [];
       return this.say("layout", [planned.error.message, ...named.slice(0, 3)].join(" · "), true);
     }
-    const { classes, train, test } = planned;
-    const others = otherFiles(planned.other_files);
-    this.say("layout", `${count(classes.length)} classes: ${count(train)} images to train on, ${count(test)} to test with. ${others}`.trim());
-    list.replaceChildren(...classes.slice(0, 200).map(({ name, train: some, test: others }) => {
+    const { classes, train, val, test } = planned;
+    this.say("layout", [
+      `${count(classes.length)} classes: ${count(train)} images to train on, ${val ? `${count(val)} to validate on, ` : ""}${count(test)} to test with.`,
+      `Validation: ${planned.validation}.`,
+      planned.test_drawn ? "Test: a fifth of the training images of each class, drawn at the import, as there is no test folder." : "",
+      otherFiles(planned.other_files),
+    ].filter(Boolean).join(" "));
+    list.replaceChildren(...classes.slice(0, 200).map(({ name, train: some, val: own, test: others }) => {
       const item = Object.assign(document.createElement("li"), { textContent: `${name} ` });
-      item.append(Object.assign(document.createElement("span"), { className: "muted", textContent: `${count(some)} + ${count(others)}` }));
+      item.append(Object.assign(document.createElement("span"), { className: "muted", textContent: [some, ...(val ? [own] : []), others].map(count).join(" + ") }));
       return item;
     }));
   }

@@ -46,6 +46,17 @@ function step(event) {
 function showDataset() {
   const chosen = form.querySelector('input[name="dataset"]:checked')?.dataset.shows;
   for (const box of form.querySelectorAll("[data-shown-by]")) box.hidden = box.dataset.shownBy !== chosen;
+  showValidation();
+}
+
+/** A dataset with its own validation split holds nothing out: the setting is locked. */
+function showValidation() {
+  const own = form.querySelector('input[name="dataset"]:checked')?.dataset.ownValidation;
+  const row = form.querySelector('[data-setting="val_fraction"]');
+  const why = row.querySelector(".why");
+  why.dataset.text ??= why.textContent;
+  why.textContent = own ? `Not used: this dataset has its own validation split of ${own} image${own === "1" ? "" : "s"}.` : why.dataset.text;
+  fieldOf("val_fraction").disabled = own !== undefined;
 }
 
 function showPreset() {
@@ -67,7 +78,7 @@ function typed() {
   for (const row of rows) {
     const { name, value } = row.querySelector("[name]");
     row.classList.toggle("changed", value.trim() !== "");
-    if (value.trim() !== "") texts[name] = value.trim();
+    if (value.trim() !== "" && !fieldOf(name).disabled) texts[name] = value.trim();
   }
   return texts;
 }
@@ -102,6 +113,7 @@ function show(preview) {
     node.textContent = value == null ? "–" : count(value);
   }
   form.querySelector("[data-name]").placeholder = preview.name ?? "made from what differs";
+  form.querySelector("[data-validation]").textContent = preview.validation;
   showCost(preview);
   showChanges(preview.changed);
   showRate(preview);

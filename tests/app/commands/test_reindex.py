@@ -23,6 +23,7 @@ from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Finding, Run
+from tests.trainer.data.own_validation import make_uneven
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
 from trainer.rundir.journal import journal
@@ -85,6 +86,18 @@ def tell(folder: Path, story: str) -> None:
             events.emit("end", reason=word, step=1, summary={"test/acc": 0.5}, error=error)
     if events is not None:
         events.close()
+
+
+def test_a_queued_run_has_the_same_plan_afterwards(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    make_uneven(settings.datasets, (20,) * 10)
+    with opened(settings) as (runs, _, _):
+        overrides = {"epochs": 3, "batch_size": 1}
+        run = Launcher(runs.database, settings).create(NewRun(dataset="uneven", preset="quick", overrides=overrides))
+    assert run.steps_per_epoch == 190
+    rebuild(settings)
+    with opened(settings) as (runs, _, _):
+        assert runs.get(run.id).total_steps == run.total_steps == 570
 
 
 @contextmanager

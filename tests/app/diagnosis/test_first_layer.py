@@ -29,8 +29,7 @@ def test_filters_of_any_values_are_drawn(tmp_path: Path, value: float) -> None:
     path = tmp_path / "00000001.safetensors"
     weights = np.full((20, 3, 3, 3), value, np.float32)
     weights[1] = np.arange(27).reshape(3, 3, 3)
-    tensors: dict[str, np.ndarray] = {"model.a.weight": weights, "optim.weight": weights}
-    safetensors.numpy.save_file(tensors, path)
+    safetensors.numpy.save_file({"model.a.weight": weights, "optim.weight": weights}, path)
     drawn = first_filters(path)
     assert drawn is not None
     assert Image.open(BytesIO(drawn)).size == (16 * 33 - 3, 2 * 33 - 3)
@@ -38,7 +37,7 @@ def test_filters_of_any_values_are_drawn(tmp_path: Path, value: float) -> None:
 
 def test_layers_that_are_no_filters_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "00000001.safetensors"
-    layers = {
+    layers: dict[str, np.ndarray] = {
         "model.a.weight": np.zeros((0, 3, 3, 3), np.float32),
         "model.b.weight": np.zeros((4, 3, 3, 3), np.int8),
         "model.c.weight": np.zeros((4, 10), np.float32),

@@ -81,12 +81,12 @@ def test_damaged_answers_are_as_if_they_had_not_been_kept(run_dir: Path) -> None
     assert seen.answers.step == 10
     with pytest.raises(FileNotFoundError):
         examine(run_dir, record(), LABELS, coarse=False, step=20)
-    strip = prediction_strip(run_dir, LABELS, ["cat", "dog", "car"])
+    strip = prediction_strip(run_dir, "train", LABELS, ["cat", "dog", "car"])
     assert strip is not None
     assert strip.steps == (10,)
     RunDir(run_dir).answers(10).write_bytes(b"")
     assert examine(run_dir, record(), LABELS, coarse=False, step=None) is None
-    assert prediction_strip(run_dir, LABELS, ["cat", "dog", "car"]) is None
+    assert prediction_strip(run_dir, "train", LABELS, ["cat", "dog", "car"]) is None
 
 
 def test_a_spreadsheet_runs_nothing(run_dir: Path) -> None:

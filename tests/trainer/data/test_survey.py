@@ -49,6 +49,23 @@ def test_duplicates_conflicts_and_names(root: Path) -> None:
     assert measures.contrast["test"][1] == 0
 
 
+def test_own_validation_images_are_measured_too(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    rows = {"train": [0, 1], "val": [1, 2, 2], "test": [3, 3]}
+    arrays: dict[Any, Any] = {
+        split: (pictures[chosen], np.arange(len(chosen)) % 2, [f"{row}.png" for row in range(len(chosen))])
+        for split, chosen in rows.items()
+    }
+    write_dataset(tmp_path, "own", arrays=arrays, classes=["a", "b"], source="test")
+    write(tmp_path, "own", tmp_path / "cache")
+    found = read(tmp_path / "cache")
+    assert found is not None
+    statistics, measures = found
+    assert statistics.counts == {"train": [1, 1], "test": [1, 1], "val": [2, 1]}
+    assert {group.where for group in statistics.duplicates} == {"across", "val", "test"}
+    assert measures.brightness["val"].shape == (3,)
+
+
 def test_what_was_measured_is_kept(root: Path, tmp_path: Path) -> None:
     assert read(tmp_path / "cache") is None
     write(root, "small", tmp_path / "cache")

@@ -1,13 +1,15 @@
 import hashlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.trainer.data.own_validation import make_own_validation
 from tests.trainer.data.test_format import make
 from trainer.data.errors import BadName, DiskFull
-from trainer.data.format import list_records, open_split, read_record, read_skipped
+from trainer.data.format import list_records, open_split, read_files, read_record, read_skipped
 from trainer.data.statistics import channel_statistics
 from trainer.data.writer import DatasetWriter, sweep_abandoned
 
@@ -31,6 +33,30 @@ def test_the_record_holds_the_hash_of_every_array(tmp_path: Path) -> None:
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.glob("two/*.npy")
     }
     assert len(record.sha256) == 4
+
+
+def test_a_dataset_may_have_a_validation_split_of_its_own(tmp_path: Path) -> None:
+    made = make_own_validation(tmp_path)
+    record = read_record(tmp_path, "own")
+    assert record == made
+    assert (record.splits, record.validation_split) == (("train", "test", "val"), "val")
+    assert (record.train_count, record.val_count, record.test_count) == (32, 10, 9)
+    assert {"val.images.npy", "val.labels.npy"} < record.sha256.keys()
+    images, labels = open_split(tmp_path, "own", "val")
+    assert (len(images), labels.tolist()) == (10, [0] * 6 + [1] * 4)
+    assert read_files(tmp_path, "own", "val")[7] == "val/1/7.png"
+
+
+def test_a_record_of_an_earlier_version_has_no_validation_split(tmp_path: Path) -> None:
+    make(tmp_path)
+    path = tmp_path / "two" / "dataset.json"
+    written = json.loads(path.read_text())
+    for field in ("val_count", "test_drawn"):
+        del written[field]
+    path.write_text(json.dumps(written))
+    record = read_record(tmp_path, "two")
+    assert (record.val_count, record.splits, record.validation_split) == (0, ("train", "test"), "train")
+    assert not list(tmp_path.glob("two/val.*"))
 
 
 def test_a_writer_left_early_leaves_nothing(tmp_path: Path) -> None:

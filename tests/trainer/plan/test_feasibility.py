@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from trainer.data.format import read_record
-from trainer.plan.feasibility import feasible_plan
-from trainer.spec.preset import SpecError, build_spec, presets
+from tests.trainer.data.own_validation import make_own_validation, make_uneven
+from trainer.plan.prepared import prepared
+from trainer.spec.preset import SpecError, presets
 
 IMPOSSIBLE: list[tuple[dict[str, Any], set[str]]] = [
     ({"loss": "mse", "augment.mixup": 0.2}, {"loss", "augment.mixup"}),
@@ -42,11 +42,31 @@ IMPOSSIBLE: list[tuple[dict[str, Any], set[str]]] = [
 @pytest.mark.parametrize(("overrides", "fields"), IMPOSSIBLE)
 def test_an_impossible_combination_names_its_fields(shapes: Path, overrides: dict[str, Any], fields: set[str]) -> None:
     with pytest.raises(SpecError) as caught:
-        feasible_plan(build_spec("shapes100", "baseline-cnn", overrides), read_record(shapes, "shapes100"))
+        prepared("shapes100", "baseline-cnn", overrides, shapes)
     assert caught.value.fields.keys() == {f"overrides.{name}" for name in fields}
     assert all(caught.value.fields.values())
 
 
+def test_early_stopping_needs_a_validation_split_of_whatever_kind(tmp_path: Path) -> None:
+    stopping = {"early_stopping": 3}
+    make_own_validation(tmp_path)
+    assert prepared("own", "baseline-cnn", stopping | {"val_fraction": 0}, tmp_path).validation.total == 10
+    make_uneven(tmp_path / "twos", (2, 2))
+    assert prepared("uneven", "baseline-cnn", stopping, tmp_path / "twos").validation.total == 2
+    make_uneven(tmp_path / "ones", (1, 1, 1))
+    assert prepared("uneven", "baseline-cnn", {}, tmp_path / "ones").validation.total == 0
+    with pytest.raises(SpecError, match="only one training image") as caught:
+        prepared("uneven", "baseline-cnn", stopping, tmp_path / "ones")
+    assert caught.value.fields.keys() == {"overrides.early_stopping", "overrides.val_fraction"}
+
+
+def test_the_plan_has_the_images_that_are_trained_on(tmp_path: Path) -> None:
+    make_uneven(tmp_path, (20,) * 10)
+    ready = prepared("uneven", "quick", {"batch_size": 10, "epochs": 1}, tmp_path)
+    assert ready.spec.val_fraction == 0.02
+    assert (ready.validation.total, ready.plan.steps_per_epoch) == (10, 19)
+
+
 @pytest.mark.parametrize("preset", presets())
 def test_every_preset_can_be_trained(shapes: Path, preset: str) -> None:
-    feasible_plan(build_spec("shapes100", preset), read_record(shapes, "shapes100"))
+    prepared("shapes100", preset, {}, shapes)

@@ -19,7 +19,6 @@ from trainer.plan.schedule import (
     make_plan,
     replanned,
     resolution,
-    split_sizes,
 )
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import TrainSpec
@@ -59,14 +58,6 @@ def test_a_plan_is_always_whole(count: int, batch: int, epochs: int, most: int |
     assert (plan.epochs - 1) * plan.steps_per_epoch < plan.total_steps <= plan.epochs * plan.steps_per_epoch
     assert plan.ends_epoch(plan.total_steps)
     assert plan.total_steps - make_plan(spec, count).total_steps == more * plan.steps_per_epoch
-
-
-@given(SIZES, st.floats(0, 0.5))
-def test_the_splits_share_the_images(count: int, fraction: float) -> None:
-    trained, held = split_sizes(spec_of(val_fraction=fraction), count)
-    assert trained + held == count
-    assert abs(held - count * fraction) <= 0.5
-    assert trained >= 0 <= held
 
 
 def test_cosine_warms_up_and_anneals_to_zero() -> None:

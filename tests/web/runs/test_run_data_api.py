@@ -158,6 +158,22 @@ def test_ranges_that_cannot_be_served(api: httpx.Client, run: str, ranges: str, 
         assert ("content-range" in answer.headers) == (status == 416)
 
 
+def test_a_clone_with_the_weights_of_an_earlier_versions_run_holds_out_the_same_images(
+    api: httpx.Client, web: Server, run: str
+) -> None:
+    database = Database(web.settings.url)
+    with database.write() as session:
+        row = session.exec(select(Run).where(Run.id == run)).one()
+        dataset = {name: value for name, value in row.spec["dataset"].items() if name != "split_seed"}
+        row.spec = {**row.spec, "dataset": dataset, "seed": 7}
+    database.close()
+    body = {"from_step": 5, "overrides": {"seed": 8}}
+    branch = api.post(f"/api/runs/{run}/clone", json=body).json()
+    again = api.post(f"/api/runs/{branch['id']}/clone", json={}).json()
+    assert (branch["spec"]["seed"], branch["spec"]["dataset"]["split_seed"]) == (8, 7)
+    assert again["spec"]["dataset"]["split_seed"] == "dataset"
+
+
 def test_a_clone_starts_from_a_checkpoints_weights(api: httpx.Client, web: Server, run: str) -> None:
     clone = api.post(f"/api/runs/{run}/clone", json={"from_step": 5, "overrides": {"optimizer.lr": 1e-4}})
     assert clone.status_code == 201

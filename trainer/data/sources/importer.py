@@ -108,14 +108,14 @@ def import_images(
     reader = ConfinedReader(limits.pixels, limits.seconds)
     size = size or natural_size(source, layout, reader)
     with DatasetWriter(root, name, size=size) as writer:
-        for split in SPLITS:
-            writer.create_images(split, len(layout.members[split]))
+        for split, members in layout.members.items():
+            writer.create_images(split, len(members))
         decoder = Decoder(source, writer.folder, size, fit, reader)
         bad = _decode(decoder, layout, processes, progress)
         if bad and on_unreadable == "refuse":
             raise _unreadable(bad, layout.total)
-        members = _keep_readable(writer, layout, bad) if bad else layout.members
-        for split, kept in members.items():
+        readable = _keep_readable(writer, layout, bad) if bad else layout.members
+        for split, kept in readable.items():
             names = [composed(member.path) for member in kept]
             writer.set_labels(split, [member.label for member in kept], names)
         return writer.commit(
@@ -124,6 +124,7 @@ def import_images(
             fine_to_coarse=layout.fine_to_coarse,
             fit=fit,
             source=label,
+            test_drawn=layout.test_drawn,
             skipped=[(composed(file.path), file.reason) for file in bad],
             other_files=layout.other_files,
             progress=progress,
@@ -132,7 +133,7 @@ def import_images(
 
 def natural_size(source: ImageSource, layout: Layout, reader: ConfinedReader) -> int:
     """The size of the images if a sample of them are all square and of one supported size, else DEFAULT_SIZE."""
-    members = [member for split in SPLITS for member in layout.members[split]]
+    members = [member for split in SPLITS for member in layout.members.get(split, [])]
     step = -(-len(members) // _SAMPLES)
     sample = [member.path for member in members[::step]]
     ((_, stated),) = map_ordered(SizeReader(source, reader), [sample], process_died, processes=1)
@@ -193,7 +194,7 @@ def _keep_readable(writer: DatasetWriter, layout: Layout, bad: Sequence[BadFile]
 def _refuse_empty(kept: dict[Split, list[Member]], layout: Layout, bad: Sequence[BadFile]) -> None:
     for split, members in kept.items():
         emptied = sorted(set(range(len(layout.classes))) - {member.label for member in members})
-        if emptied:
+        if emptied and not (split == "val" and members):  # a class may do without validation images
             names = [layout.classes[label] for label in emptied]
             raise UnreadableImages(
                 f"Without the unreadable images some classes have none left in {split}: {names[0]}"

@@ -1,8 +1,11 @@
 """Derive classes and splits from the paths of images in a folder or zip.
 
-    train/<class>/*  and  test/<class>/*      (val/ is used as test/; if there is a test/, val/ is added to train/)
-    <class>/*                                 (a fifth of each class, drawn by a seed, becomes the test split)
+    train/<class>/*  and  test/<class>/*  and  val/<class>/*
+    <class>/*
     <superclass>/<class>/*                    (alone, or inside train/ and test/)
+
+Without test/, a fifth of each class, drawn by a seed, is moved from the training images to the test split. val/ (also
+valid/, validation/ or dev/) is the validation split; without it, each run holds out a share of the training images.
 
 Enclosing folders are ignored, as are files of operating systems, such as __MACOSX. Files that are no images by their
 names are counted and left out; a folder that holds nothing else is neither a class nor a split.
@@ -17,7 +20,7 @@ import numpy as np
 
 from trainer.data.cifar100 import known_superclasses
 from trainer.data.errors import BadLayout
-from trainer.data.format import SPLITS, Split
+from trainer.data.format import Split
 from trainer.data.sources.names import (
     Parts,
     composed,
@@ -36,7 +39,12 @@ MAX_CLASSES = 20_000
 
 _TRAIN_FOLDERS = {"train", "training"}
 _TEST_FOLDERS = {"test", "testing"}
-_VALIDATION_FOLDERS = {"val", "valid", "validation"}
+_VALIDATION_FOLDERS = {"val", "valid", "validation", "dev"}
+_SPLIT_OF: dict[str, Split] = {
+    **dict.fromkeys(_TRAIN_FOLDERS, "train"),
+    **dict.fromkeys(_TEST_FOLDERS, "test"),
+    **dict.fromkeys(_VALIDATION_FOLDERS, "val"),
+}
 
 Group = dict[Parts, list[Parts]]
 
@@ -53,8 +61,8 @@ class Member:
 class Layout:
     """Classes and images of a dataset. Members are in the order of the arrays: by class, then by path.
 
-    `seed` is that of the test split's draw; None if the folders define it. `other_files` counts by ending the files
-    that are not imported.
+    `members` has "val" only where there is a validation folder. `seed` is that of the test split's draw, None where
+    there is a test folder. `other_files` counts by ending the files that are not imported.
     """
 
     classes: list[str]
@@ -63,6 +71,11 @@ class Layout:
     members: dict[Split, list[Member]]
     seed: int | None = None
     other_files: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def test_drawn(self) -> bool:
+        """Whether the test images were drawn from the training images."""
+        return self.seed is not None
 
     @property
     def total(self) -> int:
@@ -96,13 +109,15 @@ def plan_layout(files: Iterable[str], folders: Iterable[str] = (), *, seed: int 
     _check_classes(grouped)
     keys = sorted(grouped["train"], key=lambda key: (key[-1], key))
     members: dict[Split, list[Member]] = {
-        split: [Member("/".join(path), label) for label, key in enumerate(keys) for path in sorted(group[key])]
+        split: [Member("/".join(path), label) for label, key in enumerate(keys) for path in sorted(group.get(key, []))]
         for split, group in grouped.items()
     }
-    endings.subtract(count_endings(path[-1] for group in grouped.values() for key in group for path in group[key]))
+    endings.subtract(
+        count_endings(path[-1] for group in grouped.values() for paths in group.values() for path in paths)
+    )
     drawn = None if "test" in members else seed
     if drawn is not None:
-        members = split_off_test(members["train"], drawn)
+        members |= split_off_test(members["train"], drawn)
     classes, superclasses, fine_to_coarse = _name_classes(keys)
     return Layout(classes, superclasses, fine_to_coarse, members, drawn, list_endings(endings))
 
@@ -131,22 +146,18 @@ def _wrapping_depth(paths: list[Parts]) -> int:
 
 
 def _find_splits(paths: list[Parts], images: list[Parts], start: int) -> tuple[dict[Split, list[Parts]], int]:
-    """Return the paths of each split, and the index of the part with the class. Without a test split, only "train".
+    """Return the paths of each split that there is, and the index of the part with the class.
 
     A class may be called "train" (one of CIFAR-100's is), so folders are splits only if all that hold images have split
     names.
     """
     names = {path[start].lower() for path in images if len(path) > start + 1}
-    has_test = bool(names & _TEST_FOLDERS)
-    train_names = _TRAIN_FOLDERS | (_VALIDATION_FOLDERS if has_test else set())
-    if not (
-        names <= _TRAIN_FOLDERS | _TEST_FOLDERS | _VALIDATION_FOLDERS and names & _TRAIN_FOLDERS and names - train_names
-    ):
+    if not (names <= _SPLIT_OF.keys() and len({_SPLIT_OF[name] for name in names}) > 1 and names & _TRAIN_FOLDERS):
         return {"train": paths}, start
-    splits: dict[Split, list[Parts]] = {"train": [], "test": []}
+    splits: dict[Split, list[Parts]] = {}
     for path in paths:
         if len(path) > start + 1 and path[start].lower() in names:
-            splits["train" if path[start].lower() in train_names else "test"].append(path)
+            splits.setdefault(_SPLIT_OF[path[start].lower()], []).append(path)
     return splits, start + 1
 
 
@@ -193,12 +204,18 @@ def _check_classes(grouped: dict[Split, Group]) -> None:
     keys = sorted({key for group in grouped.values() for key in group})
     problems = []
     for split, group in grouped.items():
+        if split == "val":
+            if not any(group.values()):
+                raise BadLayout(
+                    "There is no image in the validation folder. Add images to it, or remove it.", detail=[]
+                )
+            continue  # a class without validation images is trained on and tested all the same
         where = f" in {split}/" if len(grouped) > 1 else ""
         problems += [f"{'/'.join(key)}: no image{where}" for key in keys if not group.get(key)]
-    if len(grouped) == 1:
+    if "test" not in grouped:
         one = [key for key, images in grouped["train"].items() if len(images) == 1]
         problems += [f"{'/'.join(key)}: one image; to split off a test set takes two" for key in sorted(one)]
-    raise_if_any("Every class needs images in both splits", problems)
+    raise_if_any("Every class needs images to train on and to test with", problems)
     if len(keys) < 2:
         raise BadLayout("There is only one class; it takes two.", detail=["/".join(key) for key in keys])
     if len(keys) > MAX_CLASSES:
@@ -222,7 +239,7 @@ def split_off_test(members: list[Member], seed: int) -> dict[Split, list[Member]
     by_label = defaultdict(list)
     for member in members:
         by_label[member.label].append(member)
-    splits: dict[Split, list[Member]] = {split: [] for split in SPLITS}
+    splits: dict[Split, list[Member]] = {"train": [], "test": []}
     for label, group in by_label.items():
         order = np.random.default_rng([seed, label]).permutation(len(group))
         chosen = set(order[: max(1, round(len(group) * TEST_FRACTION))].tolist())

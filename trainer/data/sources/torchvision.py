@@ -18,7 +18,7 @@ from PIL import Image
 from trainer.data import cifar100
 from trainer.data.errors import DatasetDamaged, UnknownSource
 from trainer.data.fit import fit_image
-from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Images, Labels, Split
+from trainer.data.format import SIZES, DatasetRecord, Fit, Images, Labels, Split
 from trainer.data.sources.download import Remote, fetch
 from trainer.data.writer import DatasetWriter
 from trainer.system.progress import Progress, silent
@@ -66,8 +66,7 @@ def add_downloadable(
     total = sum(len(labels) for _, labels, _ in parts.values())
     done = 0
     with DatasetWriter(root, name, size=size) as writer:
-        for split in SPLITS:
-            images, labels, files = parts[split]
+        for split, (images, labels, files) in parts.items():
             rows = writer.create_images(split, len(images))
             for start in range(0, len(images), _PROGRESS_ROWS):
                 part = slice(start, start + _PROGRESS_ROWS)
@@ -151,7 +150,8 @@ def _read_idx(paths: list[Path]) -> Parts:
 def _read_svhn(paths: list[Path]) -> Parts:
     """Read SVHN's arrays: X is 32×32×3×N; y is 1 to 10, where 10 is the digit 0."""
     parts: Parts = {}
-    for split, path in zip(SPLITS, paths, strict=True):
+    splits: tuple[Split, ...] = ("train", "test")
+    for split, path in zip(splits, paths, strict=True):
         arrays = _matlab_arrays(path)
         images = np.ascontiguousarray(arrays["X"].transpose(3, 0, 1, 2))
         labels = arrays["y"].ravel().astype(np.int64) % 10

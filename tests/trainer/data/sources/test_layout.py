@@ -22,17 +22,39 @@ def test_train_and_test_folders() -> None:
     assert [member.label for member in layout.members["train"]] == [0, 0, 1, 1]
 
 
-@pytest.mark.parametrize(("train", "test"), [("Train", "TEST"), ("training", "testing"), ("train", "val")])
+@pytest.mark.parametrize(("train", "test"), [("Train", "TEST"), ("training", "testing")])
 def test_other_names_of_the_splits(train: str, test: str) -> None:
     layout = plan_layout(files(f"{train}/a", f"{train}/b", f"{test}/a", f"{test}/b"))
     assert paths(layout, "train") == files(f"{train}/a", f"{train}/b")
     assert paths(layout, "test") == files(f"{test}/a", f"{test}/b")
 
 
-def test_validation_joins_training_where_there_is_a_test() -> None:
-    layout = plan_layout(files(*(f"{split}/{name}" for split in ("train", "val", "test") for name in "ab")))
-    assert paths(layout, "train") == files("train/a", "val/a", "train/b", "val/b")
+@pytest.mark.parametrize("name", ["val", "valid", "Validation", "dev"])
+def test_a_validation_folder_is_the_validation_split(name: str) -> None:
+    layout = plan_layout(files(*(f"{split}/{label}" for split in ("train", name, "test") for label in "ab")))
+    assert paths(layout, "train") == files("train/a", "train/b")
+    assert paths(layout, "val") == files(f"{name}/a", f"{name}/b")
     assert paths(layout, "test") == files("test/a", "test/b")
+    assert not layout.test_drawn
+
+
+def test_without_a_test_folder_a_fifth_of_the_training_images_is_the_test_split() -> None:
+    train, val = files("train/a", "train/b", each=10), files("valid/a", "valid/b", each=4)
+    layout = plan_layout([*train, *val])
+    assert paths(layout, "val") == val
+    assert sorted(paths(layout, "train") + paths(layout, "test")) == train
+    assert [member.label for member in layout.members["test"]] == [0, 0, 1, 1]
+    assert layout.test_drawn
+
+
+def test_a_class_may_have_no_validation_image() -> None:
+    layout = plan_layout(files("train/a", "train/b", "val/b", "test/a", "test/b"), ["val/a"])
+    assert [member.label for member in layout.members["val"]] == [1, 1]
+
+
+def test_folders_that_are_not_splits_are_classes() -> None:
+    assert plan_layout(files("val", "dev")).classes == ["dev", "val"]
+    assert plan_layout(files("train", "val", "bus")).classes == ["bus", "train", "val"]
 
 
 def test_classes_alone_are_split_by_class_and_by_seed() -> None:
@@ -173,6 +195,13 @@ REFUSED = {
     "an empty superclass": (files("p/a", "q/b"), ["p", "q", "r"], "r: no image"),
     "a class without a test image": (files("train/a", "train/b", "test/a"), [], "b: no image in test/"),
     "a class without a training image": (files("train/a", "test/a", "test/b"), [], "b: no image in train/"),
+    "a class with validation images alone": (
+        files("train/a", "train/b", "val/c", "test/a", "test/b"),
+        [],
+        "c: no image in train/",
+    ),
+    "an empty validation folder": (files("train/a", "train/b", "test/a", "test/b"), ["val"], "validation folder"),
+    "one image, no test folder": ([*files("train/a", "val/a", "val/b"), "train/b/1.png"], [], "b: one image"),
     "one image, no split": ([*files("a"), "b/1.png"], [], "b: one image"),
     "mixed depths": ([*files("a", "b"), "a/c/1.png"], [], r"a/c/1\.png"),
     "too deep": (files("a/b/c/d", "e/f/g/h"), [], "these do not"),

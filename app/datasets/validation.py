@@ -1,0 +1,49 @@
+"""What runs are validated on, in words, for the launch form and the pages of runs and datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainer.data.format import DatasetRecord
+from trainer.data.splits import ValidationCounts, listed
+from trainer.spec.train_spec import TrainSpec
+
+
+def validation_of_run(spec: TrainSpec, record: DatasetRecord, counts: ValidationCounts) -> str:
+    """Which images a run with this spec is validated on, how many, and which classes are not among them."""
+    if counts.own:
+        return _own_split(record.classes, counts.per_class.tolist())
+    if spec.val_fraction == 0:
+        return "none: val_fraction is 0"
+    by_dataset = spec.dataset.split_seed == "dataset"
+    few = "only one training image" if by_dataset else "too few training images"
+    if not counts.total:
+        return f"none: every class has {few}"
+    share = f"{100 * counts.total / record.train_count:.2g}%"
+    drawn = "at least one per class" if by_dataset else "drawn with the seed of the run, as in earlier versions"
+    missing = _classes([record.classes[index] for index in counts.missing])
+    without = f"; none of {missing} with {few}" if missing else ""
+    return f"{_images(counts.total)} held out of train ({share}), {drawn}{without}"
+
+
+def validation_of_dataset(classes: Sequence[str], train: Sequence[int], val: Sequence[int]) -> str:
+    """How the runs on a dataset are validated that has so many training and own validation images of each class."""
+    if any(val):
+        return _own_split(classes, val)
+    single = _classes([name for name, count in zip(classes, train, strict=True) if count < 2])
+    without = f", and none of {single} with only one" if single else ""
+    return f"each run holds out a share of train, at least one image of each class that has two{without}"
+
+
+def _own_split(classes: Sequence[str], counts: Sequence[int]) -> str:
+    missing = _classes([name for name, count in zip(classes, counts, strict=True) if not count])
+    return f"own validation split, {_images(sum(counts))}" + (f", but none of {missing}" if missing else "")
+
+
+def _classes(names: Sequence[str]) -> str:
+    """The classes in words; "" if there are none."""
+    return f"{len(names):,} class{'' if len(names) == 1 else 'es'} ({listed(names)})" if names else ""
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
