@@ -14,6 +14,9 @@ import pytest
 
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
 from tests.crash.series import assert_whole
+from trainer.data.format import read_labels
+from trainer.data.splits import stratified_split
+from trainer.rundir.answers import answered_steps, read_answers
 
 REPOSITORY = Path(__file__).parents[2]
 BEFORE = "88f7709"  # the last commit with flat packages; its trainers are started by `trainer.forkserver`
@@ -43,7 +46,7 @@ def test_a_run_that_the_version_before_trains_goes_on(server: Server, old_code: 
     server.start("web", "worker", PYTHONPATH=str(old_code), PYTHONSAFEPATH="1")
     finished = server.launch(name="finished before", overrides={**NARROW, "epochs": 1, "compile": "off"})
     server.wait_status(finished, "finished")
-    run_id = server.launch(name="across", overrides={**NARROW, **ENDLESS})
+    run_id = server.launch(name="across", overrides={**NARROW, **ENDLESS, "seed": 3})
     server.wait_step(run_id, 5)
     trainer = server.trainer_pid(run_id)
     assert trainer is not None
@@ -65,8 +68,10 @@ def test_a_run_that_the_version_before_trains_goes_on(server: Server, old_code: 
     assert resumed is not None
     assert "-m trainer.process.forkserver" in program_of(resumed)
     assert server.run(run_id)["attempt"] == 2
+    server.wait_step(run_id, stopped["step"] + stopped["steps_per_epoch"])  # so that it is evaluated
     run = server.stop_run(run_id)
     assert_whole(server.series(run_id), run["step"])
+    assert_split_of_its_seed(server, run_id, 3)
 
     assert server.run(finished)["summary"]["test/acc"] > 0
     with server.client() as client:
@@ -74,6 +79,18 @@ def test_a_run_that_the_version_before_trains_goes_on(server: Server, old_code: 
         for model in (finished, run_id):
             answer = wait_for(partial(ask, client, model, image), 60)
             assert len(answer["predictions"]) == 5
+
+
+def assert_split_of_its_seed(server: Server, run_id: str, seed: int) -> None:
+    """Assert that every evaluation was on the images that the version before held out with the run's seed."""
+    folder = server.settings.runs / run_id
+    labels = read_labels(server.settings.datasets, "shapes100", "train")
+    held_out = stratified_split(labels, 0.1, seed)[1]
+    evaluated = [read_answers(folder, step) for step in answered_steps(folder)]
+    assert evaluated
+    for answers in evaluated:
+        assert answers is not None
+        assert answers.row.tolist() == held_out.tolist()
 
 
 def ask(client: httpx.Client, model: str, image: bytes) -> dict[str, Any] | None:
