@@ -17,6 +17,7 @@ from types import FrameType
 from app.errors import CommandError
 from app.host.home_lock import home_lock
 from app.host.parent import PARENT
+from app.jobs.remains import sweep
 from app.settings import Settings
 from app.storage.db import Database
 
@@ -119,6 +120,7 @@ def serve(settings: Settings, devices: list[str]) -> None:
     with home_lock(settings.home):
         database = Database(settings.url)
         database.migrate()
+        sweep(settings, database)
         database.close()
         Supervisor(settings, children_of(settings, devices)).run()
 

@@ -6,8 +6,10 @@ A task that is run again starts from the beginning.
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from trainer.data.sources.source import add_dataset
@@ -33,8 +35,15 @@ PROGRESS_SECONDS = 0.1
 LOCK_SECONDS = 2.0  # who asks whether the lock is held takes it for a moment
 
 
+class Interrupted(BaseException):
+    """The worker asked for the end of the task. It passes every `except Exception` on its way up."""
+
+
 def run_task(task_dir: Path, attempt: int) -> int:
-    """Run the request in task.json and emit the end event. Return the exit status: 0, 1 on failure, 3 if locked."""
+    """Run the request in task.json and emit the end event.
+
+    Return the exit status: 0, 1 on failure, 2 if interrupted by SIGTERM, 3 if locked.
+    """
     try:
         take_lock(task_dir, LOCK_SECONDS)
     except LockHeld as error:
@@ -42,16 +51,34 @@ def run_task(task_dir: Path, attempt: int) -> int:
         return 3
     events = EventWriter(task_dir, attempt)
     events.emit("begin", attempt=attempt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         request, places = read_task_file(TaskDir(task_dir).request.read_bytes())
         result = _work(task_dir, request, places, _progress(events))
+        signal.signal(signal.SIGTERM, _ignore)  # what was asked for exists: its end event follows
+    except Interrupted:
+        events.emit("end", reason="interrupted", step=None, summary={}, error=None)
+        return 2
     except Exception as error:
+        signal.signal(signal.SIGTERM, _ignore)
         log.exception("the task failed")
         events.emit("end", reason="failed", step=None, summary={}, error=explain(error))
         return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
     events.emit("end", reason="finished", step=None, summary={}, error=None, result=result)
     events.sync()
     return 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End the work by an exception, so that it deletes what it has written so far. Only the first signal counts."""
+    signal.signal(signal.SIGTERM, _ignore)
+    raise Interrupted
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """A handler, unlike SIG_IGN, is not inherited by the processes that are started."""
 
 
 def _progress(events: EventWriter) -> Progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -13,12 +14,15 @@ from pydantic import BaseModel
 from sqlmodel import Session, col, select
 
 from app.errors import ApiError, not_found
+from app.jobs.task_files import free_cancelled
 from app.runs.public import ErrorPublic
 from app.settings import Settings
 from app.storage.changes import publish
 from app.storage.db import Database
-from app.storage.tables import Status, Task
+from app.storage.tables import ACTIVE, Status, Task, now
+from app.storage.transitions import move
 from trainer.rundir.folder import TaskDir
+from trainer.rundir.journal import journal
 from trainer.spec.tasks import (
     REQUEST,
     AnyRequest,
@@ -29,7 +33,7 @@ from trainer.spec.tasks import (
     TaskKind,
     task_file,
 )
-from trainer.system.durable import sync_folder, write_durably
+from trainer.system.durable import remove_folder, sync_folder, write_durably
 
 
 class TaskPublic(BaseModel):
@@ -101,7 +105,7 @@ class Tasks:
         """
         old = self.get(task_id)
         if old.status != Status.FAILED:
-            raise ApiError(409, "not_failed", f"The task is {old.status}: there is nothing to do again.")
+            raise ApiError(409, "not_failed", f"The task is {_told(old.status)}: there is nothing to do again.")
         request, folder = REQUEST.validate_python({**old.request, "kind": old.kind}), self.new_folder()
         if isinstance(request, DatasetRequest):
             request = request.model_copy(update={"on_unreadable": on_unreadable})
@@ -115,12 +119,44 @@ class Tasks:
             request = request.model_copy(update={"source": str(moved)})
         return self.create(folder, request)
 
+    def cancel(self, task_id: str) -> TaskPublic:
+        """Cancel a queued task at once; ask for the end of a running one, which its worker sees to.
+
+        Raises ApiError 404; 409: it has ended, or is being cancelled.
+        """
+        with self.database.write() as session:
+            row = _row_of(session, task_id)
+            if row.status not in (Status.QUEUED, Status.STARTING, Status.RUNNING):
+                reason = "being cancelled already" if row.status == Status.STOPPING else _told(row.status)
+                raise ApiError(409, "not_running", f"The task is {reason}: there is nothing to cancel.")
+            with suppress(FileNotFoundError):  # the folder was deleted by hand: nothing is left to start again
+                journal(self._folder(task_id), "stop")
+            if row.status == Status.QUEUED:
+                move(session, row, Status.STOPPED, finished_at=now())
+            else:
+                move(session, row, Status.STOPPING)
+            publish_task(session, row)
+        if row.status == Status.STOPPED:
+            free_cancelled(self._folder(task_id), self.settings.datasets)
+        return task_public(row)
+
+    def delete(self, task_id: str) -> None:
+        """Delete a task with its upload and its results. Raises ApiError 404; 409: it is active."""
+        with self.database.write() as session:
+            row = _row_of(session, task_id)
+            if row.status in ACTIVE:
+                raise ApiError(409, "task_active", f"The task is {row.status}: cancel it first.")
+            folder = self._folder(task_id)
+            removed = folder.with_name(f".deleted-{task_id}")
+            if folder.exists():
+                folder.rename(removed)
+            session.delete(row)
+            publish(session, task_id, "task_deleted", {"task": task_id})
+        remove_folder(removed)
+
     def get(self, task_id: str) -> TaskPublic:
         with self.database.read() as session:
-            row = session.exec(select(Task).where(Task.id == task_id)).first()
-        if row is None:
-            raise not_found("task", task_id)
-        return task_public(row)
+            return task_public(_row_of(session, task_id))
 
     def list(self, kind: TaskKind | None = None, limit: int = 20) -> list[TaskPublic]:
         """Return the tasks, newest first."""
@@ -138,14 +174,29 @@ class Tasks:
     def predictions(self, task_id: str) -> Path:
         """The file of a task's predictions. Raises ApiError 404: the task has none; 409: it has not finished."""
         task = self.get(task_id)
-        if task.kind != "predict" or task.status == Status.FAILED:
+        if task.kind != "predict" or task.status in (Status.FAILED, Status.STOPPED):
             raise ApiError(404, "no_file", "This task has made no file.")
         if task.status != Status.FINISHED:
             raise ApiError(409, "not_done", f"The task is {task.status}: its file is there once it has finished.")
-        path = TaskDir(self.settings.tasks / task.id).predictions
+        path = TaskDir(self._folder(task.id)).predictions
         if not path.exists():
             raise ApiError(404, "no_file", "The task's file is gone.")
         return path
+
+    def _folder(self, task_id: str) -> Path:
+        return self.settings.tasks / task_id
+
+
+def _row_of(session: Session, task_id: str) -> Task:
+    """Return the task's row. Raises ApiError 404."""
+    row = session.exec(select(Task).where(Task.id == task_id)).first()
+    if row is None:
+        raise not_found("task", task_id)
+    return row
+
+
+def _told(status: str) -> str:
+    return "cancelled" if status == Status.STOPPED else status
 
 
 def task_public(row: Task) -> TaskPublic:

@@ -64,10 +64,12 @@ class OnnxFiles:
         return self._tasks.create(self._tasks.new_folder(), request)
 
     def done(self, task_id: str) -> bool:
-        """Whether the export has finished. Raises ApiError 409: it failed."""
+        """Whether the export has finished. Raises ApiError 404; 409: it failed or was cancelled."""
         task = self._tasks.get(task_id)
         if task.status == Status.FAILED and task.error is not None:
             raise ApiError(409, "export_failed", task.error.message, {"task": task.id})
+        if task.status == Status.STOPPED:
+            raise ApiError(409, "export_cancelled", "The export was cancelled.", {"task": task.id})
         return task.status == Status.FINISHED
 
     def _path(self, members: Sequence[ModelFile]) -> Path:

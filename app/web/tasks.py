@@ -23,6 +23,29 @@ def get(task_id: str, tasks: TasksDep) -> TaskPublic:
     return tasks.get(task_id)
 
 
+@router.delete(
+    "/{task_id}",
+    status_code=204,
+    responses=described({404: "No such task", 409: "The task is active: cancel it first"}),
+)
+def delete(task_id: str, tasks: TasksDep) -> None:
+    """Delete a task that is queued or has ended, with its upload and its results. A dataset that it added stays."""
+    tasks.delete(task_id)
+
+
+@router.post(
+    "/{task_id}/cancel",
+    status_code=202,
+    responses=described({404: "No such task", 409: "The task has ended, or is being cancelled"}),
+)
+def cancel(task_id: str, tasks: TasksDep) -> TaskPublic:
+    """Cancel a task. A queued one is `stopped` at once, a running one is `stopping` and then `stopped`.
+
+    Its upload is deleted.
+    """
+    return tasks.cancel(task_id)
+
+
 @router.get(
     "/{task_id}/file",
     response_class=Download,

@@ -83,5 +83,7 @@ def _is_of_another_job(pid: int, output: Path) -> bool:
 
 
 def _send(pid: int, number: Signals) -> None:
+    if pid <= 0:
+        return  # the holder of the lock is unknown; 0 would signal the worker's own process group
     with suppress(ProcessLookupError):  # it exited just now
         os.kill(pid, number)

@@ -24,6 +24,7 @@ from trainer.rundir.folder import JobDir
 
 log = logging.getLogger(__name__)
 
+ABANDON_SECONDS = 5.0  # a killed process that is still there by then does not return from the kernel
 START_SECONDS = 60.0  # a forked trainer that has not taken the lock by then is treated as exited
 
 
@@ -42,7 +43,8 @@ class HeldJob:
         self._held_since = now
         self._lock_seen = False
         self._stop_requested_at: float | None = None
-        self._killed = False
+        self._killed_at: float | None = None
+        self._abandoned = False
         self._interrupted = False
         self.failed = False  # the worker could not go on with it, and has ended it
 
@@ -112,6 +114,8 @@ class HeldJob:
                 done = self.ingest() if is_behind(self.job, self.folder) else self._reap_if_exited(now)
         except LostClaim:
             return not self.refresh()
+        if (done or self.failed) and self.job.status == Status.STOPPED:
+            self.kind.free(self._settings, self.folder)
         return done or self.failed
 
     def ingest(self) -> bool:
@@ -131,10 +135,14 @@ class HeldJob:
         if self._stop_requested_at is None:
             self._stop_requested_at = now
             self.interrupt()
-        elif now - self._stop_requested_at > self._settings.stop_seconds and not self._killed:
-            log.warning("%s did not stop in time: killing it", self.job.id)
-            self._killed = True
-            self._signal(signal.SIGKILL)
+        elif self._killed_at is None:
+            if now - self._stop_requested_at > self.kind.stop_seconds(self._settings):
+                log.warning("%s did not stop in time: killing it", self.job.id)
+                self._killed_at = now
+                self._signal(signal.SIGKILL)
+        elif self.kind.is_left and not self._abandoned and now - self._killed_at > ABANDON_SECONDS:
+            log.warning("the process of %s does not end, and is left: a disk may not respond", self.job.id)
+            self._abandoned = True
 
     def _signal(self, number: signal.Signals) -> None:
         self._executor.signal(self._executor.holder(self.folder) or self.job.pid, self.folder, number)
@@ -145,7 +153,7 @@ class HeldJob:
         It has exited if the lock is free and no process can still take it.
         """
         holder = self._executor.holder(self.folder)
-        if holder is not None:
+        if holder is not None and not self._abandoned:
             self._lock_seen = self._lock_seen or holder == self.job.pid
             if not self._lock_seen and self.job.pid and not self._executor.is_alive(self.job.pid, self.folder):
                 # A trainer of an older attempt holds the lock and does not release it; ours gave up waiting for it.

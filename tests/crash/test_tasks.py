@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from PIL import Image
 
 from tests.conftest import Server, wait_for
+from trainer.rundir.lock import lock_holder
 
 
 def picture(shade: int) -> bytes:
@@ -40,7 +46,7 @@ def zip_of(files: dict[str, bytes]) -> bytes:
 def wait_end(client: httpx.Client, task_id: str) -> dict[str, Any]:
     def ended() -> dict[str, Any] | None:
         task: dict[str, Any] = client.get(f"/api/tasks/{task_id}").json()
-        return task if task["status"] in ("finished", "failed") else None
+        return task if task["status"] in ("finished", "failed", "stopped") else None
 
     found = wait_for(ended, 90, "the task's end")
     assert found is not None
@@ -96,3 +102,89 @@ def test_a_worker_that_is_stopped_does_not_count_as_the_death_of_its_task(
             assert client.get(path).json()["status"] == "queued"
         server.start("worker")
         assert wait_end(client, answer.json()["id"])["status"] == "finished"
+
+
+def own_datasets(server: Server) -> Path:
+    """Replace the link to the shared datasets by an empty folder."""
+    server.settings.datasets.unlink()
+    server.settings.datasets.mkdir()
+    return server.settings.datasets
+
+
+def add_shapes(client: httpx.Client, name: str) -> str:
+    answer = client.post("/api/datasets", json={"name": name, "source": "shapes100"})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def wait_progress(client: httpx.Client, task_id: str) -> None:
+    wait_for(lambda: client.get(f"/api/tasks/{task_id}").json()["done"] > 0, 90, "progress")
+
+
+@pytest.mark.timeout(180)
+def test_a_cancelled_import_deletes_what_it_has_written(server: Server) -> None:
+    datasets = own_datasets(server)
+    server.start("web", "worker")
+    with server.client() as client:
+        task = add_shapes(client, "unwanted")
+        wait_progress(client, task)
+        assert list(datasets.glob(".tmp-*"))
+        answer = client.post(f"/api/tasks/{task}/cancel")
+        assert (answer.status_code, answer.json()["status"]) == (202, "stopping")
+        assert wait_end(client, task)["status"] == "stopped"
+        assert list(datasets.iterdir()) == []
+        assert b'"interrupted"' in (server.settings.tasks / task / "events" / "1.jsonl").read_bytes()
+        assert client.delete(f"/api/tasks/{task}").status_code == 204
+        assert list(server.settings.tasks.iterdir()) == []
+
+
+@pytest.mark.timeout(180)
+def test_a_hanging_import_is_cancelled_and_the_next_one_starts(server: Server, tmp_path: Path) -> None:
+    datasets = own_datasets(server)
+    server.start("web", "worker", TRACKSIDE_STOP_SECONDS="1.5")
+    folder = tmp_path / "folder"
+    for name, data in bird_files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    with server.client() as client:
+        task = add_shapes(client, "unwanted")
+        wait_progress(client, task)
+        trainer = lock_holder(server.settings.tasks / task)
+        assert trainer
+        os.kill(trainer, signal.SIGSTOP)  # it reacts to SIGKILL alone, as on a disk that does not respond
+        later = client.post("/api/datasets", json={"name": "birds", "source": str(folder), "size": 32}).json()["id"]
+        assert client.delete(f"/api/tasks/{task}").status_code == 409
+        assert client.post(f"/api/tasks/{task}/cancel").status_code == 202
+        assert wait_end(client, task)["status"] == "stopped"
+        wait_for(lambda: not psutil.pid_exists(trainer), 10, "the end of its process")
+        assert wait_end(client, later)["status"] == "finished"
+        assert [path.name for path in datasets.iterdir()] == ["birds"]
+
+
+@pytest.mark.timeout(180)
+def test_a_cancelled_import_never_starts_again(server: Server) -> None:
+    """Worker, web process and database are lost while its process has not ended yet."""
+    own_datasets(server)
+    server.start("web", "worker", TRACKSIDE_STOP_SECONDS="1.5")
+    with server.client() as client:
+        task = add_shapes(client, "unwanted")
+        wait_progress(client, task)
+        trainer = lock_holder(server.settings.tasks / task)
+        assert trainer
+        os.kill(trainer, signal.SIGSTOP)
+        assert client.post(f"/api/tasks/{task}/cancel").status_code == 202
+    server.kill("web")
+    server.kill("worker")
+    server.start("web", "worker", TRACKSIDE_STOP_SECONDS="1.5")
+    with server.client() as client:
+        assert wait_end(client, task)["status"] == "stopped"
+    server.kill("web")
+    server.kill("worker")
+    for path in server.home.glob("trackside.db*"):
+        path.unlink()
+    command = [sys.executable, "-m", "app.cli", "reindex"]
+    subprocess.run(command, env={**os.environ, **server.environment()}, check=True)
+    server.start("web", "worker")
+    with server.client() as client:
+        assert client.get(f"/api/tasks/{task}").json()["status"] == "stopped"
+    assert not psutil.pid_exists(trainer)

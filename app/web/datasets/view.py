@@ -27,7 +27,7 @@ class DatasetCard:
 
 @dataclass(frozen=True)
 class DatasetsPage:
-    """`/datasets`. `tasks` are the unfinished and failed imports among the latest tasks."""
+    """`/datasets`. `tasks` are the unfinished, failed and cancelled imports among the latest tasks."""
 
     cards: tuple[DatasetCard, ...]
     tasks: tuple[TaskPublic, ...]

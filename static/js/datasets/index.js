@@ -1,21 +1,19 @@
-// Adding a dataset: shows the progress of the upload, then of the import task.
-import { bytes, count, percent } from "../lib/format.js";
+// Adding a dataset: stages the files and shows the progress of the upload; the import is a task (tasks.js).
+import { bytes, count } from "../lib/format.js";
 import { packZip } from "../lib/zip.js";
 import { bindDrop } from "../shared/drop.js";
-import { follow } from "../shared/live.js";
-import { Stage, described, droppedFiles, otherFiles } from "./stage.js";
+import { Stage, described, droppedFiles } from "./stage.js";
+import { followTasks, showNewTask, showRefusal } from "./tasks.js";
 import { parseBody, sendForm } from "../shared/upload.js";
 
-const box = document.querySelector("[data-tasks]");
 const upload = document.querySelector("[data-upload]");
 const source = document.querySelector("[data-source-form]");
 const zip = upload.querySelector("[data-zip]");
 const folder = upload.querySelector("[data-folder]");
 const stage = new Stage(upload);
 let files = null; // of a folder; null if a zip is chosen
-const shownTasks = new Set([...box.querySelectorAll("[data-task]")].map((node) => node.dataset.task));
 
-follow({ kinds: ["task"], on: { task: show, resync: refetch, connected: refetch } });
+followTasks();
 folder.closest("label").hidden = false;
 bindDrop(upload.querySelector("[data-drop]"), async (dropped, transfer) => {
   if (dropped.length === 1 && /\.zip$/i.test(dropped[0].name)) {
@@ -116,115 +114,13 @@ function answer(form, status, text) {
     files = null;
     zip.required = true;
     stage.clear();
-    const task = body.task ?? body;
-    shownTasks.add(task.id);
-    show(task);
+    showNewTask(body.task ?? body);
     return;
   }
-  box.prepend(failure(form.elements.name.value || "This data set", body.error));
+  showRefusal(form.elements.name.value || "This data set", body.error);
   note(form, "");
-}
-
-async function refetch() {
-  const response = await fetch("/api/tasks?kind=dataset");
-  if (!response.ok) return;
-  for (const task of (await response.json()).reverse()) if (shownTasks.has(task.id) || !["finished", "failed"].includes(task.status)) show(task);
-}
-
-function show(task) {
-  if (task.kind !== "dataset") return;
-  const name = task.request?.name ?? task.kind;
-  const node = task.status === "failed" ? failure(name, task.error, task.id) : working(name, task);
-  node.dataset.task = task.id;
-  node.dataset.taskStatus = task.status;
-  const known = box.querySelector(`[data-task="${CSS.escape(task.id)}"]`);
-  if (known) known.replaceWith(node);
-  else box.prepend(node);
-  if (task.status === "finished" && shownTasks.has(task.id)) showCards();
-  shownTasks.add(task.id);
-}
-
-/** Replaces the list of datasets with the server's current one. */
-async function showCards() {
-  const response = await fetch("/datasets");
-  if (!response.ok) return;
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  document.querySelector("[data-cards]").replaceChildren(...page.querySelector("[data-cards]").childNodes);
-}
-
-function working(name, task) {
-  const node = element("div", "notice task");
-  const line = element("div", "task-line");
-  line.append(element("strong", "", name));
-  if (task.status === "finished") {
-    const made = task.result?.dataset ?? name;
-    const link = element("a", "link", `${made} is ready`);
-    link.href = `/datasets/${encodeURIComponent(made)}`;
-    line.append(link);
-    const others = otherFiles(task.result?.other_files);
-    if (others) line.append(element("span", "muted", others));
-  } else {
-    const bar = element("progress", "prog");
-    Object.assign(bar, { max: 1, value: task.progress });
-    const parts = [task.status === "queued" ? "waiting for a worker" : task.what || task.status];
-    if (task.total > 1) parts.push(`${count(task.done)} of ${count(task.total)}`, `${percent(task.progress, 0)}%`);
-    line.append(bar, element("span", "muted", parts.join(" · ")));
-  }
-  node.append(line);
-  return node;
-}
-
-function failure(name, error, task = null) {
-  const node = element("div", "notice bad task");
-  const line = element("div", "task-line");
-  line.append(element("strong", "", `${name} was not added.`), element("span", "", error?.message ?? ""));
-  node.append(line);
-  const files = problems(error?.detail);
-  if (files.length) {
-    const list = element("ul", "bad-files");
-    list.tabIndex = 0;
-    list.append(...files.map((text) => element("li", "", text)));
-    node.append(list);
-  }
-  const { unreadable = files.length, total } = error?.detail ?? {};
-  if (unreadable > files.length) node.append(element("p", "muted", `and ${count(unreadable - files.length)} more`));
-  if (task && error.code === "unreadable_images" && total > unreadable) {
-    const button = element("button", "button", `Import ${count(total - unreadable)}, leave out ${count(unreadable)}`);
-    Object.assign(button, { type: "button", onclick: () => retry(task, node, name) });
-    const row = element("div", "row-of");
-    row.append(button);
-    node.append(row);
-  }
-  return node;
-}
-
-/** Repeats a failed import with the same upload, skipping unreadable files. */
-async function retry(task, node, name) {
-  const response = await fetch(`/api/tasks/${task}/retry`, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ on_unreadable: "skip" }),
-  });
-  const body = await response.json().catch(() => null);
-  if (response.ok) {
-    shownTasks.add(body.id);
-    node.remove();
-    show(body);
-  } else node.replaceWith(failure(name, body?.error));
-}
-
-/** One text per problem, for each form that an error's `detail` can have. */
-function problems(detail) {
-  const list = Array.isArray(detail) ? detail : Array.isArray(detail?.files) ? detail.files : Array.isArray(detail?.problems) ? detail.problems : [];
-  return list.map((item) => {
-    if (typeof item === "string") return item;
-    if (Array.isArray(item)) return item.join(": ");
-    return [item.path ?? item.file ?? item.field, item.reason ?? item.message ?? item.code].filter(Boolean).join(": ");
-  });
 }
 
 function note(form, text) {
   form.querySelector("[data-upload-note]").textContent = text;
-}
-
-function element(tag, className, text = "") {
-  return Object.assign(document.createElement(tag), { className, textContent: text });
 }

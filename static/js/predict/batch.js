@@ -57,6 +57,7 @@ function show(task) {
 }
 
 function state({ id, status, progress, what, done, total, request, result, error }) {
+  if (status === "stopped") return [element("span", "muted", "cancelled")];
   if (status === "failed") return [element("span", "", error?.message ?? "It failed.")];
   if (status === "finished") {
     const link = element("a", "link", "Download the CSV");

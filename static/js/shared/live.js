@@ -2,7 +2,7 @@
 // resumes when shown.
 import { backoff } from "../lib/backoff.js";
 
-const KINDS = ["metrics", "status", "log", "finding", "rewind", "checkpoint", "created", "deleted", "task", "device", "resync"];
+const KINDS = ["metrics", "status", "log", "finding", "rewind", "checkpoint", "created", "deleted", "task", "task_deleted", "device", "resync"];
 
 /**
  * @param {{runs?: string[], kinds?: string[], after?: number|null, on: Object<string, function(any): void>}} options

@@ -1,0 +1,183 @@
+// The imports on the page of datasets: their progress, their failures, and what can be done about them.
+import { count, percent } from "../lib/format.js";
+import { follow } from "../shared/live.js";
+import { toast } from "../shared/page.js";
+import { otherFiles } from "./stage.js";
+
+const box = document.querySelector("[data-tasks]");
+const shownTasks = new Set([...box.querySelectorAll("[data-task]")].map((node) => node.dataset.task));
+
+export function followTasks() {
+  const on = { task: show, task_deleted: ({ task }) => removeTask(task), resync: refetch, connected: refetch };
+  follow({ kinds: ["task", "task_deleted"], on });
+}
+
+/** Shows a task that was created by this page. */
+export function showNewTask(task) {
+  shownTasks.add(task.id);
+  show(task);
+}
+
+/** Shows why the server refused to create a task. */
+export function showRefusal(name, error) {
+  box.prepend(failure(name, error));
+}
+
+/** Shows the unfinished and failed tasks, and those that are shown already; removes those that are gone. */
+async function refetch() {
+  const response = await fetch("/api/tasks?kind=dataset");
+  if (!response.ok) return;
+  const tasks = await response.json();
+  for (const task of tasks.toReversed()) if (shownTasks.has(task.id) || task.status !== "finished") show(task);
+  const known = new Set(tasks.map(({ id }) => id));
+  for (const id of shownTasks) if (!known.has(id)) removeTask(id);
+}
+
+function show(task) {
+  if (task.kind !== "dataset") return;
+  const name = task.request?.name ?? task.kind;
+  const node = task.status === "failed" ? failure(name, task.error, task.id) : working(name, task);
+  node.dataset.task = task.id;
+  node.dataset.taskStatus = task.status;
+  const known = box.querySelector(`[data-task="${CSS.escape(task.id)}"]`);
+  if (known) known.replaceWith(node);
+  else box.prepend(node);
+  if (task.status === "finished" && shownTasks.has(task.id)) showCards();
+  shownTasks.add(task.id);
+}
+
+function removeTask(id) {
+  box.querySelector(`[data-task="${CSS.escape(id)}"]`)?.remove();
+  shownTasks.delete(id);
+}
+
+/** Replaces the list of datasets with the server's current one. */
+async function showCards() {
+  const response = await fetch("/datasets");
+  if (!response.ok) return;
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  document.querySelector("[data-cards]").replaceChildren(...page.querySelector("[data-cards]").childNodes);
+}
+
+function working(name, task) {
+  const node = element("div", "notice task");
+  const line = element("div", "task-line");
+  line.append(element("strong", "", name));
+  if (task.status === "finished") {
+    const made = task.result?.dataset ?? name;
+    const link = element("a", "link", `${made} is ready`);
+    link.href = `/datasets/${encodeURIComponent(made)}`;
+    line.append(link);
+    const others = otherFiles(task.result?.other_files);
+    if (others) line.append(element("span", "muted", others));
+  } else if (task.status === "stopped") {
+    line.append(element("span", "muted grow", "import cancelled"), dismissButton(name, task.id));
+  } else {
+    const bar = element("progress", "prog");
+    Object.assign(bar, { max: 1, value: task.progress, ariaLabel: `import of ${name}` });
+    line.append(bar, element("span", "muted grow", progressText(task)));
+    if (task.status !== "stopping") line.append(taskButton("Cancel", `Cancel the import of ${name}`, () => cancel(task.id)));
+  }
+  node.append(line);
+  return node;
+}
+
+function progressText(task) {
+  if (task.status === "queued") return "waiting for a worker";
+  if (task.status === "stopping") return "being cancelled…";
+  const parts = [task.what || task.status];
+  if (task.total > 1) parts.push(`${count(task.done)} of ${count(task.total)}`, `${percent(task.progress, 0)}%`);
+  return parts.join(" · ");
+}
+
+function failure(name, error, task = null) {
+  const node = element("div", "notice bad task");
+  const line = element("div", "task-line");
+  line.append(element("strong", "", `${name} was not added.`), element("span", "grow", error?.message ?? ""));
+  if (task) line.append(dismissButton(name, task));
+  node.append(line);
+  const files = problems(error?.detail);
+  if (files.length) {
+    const list = element("ul", "bad-files");
+    list.tabIndex = 0;
+    list.append(...files.map((text) => element("li", "", text)));
+    node.append(list);
+  }
+  const { unreadable = files.length, total } = error?.detail ?? {};
+  if (unreadable > files.length) node.append(element("p", "muted", `and ${count(unreadable - files.length)} more`));
+  if (task && error.code === "unreadable_images" && total > unreadable) {
+    const button = element("button", "button", `Import ${count(total - unreadable)}, leave out ${count(unreadable)}`);
+    Object.assign(button, { type: "button", onclick: () => retry(task, node, name) });
+    const row = element("div", "row-of");
+    row.append(button);
+    node.append(row);
+  }
+  return node;
+}
+
+function dismissButton(name, id) {
+  return taskButton("Dismiss", `Dismiss the import of ${name} and delete its upload`, () => dismiss(id));
+}
+
+/** A button that is disabled while `act` is at work; `act` returns whether it succeeded. */
+function taskButton(text, title, act) {
+  const button = element("button", "button", text);
+  Object.assign(button, { type: "button", title, ariaLabel: title });
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    if (!(await act())) button.disabled = false;
+  });
+  return button;
+}
+
+async function cancel(id) {
+  const task = await changeTask(`/api/tasks/${id}/cancel`, "POST");
+  if (task) show(task);
+  return task !== null;
+}
+
+async function dismiss(id) {
+  const done = (await changeTask(`/api/tasks/${id}`, "DELETE")) !== null;
+  if (done) removeTask(id);
+  return done;
+}
+
+/** The answer to a request, {} if it has no body; null if it failed, which is shown. */
+async function changeTask(address, method) {
+  try {
+    const response = await fetch(address, { method });
+    const body = response.status === 204 ? {} : await response.json();
+    if (response.ok) return body;
+    toast(body.error.message);
+  } catch {
+    toast("The server could not be reached.");
+  }
+  return null;
+}
+
+/** Repeats a failed import with the same upload, skipping unreadable files. */
+async function retry(task, node, name) {
+  const response = await fetch(`/api/tasks/${task}/retry`, {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ on_unreadable: "skip" }),
+  });
+  const body = await response.json().catch(() => null);
+  if (response.ok) {
+    removeTask(task);
+    showNewTask(body);
+    changeTask(`/api/tasks/${task}`, "DELETE"); // its upload is the new task's
+  } else node.replaceWith(failure(name, body?.error));
+}
+
+/** One text per problem, for each form that an error's `detail` can have. */
+function problems(detail) {
+  const list = Array.isArray(detail) ? detail : Array.isArray(detail?.files) ? detail.files : Array.isArray(detail?.problems) ? detail.problems : [];
+  return list.map((item) => {
+    if (typeof item === "string") return item;
+    if (Array.isArray(item)) return item.join(": ");
+    return [item.path ?? item.file ?? item.field, item.reason ?? item.message ?? item.code].filter(Boolean).join(": ");
+  });
+}
+
+function element(tag, className, text = "") {
+  return Object.assign(document.createElement(tag), { className, textContent: text });
+}
