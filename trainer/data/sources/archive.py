@@ -122,7 +122,7 @@ def check_images(path: Path, limits: Limits = Limits()) -> tuple[ZipEntry, ...]:
     entries = [
         (name, entry)
         for name, entry in check_entries(path, limits)
-        if not entry.is_dir() and not is_junk(tuple(name.split("/")))
+        if not name.endswith("/") and not is_junk(tuple(name.split("/")))
     ]
     if not any(is_image(parts := tuple(name.split("/"))) or "." not in parts[-1] for name, _ in entries):
         raise BadArchive("There are no images in the zip.", detail=[])

@@ -63,7 +63,8 @@ class Decoder:
 
     def __call__(self, chunk: Sequence[Row]) -> list[Fault | None]:
         if not self._arrays:  # mapped before the process is confined
-            self._arrays = {split: np.load(self.folder / images_file(split), mmap_mode="r+") for split in SPLITS}
+            files = {split: self.folder / images_file(split) for split in SPLITS}
+            self._arrays = {split: np.load(file, mmap_mode="r+") for split, file in files.items() if file.exists()}
         return [self._decode(row) for row in chunk]
 
     def _decode(self, row: Row) -> Fault | None:
@@ -144,7 +145,7 @@ def natural_size(source: ImageSource, layout: Layout, reader: ConfinedReader) ->
 
 def _decode(decoder: Decoder, layout: Layout, processes: int | None, progress: Progress) -> list[BadFile]:
     """Decode in processes of their own, however few the images are: one that cannot be decoded may end its process."""
-    rows = [Row(split, row, member.path) for split in SPLITS for row, member in enumerate(layout.members[split])]
+    rows = [Row(split, row, item.path) for split, items in layout.members.items() for row, item in enumerate(items)]
     chunks = (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))
     bad: list[BadFile] = []
     done = 0

@@ -205,10 +205,6 @@ def _check_classes(grouped: dict[Split, Group]) -> None:
     problems = []
     for split, group in grouped.items():
         if split == "val":
-            if not any(group.values()):
-                raise BadLayout(
-                    "There is no image in the validation folder. Add images to it, or remove it.", detail=[]
-                )
             continue  # a class without validation images is trained on and tested all the same
         where = f" in {split}/" if len(grouped) > 1 else ""
         problems += [f"{'/'.join(key)}: no image{where}" for key in keys if not group.get(key)]

@@ -200,7 +200,6 @@ REFUSED = {
         [],
         "c: no image in train/",
     ),
-    "an empty validation folder": (files("train/a", "train/b", "test/a", "test/b"), ["val"], "validation folder"),
     "one image, no test folder": ([*files("train/a", "val/a", "val/b"), "train/b/1.png"], [], "b: one image"),
     "one image, no split": ([*files("a"), "b/1.png"], [], "b: one image"),
     "mixed depths": ([*files("a", "b"), "a/c/1.png"], [], r"a/c/1\.png"),
