@@ -11,6 +11,7 @@ from app.commands.console import console, errors
 from app.commands.home import home_settings
 from app.settings import Settings
 from trainer.errors import TrainerError
+from trainer.system.controls import escape_controls
 
 datasets_app = typer.Typer(no_args_is_help=True, help="List and add data sets.")
 
@@ -23,7 +24,7 @@ def list_datasets() -> None:
         console.print(
             f"{record.name}: {record.train_count:,} train, {record.test_count:,} test, "
             f"{f'{record.val_count:,} validation, ' if record.val_count else ''}"
-            f"{len(record.classes)} classes, {record.size} px, from {record.source}",
+            f"{len(record.classes)} classes, {record.size} px, from {escape_controls(record.source)}",
             markup=False,
         )
 

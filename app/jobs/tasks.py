@@ -33,6 +33,7 @@ from trainer.spec.tasks import (
     TaskKind,
     task_file,
 )
+from trainer.system.controls import without_controls
 from trainer.system.durable import remove_folder, sync_folder, write_durably
 
 
@@ -79,7 +80,7 @@ class Tasks:
             with kept.open("wb") as out:
                 shutil.copyfileobj(file, out, 1 << 20)
             check(kept)
-            return self.create(folder, request(str(kept.resolve()), (filename or kept.name)[:200]))
+            return self.create(folder, request(str(kept.resolve()), (without_controls(filename) or kept.name)[:200]))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

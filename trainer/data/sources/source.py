@@ -13,6 +13,7 @@ from trainer.data.sources.shapes import SIZE as SHAPES_SIZE
 from trainer.data.sources.shapes import make_shapes100
 from trainer.data.sources.torchvision import add_downloadable, downloadable
 from trainer.spec.tasks import OnUnreadable
+from trainer.system.controls import without_controls
 from trainer.system.progress import Progress, silent
 
 BUILT_IN = "shapes100"
@@ -52,7 +53,7 @@ def add_dataset(
         name,
         FolderSource(path, limits.entry_bytes) if folder else ArchiveSource(path),
         check_folder(path, limits) if folder else check_archive(path, limits),
-        label=label or path.resolve().name,
+        label=without_controls(label or path.resolve().name) or "upload",
         size=size,
         fit=fit,
         on_unreadable=on_unreadable,
