@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.conftest import Server
+from tests.trainer.data.pictures import png, raw_zip, write_zip
+from trainer.data.sources.archive import check_archive
 
 TREES = ("ash", "beech", "birch", "elm", "lime", "oak", "yew")
 BROKEN = 3
@@ -74,6 +77,46 @@ def test_a_folder_is_looked_at_then_imported_without_what_cannot_be_read(
         assert record["train_count"] + record["test_count"] == 7 * 12 - BROKEN
         again = client.post(f"/api/tasks/{client.get('/api/tasks').json()[-1]['id']}/retry", json={})
         assert again.status_code == 409
+
+
+def test_a_folder_of_too_many_files_is_refused_when_it_is_chosen(server: Server, page: Page) -> None:
+    server.start("web")
+    page.goto(f"{server.url}/datasets")
+    page.locator("[data-folder]").evaluate(
+        """(field) => {
+          // A FileList of this length takes the browser minutes to build.
+          Object.defineProperty(field, "files", { value: Array(65536).fill(new File(["x"], "0.jpg")) });
+          field.dispatchEvent(new Event("change"));
+        }"""
+    )
+    expect(page.locator("[data-upload] [data-upload-note]")).to_contain_text("more than 65,535 files")
+    expect(page.locator("[data-stage]")).to_be_hidden()
+
+
+def test_a_zip_is_shown_with_the_names_that_its_import_reads(server: Server, page: Page, tmp_path: Path) -> None:
+    server.start("web")
+    page.goto(f"{server.url}/datasets")
+    shown = page.locator("[data-stage-classes] li")
+    decomposed = unicodedata.normalize("NFD", "Bär")
+    for encoding, names in (("utf-8", [decomposed, "猫"]), ("koi8-r", ["Кошка", "Собака"]), ("cp437", ["Löwe", "├b"])):
+        files = {f"Tiere/{name}/{number}.png".encode(encoding): png(number) for name in names for number in range(4)}
+        files |= {f"Tiere/{names[0]}/notes.txt".encode(encoding): b"x"}
+        path = raw_zip(tmp_path / f"{encoding}.zip", files)
+        page.locator("[data-zip]").set_input_files(path)
+        for name in check_archive(path).classes:
+            expect(shown.filter(has_text=name)).to_have_count(1)
+        guessed = re.compile("code page 437" if encoding != "utf-8" else "^$")
+        expect(page.locator("[data-stage-foreign]")).to_have_text(guessed)
+        expect(page.locator("[data-stage-layout]")).to_contain_text("Other files are not imported: 1 .txt.")
+
+
+def test_a_zip_with_backslashes_is_shown_as_folders(server: Server, page: Page, tmp_path: Path) -> None:
+    server.start("web")
+    page.goto(f"{server.url}/datasets")
+    files = {f"birds\\{kind}\\{number}.png": png(number) for kind in ("cat", "dog") for number in range(3)}
+    page.locator("[data-zip]").set_input_files(write_zip(tmp_path / "back.zip", files))
+    expect(page.locator("[data-stage-classes] li")).to_have_count(2)
+    expect(page.locator("[data-stage-images] canvas")).to_have_count(6)
 
 
 def test_a_layout_that_cannot_be_is_explained_before_anything_is_sent(

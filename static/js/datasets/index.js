@@ -1,6 +1,6 @@
 // Adding a dataset: stages the files and shows the progress of the upload; the import is a task (tasks.js).
 import { bytes, count } from "../lib/format.js";
-import { packZip } from "../lib/zip.js";
+import { MOST_FILES, TOO_MANY, packZip } from "../lib/zip.js";
 import { bindDrop } from "../shared/drop.js";
 import { Stage, described, droppedFiles } from "./stage.js";
 import { followTasks, showNewTask, showRefusal } from "./tasks.js";
@@ -24,7 +24,7 @@ bindDrop(upload.querySelector("[data-drop]"), async (dropped, transfer) => {
 });
 zip.addEventListener("change", chosenZip);
 folder.addEventListener("change", () => {
-  chosenFolder([...folder.files].map((file) => ({ path: file.webkitRelativePath, file })));
+  chosenFolder(Array.from(folder.files, (file) => ({ path: file.webkitRelativePath, file })));
 });
 upload.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -43,15 +43,19 @@ function chosenZip() {
   if (!file) return;
   files = null;
   zip.required = true;
+  note(upload, "");
   named(file.name, `${file.name} · ${bytes(file.size)}`);
   stage.showZip(file);
 }
 
 function chosenFolder(chosen) {
   if (!chosen.length) return;
-  files = chosen;
+  const isTooMany = chosen.length > MOST_FILES;
+  files = isTooMany ? null : chosen;
   zip.value = "";
-  zip.required = false;
+  zip.required = isTooMany;
+  note(upload, isTooMany ? `This folder cannot be sent: ${TOO_MANY}.` : "");
+  if (isTooMany) return stage.clear();
   named(chosen[0].path.split("/")[0], described(chosen));
   if (!upload.elements.size.value) upload.elements.size.value = "64"; // photos are seldom square and of equal size
   stage.showFiles(chosen);

@@ -2,7 +2,7 @@
 // is not supported.
 import { fitted } from "../lib/fit.js";
 import { bytes, count } from "../lib/format.js";
-import { listZip, readEntry } from "../lib/zip.js";
+import { MOST_FILES, listZip, readEntry } from "../lib/zip.js";
 
 const SHOWN = 9;
 const LISTED = 20000;
@@ -33,7 +33,7 @@ export class Stage {
   async showZip(file) {
     this.clear();
     const entries = await listZip(file).catch(() => null);
-    if (entries) await this.show(entries.map((entry) => ({ path: entry.path, content: () => readEntry(file, entry) })));
+    if (entries) await this.show(entries.map((entry) => ({ ...entry, content: () => readEntry(file, entry) })));
   }
 
   /** Shows a folder's files, [{path, file}]. */
@@ -89,7 +89,12 @@ export class Stage {
     const how = heic
       ? " An iPhone takes JPEG under Settings, Camera, Formats, Most Compatible; those you have become JPEG with “sips -s format jpeg *.heic --out jpeg” on a Mac, or “heif-convert” on Linux. The server reads HEIC once “trackside[heic]” is installed."
       : " Export them as JPEG or PNG first.";
-    this.say("foreign", foreign.length ? `${count(foreign.length)} of the files: ${kinds}, which is not read here.${how}` : "");
+    const warnings = [];
+    if (foreign.length) warnings.push(`${count(foreign.length)} of the files: ${kinds}, which is not read here.${how}`);
+    if (entries.some(({ guessed }) => guessed)) {
+      warnings.push("Names in this zip are not in UTF-8 and are read as code page 437. If they look wrong below, choose the folder itself, or zip it with names in UTF-8.");
+    }
+    this.say("foreign", warnings.join(" "));
   }
 
   /** Draws nine images resized as the import resizes them (trainer/data/fit.py). */
@@ -121,11 +126,12 @@ export class Stage {
   }
 }
 
-/** The dropped files, [{path, file}]; folders are read recursively. */
+/** The dropped files, [{path, file}]; folders are read recursively, until there are more files than a zip can have. */
 export async function droppedFiles(transfer) {
   const roots = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   const found = [];
   const walk = async (entry, prefix) => {
+    if (found.length > MOST_FILES) return;
     if (entry.isFile) {
       found.push({ path: prefix + entry.name, file: await new Promise((resolve, reject) => entry.file(resolve, reject)) });
       return;

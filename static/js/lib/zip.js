@@ -5,6 +5,9 @@ const CENTRAL = 0x02014b50;
 const LOCAL = 0x04034b50;
 const UTF8 = 0x0800;
 const MOST_BYTES = 0xffffffff;
+export const MOST_FILES = 0xffff;
+export const TOO_MANY = "more than 65,535 files: zip the folder, or name its path on the server's disk";
+const CP437 = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u00a0"; // bytes 128 to 255
 
 const table = Uint32Array.from({ length: 256 }, (_, n) => {
   let c = n;
@@ -12,7 +15,10 @@ const table = Uint32Array.from({ length: 256 }, (_, n) => {
   return c;
 });
 
-/** The entries of a zip, without folders; null if it cannot be listed here (zip64, truncated, or not a zip). */
+/**
+ * The entries of a zip, without folders, named as the import names them (trainer/data/sources/archive.py); `guessed` if a
+ * name is not UTF-8. Null if it cannot be listed here (zip64, truncated, or not a zip).
+ */
 export async function listZip(blob) {
   const tail = new DataView(await blob.slice(-65557).arrayBuffer());
   let at = tail.byteLength - 22;
@@ -27,13 +33,27 @@ export async function listZip(blob) {
     const name = view.getUint16(here + 28, true);
     const bytes = new Uint8Array(view.buffer, here + 46, name);
     const entry = {
-      path: new TextDecoder().decode(bytes), method: view.getUint16(here + 10, true), packed: view.getUint32(here + 20, true),
+      ...decoded(bytes), method: view.getUint16(here + 10, true), packed: view.getUint32(here + 20, true),
       size: view.getUint32(here + 24, true), start: view.getUint32(here + 42, true),
     };
-    if (!entry.path.endsWith("/")) entries.push(entry);
+    entries.push(entry);
     here += 46 + name + view.getUint16(here + 30, true) + view.getUint16(here + 32, true);
   }
-  return entries;
+  const isBackslashed = !entries.some(({ path }) => path.includes("/"));
+  for (const entry of entries) {
+    if (isBackslashed) entry.path = entry.path.replaceAll("\\", "/");
+    entry.path = entry.path.replace(/^(\.\/)+/, "").normalize("NFC");
+  }
+  return entries.filter(({ path }) => path && !path.endsWith("/"));
+}
+
+/** A name in UTF-8 if it is valid, whatever its flag says, else in code page 437. */
+function decoded(bytes) {
+  try {
+    return { path: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes), guessed: false };
+  } catch {
+    return { path: Array.from(bytes, (byte) => (byte < 128 ? String.fromCharCode(byte) : CP437[byte - 128])).join(""), guessed: true };
+  }
 }
 
 /** The content of one entry, as a Blob. */
@@ -52,6 +72,7 @@ export async function readEntry(blob, { start, packed, method }) {
  * @param {function(number): void} onProgress called with the number of files read
  */
 export async function packZip(files, onProgress = () => {}) {
+  if (files.length > MOST_FILES) throw new Error(TOO_MANY);
   const parts = [];
   const central = [];
   let offset = 0;
@@ -73,7 +94,6 @@ export async function packZip(files, onProgress = () => {}) {
   end.setUint16(10, files.length, true);
   end.setUint32(12, size, true);
   end.setUint32(16, offset, true);
-  if (files.length > 0xffff) throw new Error("more than 65,535 files: zip the folder, or name its path on the server's disk");
   return new Blob([...parts, ...central, end], { type: "application/zip" });
 }
 

@@ -83,3 +83,14 @@ def odd_png(before_pixels: bytes, width: int = 8) -> bytes:
 
 def chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))
+
+
+def raw_zip(path: Path, files: dict[bytes, bytes]) -> Path:
+    """A zip with these bytes as its names, without the flag for UTF-8."""
+    placeholders = {chr(ord("A") + index) * len(name): name for index, name in enumerate(files)}
+    write_zip(path, {placeholder: files[name] for placeholder, name in placeholders.items()})
+    data = path.read_bytes()
+    for placeholder, name in placeholders.items():
+        data = data.replace(placeholder.encode(), name)
+    path.write_bytes(data)
+    return path

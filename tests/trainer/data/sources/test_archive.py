@@ -10,7 +10,7 @@ from typing import Literal
 
 import pytest
 
-from tests.trainer.data.pictures import png, tree, write_tree, write_zip
+from tests.trainer.data.pictures import png, raw_zip, tree, write_tree, write_zip
 from trainer.data.errors import BadArchive, BadLayout, BadStructure, UnreadableImage
 from trainer.data.format import read_files
 from trainer.data.sources.archive import ArchiveSource, Limits, check_archive, check_images
@@ -161,17 +161,6 @@ def test_names_that_differ_in_case_are_two_files(tmp_path: Path) -> None:
         write_zip(tmp_path / "case.zip", GOOD | {"cat/0.PNG": png(7), "Cat/0.png": png(8)} | tree("Cat"))
     )
     assert (layout.classes, layout.total) == (["Cat", "cat", "dog"], 7)
-
-
-def raw_zip(path: Path, files: dict[bytes, bytes]) -> Path:
-    """A zip with these bytes as its names, without the flag for UTF-8."""
-    placeholders = {chr(ord("A") + index) * len(name): name for index, name in enumerate(files)}
-    write_zip(path, {placeholder: files[name] for placeholder, name in placeholders.items()})
-    data = path.read_bytes()
-    for placeholder, name in placeholders.items():
-        data = data.replace(placeholder.encode(), name)
-    path.write_bytes(data)
-    return path
 
 
 @pytest.mark.parametrize(
