@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from app.web.errors import described
 from app.web.services import DatasetsDep, PrincipalDep, SettingsDep, TasksDep
 from trainer.data.errors import UnknownSource
 from trainer.data.format import SIZES, SPLITS, DatasetRecord, check_name
-from trainer.data.sources.archive import check_archive
+from trainer.data.sources.inspection import inspect_path, inspect_zip
 from trainer.data.sources.layout import plan_layout
 from trainer.data.sources.source import BUILT_IN, TORCHVISION
 from trainer.data.sources.torchvision import downloadable
@@ -181,15 +182,15 @@ async def add(request: Request, tasks: TasksDep, settings: SettingsDep, principa
 def check_path(source: str, settings: Settings) -> None:
     """Check a source on the server's disk. Raises UnknownSource: it does not exist, or the host is not the loopback.
 
-    Otherwise other machines could explore the disk.
+    Otherwise other machines could explore the disk. Also raises UnreadableSource and what is wrong with a zip.
     """
     if not is_loopback(settings.host):
         raise UnknownSource("Paths are taken only while Trackside listens on the loopback: use the command line.")
     path = FilePath(source)
-    if not path.is_absolute() or not path.exists():
+    if not path.is_absolute() or "\0" in source:
         raise UnknownSource(f"There is no folder or zip at {source[:200]!r}; a path starts with /.")
-    if path.is_file():
-        check_archive(path)
+    if not inspect_path(path):
+        inspect_zip("dataset", path)
 
 
 async def _add_upload(request: Request, tasks: Tasks) -> TaskPublic:
@@ -205,7 +206,9 @@ async def _add_upload(request: Request, tasks: Tasks) -> TaskPublic:
             return DatasetRequest(**wanted.model_dump(exclude={"source"}), source=source, label=label)
 
         name = upload.filename or ""
-        return await run_in_threadpool(tasks.create_with_upload, upload.file, name, check_archive, request_for)
+        return await run_in_threadpool(
+            tasks.create_with_upload, upload.file, name, partial(inspect_zip, "dataset"), request_for
+        )
 
 
 def _checked(values: Any) -> NewDataset:

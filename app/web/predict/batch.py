@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
@@ -16,7 +18,7 @@ from app.web.errors import described
 from app.web.forms import checked
 from app.web.predict.routes import MAX_TOP_K
 from app.web.services import ModelsDep, SettingsDep, TasksDep
-from trainer.data.sources.archive import check_images
+from trainer.data.sources.inspection import inspect_zip
 from trainer.spec.tasks import PredictRequest
 
 router = APIRouter(tags=["predict"])
@@ -84,4 +86,6 @@ async def predict_batch(request: Request, tasks: TasksDep, models: ModelsDep, se
             )
 
         name = upload.filename or ""
-        return await run_in_threadpool(tasks.create_with_upload, upload.file, name, check_images, request_for)
+        return await run_in_threadpool(
+            tasks.create_with_upload, upload.file, name, partial(inspect_zip, "images"), request_for
+        )

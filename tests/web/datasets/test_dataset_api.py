@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from PIL import Image
 
@@ -112,6 +116,57 @@ def test_what_is_taken_becomes_a_task(api: httpx.Client, web: Server, request_: 
     assert api.get(f"/api/tasks/{task['id']}").json() == task
     assert api.get("/api/tasks").json()[0] == task
     assert (web.settings.tasks / task["id"] / "committed").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_a_source_that_is_no_folder_and_no_file_is_refused_at_once(
+    api: httpx.Client, web: Server, tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    make(tmp_path / "source.zip")
+    with nothing_written(web):
+        answer = api.post("/api/datasets", json={"name": "x", "source": str(tmp_path / "source.zip")})
+        assert_error(answer, 422, "source")
+    assert "is neither a folder nor a regular file" in answer.json()["error"]["message"]
+
+
+def test_a_path_that_the_system_refuses_is_no_failure_of_the_server(api: httpx.Client, web: Server) -> None:
+    with nothing_written(web):
+        answer = api.post("/api/datasets", json={"name": "x", "source": "/" + "a" * 300})
+        assert_error(answer, 422, "source")
+    assert "cannot be read: File name too long." in answer.json()["error"]["message"]
+
+
+def test_a_zip_of_long_names_takes_no_memory_of_the_web_process(api: httpx.Client, web: Server) -> None:
+    deep = archive({str(number) + "/a" * 16_000 + "/x.png": b"x" for number in range(3)})
+    process = psutil.Process(web.processes["web"].pid)
+    before = process.memory_info().rss
+    with nothing_written(web):
+        assert_error(api.post("/api/datasets", files={"file": ("deep.zip", deep)}, data={"name": "x"}), 422)
+    assert process.memory_info().rss - before < 64 << 20
+
+
+def test_the_layout_of_names_with_many_folders_is_refused(api: httpx.Client) -> None:
+    answer = api.post("/api/datasets/layout", json={"files": ["a/" * 500 + f"{number}.png" for number in range(500)]})
+    assert_error(answer, 422)
+    assert "in more than 64 folders" in answer.json()["error"]["message"]
+
+
+def test_a_layout_counts_the_files_that_are_no_images(api: httpx.Client) -> None:
+    files = [f"{kind}/{number}.{ending}" for kind in "ab" for number in range(3) for ending in ("png", "txt")]
+    planned = api.post("/api/datasets/layout", json={"files": files}).json()
+    assert (planned["train"], planned["test"], planned["other_files"]) == (4, 2, {".txt": 6})
+
+
+def test_control_characters_of_an_upload_s_name_are_left_out(api: httpx.Client) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nbirds\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a\x1b[2J\x00b.zip"\r\n\r\n'
+        + archive(GOOD)
+        + b"\r\n--b--\r\n"
+    )
+    answer = api.post("/api/datasets", content=body, headers={"content-type": "multipart/form-data; boundary=b"})
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["request"]["label"] == "a[2Jb.zip"
 
 
 def test_a_data_set_is_described_with_its_images(api: httpx.Client) -> None:

@@ -80,6 +80,7 @@ def wait_end(api: httpx.Client, task_id: str) -> dict[str, Any]:
         pytest.param(archive({}), id="no entries"),
         pytest.param(archive({"notes.txt": b"no image"}), id="no images"),
         pytest.param(archive({**GOOD, "a\nb.png": picture()}), id="newline"),
+        pytest.param(archive({"a/" * 16_000 + "x.png": picture()}), id="long name"),
     ],
 )
 def test_zips_that_are_refused_leave_nothing(api: httpx.Client, web: Server, data: bytes) -> None:
