@@ -90,13 +90,12 @@ def plan_layout(files: Iterable[str], folders: Iterable[str] = (), *, seed: int 
     files, folders = list(files), list(folders)
     refuse_deep([*files, *folders])
     found = [path for file in files if not is_junk(path := tuple(file.split("/")))]
-    endings = count_endings(path[-1] for path in found)
     certain = [path for path in found if is_photo(path[-1])]
-    possible = [path for path in found if may_be_image(path[-1])]
+    possible = [] if len(certain) == len(found) else [path for path in found if may_be_image(path[-1])]
     if not certain:
         certain, possible = possible, []
     if not certain:
-        others = [f"{count:,} files: {end or 'no ending'}" for end, count in list_endings(endings).items()]
+        others = [f"{count:,} files: {end or 'no ending'}" for end, count in _other_files(found, []).items()]
         raise BadLayout("There are no images.", detail=others)
     # An empty folder is kept as a path to a file with an empty name, so that parents are found the same way for both.
     paths = certain + [(*folder, "") for folder in _empty_folders(folders, found, certain)]
@@ -112,18 +111,24 @@ def plan_layout(files: Iterable[str], folders: Iterable[str] = (), *, seed: int 
         split: [Member("/".join(path), label) for label, key in enumerate(keys) for path in sorted(group.get(key, []))]
         for split, group in grouped.items()
     }
-    endings.subtract(
-        count_endings(path[-1] for group in grouped.values() for paths in group.values() for path in paths)
-    )
+    imported = [path for group in grouped.values() for images in group.values() for path in images]
     drawn = None if "test" in members else seed
     if drawn is not None:
         members |= split_off_test(members["train"], drawn)
     classes, superclasses, fine_to_coarse = _name_classes(keys)
-    return Layout(classes, superclasses, fine_to_coarse, members, drawn, list_endings(endings))
+    return Layout(classes, superclasses, fine_to_coarse, members, drawn, _other_files(found, imported))
 
 
-def _empty_folders(folders: Iterable[str], found: Iterable[Parts], images: Iterable[Parts]) -> list[Parts]:
+def _other_files(found: list[Parts], images: list[Parts]) -> dict[str, int]:
+    if len(found) == len(images):
+        return {}
+    return list_endings(count_endings(path[-1] for path in found) - count_endings(path[-1] for path in images))
+
+
+def _empty_folders(folders: list[str], found: Iterable[Parts], images: Iterable[Parts]) -> list[Parts]:
     """The folders without any file, except in folders that hold files but no images."""
+    if not folders:
+        return []
     occupied = _parents(found)
     others = occupied - _parents(images)
     paths = [path for folder in folders if not is_junk(path := tuple(folder.rstrip("/").split("/")))]

@@ -58,8 +58,8 @@ def count_endings(names: Iterable[str]) -> Counter[str]:
 
 def list_endings(counts: Counter[str]) -> dict[str, int]:
     """The counts from the most frequent on; rare endings are counted under ""."""
-    named = dict((+counts).most_common(_NAMED_ENDINGS))
-    if rest := (+counts).total() - sum(named.values()):
+    named = dict(counts.most_common(_NAMED_ENDINGS))
+    if rest := counts.total() - sum(named.values()):
         named[""] = named.get("", 0) + rest
     return named
 
