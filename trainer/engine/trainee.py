@@ -16,7 +16,7 @@ from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.models.inputs import channel_constants, normalize
 from trainer.models.pretrained import split_head
-from trainer.models.swift import WHITENING_IMAGES, Swift
+from trainer.models.swift import WHITENING_IMAGES, Swift, whitening_batch
 from trainer.rundir.folder import RunDir
 from trainer.spec.train_spec import TrainSpec
 
@@ -172,7 +172,8 @@ def fresh_model(spec: TrainSpec, data: ResidentData, device: torch.device, *, in
     model = build_model(spec.model, data.num_classes, size, pretrained=initialized)
     if initialized and isinstance(model, Swift):
         first = data.train_rows[:WHITENING_IMAGES].to(data.train.images.device)
-        model.whiten(normalize(data.train.images[first].cpu(), *(value.cpu() for value in constants)))
+        parts = torch.split(first, whitening_batch(data.record.size))
+        model.whiten(normalize(data.train.images[part].cpu(), *constants) for part in parts)
     model.to(device)
     return model.to(memory_format=torch.channels_last)
 

@@ -11,6 +11,8 @@ compiled network are NaN.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ STEM = 2 * 3 * PATCH**2  # filters: each principal direction of a patch, and its
 LOGIT_SCALE = 0.4
 WHITENING_EPS = 5e-4
 WHITENING_IMAGES = 5000
+WHITENING_BYTES = 64 << 20  # of patches at a time; at 224 px whitening takes 310 MB in all
 
 
 class Group(nn.Module):
@@ -58,15 +61,25 @@ class Swift(nn.Module):
         return logits * LOGIT_SCALE
 
     @torch.no_grad()
-    def whiten(self, images: Tensor) -> None:
-        """Set the stem's filters so that its outputs over the patches of `images` are uncorrelated.
+    def whiten(self, batches: Iterable[Tensor]) -> None:
+        """Set the stem's filters so that its outputs over the patches of all images are uncorrelated.
 
-        `images`: normalized float N×3×H×W, of which the first WHITENING_IMAGES are used.
+        `batches`: normalized float N×3×H×W, read one at a time; `whitening_batch` tells how large they may be.
         """
-        patches = F.unfold(images[:WHITENING_IMAGES], PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
-        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+        products = torch.zeros(3 * PATCH**2, 3 * PATCH**2, dtype=torch.float64)
+        count = 0
+        for images in batches:
+            patches = F.unfold(images, PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
+            products += patches.T @ patches
+            count += len(patches)
+        values, vectors = torch.linalg.eigh((products / count).float())
         filters = (vectors / (values + WHITENING_EPS).sqrt()).T.reshape(-1, 3, PATCH, PATCH)
         self.stem.weight.copy_(torch.cat([filters, -filters]))
+
+
+def whitening_batch(size: int) -> int:
+    """The number of images of `size` × `size` whose patches fit into WHITENING_BYTES, at least one."""
+    return max(1, WHITENING_BYTES // (4 * 3 * PATCH**2 * size**2))
 
 
 def make_swift(spec: ModelSpec, num_classes: int, image_size: int) -> nn.Module:

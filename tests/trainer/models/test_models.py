@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 from trainer.data.format import open_split
 from trainer.models.build import build_model, count_flops, count_parameters
 from trainer.models.pretrained import split_head
-from trainer.models.swift import Swift
+from trainer.models.swift import PATCH, WHITENING_BYTES, Swift, whitening_batch
 from trainer.spec.catalog import MODELS
 from trainer.spec.train_spec import ModelSpec
 
@@ -271,10 +272,32 @@ def test_the_stem_of_swift_whitens(shapes: Path) -> None:
     pixels = torch.tensor(images[:500]).permute(0, 3, 1, 2).float() / 128 - 1
     model = build_model(ModelSpec(name="swift"), 100, 32)
     assert isinstance(model, Swift)
-    model.whiten(pixels)
+    model.whiten(torch.split(pixels, 150))
     with torch.no_grad():
         outputs = model.stem(pixels)[:, :12].transpose(0, 1).flatten(1)
     second = outputs @ outputs.T / outputs.shape[1]
     assert (second - torch.diag(second.diagonal())).abs().max() < 0.02
     assert second.diagonal()[-4:] == pytest.approx(torch.ones(4), abs=0.1)
     assert not model.stem.weight.requires_grad
+    at_once = build_model(ModelSpec(name="swift"), 100, 32)
+    assert isinstance(at_once, Swift)
+    at_once.whiten([pixels])
+    inverse, expected = (stem.weight.flatten(1).T @ stem.weight.flatten(1) for stem in (model.stem, at_once.stem))
+    torch.testing.assert_close(inverse, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+
+
+def test_whitening_large_images_takes_bounded_memory() -> None:
+    model = build_model(ModelSpec(name="swift"), 10, 224)
+    assert isinstance(model, Swift)
+    sizes: list[int] = []
+
+    def batches() -> Iterator[torch.Tensor]:
+        for _ in range(3):
+            images = torch.randn(whitening_batch(224), 3, 224, 224)
+            sizes.append(4 * images.numel() * PATCH**2)
+            yield images
+
+    model.whiten(batches())
+    assert max(sizes) <= WHITENING_BYTES
+    assert whitening_batch(32) > 1000
+    assert torch.isfinite(model.stem.weight).all()
