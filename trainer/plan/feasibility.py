@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from trainer.data.format import DatasetRecord
 from trainer.data.splits import ValidationCounts
-from trainer.plan.schedule import Plan, make_plan
+from trainer.plan.schedule import Plan, make_plan, resolutions
 from trainer.spec.catalog import MODELS
 from trainer.spec.preset import SpecError
 from trainer.spec.train_spec import TrainSpec
@@ -42,14 +42,15 @@ def _problems(
 
 
 def _model_problems(spec: TrainSpec, size: int) -> Iterator[tuple[str, ...]]:
-    if any(small >= size for small in spec.augment.resolutions):
+    smaller = resolutions(spec, size)
+    if any(small >= size for small in smaller):
         yield f"must be smaller than the images ({size} px)", "augment.resolutions"
     known = MODELS.get(spec.model.name)
     if known is None:
         return
     if known.fixed and spec.augment.resolutions:
         yield f"{known.name} takes images of one size only", "augment.resolutions", "model.name"
-    elif min((size, *spec.augment.resolutions)) < known.smallest:
+    elif min((size, *smaller)) < known.smallest:
         field = "augment.resolutions" if size >= known.smallest else "model.input_size"
         yield f"{known.name} takes images of at least {known.smallest} px", "model.name", field
     if known.stages and len(spec.model.widths) not in (0, known.stages):

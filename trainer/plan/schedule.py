@@ -147,8 +147,13 @@ def rate_share(schedule: ScheduleSpec, done: float) -> float:
 
 def resolution(spec: TrainSpec, share: float, full: int) -> int:
     """Image side in pixels when `share` of the run is done; `full` after the last smaller resolution."""
-    steps = zip(spec.augment.resolutions, spec.augment.resolution_until, strict=True)
+    steps = zip(resolutions(spec, full), spec.augment.resolution_until, strict=True)
     return next((size for size, until in steps if share < until), full)
+
+
+def resolutions(spec: TrainSpec, full: int) -> list[int]:
+    """The smaller resolutions in pixels: those below 1 are shares of `full`."""
+    return [round(size * full) if size < 1 else int(size) for size in spec.augment.resolutions]
 
 
 def log_interval(spec: TrainSpec, plan: Plan) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from trainer.spec.catalog import IMAGENET, MODELS, is_custom
@@ -14,6 +14,26 @@ FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 
 
+def _share_or_pixels(value: float) -> float:
+    """Pixels as an int."""
+    if value < 1:
+        return value
+    if value < 8 or value != int(value):
+        raise PydanticCustomError("resolution", "must be a share below 1, or whole pixels from 8 on")
+    return int(value)
+
+
+def _unchanged(value: float) -> float:
+    return value
+
+
+# Serialized as it is, so that pixels stay whole numbers.
+Resolution = Annotated[
+    float,
+    Field(allow_inf_nan=False, gt=0, le=512),
+    AfterValidator(_share_or_pixels),
+    PlainSerializer(_unchanged, return_type=int | float),
+]
 ScheduleName = Literal["constant", "cosine", "linear", "one_cycle", "multi_step", "trapezoid", "range_test"]
 
 
@@ -171,8 +191,11 @@ class AugmentSpec(Part):
         0.0, ge=0, le=10, description="Paste a box of another image, labels by area; the Beta distribution's alpha."
     )
     trivial: bool = Field(False, description="TrivialAugment: one random operation of random strength for each image.")
-    resolutions: tuple[Annotated[int, Field(ge=8, le=512)], ...] = Field(
-        (), max_length=6, description="Progressive resolution: smaller sizes to train at first, such as 20, 24."
+    resolutions: tuple[Resolution, ...] = Field(
+        (),
+        max_length=6,
+        description="Progressive resizing: smaller sizes to train at first, as shares of the images' size, such as "
+        "0.625, 0.75, or in pixels from 8 on.",
     )
     resolution_until: tuple[Share, ...] = Field(
         (), max_length=6, description="The share of the run at which each of these sizes ends, such as 0.2, 0.55."

@@ -25,6 +25,14 @@ IMPOSSIBLE: list[tuple[dict[str, Any], set[str]]] = [
         {"augment.resolutions"},
     ),
     ({"augment.resolutions": [20], "augment.resolution_until": [0.5]}, {"augment.resolutions", "model.name"}),
+    (
+        {"model.name": "swift", "augment.resolutions": [0.99], "augment.resolution_until": [0.5]},
+        {"augment.resolutions"},
+    ),
+    (
+        {"model.name": "swift", "augment.resolutions": [0.1], "augment.resolution_until": [0.5]},
+        {"augment.resolutions", "model.name"},
+    ),
     ({"model.name": "torchvision:vit_b_16"}, {"model.name", "model.input_size"}),
     ({"model.name": "resnet18", "model.widths": [8, 8]}, {"model.widths"}),
     ({"model.name": "torchvision:resnet18", "model.widths": [8]}, {"model.widths"}),

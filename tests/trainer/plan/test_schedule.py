@@ -19,6 +19,7 @@ from trainer.plan.schedule import (
     make_plan,
     replanned,
     resolution,
+    resolutions,
 )
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import TrainSpec
@@ -158,6 +159,13 @@ def test_winding_down_falls_from_the_rate_of_now_to_zero(name: str, step: int) -
     assert curve[-1] <= curve[step] / max(1, down.total_steps - step - 1) + 1e-12
 
 
-def test_small_images_come_first() -> None:
-    spec = spec_of(augment__resolutions=[20, 24], augment__resolution_until=[0.2, 0.5])
+@pytest.mark.parametrize("sizes", [[20, 24], [0.625, 0.75]])
+def test_small_images_come_first(sizes: list[float]) -> None:
+    spec = spec_of(augment__resolutions=sizes, augment__resolution_until=[0.2, 0.5])
     assert [resolution(spec, share, 32) for share in (0, 0.19, 0.2, 0.49, 0.5, 1.0)] == [20, 20, 24, 24, 32, 32]
+
+
+@pytest.mark.parametrize("preset", ["quick", "fast"])
+def test_presets_start_at_shares_of_the_size(preset: str) -> None:
+    spec = build_spec("cifar100", preset)
+    assert [resolutions(spec, full) for full in (32, 64, 224)] == [[20, 24], [40, 48], [140, 168]]

@@ -65,6 +65,9 @@ def test_overrides_are_dotted_and_show_as_differences() -> None:
         ({"optimizer": {}}, "overrides.optimizer"),
         ({"model.widths": [64, 0]}, "overrides.model.widths.1"),
         ({"model.widths": [1] * 9}, "overrides.model.widths"),
+        ({"augment.resolutions": [4], "augment.resolution_until": [0.5]}, "overrides.augment.resolutions.0"),
+        ({"augment.resolutions": [20.5], "augment.resolution_until": [0.5]}, "overrides.augment.resolutions.0"),
+        ({"augment.resolutions": [0], "augment.resolution_until": [0.5]}, "overrides.augment.resolutions.0"),
         ({"val_fraction": 0.51}, "overrides.val_fraction"),
         ({"seed": -1}, "overrides.seed"),
         ({"seed": 2**63}, "overrides.seed"),
@@ -96,6 +99,13 @@ def test_what_is_wrong_is_named(overrides: dict[str, Any], field: str) -> None:
 def test_the_bounds_themselves_are_taken(overrides: dict[str, Any], field: str, value: Any) -> None:
     spec = build_spec("d", "baseline-cnn", overrides)
     assert flatten(spec)[field] == value
+    assert TrainSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_resolutions_in_pixels_stay_whole_numbers() -> None:
+    spec = build_spec("d", "quick", {"augment.resolutions": [0.5, 20], "augment.resolution_until": [0.2, 0.5]})
+    assert list(spec.augment.resolutions) == [0.5, 20]
+    assert '"resolutions":[0.5,20]' in spec.model_dump_json()
     assert TrainSpec.model_validate_json(spec.model_dump_json()) == spec
 
 
