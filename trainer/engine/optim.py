@@ -28,12 +28,17 @@ class Optimizers:
             filter_ids = _filter_ids(model)
             filters = [parameter for parameter in decayed if id(parameter) in filter_ids]
             others = [parameter for parameter in decayed if id(parameter) not in filter_ids]
-            groups = [(others, spec.weight_decay), (plain, 0.0)]
-            self.all = [
-                Muon(filters, lr=spec.lr, momentum=spec.momentum),
-                _build(spec.rest, spec, spec.rest_lr, groups, fused),
-            ]
-            self._lr_ratios = [1.0, spec.rest_lr / spec.lr]
+            if not filters:
+                raise ValueError(
+                    "optimizer.name: Muon trains filters and hidden matrices, and this model has none to train; choose "
+                    "another optimizer"
+                )
+            self.all = [Muon(filters, lr=spec.lr, momentum=spec.momentum)]
+            self._lr_ratios = [1.0]
+            if others or plain:
+                groups = [(others, spec.weight_decay), (plain, 0.0)]
+                self.all.append(_build(spec.rest, spec, spec.rest_lr, groups, fused))
+                self._lr_ratios.append(spec.rest_lr / spec.lr)
         self._clip = spec.clip_norm
         self._unscaled = False
         self.parameters = [p for optimizer in self.all for group in optimizer.param_groups for p in group["params"]]

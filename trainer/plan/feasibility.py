@@ -38,6 +38,13 @@ def _problems(
         yield f"must be smaller than the images ({record.size} px)", "augment.crop"
     if spec.augment.cutout >= record.size:
         yield f"would blank the whole image ({record.size} px)", "augment.cutout"
+    if spec.optimizer.name == "muon" and spec.model.freeze and not spec.model.unfreeze_epoch:
+        yield (
+            "Muon trains filters and hidden matrices, and here only the head is trained: choose another optimizer, or "
+            "unfreeze the backbone",
+            "optimizer.name",
+            "model.freeze",
+        )
     yield from _model_problems(spec, spec.model.input_size or record.size)
 
 

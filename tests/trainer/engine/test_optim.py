@@ -29,3 +29,18 @@ def test_the_gradient_norm_does_not_depend_on_the_scale_of_the_loss() -> None:
     assert scaled == pytest.approx(plain, rel=1e-5)
     assert torch.allclose(weights, same_weights)
     assert gradient_norm(scaler)[0] == pytest.approx(plain, rel=1e-5)
+
+
+def test_muon_names_the_field_where_it_has_nothing_to_train() -> None:
+    with pytest.raises(ValueError, match=r"optimizer\.name: Muon"):
+        Optimizers(OptimizerSpec(name="muon"), nn.Sequential(nn.Flatten(), nn.Linear(8, 4)), torch.device("cpu"))
+
+
+def test_muon_alone_trains_a_model_of_filters() -> None:
+    model = nn.Conv2d(3, 4, 3, bias=False)
+    optimizers = Optimizers(OptimizerSpec(name="muon"), model, torch.device("cpu"))
+    before = model.weight.detach().clone()
+    model(torch.ones(1, 3, 8, 8)).square().mean().backward()
+    optimizers.set_rate(0.1)
+    optimizers.step()
+    assert not torch.equal(model.weight, before)

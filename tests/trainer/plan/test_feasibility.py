@@ -37,6 +37,15 @@ IMPOSSIBLE: list[tuple[dict[str, Any], set[str]]] = [
     ({"model.name": "resnet18", "model.widths": [8, 8]}, {"model.widths"}),
     ({"model.name": "torchvision:resnet18", "model.widths": [8]}, {"model.widths"}),
     ({"model.weights": "imagenet"}, {"model.weights", "model.name"}),
+    (
+        {
+            "optimizer.name": "muon",
+            "model.name": "torchvision:resnet18",
+            "model.weights": "imagenet",
+            "model.freeze": True,
+        },
+        {"optimizer.name", "model.freeze"},
+    ),
     ({"model.freeze": True}, {"model.freeze", "model.weights"}),
     ({"model.unfreeze_epoch": 3}, {"model.unfreeze_epoch", "model.freeze"}),
     ({"early_stopping": 3, "val_fraction": 0}, {"early_stopping", "val_fraction"}),
