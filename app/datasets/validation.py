@@ -22,7 +22,7 @@ def validation_of_run(spec: TrainSpec, record: DatasetRecord, counts: Validation
     share = f"{100 * counts.total / record.train_count:.2g}%"
     drawn = "at least one per class" if by_dataset else "drawn with the seed of the run, as in earlier versions"
     missing = _classes([record.classes[index] for index in counts.missing])
-    without = f"; none of {missing} with {few}" if missing else ""
+    without = f"; not validated: {missing} with {few}" if missing else ""
     return f"{_images(counts.total)} held out of train ({share}), {drawn}{without}"
 
 
@@ -31,13 +31,13 @@ def validation_of_dataset(classes: Sequence[str], train: Sequence[int], val: Seq
     if any(val):
         return _own_split(classes, val)
     single = _classes([name for name, count in zip(classes, train, strict=True) if count < 2])
-    without = f", and none of {single} with only one" if single else ""
-    return f"each run holds out a share of train, at least one image of each class that has two{without}"
+    without = f"; not validated: {single} with only one training image" if single else ""
+    return f"each run holds out a share of train, at least one image per class{without}"
 
 
 def _own_split(classes: Sequence[str], counts: Sequence[int]) -> str:
     missing = _classes([name for name, count in zip(classes, counts, strict=True) if not count])
-    return f"own validation split, {_images(sum(counts))}" + (f", but none of {missing}" if missing else "")
+    return f"own validation split, {_images(sum(counts))}" + (f"; not validated: {missing}" if missing else "")
 
 
 def _classes(names: Sequence[str]) -> str:
