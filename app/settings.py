@@ -96,6 +96,11 @@ class Settings(BaseSettings):
         return self.home / "tasks"
 
     @property
+    def uploads(self) -> Path:
+        """Files that are being received. The web process deletes what is left of them when it starts."""
+        return self.home / "uploads"
+
+    @property
     def datasets(self) -> Path:
         return self.home / "datasets"
 

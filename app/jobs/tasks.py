@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from sqlmodel import Session, col, select
@@ -65,20 +65,19 @@ class Tasks:
 
     def create_with_upload(
         self,
-        file: BinaryIO,
+        file: Path,
         filename: str,
         check: Callable[[Path], object],
         request: Callable[[str, str], AnyRequest],
     ) -> TaskPublic:
-        """Queue a task on an uploaded file. If `check` or anything else raises, the folder is removed.
+        """Queue a task on an uploaded file, which is moved. If `check` or anything else raises, the folder is removed.
 
         `request` makes the task's request of the upload's path and its label.
         """
         folder = self.new_folder()
         kept = TaskDir(folder).upload
         try:
-            with kept.open("wb") as out:
-                shutil.copyfileobj(file, out, 1 << 20)
+            shutil.move(file, kept)
             check(kept)
             return self.create(folder, request(str(kept.resolve()), (without_controls(filename) or kept.name)[:200]))
         except BaseException:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 
 from app.errors import ApiError, invalid
 from trainer.data.errors import BadName, DatasetError, DatasetMissing, UnknownSource, UnreadableSource
@@ -49,6 +50,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(StarletteHTTPException, _http_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _disconnected)
     app.add_exception_handler(OSError, _system_error)
     app.add_exception_handler(OperationalError, _database_error)
     app.add_exception_handler(PoolTimeout, _database_error)
@@ -116,11 +118,16 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return respond(request, ApiError(error.status_code, code, str(error.detail), headers=headers))
 
 
+async def _disconnected(request: Request, error: Exception) -> Response:
+    return respond(request, ApiError(400, "incomplete_body", "The connection ended within the body."))
+
+
 async def _system_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
     if error.errno not in DISK_FULL_ERRNOS:
         raise error
-    return respond(request, ApiError(507, "disk_full", "There is no room left to keep this."))
+    message = "No space is left on the disk of the server's home folder."
+    return respond(request, closing(ApiError(507, "disk_full", message)))
 
 
 async def _database_error(request: Request, error: Exception) -> Response:

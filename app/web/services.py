@@ -28,6 +28,7 @@ from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.web.feed import Feed
+from app.web.upload_file import remove_remains
 from app.web.upload_memory import MemoryBudget
 
 
@@ -55,6 +56,7 @@ class Services:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the background tasks while the web process serves; close everything at the end."""
+        await asyncio.to_thread(remove_remains, self.settings.uploads)
         await self.feed.start()
         background = [
             asyncio.create_task(warm_all(self.models, self.predictor)),

@@ -9,7 +9,6 @@ import orjson
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from starlette.datastructures import UploadFile
 
 from app.auth.exposure import is_loopback
 from app.auth.scopes import Scope
@@ -18,7 +17,9 @@ from app.errors import ApiError, invalid
 from app.jobs.tasks import TaskPublic, Tasks
 from app.settings import Settings
 from app.web.errors import described
+from app.web.multipart import MULTIPART, media_type
 from app.web.services import DatasetsDep, PrincipalDep, SettingsDep, TasksDep
+from app.web.upload_file import received_form
 from trainer.data.errors import UnknownSource
 from trainer.data.format import SIZES, SPLITS, DatasetRecord, check_name
 from trainer.data.sources.inspection import inspect_path, inspect_zip
@@ -154,8 +155,8 @@ def layout(body: FileList) -> PlannedLayout:
 )
 async def add(request: Request, tasks: TasksDep, settings: SettingsDep, principal: PrincipalDep) -> TaskPublic:
     """Start adding a dataset. The task reports the progress."""
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return await _add_upload(request, tasks)
+    if media_type(request) == MULTIPART:
+        return await _add_upload(request, tasks, settings.uploads)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -193,22 +194,18 @@ def check_path(source: str, settings: Settings) -> None:
         inspect_zip("dataset", path)
 
 
-async def _add_upload(request: Request, tasks: Tasks) -> TaskPublic:
-    async with request.form(max_files=1, max_fields=10) as form:
-        upload = form.get("file")
-        if not isinstance(upload, UploadFile):
-            raise invalid([(["file"], "is required")])
-        wanted = _checked({name: value for name, value in form.items() if name != "file" and value != ""})
+async def _add_upload(request: Request, tasks: Tasks, folder: FilePath) -> TaskPublic:
+    async with received_form(request, folder) as form:
+        file = form.required_file()
+        wanted = _checked({name: value for name, value in form.fields.items() if value != ""})
         if wanted.source is not None:
             raise invalid([(["source"], "goes without a file")])
 
         def request_for(source: str, label: str) -> DatasetRequest:
             return DatasetRequest(**wanted.model_dump(exclude={"source"}), source=source, label=label)
 
-        name = upload.filename or ""
-        return await run_in_threadpool(
-            tasks.create_with_upload, upload.file, name, partial(inspect_zip, "dataset"), request_for
-        )
+        check = partial(inspect_zip, "dataset")
+        return await run_in_threadpool(tasks.create_with_upload, file, form.filename, check, request_for)
 
 
 def _checked(values: Any) -> NewDataset:

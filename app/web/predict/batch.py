@@ -7,17 +7,18 @@ from functools import partial
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
-from starlette.datastructures import UploadFile
 
-from app.errors import ApiError, invalid
+from app.errors import ApiError
 from app.fields import Line, RequestBody
 from app.jobs.tasks import TaskPublic
 from app.prediction.members import members_of
 from app.runs.names import LATEST
 from app.web.errors import described
 from app.web.forms import checked
+from app.web.multipart import MULTIPART, media_type
 from app.web.predict.routes import MAX_TOP_K
 from app.web.services import ModelsDep, SettingsDep, TasksDep
+from app.web.upload_file import received_form
 from trainer.data.sources.inspection import inspect_zip
 from trainer.spec.tasks import PredictRequest
 
@@ -64,13 +65,11 @@ class BatchRequest(RequestBody):
 )
 async def predict_batch(request: Request, tasks: TasksDep, models: ModelsDep, settings: SettingsDep) -> TaskPublic:
     """Start classifying. The task reports the progress, and `/api/tasks/{id}/file` returns the predictions."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if media_type(request) != MULTIPART:
         raise ApiError(415, "unsupported_body", "The zip is sent as the field `file` of a multipart form.")
-    async with request.form(max_files=1, max_fields=10) as form:
-        upload = form.get("file")
-        if not isinstance(upload, UploadFile):
-            raise invalid([(["file"], "is required")])
-        wanted = checked(BatchRequest, {name: value for name, value in form.items() if name != "file" and value != ""})
+    async with received_form(request, settings.uploads) as form:
+        file = form.required_file()
+        wanted = checked(BatchRequest, {name: value for name, value in form.fields.items() if value != ""})
         # A name may be assigned to another run later: the task uses the present one.
         run_id = await run_in_threadpool(models.resolve_trained, wanted.model)
 
@@ -85,7 +84,5 @@ async def predict_batch(request: Request, tasks: TasksDep, models: ModelsDep, se
                 label=label,
             )
 
-        name = upload.filename or ""
-        return await run_in_threadpool(
-            tasks.create_with_upload, upload.file, name, partial(inspect_zip, "images"), request_for
-        )
+        check = partial(inspect_zip, "images")
+        return await run_in_threadpool(tasks.create_with_upload, file, form.filename, check, request_for)

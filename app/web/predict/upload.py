@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
 from app.errors import ApiError
 from app.settings import Settings
@@ -54,8 +53,6 @@ async def images(request: Request, settings: Settings, memory: MemoryBudget) -> 
             try:
                 async with deadline:
                     await _read(request, settings, chunks, uploads, memory)
-            except ClientDisconnect:
-                raise ApiError(400, "incomplete_body", "The connection ended within the body.") from None
             except TimeoutError:  # of `deadline`, which only `share` sets
                 raise closing(queue_full()) from None
             if share.canceled:

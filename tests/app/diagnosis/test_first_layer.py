@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_filters_of_any_values_are_drawn(tmp_path: Path, value: float) -> None:
 
 def test_layers_that_are_no_filters_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "00000001.safetensors"
-    layers: dict[str, np.ndarray] = {
+    layers: dict[str, np.ndarray[Any, Any]] = {
         "model.a.weight": np.zeros((0, 3, 3, 3), np.float32),
         "model.b.weight": np.zeros((4, 3, 3, 3), np.int8),
         "model.c.weight": np.zeros((4, 10), np.float32),
