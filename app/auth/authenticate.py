@@ -46,6 +46,7 @@ class Authentication:
         self.password_check = asyncio.Lock()
         # Cookies do not distinguish ports: each server on a host needs its own name.
         self.cookie = f"trackside-{settings.port}"
+        self.browser_cookie = f"{self.cookie}-browser"
         self._always = not is_loopback(settings.host) and not settings.insecure
 
     def locked(self) -> bool:

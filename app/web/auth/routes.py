@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from typing import Annotated
@@ -11,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from app.auth.authenticate import Authentication
+from app.auth.known_browsers import KNOWN_SECONDS, browser_of, new_browser
 from app.auth.password import MAX_LENGTH
 from app.auth.scopes import Scope
 from app.errors import ApiError, invalid
@@ -42,16 +44,19 @@ async def login(request: Request, authentication: AuthenticationDep) -> Response
     if kept is None:
         return _login(request, authentication, back) if authentication.locked() else RedirectResponse(back, 303)
     peer = request.client.host if request.client else ""
-    if wait := authentication.attempts.take(peer, time.monotonic()):
-        seconds = int(wait) + 1
-        fault = f"That was tried too often. Wait {seconds} seconds."
+    browser = browser_of(kept.secret, request.cookies.get(authentication.browser_cookie))
+    turn = authentication.attempts.take(peer, time.monotonic(), browser)
+    if turn.refused:
+        seconds = int(turn.seconds) + 1
+        fault = f"Too many attempts. Try again in {seconds} s."
         return _login(request, authentication, back, fault, 429, {"Retry-After": str(seconds)})
+    await asyncio.sleep(turn.seconds)
     given = typed.get("password", "")
     async with authentication.password_check:  # one at a time: each takes 128 MiB
         correct = len(given) <= MAX_LENGTH and await run_in_threadpool(kept.matches, given)
     if not correct:
-        return _login(request, authentication, back, "That is not the password.", 401, {"WWW-Authenticate": "Bearer"})
-    authentication.attempts.forget(peer)
+        return _login(request, authentication, back, "Wrong password.", 401, {"WWW-Authenticate": "Bearer"})
+    authentication.attempts.forget(peer, browser)
     answer = RedirectResponse(back, 303, headers=NO_STORE)
     answer.set_cookie(
         authentication.cookie,
@@ -61,6 +66,16 @@ async def login(request: Request, authentication: AuthenticationDep) -> Response
         samesite="lax",
         secure=request.url.scheme == "https",
     )
+    if browser is None:
+        answer.set_cookie(
+            authentication.browser_cookie,
+            new_browser(kept.secret),
+            max_age=KNOWN_SECONDS,
+            path="/login",
+            httponly=True,
+            samesite="lax",
+            secure=request.url.scheme == "https",
+        )
     return answer
 
 
