@@ -85,7 +85,7 @@ def _add(value: bytearray, part: Part, data: bytes) -> None:
 
 def _begin_file(form: ReceivedForm, part: Part, path: Path) -> None:
     if part.name != FILE:
-        raise closing(invalid([([part.name], f"a file is accepted in the field {FILE!r} alone")]))
+        raise closing(invalid([([FILE], f"is required: the file was sent in the field {part.name[:80]!r}")]))
     if form.file is not None:
         raise closing(ApiError(400, "too_many_files", "One file is accepted per request."))
     form.file, form.filename = path, part.filename or ""
