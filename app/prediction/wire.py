@@ -22,6 +22,7 @@ _LENGTHS = struct.Struct(">II")
 # The kernel limits the path of a Unix socket to 108 bytes on Linux, 104 elsewhere.
 _PATH_BYTES = 100
 BACKLOG = 512
+_JOINED_BYTES = 1 << 18  # up to this size, one write of a copy is faster
 
 
 Header = dict[str, Any]
@@ -33,8 +34,13 @@ class WireError(Exception):
 
 def pack(header: Header, *payload: bytes) -> bytes:
     """Encode one frame. Several payloads are concatenated."""
+    return b"".join(pack_parts(header, *payload))
+
+
+def pack_parts(header: Header, *payload: bytes) -> list[bytes]:
+    """Encode one frame as parts, without copying its payloads."""
     encoded = orjson.dumps(header)
-    return b"".join((_LENGTHS.pack(len(encoded), sum(map(len, payload))), encoded, *payload))
+    return [_LENGTHS.pack(len(encoded), sum(map(len, payload))), encoded, *payload]
 
 
 def receive_blocking(stream: io.BufferedIOBase) -> tuple[Header, bytes] | None:
@@ -65,10 +71,11 @@ class Connection(asyncio.Protocol, ABC):
     def received(self, header: Header, payload: bytes) -> None:
         """Called with each complete frame."""
 
-    def send(self, frame: bytes) -> None:
+    def send(self, *frame: bytes) -> None:
+        """Send a frame, which may be given in parts."""
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent.append(frame)
+        self._unsent += frame
 
     @property
     def is_stuck(self) -> bool:
@@ -103,9 +110,13 @@ class Connection(asyncio.Protocol, ABC):
         self.closed = True
 
     def _flush(self) -> None:
-        frames, self._unsent = self._unsent, []
-        if not self.closed and self._transport is not None:
-            self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        parts, self._unsent = self._unsent, []
+        if self.closed or self._transport is None:
+            return
+        if len(parts) > 1 and sum(map(len, parts)) > _JOINED_BYTES:
+            self._transport.writelines(parts)  # a copy of large images would double the memory that they take
+        else:
+            self._transport.write(b"".join(parts))
 
 
 class RpcClient(Connection):
@@ -124,7 +135,7 @@ class RpcClient(Connection):
         answer: asyncio.Future[tuple[Header, bytes]] = self._loop.create_future()
         self._pending[number] = answer
         try:
-            self.send(pack({**header, "id": number}, *payload))
+            self.send(*pack_parts({**header, "id": number}, *payload))
             return await answer
         finally:
             del self._pending[number]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tracemalloc
 from collections.abc import Awaitable, Callable
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,3 +112,25 @@ def test_what_is_not_read_is_thrown_away_when_it_is_closed() -> None:
         assert stuck == [False, True, False]
 
     asyncio.run(run())
+
+
+def test_large_images_are_sent_without_a_copy() -> None:
+    images = [bytes(4 << 20) for _ in range(8)]
+
+    async def run() -> int:
+        ours, theirs = socket.socketpair()
+        with theirs:  # which nobody reads
+            _, client = await asyncio.get_running_loop().create_connection(RpcClient, sock=ours)
+            tracemalloc.start()
+            asking = asyncio.create_task(client.ask({}, *images))
+            while not client.is_stuck:
+                await asyncio.sleep(0)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            client.close()
+            with pytest.raises(WireError):
+                await asking
+        return peak
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(run()) < 4 << 20
