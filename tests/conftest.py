@@ -200,6 +200,7 @@ class Server:
         """Wait until the dataset's statistics are computed; the dataset's page reloads when they are."""
         with self.client() as client:
             path = f"/api/datasets/{dataset}/statistics"
+            assert client.post(path).status_code == 202
             wait_for(lambda: client.get(path).status_code == 200, what="the statistics")
 
     def waiting(self) -> list[str]:

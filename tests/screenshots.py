@@ -65,7 +65,7 @@ def train(client: httpx.Client) -> dict[str, Any]:
     broken = launch(client, "baseline-cnn", {"optimizer.lr": 0.1, "epochs": 2})
     for run_id in (good, *group, broken):
         until(lambda run_id=run_id: status(client, run_id) == "finished", 1800, 0.5)  # type: ignore[misc]
-    client.get("/api/datasets/shapes100/statistics")
+    client.post("/api/datasets/shapes100/statistics")
     until(lambda: client.get("/api/datasets/shapes100/statistics").status_code == 200, 120, 0.5)
     for run_id in (group[0], good):
         client.put("/api/models/production", json={"run": run_id}).raise_for_status()

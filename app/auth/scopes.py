@@ -30,7 +30,7 @@ _READ = (
     "/system", "/v2", "/api/compare", "/api/datasets", "/api/events", "/api/models", "/api/presets", "/api/preview",
     "/api/results", "/api/runs", "/api/system", "/api/tasks", "/api/workers",
 )  # fmt: skip
-_LAUNCH = ("/api/datasets", "/api/models", "/api/runs", "/api/tasks", "/models", "/runs")
+_LAUNCH = ("/datasets", "/api/datasets", "/api/models", "/api/runs", "/api/tasks", "/models", "/runs")
 _OPEN = ("/login", "/healthz", "/readyz")
 _ADMIN_ONLY: frozenset[Scope] = frozenset()
 

@@ -35,15 +35,24 @@ class DatasetStatistics:
         self._read = lru_cache(CACHED_DATASETS)(read)
 
     def of(self, record: DatasetRecord) -> tuple[Statistics, Measures] | None:
-        """Return the statistics, or None while they are computed. The first call starts the computation."""
+        """Return the statistics, or None if they have not been computed."""
         folder = self._folder(record)
         found = self._read(folder)
         if found is not None:
             return found
         self._read.cache_clear()  # a missing result must not stay cached
-        if folder.name not in self._measuring or self._may_retry(folder.name):
-            self._measuring[folder.name] = self._executor.submit(self._measure, record.name, folder)
         return None
+
+    def begin(self, record: DatasetRecord) -> None:
+        """Start the computation unless there is a result, or it is at work or has failed within a minute."""
+        folder = self._folder(record)
+        if self.of(record) is None and (folder.name not in self._measuring or self._may_retry(folder.name)):
+            self._measuring[folder.name] = self._executor.submit(self._measure, record.name, folder)
+
+    def measuring(self, record: DatasetRecord) -> bool:
+        """Return whether the computation is at work or waits for another one."""
+        running = self._measuring.get(self._folder(record).name)
+        return running is not None and not running.done()
 
     def failed(self, record: DatasetRecord) -> bool:
         """Return whether the last computation ended without a result."""
@@ -59,7 +68,9 @@ class DatasetStatistics:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _may_retry(self, name: str) -> bool:
-        return name in self._failed_at and time.monotonic() - self._failed_at[name] > RETRY_SECONDS
+        if name not in self._failed_at:
+            return self._measuring[name].done()  # its result has been deleted since
+        return time.monotonic() - self._failed_at[name] > RETRY_SECONDS
 
     def _folder(self, record: DatasetRecord) -> Path:
         content = hashlib.sha256("".join(f"{k}{v}" for k, v in sorted(record.sha256.items())).encode())

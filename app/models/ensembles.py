@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from app.errors import ApiError
 from app.host.workers import seen_workers
@@ -16,38 +18,56 @@ from trainer.spec.tasks import MeasureRequest
 from trainer.spec.train_spec import TrainSpec
 
 
+@dataclass(frozen=True)
+class Unmeasured:
+    """Why there is no report, and whether one can be made."""
+
+    reason: str
+    can_begin: bool = False
+
+
 class Ensembles:
     def __init__(self, files: ModelFiles, tasks: Tasks) -> None:
         self._files = files
         self._tasks = tasks
 
-    def measured(self, runs: Sequence[RunPublic]) -> EnsembleReport | str:
-        """Return the report, or the reason why there is none. Queues the evaluation if it is possible and due."""
+    def measured(self, runs: Sequence[RunPublic]) -> EnsembleReport | Unmeasured:
+        """Return the report, or the reason why there is none."""
         if reason := why_no_common_split(runs):
-            return reason
+            return Unmeasured(reason)
         try:
-            planned = [self._files.planned(run.id) for run in runs]
+            target = self._target(runs)
         except ApiError as error:
-            return error.message
-        key = hashlib.sha256("".join(item.about.checkpoint_sha256 for item in planned).encode()).hexdigest()[:24]
-        target = (self._files.cache / "ensembles" / f"{key}-measured.json").resolve()
+            return Unmeasured(error.message)
         if (report := read_report(target)) is not None:
             return report
         task = self._tasks.latest("measure", target)
         if task is not None and task.status == Status.FAILED and task.error is not None:
-            return f"Measuring it failed: {task.error.message}"
+            return Unmeasured(f"Measuring it failed: {task.error.message}", can_begin=True)
         if task is not None and task.status not in ENDED:
-            return "Being measured: look again in a moment."
+            return Unmeasured("Being measured: reload in a moment.")
+        return Unmeasured("Not measured yet.", can_begin=True)
+
+    def begin(self, runs: Sequence[RunPublic]) -> None:
+        """Queue the evaluation if it is possible and due. Raises ApiError 409; 503: there is no worker."""
+        found = self.measured(runs)
+        if isinstance(found, EnsembleReport) or not found.can_begin:
+            return
         if not seen_workers(self._tasks.database):
-            return "It is measured once a worker is there."
+            raise ApiError(503, "no_worker", "No worker is there to measure it.", headers={"Retry-After": "10"})
         request = MeasureRequest(
             files=tuple(self._files.file(run.id).path.resolve() for run in runs),
             spec=TrainSpec.model_validate(runs[0].spec),
-            target=target,
+            target=self._target(runs),
             custom_models=tuple(self._tasks.settings.custom_models),
         )
         self._tasks.create(self._tasks.new_folder(), request)
-        return "Being measured: look again in a moment."
+
+    def _target(self, runs: Sequence[RunPublic]) -> Path:
+        """Where the report is or will be written. Raises ApiError 409."""
+        planned = [self._files.planned(run.id) for run in runs]
+        key = hashlib.sha256("".join(item.about.checkpoint_sha256 for item in planned).encode()).hexdigest()[:24]
+        return (self._files.cache / "ensembles" / f"{key}-measured.json").resolve()
 
 
 def why_no_common_split(runs: Sequence[RunPublic]) -> str:

@@ -42,6 +42,11 @@ class OnnxFiles:
         path = self._path(members)
         return OnnxFile(members, path, read_report(path))
 
+    def task_of(self, found: OnnxFile) -> TaskPublic | None:
+        """Return the task that exports the model, or whose failure is the reason that there is no file."""
+        task = self._tasks.latest("export", found.path.resolve())
+        return None if task is None or task.status in (Status.FINISHED, Status.STOPPED) else task
+
     def begin(self, found: OnnxFile) -> TaskPublic:
         """Return the task that exports the model; queue one if none is active.
 
@@ -50,7 +55,7 @@ class OnnxFiles:
         if missing := missing_packages():
             message = f"Exporting needs {', '.join(missing)}: install Trackside's extra with pip install '.[onnx]'."
             raise ApiError(501, "onnx_missing", message)
-        task = self._tasks.latest("export", found.path.resolve())
+        task = self.task_of(found)
         if task is not None and task.status not in ENDED:
             return task
         if not seen_workers(self._tasks.database):

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from PIL import Image
 from pydantic import BaseModel
 
-from app.errors import not_found
+from app.datasets.statistics import DatasetStatistics
+from app.errors import ApiError, not_found
 from app.storage.tables import Status
 from app.web.datasets.explorer_view import MEANS_COLUMNS, ExplorerQuery, dataset_page
 from app.web.datasets.view import DatasetsPage, dataset_card
 from app.web.errors import described
 from app.web.forms import render
 from app.web.services import DatasetsDep, StatisticsDep, TasksDep
+from trainer.data.format import DatasetRecord
 from trainer.data.survey import Statistics
 
 router = APIRouter()
@@ -29,7 +32,7 @@ PNG: dict[int | str, dict[str, Any]] = {
 
 
 class BeingMeasured(BaseModel):
-    status: Literal["measuring", "failed"]
+    status: Literal["measuring", "failed", "finished"]
 
 
 @router.get("/datasets", include_in_schema=False)
@@ -53,20 +56,50 @@ def page(
     return render(request, "datasets/show.html", shown)
 
 
+@router.post("/datasets/{name}/statistics", include_in_schema=False)
+def measure_from_page(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -> Response:
+    record = datasets.get(name)
+    statistics.begin(record)
+    return RedirectResponse(f"/datasets/{quote(record.name)}", 303)
+
+
 @router.get(
     "/api/datasets/{name}/statistics",
     tags=["datasets"],
-    responses={**described({404: "No such data set"}), 202: {"model": BeingMeasured, "description": "Ask again"}},
+    responses={
+        **described({404: "No such data set", 409: "Not measured yet: POST to the same path begins it"}),
+        202: {"model": BeingMeasured, "description": "Ask again"},
+    },
     response_model=Statistics,
 )
 def statistics_of(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -> Statistics | Response:
-    """Class balance, exact duplicates, label conflicts. Computed on the first request, which takes seconds."""
+    """Class balance, exact duplicates, label conflicts, once they have been computed."""
     record = datasets.get(name)
     found = statistics.of(record)
     if found is not None:
         return found[0]
-    status = BeingMeasured(status="failed" if statistics.failed(record) else "measuring")
-    return JSONResponse(status.model_dump(), 202, headers={"Retry-After": "1"})
+    if not statistics.measuring(record) and not statistics.failed(record):
+        raise ApiError(409, "not_measured", "The statistics have not been computed: POST to this path begins it.")
+    return JSONResponse(state_of(record, statistics).model_dump(), 202, headers={"Retry-After": "1"})
+
+
+@router.post(
+    "/api/datasets/{name}/statistics",
+    tags=["datasets"],
+    status_code=202,
+    responses=described({404: "No such data set"}),
+)
+def measure(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -> BeingMeasured:
+    """Begin to compute the statistics, which takes seconds. Without effect if they are there or being computed."""
+    record = datasets.get(name)
+    statistics.begin(record)
+    return state_of(record, statistics)
+
+
+def state_of(record: DatasetRecord, statistics: DatasetStatistics) -> BeingMeasured:
+    if statistics.of(record) is not None:
+        return BeingMeasured(status="finished")
+    return BeingMeasured(status="failed" if statistics.failed(record) else "measuring")
 
 
 @router.get(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.diagnosis.mistakes import ClassResult
 from app.display.formatting import half_width, percent
 from app.display.sparkline import Sparkline, sparkline
+from app.models.ensembles import Unmeasured
 from app.models.files import ModelFile
 from app.models.onnx import OnnxFile
 from app.models.registry import ModelAlias
@@ -29,10 +30,12 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """The common part of both cards. `without` are the packages missing for an ONNX export."""
+    """The common part of both cards. `without` are the packages missing for an ONNX export; `exporting` says that an
+    export is at work."""
 
     name: str
     without: tuple[str, ...]
+    exporting: bool
     origin: str
     section: str = "models"
 
@@ -109,12 +112,12 @@ class EnsembleCard(Card):
     runs: tuple[RunPublic, ...]
     alias: ModelAlias
     names: Mapping[str, str]
-    measured: EnsembleReport | str
+    measured: EnsembleReport | Unmeasured
     onnx: OnnxFile | None
 
     @property
     def report(self) -> EnsembleReport | None:
-        return None if isinstance(self.measured, str) else self.measured
+        return self.measured if isinstance(self.measured, EnsembleReport) else None
 
     @property
     def rows(self) -> tuple[tuple[RunPublic, Measure], ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
 
 from app.errors import ApiError
+from app.jobs.tasks import TaskPublic
 from app.prediction.members import JOINT, members_of
 from app.web.assets import Download, download_answers
 from app.web.errors import described
@@ -43,18 +45,20 @@ def file(name: str, models: ModelsDep, files: ModelFilesDep) -> Download:
     "/{name}/onnx",
     response_class=Download,
     responses=_RESPONSES
-    | described({501: "The packages for it are not installed", 503: "It is still at work, or there is no worker"}),
+    | described({409: "It has not been exported, or the export failed", 503: "It is still being exported"}),
 )
 async def onnx(name: str, models: ModelsDep, exports: OnnxFilesDep) -> Download:
     """The model as an ONNX graph: `image`, uint8 [N, size, size, 3] → `probabilities`, float32 [N, classes].
 
-    The first call waits for a worker to export it, and returns 503 with Retry-After if that takes longer than 30 s. The
-    header `Onnx-Largest-Difference` is the maximum absolute difference of its probabilities on test images.
+    POST to the same path exports it. A call waits up to 30 s for an export at work, then returns 503 with Retry-After.
+    The header `Onnx-Largest-Difference` is the maximum absolute difference of its probabilities on test images.
     """
     model = await run_in_threadpool(models.resolve, name)
     found = await run_in_threadpool(exports.look, model)
     if found.report is None:
-        task = await run_in_threadpool(exports.begin, found)
+        task = await run_in_threadpool(exports.task_of, found)
+        if task is None:
+            raise ApiError(409, "not_exported", "The model has not been exported: POST to this path begins it.")
         deadline = time.monotonic() + EXPORT_SECONDS
         while not await run_in_threadpool(exports.done, task.id):
             if time.monotonic() > deadline:
@@ -66,3 +70,31 @@ async def onnx(name: str, models: ModelsDep, exports: OnnxFilesDep) -> Download:
         raise ApiError(503, "exporting", "The model has a newer checkpoint: ask again.", headers={"Retry-After": "1"})
     headers = {"Onnx-Largest-Difference": f"{found.report.largest_difference:.3g}"}
     return Download(found.path, filename=f"{name}.onnx", media_type="application/octet-stream", headers=headers)
+
+
+class OnnxExport(BaseModel):
+    """`task` exports the model; null if the file is there already."""
+
+    task: TaskPublic | None
+
+
+@router.post(
+    "/{name}/onnx",
+    status_code=202,
+    responses=described(
+        {
+            404: "No such model",
+            409: "There is nothing to export yet, or it is damaged",
+            501: "The packages for it are not installed",
+            503: "There is no worker",
+        }
+    ),
+)
+def export(name: str, models: ModelsDep, exports: OnnxFilesDep, response: Response) -> OnnxExport:
+    """Have a worker export the model as an ONNX graph. Without effect if it is exported or being exported."""
+    found = exports.look(models.resolve(name))
+    if found.report is not None:
+        return OnnxExport(task=None)
+    task = exports.begin(found)
+    response.headers["Location"] = f"/api/tasks/{task.id}"
+    return OnnxExport(task=task)

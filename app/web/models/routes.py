@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from fastapi import APIRouter, BackgroundTasks, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
@@ -9,7 +11,7 @@ from starlette.responses import RedirectResponse
 from app.datasets.datasets import Datasets
 from app.diagnosis.mistakes import ClassResult, examined
 from app.errors import ApiError
-from app.models.ensembles import Ensembles
+from app.models.ensembles import Ensembles, Unmeasured
 from app.models.onnx import OnnxFile, OnnxFiles
 from app.models.registry import ModelAlias, Naming
 from app.models.warming import warm
@@ -17,12 +19,14 @@ from app.prediction.members import JOINT, members_of
 from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.runs import Runs
+from app.storage.tables import ENDED
 from app.web.errors import described
 from app.web.forms import checked, render, texts
 from app.web.models.card import EnsembleCard, ModelCard
 from app.web.models.view import ModelsPage
 from app.web.services import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep, PredictorDep, RunsDep
 from trainer.data.errors import DatasetError
+from trainer.exported.ensemble_report import EnsembleReport
 from trainer.exported.onnx_report import missing_packages
 
 router = APIRouter()
@@ -120,18 +124,40 @@ def card(
         file=onnx.members[0] if onnx else None,
         onnx=onnx,
         without=tuple(missing_packages()),
+        exporting=is_exporting(exports, onnx),
         origin=str(request.base_url).rstrip("/"),
     )
     return render(request, "models/show.html", page)
 
 
+@router.post("/models/{name}/onnx", include_in_schema=False)
+def export_from_page(name: str, models: ModelsDep, exports: OnnxFilesDep) -> Response:
+    found = exports.look(models.resolve(name))
+    if found.report is None:
+        exports.begin(found)
+    return RedirectResponse(f"/models/{quote(name)}", 303)
+
+
+@router.post("/models/{name}/measure", include_in_schema=False)
+def measure_from_page(name: str, models: ModelsDep, runs: RunsDep, ensembles: EnsemblesDep) -> Response:
+    ensembles.begin(tuple(runs.get(run) for run in members_of(models.resolve(name))))
+    return RedirectResponse(f"/models/{quote(name)}", 303)
+
+
+def is_exporting(exports: OnnxFiles, found: OnnxFile | None) -> bool:
+    task = None if found is None or found.report is not None else exports.task_of(found)
+    return task is not None and task.status not in ENDED
+
+
 def _ensemble(
     request: Request, alias: ModelAlias, members: tuple[RunPublic, ...], exports: OnnxFiles, ensembles: Ensembles
 ) -> EnsembleCard:
+    measured: EnsembleReport | Unmeasured
+    onnx: OnnxFile | None
     try:
         measured, onnx = ensembles.measured(members), exports.look(JOINT.join(alias.runs))
     except (ApiError, DatasetError, FileNotFoundError) as error:
-        measured, onnx = f"Not measured: {error}", None
+        measured, onnx = Unmeasured(f"Not measured: {error}"), None
     return EnsembleCard(
         name=alias.name,
         runs=members,
@@ -140,6 +166,7 @@ def _ensemble(
         measured=measured,
         onnx=onnx,
         without=tuple(missing_packages()),
+        exporting=is_exporting(exports, onnx),
         origin=str(request.base_url).rstrip("/"),
     )
 

@@ -19,6 +19,8 @@ def test_closing_ends_a_computation(tmp_path: Path, shapes: Path) -> None:
     statistics = DatasetStatistics(shapes, tmp_path)
     record = read_record(shapes, "shapes100")
     assert statistics.of(record) is None
+    assert not statistics.measuring(record)  # a look starts nothing
+    statistics.begin(record)
     (process,) = wait_for(surveys, 10, "the process")
     statistics.close()
     assert process.wait(5) is not None or not process.is_running()
@@ -29,7 +31,9 @@ def test_closing_ends_a_computation(tmp_path: Path, shapes: Path) -> None:
 def test_a_failure_is_told_of(tmp_path: Path, shapes: Path) -> None:
     statistics = DatasetStatistics(tmp_path / "nowhere", tmp_path)
     record = read_record(shapes, "shapes100")
-    assert statistics.of(record) is None
+    statistics.begin(record)
     wait_for(lambda: statistics.failed(record), 30, "the failure")
+    statistics.begin(record)  # too early for another try
+    assert statistics.failed(record)
     assert statistics.of(record) is None
     statistics.close()

@@ -213,18 +213,24 @@ def worker(settings: Settings, database: Database) -> Iterator[Server]:
 
 def test_what_has_to_be_installed_is_said(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)  # as if it were not installed
-    answer = client.get(f"/api/models/{SECOND}/onnx")
+    answer = client.post(f"/api/models/{SECOND}/onnx")
     assert_error(answer, 501)
     assert "pip install" in answer.json()["error"]["message"]
     assert "ONNX needs onnxscript" in client.get(f"/models/{SECOND}").text
 
 
 def test_without_a_worker_nothing_is_exported(client: httpx.Client) -> None:
-    assert_error(client.get(f"/api/models/{FIRST}/onnx"), 503)
+    assert_error(client.post(f"/api/models/{FIRST}/onnx"), 503)
 
 
 def test_onnx_answers_as_predict_does(client: httpx.Client, worker: Server) -> None:
-    assert "upon the first download" in client.get(f"/models/{FIRST}").text
+    before = client.get("/api/tasks").json()
+    assert "data-onnx-export" in client.get(f"/models/{FIRST}").text
+    assert_error(client.get(f"/api/models/{FIRST}/onnx"), 409)
+    assert client.get("/api/tasks").json() == before  # looking has no effect
+    begun = client.post(f"/api/models/{FIRST}/onnx")
+    assert begun.status_code == 202
+    assert begun.headers["location"] == f"/api/tasks/{begun.json()['task']['id']}"
     answer = client.get(f"/api/models/{FIRST}/onnx")
     assert answer.status_code == 200, answer.text
     assert 0 <= float(answer.headers["onnx-largest-difference"]) < 1e-4
@@ -235,6 +241,7 @@ def test_onnx_answers_as_predict_does(client: httpx.Client, worker: Server) -> N
     assert json.loads(kept[METADATA])["classes"] == CLASSES
     assert kept["checked_on"] == "12 test images"
     assert "on 12 test images, the likeliest class the same on all" in client.get(f"/models/{FIRST}").text
+    assert client.post(f"/api/models/{FIRST}/onnx").json() == {"task": None}
     tasks = client.get("/api/tasks").json()
     assert client.get(f"/api/models/{FIRST}/onnx", headers={"Range": "bytes=0-9"}).content == answer.content[:10]
     assert client.get("/api/tasks").json() == tasks
@@ -274,6 +281,10 @@ def test_an_ensemble_is_measured_where_all_held_the_same_out(
         text = client.get("/models/both").text
         return text if "together" in text else None
 
+    before = client.get("/api/tasks").json()
+    assert "Not measured yet" in client.get("/models/both").text
+    assert client.get("/api/tasks").json() == before  # looking has no effect
+    assert client.post("/models/both/measure").status_code == 303
     page = wait_for(measured, what="the measuring") or ""
     images, labels = open_split(settings.datasets, "tiny", "train")
     rows = stratified_split(labels, 0.1, 0)[1]

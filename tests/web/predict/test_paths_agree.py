@@ -54,6 +54,7 @@ def test_every_path_gives_the_trainers_own_answers(server: Server) -> None:
             "zip": by_zip(client, run_id, files),
         }
         if REAL:
+            assert client.post(f"/api/models/{run_id}/onnx").status_code == 202
             model = client.get(f"/api/models/{run_id}/onnx", timeout=60).raise_for_status().content
             answers["ONNX"] = np.asarray(run_onnx(model, images), np.float64)
     for path, rows in answers.items():
