@@ -16,7 +16,7 @@ class Scope(StrEnum):
 MEANING = {
     Scope.READ: "look at everything but this page, and download it",
     Scope.PREDICT: "have images classified",
-    Scope.LAUNCH: "read and predict; launch, steer, edit and delete runs, add data sets, name models",
+    Scope.LAUNCH: "read and predict; launch, steer, edit and delete runs; add, edit and delete datasets; name models",
     Scope.ADMIN: "everything, tokens too",
 }
 _INCLUDED = {

@@ -1,19 +1,25 @@
-"""`trackside datasets`: list and add datasets."""
+"""`trackside datasets`: list, add, rename and delete datasets."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from app.commands.console import console, errors
+from app.commands.console import console, errors, fail
 from app.commands.home import home_settings
+from app.display.formatting import size as shown_size
 from app.settings import Settings
 from trainer.errors import TrainerError
 from trainer.system.controls import escape_controls
 
-datasets_app = typer.Typer(no_args_is_help=True, help="List and add data sets.")
+if TYPE_CHECKING:
+    from app.datasets.editing import DatasetEditor
+
+datasets_app = typer.Typer(no_args_is_help=True, help="List, add, rename and delete datasets.")
 
 
 @datasets_app.command("list")
@@ -82,6 +88,53 @@ def add_dataset(
             f"{count:,} {ending or 'without an ending'}" for ending, count in record.other_files.items()
         )
         console.print(f"Not imported: other files ({endings}).", markup=False)
+
+
+@datasets_app.command("rename")
+def rename_dataset(name: str, to: str) -> None:
+    """Rename a dataset, for its runs too. Refused while a run that has not ended uses it."""
+    with dataset_editor() as editor:
+        editor.rename(name, to)
+    console.print(f"Renamed {name} to {to}.", markup=False, highlight=False)
+
+
+@datasets_app.command("delete")
+def delete_dataset(
+    name: str, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False
+) -> None:
+    """Delete a dataset. Its runs stay. Refused while a run that has not ended uses it."""
+    with dataset_editor() as editor:
+        usage = editor.usage(name)
+        if usage.refusal:
+            raise fail(usage.refusal)
+        runs = f"{usage.runs:,} run{'' if usage.runs == 1 else 's'}"
+        if not yes:
+            typer.confirm(f"Delete {name} ({shown_size(usage.size)}, used by {runs})?", abort=True)
+        editor.delete(name)
+    console.print(f"Deleted {name}: {shown_size(usage.size)} freed.", markup=False, highlight=False)
+
+
+@contextmanager
+def dataset_editor() -> Iterator[DatasetEditor]:
+    """Yield the editor of the home's datasets. Its errors end the command with a message."""
+    from sqlalchemy import inspect
+
+    from app.datasets.editing import DatasetEditor
+    from app.errors import ApiError
+    from app.storage.db import Database, SchemaTooNew
+
+    settings = home_settings()
+    database = Database(settings.url)
+    try:
+        if not inspect(database.engine).has_table("run"):
+            database.migrate()  # a new home; another one is migrated by `trackside serve` alone
+        yield DatasetEditor(database, settings)
+    except (ApiError, TrainerError) as error:
+        raise fail(error.message) from None
+    except SchemaTooNew as error:
+        raise fail(str(error)) from None
+    finally:
+        database.close()
 
 
 def detail_lines(detail: Any) -> list[Any]:

@@ -36,18 +36,25 @@ class Datasets:
         return read_record(self.root, name)
 
     def find(self, name: str) -> DatasetRecord | None:
-        """Return the record, or None if the dataset was removed: its runs can still be viewed."""
+        """Return the record, or None if there is no such dataset."""
         try:
             return read_record(self.root, name)
         except DatasetError:
             return None
 
-    def of_spec(self, dataset: DatasetSpec) -> DatasetRecord:
-        """Return the record of a run's dataset. Raises DatasetMissing, also if the name is now that of another."""
-        record = self.get(dataset.name)
-        if dataset.sha256 and dataset.sha256 != record.sha256:
-            raise DatasetMissing(f"The dataset {dataset.name} has been replaced since this run was queued.")
+    def trained_on(self, spec: DatasetSpec) -> DatasetRecord:
+        """Return the dataset of a run's spec. Raises DatasetMissing: it was deleted, or replaced by other images."""
+        record = self.get(spec.name)
+        if spec.sha256 and spec.sha256 != record.sha256:
+            raise DatasetMissing(f"The dataset {spec.name!r} has been replaced since the run was queued.")
         return record
+
+    def found_for(self, spec: DatasetSpec) -> DatasetRecord | None:
+        """Return the dataset of a run's spec, or None if it was deleted or replaced: its runs can still be viewed."""
+        try:
+            return self.trained_on(spec)
+        except DatasetError:
+            return None
 
     def labels(self, name: str, split: str) -> npt.NDArray[np.int64]:
         """Return the labels (n,). Raises ApiError 404 for a split that the dataset does not have."""

@@ -12,8 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-from trainer.data.format import DatasetRecord
+from trainer.data.format import DatasetRecord, list_records
 from trainer.data.survey import Measures, Statistics, read
+from trainer.system.durable import remove_folder
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class DatasetStatistics:
         self._executor = ThreadPoolExecutor(1, "statistics")
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
+        self._measured = ""  # the content that the process computes
         self._closed = False
         self._read = lru_cache(CACHED_DATASETS)(read)
 
@@ -59,6 +61,20 @@ class DatasetStatistics:
         running = self._measuring.get(self._folder(record).name)
         return running is not None and running.done() and running.exception() is not None
 
+    def forget(self, record: DatasetRecord) -> None:
+        """End the computation of a dataset that was deleted or renamed; delete its result unless it has a copy."""
+        folder = self._folder(record)
+        with self._lock:
+            running = self._measuring.pop(folder.name, None)
+            if running is not None:
+                running.cancel()
+            if self._process is not None and self._measured == folder.name:
+                self._measured = ""
+                self._process.terminate()
+        if all(self._folder(other) != folder for other in list_records(self._datasets)):
+            remove_folder(folder)
+            self._read.cache_clear()
+
     def close(self) -> None:
         """End the computation at hand: the interpreter would wait for its thread, and the thread for the process."""
         with self._lock:
@@ -84,6 +100,7 @@ class DatasetStatistics:
                 return
             pipe = subprocess.PIPE
             process = self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=pipe, text=True)
+            self._measured = folder.name
         try:
             _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -92,7 +109,8 @@ class DatasetStatistics:
             process.communicate()
         with self._lock:
             self._process = None
-        if process.returncode and not self._closed:
+            forgotten = self._measured != folder.name
+        if process.returncode and not self._closed and not forgotten:
             self._failed_at[folder.name] = time.monotonic()
             log.error("the statistics of %s failed: %s", name, errors[-2000:])
             raise RuntimeError(errors[-300:])

@@ -219,11 +219,11 @@ def as_csv(mistakes: Iterator[Mistake]) -> Iterator[str]:
 
 
 def examined(runs: Runs, datasets: Datasets, run: RunPublic, step: int | None) -> Examination | None:
-    """Return the predictions after `step`, by default the best step.
+    """Return the predictions after `step`, by default the best step. Raises FileNotFoundError: none after `step`.
 
-    Raises FileNotFoundError: none after `step`; DatasetError: the dataset was deleted or replaced.
+    Raises DatasetMissing too: the dataset was deleted or replaced, and the labels with it.
     """
-    record = datasets.of_spec(run.train_spec.dataset)
+    record = datasets.trained_on(run.train_spec.dataset)
     folder = runs.folder(run.id)
     labels = datasets.labels(run.dataset, record.validation_split)
     coarse = run.train_spec.target == "coarse"

@@ -101,7 +101,7 @@ class _TargetLabels:
 
     def _load(self, run: RunPublic) -> npt.NDArray[np.int64] | None:
         try:
-            record = self._datasets.of_spec(run.train_spec.dataset)
+            record = self._datasets.trained_on(run.train_spec.dataset)
             labels = self._datasets.labels(run.dataset, record.validation_split)
         except DatasetError:
             return None

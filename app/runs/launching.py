@@ -7,6 +7,7 @@ import json
 import secrets
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -21,6 +22,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run
 from trainer.data.errors import DatasetMissing
+from trainer.data.format import read_record
 from trainer.plan.prepared import Prepared, prepared, prepared_clone
 from trainer.rundir.creation import create_run_dir
 from trainer.spec.preset import SpecError
@@ -60,7 +62,7 @@ class Launcher:
     def queue(
         self, request: NewRun, ready: Prepared, idempotency_key: str | None = None, body: str | None = None
     ) -> RunPublic:
-        """Queue a run that `prepare` returned. Raises ApiError 409 as `create` does."""
+        """Queue a run that `prepare` returned. Raises as `create` does."""
         row = Run(
             **_columns(ready),
             name=request.name or default_name(ready.changed, request.preset),
@@ -111,6 +113,7 @@ class Launcher:
             # Two requests with one key may arrive at once: under the write lock the second sees the first's row.
             known = _by_key(session, row.idempotency_key, row.idempotency_body)
             if known is None:
+                self._check_dataset(folder, ready)
                 newest = session.exec(select(Run.place).order_by(col(Run.key).desc()).limit(1)).first()
                 row.place = max(row.place, newest or row.place)  # the clock may have been set back
                 session.add(row)
@@ -120,6 +123,19 @@ class Launcher:
             shutil.rmtree(folder)
             return public(known)
         return public(row)
+
+    def _check_dataset(self, folder: Path, ready: Prepared) -> None:
+        """Raise SpecError, and delete the run's folder, if the dataset was deleted or renamed just now.
+
+        Under the write lock, which is held for that too.
+        """
+        try:
+            found = read_record(self._settings.datasets, ready.record.name).sha256 == ready.record.sha256
+        except DatasetMissing:
+            found = False
+        if not found:
+            shutil.rmtree(folder)
+            raise _no_dataset(ready.record.name)
 
 
 def _columns(ready: Prepared) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from app.storage.changes import current_seq, publish
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, now
 from app.storage.transitions import move
+from trainer.data.errors import DatasetError
+from trainer.data.format import read_record
 from trainer.rundir.folder import RunDir, is_job_id
 from trainer.rundir.journal import journal
+from trainer.rundir.spec import read_spec
 from trainer.system.durable import write_durably
 
 LOG_LINES = 1000
@@ -121,6 +125,7 @@ class Runs:
                 raise ApiError(409, "not_ended", f"The run is {row.status}: there is nothing to resume.")
             if row.status == Status.FINISHED and not request.extend_epochs:
                 raise ApiError(409, "finished", "The run has finished: say by how many epochs to extend it.")
+            self._check_dataset(row)
             extension = request.extension
             words = {"extend_epochs": request.extend_epochs, "extension": extension, "attempt": row.attempt}
             self._journal(run_id, "resume", **words)
@@ -130,6 +135,23 @@ class Runs:
             move(session, row, Status.QUEUED, deaths=0, error=None, finished_at=None, phase=None)
             publish_run(session, row)
         return public(row)
+
+    def _check_dataset(self, row: Run) -> None:
+        """Raise ApiError 409 if the run's dataset was deleted or replaced: its trainer would fail, and the run with it.
+
+        Under the write lock, which is held for a deletion too. A rename that was interrupted is journaled here.
+        """
+        try:
+            same = read_record(self.settings.datasets, row.dataset).sha256
+        except DatasetError as error:
+            raise ApiError(409, error.code, f"The run cannot be resumed. {error.message}") from None
+        wanted = row.spec["dataset"].get("sha256")
+        if wanted and wanted != same:
+            message = f"The run cannot be resumed: the dataset {row.dataset} has been replaced since it was queued."
+            raise ApiError(409, "dataset_changed", message)
+        with suppress(OSError, ValueError):
+            if read_spec(self.folder(row.id)).dataset.name != row.dataset:
+                self._journal(row.id, "meta", dataset=row.dataset)
 
     def log(self, run_id: str, after: int = 0, limit: int = LOG_LINES) -> list[LogLinePublic]:
         with self.database.read() as session:

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from app.auth.authenticate import Authentication, Principal
 from app.datasets.datasets import Datasets
+from app.datasets.editing import DatasetEditor
 from app.datasets.statistics import DatasetStatistics
 from app.diagnosis.findings import Findings
 from app.jobs.tasks import Tasks
@@ -44,6 +45,7 @@ class Services:
     metrics: Metrics
     findings: Findings
     datasets: Datasets
+    dataset_editor: DatasetEditor
     statistics: DatasetStatistics
     tasks: Tasks
     models: ModelRegistry
@@ -57,6 +59,7 @@ class Services:
     async def running(self) -> AsyncIterator[None]:
         """Run the background tasks while the web process serves; close everything at the end."""
         await asyncio.to_thread(remove_remains, self.settings.uploads)
+        await asyncio.to_thread(self.dataset_editor.finish_renames)
         await self.feed.start()
         background = [
             asyncio.create_task(warm_all(self.models, self.predictor)),
@@ -90,6 +93,7 @@ def services_of(settings: Settings) -> Services:
         metrics=Metrics(database),
         findings=Findings(database, runs, launcher),
         datasets=Datasets(settings.datasets),
+        dataset_editor=DatasetEditor(database, settings),
         statistics=DatasetStatistics(settings.datasets, settings.cache),
         tasks=tasks,
         models=ModelRegistry(runs),
@@ -143,6 +147,7 @@ EnsemblesDep = Annotated[Ensembles, _dependency(Ensembles)]
 FindingsDep = Annotated[Findings, _dependency(Findings)]
 MetricsDep = Annotated[Metrics, _dependency(Metrics)]
 DatasetsDep = Annotated[Datasets, _dependency(Datasets)]
+DatasetEditorDep = Annotated[DatasetEditor, _dependency(DatasetEditor)]
 StatisticsDep = Annotated[DatasetStatistics, _dependency(DatasetStatistics)]
 TasksDep = Annotated[Tasks, _dependency(Tasks)]
 FeedDep = Annotated[Feed, _dependency(Feed)]

@@ -98,7 +98,7 @@ class DatasetRecord(BaseModel):
 
 
 def read_record(root: Path, name: str) -> DatasetRecord:
-    """Raises DatasetMissing, also for an invalid name, and DatasetDamaged."""
+    """Read a record; its name is the folder's. Raises DatasetMissing, also for an invalid name, and DatasetDamaged."""
     if not _NAME.fullmatch(name):
         raise DatasetMissing(f"There is no data set called {name!r}.")
     try:
@@ -106,7 +106,8 @@ def read_record(root: Path, name: str) -> DatasetRecord:
     except (FileNotFoundError, NotADirectoryError):
         raise DatasetMissing(f"There is no data set called {name!r}.") from None
     try:
-        return DatasetRecord.model_validate_json(text)
+        record = DatasetRecord.model_validate_json(text)
+        return record if record.name == name else record.model_copy(update={"name": name})
     except ValidationError as error:
         raise DatasetDamaged(f"{name}/{RECORD_FILE} cannot be read.", detail=str(error)) from None
 

@@ -31,7 +31,7 @@ class Labels:
 def run_record(datasets: Path, run_dir: Path, spec: TrainSpec) -> DatasetRecord:
     """The record that the run was trained with: the run's copy, else the dataset's. Raises DatasetError."""
     if RunDir(run_dir).dataset.is_file():
-        return own_record(run_dir)
+        return own_record(run_dir).model_copy(update={"name": spec.dataset.name})  # it may have been renamed
     record = read_record(datasets, spec.dataset.name)
     if spec.dataset.sha256 and spec.dataset.sha256 != record.sha256:
         raise DatasetDamaged(f"The data set {record.name} is not the one that this run was trained on.")

@@ -11,7 +11,12 @@ from trainer.spec.train_spec import TrainSpec
 
 
 def read_spec(run_dir: Path) -> TrainSpec:
-    return TrainSpec.model_validate_json(RunDir(run_dir).spec.read_bytes())
+    """Read the spec as it was queued, with the present name of its dataset, which may have been renamed since."""
+    spec = TrainSpec.model_validate_json(RunDir(run_dir).spec.read_bytes())
+    names = [line["dataset"] for line in read_journal(run_dir) if line.get("e") == "meta" and "dataset" in line]
+    if not names:
+        return spec
+    return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"name": str(names[-1])})})
 
 
 def extensions(run_dir: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.datasets.datasets import Datasets, checked_split
+from app.datasets.editing import Usage
 from app.datasets.order import Sort, chosen_rows
 from app.datasets.validation import validation_of_dataset
 from app.fields import none_if_empty
@@ -80,6 +81,7 @@ class DatasetPage:
     """
 
     record: DatasetRecord
+    usage: Usage
     query: ExplorerQuery
     cells: tuple[Sample, ...]
     groups: tuple[GroupCell, ...]
@@ -127,6 +129,7 @@ class DatasetPage:
 def dataset_page(
     datasets: Datasets,
     record: DatasetRecord,
+    usage: Usage,
     query: ExplorerQuery,
     measured: tuple[Statistics, Measures] | None,
     *,
@@ -153,6 +156,7 @@ def dataset_page(
     sizes = [bar.train for bar in bars]
     return DatasetPage(
         record=record,
+        usage=usage,
         query=query,
         cells=cells,
         groups=groups,

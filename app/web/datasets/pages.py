@@ -19,7 +19,7 @@ from app.web.datasets.explorer_view import MEANS_COLUMNS, ExplorerQuery, dataset
 from app.web.datasets.view import DatasetsPage, dataset_card
 from app.web.errors import described
 from app.web.forms import render
-from app.web.services import DatasetsDep, StatisticsDep, TasksDep
+from app.web.services import DatasetEditorDep, DatasetsDep, StatisticsDep, TasksDep
 from trainer.data.format import DatasetRecord
 from trainer.data.survey import Statistics
 
@@ -48,11 +48,13 @@ def page(
     name: str,
     query: Annotated[ExplorerQuery, Query()],
     datasets: DatasetsDep,
+    editor: DatasetEditorDep,
     statistics: StatisticsDep,
 ) -> Response:
     record = datasets.get(name)
     measured = statistics.of(record)
-    shown = dataset_page(datasets, record, query, measured, failed=statistics.failed(record))
+    failed = statistics.failed(record)
+    shown = dataset_page(datasets, record, editor.usage(name), query, measured, failed=failed)
     return render(request, "datasets/show.html", shown)
 
 

@@ -14,11 +14,12 @@ from app.auth.exposure import is_loopback
 from app.auth.scopes import Scope
 from app.datasets.validation import validation_of_dataset
 from app.errors import ApiError, invalid
+from app.fields import RequestBody
 from app.jobs.tasks import TaskPublic, Tasks
 from app.settings import Settings
 from app.web.errors import described
 from app.web.multipart import MULTIPART, media_type
-from app.web.services import DatasetsDep, PrincipalDep, SettingsDep, TasksDep
+from app.web.services import DatasetEditorDep, DatasetsDep, PrincipalDep, SettingsDep, StatisticsDep, TasksDep
 from app.web.upload_file import received_form
 from trainer.data.errors import UnknownSource
 from trainer.data.format import SIZES, SPLITS, DatasetRecord, check_name
@@ -60,6 +61,33 @@ def list_datasets(datasets: DatasetsDep) -> list[DatasetRecord]:
 @router.get("/{name}", responses=NO_DATASET)
 def get(name: str, datasets: DatasetsDep) -> DatasetRecord:
     return datasets.get(name)
+
+
+class DatasetPatch(RequestBody):
+    name: str = Field(max_length=80)
+
+
+CHANGED: dict[int | str, str] = {404: "No such dataset", 409: "A run that has not ended uses it"}
+
+
+@router.patch("/{name}", responses=described(CHANGED | {409: f"{CHANGED[409]}, or the new name is taken"}))
+def rename(
+    name: str, body: DatasetPatch, datasets: DatasetsDep, editor: DatasetEditorDep, statistics: StatisticsDep
+) -> DatasetRecord:
+    """Rename a dataset. Its runs are on the dataset of the new name from then on."""
+    before = datasets.get(name)
+    renamed = editor.rename(name, body.name)
+    statistics.forget(before)
+    return renamed
+
+
+@router.delete("/{name}", status_code=204, responses=described(CHANGED))
+def delete(name: str, datasets: DatasetsDep, editor: DatasetEditorDep, statistics: StatisticsDep) -> None:
+    """Delete a dataset. Its runs keep their curves, results and models; their images are no longer shown."""
+    before = datasets.find(name)
+    editor.delete(name)
+    if before is not None:
+        statistics.forget(before)
 
 
 @router.get(

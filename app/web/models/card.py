@@ -111,6 +111,7 @@ class EnsembleCard(Card):
 
     runs: tuple[RunPublic, ...]
     alias: ModelAlias
+    dataset_kept: bool
     names: Mapping[str, str]
     measured: EnsembleReport | Unmeasured
     onnx: OnnxFile | None

@@ -101,9 +101,9 @@ def card(
 ) -> Response:
     members = tuple(runs.get(run) for run in members_of(models.resolve(name)))
     if len(members) > 1:
-        return render(
-            request, "models/ensemble.html", _ensemble(request, models.get(name), members, exports, ensembles)
-        )
+        kept = datasets.found_for(members[0].train_spec.dataset) is not None
+        shown = _ensemble(request, models.get(name), members, exports, ensembles, kept)
+        return render(request, "models/ensemble.html", shown)
     run = members[0]
     try:
         alias = models.get(name)
@@ -118,7 +118,7 @@ def card(
         run=run,
         names=tuple(name for name, move in models.aliases.current().items() if move.run == run.id),
         alias=alias,
-        record=datasets.find(run.dataset),
+        record=datasets.found_for(run.train_spec.dataset),
         checkpoint=runs.answering_checkpoint(run.id),
         classes=_classes(runs, datasets, run),
         file=onnx.members[0] if onnx else None,
@@ -150,7 +150,12 @@ def is_exporting(exports: OnnxFiles, found: OnnxFile | None) -> bool:
 
 
 def _ensemble(
-    request: Request, alias: ModelAlias, members: tuple[RunPublic, ...], exports: OnnxFiles, ensembles: Ensembles
+    request: Request,
+    alias: ModelAlias,
+    members: tuple[RunPublic, ...],
+    exports: OnnxFiles,
+    ensembles: Ensembles,
+    dataset_kept: bool,
 ) -> EnsembleCard:
     measured: EnsembleReport | Unmeasured
     onnx: OnnxFile | None
@@ -162,6 +167,7 @@ def _ensemble(
         name=alias.name,
         runs=members,
         alias=alias,
+        dataset_kept=dataset_kept,
         names={run.id: run.name for run in members},
         measured=measured,
         onnx=onnx,

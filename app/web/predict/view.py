@@ -99,7 +99,7 @@ def predict_page(models: ModelRegistry, datasets: Datasets, model: str, beside: 
         models=(*older.values(), *listed),
         named=tuple(models.named()),
         panels=tuple(panels),
-        samples=_test_images(datasets, panels[0].run.dataset) if panels else (),
+        samples=_test_images(datasets, panels[0].run) if panels else (),
         origin=origin,
     )
 
@@ -117,9 +117,10 @@ def _record(models: ModelRegistry, run: RunPublic) -> DatasetRecord | None:
         return None
 
 
-def _test_images(datasets: Datasets, name: str) -> tuple[TestImage, ...]:
+def _test_images(datasets: Datasets, run: RunPublic) -> tuple[TestImage, ...]:
     try:
-        record, labels = datasets.get(name), datasets.labels(name, "test")
+        record = datasets.trained_on(run.train_spec.dataset)
+        labels = datasets.labels(record.name, "test")
     except DatasetError:
         return ()
     rows = sorted(random.sample(range(len(labels)), min(TEST_IMAGES, len(labels))))

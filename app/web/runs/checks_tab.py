@@ -6,7 +6,6 @@ Source: A. Karpathy, "A Recipe for Training Neural Networks", 2019.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,6 @@ from app.diagnosis.strip import PredictionStrip, prediction_strip
 from app.display.small_plot import SmallPlot, small_plot
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
-from trainer.data.errors import DatasetError
 
 VERDICTS = {"pass": "passed", "look": "look", "info": "note", "warn": "warning", "fail": "failed"}
 
@@ -133,16 +131,15 @@ def notable_findings(findings: Sequence[FindingPublic]) -> tuple[FindingView, ..
 
 
 def checks_tab(runs: Runs, datasets: Datasets, run: RunPublic, findings: Sequence[FindingPublic]) -> ChecksTab:
-    """The tab's context. If the dataset has been deleted, class names and the prediction strip are missing."""
-    record = datasets.find(run.dataset)
+    """The tab's context. Class names and the prediction strip are missing if the dataset was deleted or replaced."""
+    record = datasets.found_for(run.train_spec.dataset)
     names: Sequence[str] = ()
     strip = None
     if record is not None:
         names = record.target_names(run.train_spec.target)
-    with suppress(DatasetError):  # deleted or replaced
-        same = datasets.of_spec(run.train_spec.dataset)
-        labels = same.target_labels(run.train_spec.target, datasets.labels(run.dataset, same.validation_split))
-        strip = prediction_strip(runs.folder(run.id), same.validation_split, labels, names)
+        split = record.validation_split
+        labels = record.target_labels(run.train_spec.target, datasets.labels(record.name, split))
+        strip = prediction_strip(runs.folder(run.id), split, labels, names)
     kept = [item.step for item in runs.checkpoints(run.id)]
     by_kind = {item.finding.kind: item for item in finding_views(findings)}
     steps = tuple(

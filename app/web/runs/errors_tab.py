@@ -23,6 +23,8 @@ MAX_CELL_EXAMPLES = 60
 MISTAKES_PER_PAGE = 30
 MAX_TABLE_CLASSES = 20  # up to this number of classes the matrix is also shown as a table
 
+NO_IMAGES = "The dataset was deleted or replaced: the images and labels of this run's predictions are gone."
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -132,7 +134,7 @@ def tab_of(
     try:
         found = examined(runs, datasets, run, step)
     except DatasetError:
-        return ErrorsTab(run.id, run.dataset, reason="The data set is no longer there, and its labels with it.")
+        return ErrorsTab(run.id, run.dataset, reason=NO_IMAGES)
     except FileNotFoundError:
         raise not_found("answers at step", str(step)) from None
     if found is None:

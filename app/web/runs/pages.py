@@ -114,7 +114,7 @@ def run_page(
         shown["errors"] = tab_of(runs, datasets, run, step, place, page)
     if tab == "checks":
         shown["checks"] = checks_tab(runs, datasets, run, found)
-    record = datasets.find(run.dataset)
+    record = datasets.found_for(run.train_spec.dataset)
     classes = None if record is None else len(record.target_names(run.train_spec.target))
     context = RunPageView(run=run, tab=tab, classes=classes, findings=notable_findings(found), **shown)
     return render(request, "runs/show.html", context)
@@ -124,7 +124,7 @@ def _validation(datasets: Datasets, run: RunPublic) -> str:
     """What the run is validated on, in words: without its dataset, only the number of images is known."""
     spec = run.train_spec
     try:
-        record = datasets.of_spec(spec.dataset)
+        record = datasets.trained_on(spec.dataset)
         return validation_of_run(spec, record, validation_counts(spec, record, datasets.root))
     except DatasetError:
         return "" if run.val_count is None else f"{run.val_count:,} image{'' if run.val_count == 1 else 's'}"
