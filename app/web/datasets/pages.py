@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from PIL import Image
 from pydantic import BaseModel
 
-from app.datasets.statistics import DatasetStatistics
+from app.datasets.statistics import RETRY_SECONDS, DatasetStatistics
 from app.errors import ApiError, not_found
 from app.storage.tables import Status
 from app.web.datasets.explorer_view import MEANS_COLUMNS, ExplorerQuery, dataset_page
@@ -32,7 +32,7 @@ PNG: dict[int | str, dict[str, Any]] = {
 
 
 class BeingMeasured(BaseModel):
-    status: Literal["measuring", "failed", "finished"]
+    status: Literal["measuring", "finished"]
 
 
 @router.get("/datasets", include_in_schema=False)
@@ -69,7 +69,13 @@ def measure_from_page(name: str, datasets: DatasetsDep, statistics: StatisticsDe
     "/api/datasets/{name}/statistics",
     tags=["datasets"],
     responses={
-        **described({404: "No such data set", 409: "Not measured yet: POST to the same path begins it"}),
+        **described(
+            {
+                404: "No such data set",
+                409: "Not measured yet: POST to the same path begins it",
+                503: "They could not be computed",
+            }
+        ),
         202: {"model": BeingMeasured, "description": "Ask again"},
     },
     response_model=Statistics,
@@ -80,28 +86,33 @@ def statistics_of(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -
     found = statistics.of(record)
     if found is not None:
         return found[0]
-    if not statistics.measuring(record) and not statistics.failed(record):
+    refuse_failed(record, statistics)
+    if not statistics.measuring(record):
         raise ApiError(409, "not_measured", "The statistics have not been computed: POST to this path begins it.")
-    return JSONResponse(state_of(record, statistics).model_dump(), 202, headers={"Retry-After": "1"})
+    return JSONResponse(BeingMeasured(status="measuring").model_dump(), 202, headers={"Retry-After": "1"})
 
 
 @router.post(
     "/api/datasets/{name}/statistics",
     tags=["datasets"],
     status_code=202,
-    responses=described({404: "No such data set"}),
+    responses=described({404: "No such data set", 503: "They could not be computed, less than a minute ago"}),
 )
 def measure(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -> BeingMeasured:
     """Begin to compute the statistics, which takes seconds. Without effect if they are there or being computed."""
     record = datasets.get(name)
     statistics.begin(record)
-    return state_of(record, statistics)
+    refuse_failed(record, statistics)
+    return BeingMeasured(status="finished" if statistics.of(record) else "measuring")
 
 
-def state_of(record: DatasetRecord, statistics: DatasetStatistics) -> BeingMeasured:
-    if statistics.of(record) is not None:
-        return BeingMeasured(status="finished")
-    return BeingMeasured(status="failed" if statistics.failed(record) else "measuring")
+def refuse_failed(record: DatasetRecord, statistics: DatasetStatistics) -> None:
+    """Raises ApiError 503: the last computation failed."""
+    if statistics.failed(record):
+        message = (
+            "The statistics could not be computed: the server's log says why. They can be tried again in a minute."
+        )
+        raise ApiError(503, "statistics_failed", message, headers={"Retry-After": f"{RETRY_SECONDS:.0f}"})
 
 
 @router.get(

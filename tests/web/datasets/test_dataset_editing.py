@@ -11,7 +11,7 @@ import pytest
 
 from app.runs.runs import Runs
 from app.storage.db import Database
-from tests.conftest import Server
+from tests.conftest import Server, wait_for
 from tests.finished_runs import finished_run
 from tests.web.errors import assert_error
 from trainer.data.sources.shapes import make_shapes100
@@ -124,3 +124,16 @@ def test_other_sites_cannot_change_a_dataset(api: httpx.Client, mine: str) -> No
     assert api.delete(f"/api/datasets/{mine}", headers=other).status_code == 403
     assert api.patch(f"/api/datasets/{mine}", json={"name": "x"}, headers=other).status_code == 403
     assert api.get(f"/api/datasets/{mine}").status_code == 200
+
+
+def test_statistics_that_fail_are_an_error(api: httpx.Client, web: Server, mine: str) -> None:
+    (web.settings.datasets / mine / "train.files.txt").unlink()
+    record = web.settings.datasets / mine / "dataset.json"
+    record.write_text(record.read_text().replace('"train.images.npy": "', '"train.images.npy": "0'))  # another content
+    path = f"/api/datasets/{mine}/statistics"
+    assert api.post(path).status_code == 202
+    wait_for(lambda: api.get(path).status_code != 202, 60, "the end of the computation")
+    answer = api.get(path)
+    assert_error(answer, 503)
+    assert int(answer.headers["retry-after"]) >= 1
+    assert "could not be measured" in api.get(f"/datasets/{mine}", headers=HTML).text
