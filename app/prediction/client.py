@@ -22,6 +22,7 @@ from app.prediction.questions import (
     TargetQuestion,
     header_of,
 )
+from app.prediction.shares import Shares
 from app.prediction.wire import Header, RpcClient, WireError, socket_address
 from app.settings import Settings
 from trainer.spec.train_spec import ModelSpec, TrainSpec
@@ -59,27 +60,30 @@ class PredictorClient:
         self._connect_seconds = connect_seconds
         self._connections: dict[bool, RpcClient] = {}  # for large questions and for small ones
         self._opening = asyncio.Lock()
-        self._waiting = 0
-        self._waiting_limit = settings.max_queued_predictions
+        self._waiting = Shares(settings.max_queued_predictions)
 
-    async def predict(self, run_id: str, images: Sequence[bytes], top_k: int, *, pixels: bool = False) -> Answer:
+    async def predict(
+        self, run_id: str, images: Sequence[bytes], top_k: int, *, pixels: bool = False, client: str = ""
+    ) -> Answer:
         """Return the most likely classes of each image, or its error, in the order of `images`. Raises ApiError.
 
-        Images are files, or, with `pixels`, raw uint8 size × size × 3 in the size of the run's input.
+        Images are files, or, with `pixels`, raw uint8 size × size × 3 in the size of the run's input. Clients take
+        turns: `client` names who asks. If the caller is canceled, the predictor stops working on it.
         """
-        question = PredictQuestion(run=run_id, lengths=tuple(map(len, images)), top_k=top_k, pixels=pixels)
-        with self._counted():
+        lengths = tuple(map(len, images))
+        question = PredictQuestion(run=run_id, lengths=lengths, top_k=top_k, pixels=pixels, client=client)
+        with self._counted(client):
             header = await self._ask(question, *images, seconds=ANSWER_SECONDS + ANSWER_SECONDS_PER_IMAGE * len(images))
         header["model"]["run"] = run_id
         return Answer.model_validate(header)
 
-    async def saliency(self, run_id: str, image: bytes, index: int | None) -> SaliencyPublic:
+    async def saliency(self, run_id: str, image: bytes, index: int | None, *, client: str = "") -> SaliencyPublic:
         """Return the occlusion map of an image file for class `index`, or for the most likely class.
 
-        Raises ApiError.
+        `client` as in `predict`. Raises ApiError.
         """
-        with self._counted():
-            header = await self._ask(SaliencyQuestion(run=run_id, index=index), image)
+        with self._counted(client):
+            header = await self._ask(SaliencyQuestion(run=run_id, index=index, client=client), image)
         header["model"]["run"] = run_id
         return SaliencyPublic.model_validate(header)
 
@@ -102,14 +106,13 @@ class PredictorClient:
         return base64.b64decode(header["png"])
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
-        if self._waiting >= self._waiting_limit:
+    def _counted(self, client: str) -> Iterator[None]:
+        if not self._waiting.take(client):
             raise unavailable("queue_full", "Too many predictions are waiting; try again shortly.")
-        self._waiting += 1
         try:
             yield
         finally:
-            self._waiting -= 1
+            self._waiting.give_back(client)
 
     async def _ask(self, question: Question, *payload: bytes, seconds: float = ANSWER_SECONDS) -> Header:
         try:

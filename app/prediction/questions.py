@@ -20,7 +20,8 @@ class _Part(BaseModel):
 class PredictQuestion(_Part):
     """Predict the `top_k` most likely classes of each image. The payload holds the images, of `lengths` bytes.
 
-    Images are files, or, with `pixels`, raw uint8 size × size × 3 in the size of the run's input.
+    Images are files, or, with `pixels`, raw uint8 size × size × 3 in the size of the run's input. Clients take turns:
+    `client` names who asks.
     """
 
     ask: Literal["predict"] = "predict"
@@ -28,6 +29,7 @@ class PredictQuestion(_Part):
     lengths: tuple[int, ...]
     top_k: int
     pixels: bool = False
+    client: str = ""
 
 
 class SaliencyQuestion(_Part):
@@ -36,6 +38,7 @@ class SaliencyQuestion(_Part):
     ask: Literal["saliency"] = "saliency"
     run: str
     index: int | None
+    client: str = ""
 
 
 class PingQuestion(_Part):

@@ -1,6 +1,7 @@
 """Frames between the web process, the predictor and its decoders: a JSON header, then raw bytes.
 
-A connection carries many questions at a time; each answer has the `id` of its question.
+A connection carries many questions at a time; each answer has the `id` of its question. A frame with `cancel` withdraws
+the question of that id.
 """
 
 from __future__ import annotations
@@ -128,7 +129,10 @@ class RpcClient(Connection):
         self._pending: dict[int, asyncio.Future[tuple[Header, bytes]]] = {}
 
     async def ask(self, header: Header, *payload: bytes) -> tuple[Header, bytes]:
-        """Send a question and return the answer. Raises WireError: the peer closed the connection before that."""
+        """Send a question and return the answer. If the caller is canceled, the peer is told to stop working on it.
+
+        Raises WireError: the peer closed the connection before it answered.
+        """
         if self.closed:
             raise WireError("The connection has ended.")
         self._number = number = self._number + 1
@@ -137,6 +141,10 @@ class RpcClient(Connection):
         try:
             self.send(*pack_parts({**header, "id": number}, *payload))
             return await answer
+        except asyncio.CancelledError:
+            if not self.closed:
+                self.send(pack({"cancel": number}))
+            raise
         finally:
             del self._pending[number]
 
@@ -156,20 +164,31 @@ Handler = Callable[[Header, bytes], Awaitable[Header]]
 
 
 class RpcServer(Connection):
-    """The end that answers, with one task per question."""
+    """The end that answers, with one task per question.
+
+    A task is canceled when its question is withdrawn, and when the peer closes the connection.
+    """
 
     def __init__(self, handle: Handler) -> None:
         super().__init__()
         self._handle = handle
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def received(self, header: Header, payload: bytes) -> None:
-        task = self._loop.create_task(self._work(header, payload))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if "cancel" in header:
+            if task := self._tasks.get(header["cancel"]):
+                task.cancel()
+            return
+        number: int = header.pop("id")
+        task = self._tasks[number] = self._loop.create_task(self._work(number, header, payload))
+        task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
-    async def _work(self, header: Header, payload: bytes) -> None:
-        number = header.pop("id")
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for task in self._tasks.values():
+            task.cancel()
+
+    async def _work(self, number: int, header: Header, payload: bytes) -> None:
         self.send(pack({**await self._handle(header, payload), "id": number}))
 
 

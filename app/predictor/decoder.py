@@ -56,7 +56,12 @@ def _decoder(connection: socket.socket) -> None:
 
 
 def _answer(header: Header, data: bytes) -> bytes:
-    """Return the concatenated pixels of the images that can be read; `answers` has an error per image, or null."""
+    """Return the concatenated pixels of the images that can be read; `answers` has an error per image, or null.
+
+    A question without images is about the process's id.
+    """
+    if "images" not in header:
+        return pack({"id": header["id"], "pid": os.getpid()})
     answers: list[Header | None] = []
     pixels: list[bytes] = []
     at = 0

@@ -48,6 +48,8 @@ class Explanation:
 
     def run_portion(self, models: Callable[[str], tuple[Classifier, bool]]) -> bool:
         """Compute one portion; return whether it was the last. Called by the inference thread only."""
+        if self.future.cancelled():  # the caller hung up
+            return True
         try:
             found = self._next(models)
         except Exception as error:  # top level of the thread: passed on to the caller

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from app.prediction.wire import BACKLOG, socket_address
-from app.predictor.decoders import DecoderHost
+from app.predictor.decoder_process import DecoderHost
 from app.settings import Settings
 
 NICE = 5  # lower priority than the web process and training, which have the same one

@@ -9,9 +9,10 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import count
 
 import numpy as np
 import torch
@@ -27,12 +28,16 @@ from app.prediction.questions import (
     TargetQuestion,
     question_of,
 )
+from app.prediction.shares import Shares
 from app.prediction.wire import BACKLOG, Header, RpcServer
 from app.predictor.batches import Batches, Outcome, use_half_the_cores
-from app.predictor.decoders import BadImage, DecoderHostExited, Decoders
+from app.predictor.decoder_process import DecoderHostExited
+from app.predictor.decoders import BadImage, Decoders, is_slow
 from app.predictor.explanations import Explained, TooManyExplanations
+from app.predictor.fair_queue import Sender
 from app.predictor.warm import Models
 from app.settings import Settings
+from trainer.data.decode_cost import DecodeCost, decode_cost
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
 from trainer.engine.preview import augmented
@@ -66,8 +71,9 @@ class Predictor:
     def __init__(self, settings: Settings, decoders: socket.socket) -> None:
         self._decoder_host = decoders
         self._datasets = settings.datasets
-        self._limit = settings.max_queued_predictions
-        self._pending = 0
+        # Slow images have a limit of their own, so that they do not keep fast ones out.
+        self._fast, self._slow = (Shares(settings.max_queued_predictions) for _ in range(2))
+        self._requests = count()
         self._models = Models(settings.runs, settings.datasets, torch.device(settings.predictor_device))
         self._decoders = Decoders(decoders, DECODERS, settings.max_pixels)
 
@@ -129,13 +135,17 @@ class Predictor:
 
     async def _predict(self, question: PredictQuestion, payload: bytes) -> Header:
         run, lengths = question.run, question.lengths
-        with self._counted(len(lengths)):
+        view = memoryview(payload)
+        starts = [sum(lengths[:i]) for i in range(len(lengths))]
+        images = [bytes(view[at : at + length]) for at, length in zip(starts, lengths, strict=True)]
+        costs = [None if question.pixels else decode_cost(image) for image in images]
+        with self._counted(question.client, costs):
             spec, record = self._models.target(run)
-            view = memoryview(payload)
-            starts = [sum(lengths[:i]) for i in range(len(lengths))]
-            images = [bytes(view[at : at + length]) for at, length in zip(starts, lengths, strict=True)]
-            fit = None if question.pixels else record.fit
-            calls = [self._predict_one(run, image, record.size, fit, question.top_k) for image in images]
+            sender = Sender(question.client, next(self._requests))
+            calls = [
+                self._predict_one(question, image, cost, sender, record)
+                for image, cost in zip(images, costs, strict=True)
+            ]
             results = [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
         timings = [timing for _, timing, _ in results]
         outcome = next((outcome for _, _, outcome in results if outcome), None)
@@ -149,31 +159,38 @@ class Predictor:
         }
 
     async def _predict_one(
-        self, run: str, image: bytes, size: int, fit: str | None, top_k: int
+        self, question: PredictQuestion, image: bytes, cost: DecodeCost | None, sender: Sender, record: DatasetRecord
     ) -> tuple[Header, dict[str, float], Outcome | None]:
-        """Return an image's result, durations in ms and outcome. `image` is a file, or with `fit` None uint8 pixels."""
+        """Return a result, durations in ms and the outcome. `image` is a file, or, with no `cost`, uint8 pixels."""
         started = time.perf_counter()
+        size = record.size
         try:
-            data = image if fit is None else await self._decoders.decode(image, size, fit)
+            data = (
+                image
+                if cost is None
+                else await self._decoders.decode(image, size, record.fit, sender=sender, cost=cost)
+            )
         except BadImage as error:
             timing = {"queue": 0.0, "load": 0.0, "decode": 1e3 * (time.perf_counter() - started), "run": 0.0}
             return {"error": {"code": error.code, "message": error.message}}, timing, None
         decode = 1e3 * (time.perf_counter() - started)
         pixels = np.frombuffer(data, np.uint8).reshape(size, size, 3)
-        outcome = await self._batches.submit(run, pixels, top_k, alone=self._pending == 1)
+        alone = self._fast.total + self._slow.total == 1
+        outcome = await self._batches.submit(question.run, pixels, question.top_k, alone=alone)
         timing = {"queue": outcome.queue, "load": outcome.load, "decode": decode, "run": outcome.run}
         # orjson encodes dataclasses
         return {"predictions": outcome.predictions, "familiarity": outcome.familiarity}, timing, outcome
 
     async def _saliency(self, question: SaliencyQuestion, payload: bytes) -> Header:
-        run, index = question.run, question.index
-        with self._counted(1):
+        run, index, cost = question.run, question.index, decode_cost(payload)
+        with self._counted(question.client, [cost]):
             spec, record = self._models.target(run)
             if index is not None and index >= (count := len(Labels.of(spec, record).names)):
                 raise Refusal(422, "unknown_class", f"This model's classes are numbered from 0 to {count - 1}.")
             started = time.perf_counter()
             try:
-                data = await self._decoders.decode(payload, record.size, record.fit)
+                sender = Sender(question.client, next(self._requests))
+                data = await self._decoders.decode(payload, record.size, record.fit, sender=sender, cost=cost)
             except BadImage as error:
                 raise Refusal(IMAGE_STATUS.get(error.code, 422), error.code, error.message) from None
             decode = 1e3 * (time.perf_counter() - started)
@@ -193,14 +210,18 @@ class Predictor:
         }
 
     @contextmanager
-    def _counted(self, images: int) -> Iterator[None]:
-        if self._pending and self._pending + images > self._limit:
-            raise Refusal(503, "queue_full", "Too many predictions are waiting; try again shortly.")
-        self._pending += images
+    def _counted(self, client: str, costs: Sequence[DecodeCost | None]) -> Iterator[None]:
+        """Count a request's images as waiting. Raises Refusal if too many wait."""
+        slow = sum(cost is not None and is_slow(cost) for cost in costs)
+        parts = [(self._fast, len(costs) - slow), (self._slow, slow)] if slow else [(self._fast, len(costs))]
+        taken = [(shares, images) for shares, images in parts if shares.take(client, images)]
         try:
+            if len(taken) < len(parts):
+                raise Refusal(503, "queue_full", "Too many predictions are waiting; try again shortly.")
             yield
         finally:
-            self._pending -= images
+            for shares, images in taken:
+                shares.give_back(client, images)
 
 
 def _model(spec: TrainSpec, record: DatasetRecord, answered: Outcome | Explained | None) -> Header:

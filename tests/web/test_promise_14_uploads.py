@@ -24,7 +24,8 @@ from tests.app.predictor.predict_home import (
     settings_for,
 )
 from tests.app.predictor.test_predictor_decoders import long_gif, png, text_bomb
-from tests.web.predict.test_predict import post, serving
+from tests.web.predict.serving import serving
+from tests.web.predict.test_predict import post
 
 RUN = "b40c000000"
 A_REQUEST = 16

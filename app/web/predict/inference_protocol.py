@@ -12,13 +12,15 @@ from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
 
 from app.errors import invalid
 from app.prediction.answers import Answer
 from app.prediction.client import Target
 from app.web.errors import described
+from app.web.predict.hang_up import while_connected
+from app.web.predict.sender import sender_of
 from app.web.services import ModelsDep, PredictorDep, SettingsDep
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
@@ -133,12 +135,14 @@ async def model_ready(name: Name, models: ModelsDep, predictor: PredictorDep) ->
 
 @router.post("/models/{name}/infer", responses=NO_MODEL, response_model_exclude_none=True)
 async def infer(
-    name: Name, body: InferRequest, models: ModelsDep, predictor: PredictorDep, settings: SettingsDep
+    request: Request, name: Name, body: InferRequest, models: ModelsDep, predictor: PredictorDep, settings: SettingsDep
 ) -> InferAnswer:
     run = await models.find(name)
     target = await predictor.target(run)
     images = pixels(body.inputs[0], target.size, settings.max_images)
-    answer = await predictor.predict(run, [image.tobytes() for image in images], len(target.labels), pixels=True)
+    data, classes = [image.tobytes() for image in images], len(target.labels)
+    asked = predictor.predict(run, data, classes, pixels=True, client=sender_of(request))
+    answer = await while_connected(request, asked)
     wanted = [output.name for output in body.outputs] if body.outputs else [PROBABILITIES, LABEL]
     return InferAnswer(
         model_name=name,

@@ -21,6 +21,8 @@ from app.prediction.answers import (
     TimingPublic,
 )
 from app.web.errors import described
+from app.web.predict.hang_up import while_connected
+from app.web.predict.sender import sender_of
 from app.web.predict.upload import Upload, images
 from app.web.services import ServingDep
 from trainer.data.image_formats import FORMATS, NAMES
@@ -108,7 +110,9 @@ async def predict(
 ) -> Response:
     async with images(request, serving.settings, serving.uploads) as uploads:
         run_id = await serving.models.find(model)
-        answer = await serving.predictor.predict(run_id, [upload.take() for upload in uploads], top_k)
+        data = [upload.take() for upload in uploads]
+        asked = serving.predictor.predict(run_id, data, top_k, client=sender_of(request))
+        answer = await while_connected(request, asked)
     return _json(_render(uploads, answer))
 
 
@@ -136,7 +140,8 @@ async def saliency(
         if len(uploads) > 1:
             raise ApiError(422, "one_image", "Send one image at a time.")
         run_id = await serving.models.find(model)
-        answer = await serving.predictor.saliency(run_id, uploads[0].take(), index)
+        asked = serving.predictor.saliency(run_id, uploads[0].take(), index, client=sender_of(request))
+        answer = await while_connected(request, asked)
     return _json(answer)
 
 

@@ -134,3 +134,45 @@ def test_large_images_are_sent_without_a_copy() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(run()) < 4 << 20
+
+
+def test_a_question_that_nobody_waits_for_is_withdrawn() -> None:
+    withdrawn: list[int] = []
+
+    async def answer(header: Header, payload: bytes) -> Header:
+        if header["of"] < 3:
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                withdrawn.append(header["of"])
+        return header
+
+    async def work(line: RpcClient) -> None:
+        for number, wait in ((1, 0.01), (2, 0)):  # the second is withdrawn before it is sent
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(line.ask({"of": number}), wait)
+        assert await line.ask({"of": 3}) == ({"of": 3}, b"")
+        assert withdrawn == [1]
+
+    talk(answer, work)
+
+
+def test_questions_of_a_client_that_is_gone_are_withdrawn() -> None:
+    withdrawn = asyncio.Event()
+
+    async def answer(header: Header, payload: bytes) -> Header:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            withdrawn.set()
+        return header
+
+    async def work(line: RpcClient) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(asked := asyncio.create_task(line.ask({}))), 0.01)
+        line.close()
+        await asyncio.wait_for(withdrawn.wait(), 10)
+        with pytest.raises(WireError):
+            await asked
+
+    talk(answer, work)

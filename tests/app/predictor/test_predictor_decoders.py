@@ -12,10 +12,14 @@ import psutil
 import pytest
 from PIL import Image
 
-from app.predictor.decoders import SMALL_BYTES, BadImage, DecoderHost, DecoderHostExited, Decoders
+from app.predictor.decoder_process import DecoderHost, DecoderHostExited
+from app.predictor.decoders import SMALL_BYTES, BadImage, Decoders
+from app.predictor.fair_queue import Sender
 from tests.app.predictor.predict_home import SIZE, encode, random_image
+from tests.app.predictor.slow_images import lying_gif, slow_jpeg, slow_webp
 from tests.conftest import wait_for
 from trainer.data.confined import MAX_FRAMES, MEMORY_BYTES, gif_has_more_frames
+from trainer.data.decode_cost import decode_cost
 from trainer.data.fit import read_image
 from trainer.data.format import Fit
 
@@ -221,18 +225,93 @@ def test_a_decoder_that_dies_over_many_costs_none_of_them(host: DecoderHost) -> 
     with_decoders(host, work, count=1)
 
 
-def test_a_small_file_that_is_slow_does_not_hold_up_those_beside_it(host: DecoderHost) -> None:
-    slow = encode(Image.new("RGB", (7000, 7000), (9, 9, 9)), "WEBP", lossless=True, method=0)
-    assert len(slow) < SMALL_BYTES
+def decoder_processes(host: DecoderHost) -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process(host.process.pid).children():
+        with suppress(psutil.NoSuchProcess):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def test_slow_images_leave_a_decoder_for_the_others(host: DecoderHost) -> None:
+    async def work(decoders: Decoders) -> None:
+        slow = [asyncio.create_task(decoders.decode(slow_webp(), SIZE, "crop")) for _ in range(8)]
+        await asyncio.sleep(0)
+        for number in range(60):
+            sender = Sender("another", number)
+            assert await decoders.decode(GOOD, SIZE, "crop", sender=sender) == random_image(0).tobytes()
+            assert len(decoder_processes(host)) <= 2
+        assert sum(not task.done() for task in slow) >= 6
+        for task in slow:
+            task.cancel()
+
+    with_decoders(host, work)
+
+
+def test_a_withdrawn_image_is_not_decoded_any_further(host: DecoderHost) -> None:
+    async def work(decoders: Decoders) -> None:
+        slow = [asyncio.create_task(decoders.decode(slow_webp(), SIZE, "crop")) for _ in range(50)]
+        while not (busy := decoder_processes(host)):
+            await asyncio.sleep(0.01)
+        (decoder,) = busy
+        for task in slow:
+            task.cancel()
+        await asyncio.wait(slow)
+        while decoder_processes(host):
+            await asyncio.sleep(0.01)
+        assert not decoder.is_running()
+
+    with_decoders(host, work)
+
+
+def test_images_of_a_client_with_few_go_before_those_of_one_with_many(host: DecoderHost) -> None:
+    """Also among slow images."""
+    slow = slow_webp(3000)
 
     async def work(decoders: Decoders) -> None:
-        files = [slow, *[GOOD] * 20]
-        slowest, *others = [asyncio.create_task(decoders.decode(data, SIZE, "crop")) for data in files]
-        await asyncio.wait_for(asyncio.gather(*others), 60)
-        assert not slowest.done()
-        assert len(await slowest) == 3 * SIZE * SIZE
+        ended: list[str] = []
 
-    with_decoders(host, work, batch_seconds=0.01)
+        async def decode(name: str, number: int) -> None:
+            await decoders.decode(slow, SIZE, "crop", sender=Sender(name, number))
+            ended.append(name)
+
+        many = [asyncio.create_task(decode("many", 1)) for _ in range(6)]
+        await asyncio.sleep(0)
+        one = asyncio.create_task(decode("one", 2))
+        await asyncio.gather(one, *many)
+        assert ended.index("one") <= 2
+
+    with_decoders(host, work)
+
+
+def test_an_image_whose_header_lies_does_not_hold_up_the_others(host: DecoderHost) -> None:
+    lying = lying_gif()
+    assert len(lying) <= 2 * SMALL_BYTES
+    assert decode_cost(lying).pixels == 1
+
+    async def work(decoders: Decoders) -> None:
+        files = [lying, *[GOOD] * 20]
+        found = await asyncio.gather(*(decoders.decode(data, SIZE, "crop") for data in files))
+        assert found[1:] == [random_image(0).tobytes()] * 20
+        assert len(found[0]) == 3 * SIZE * SIZE
+
+    with_decoders(host, work, fast_seconds=0.2)
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(host: DecoderHost) -> None:
+    data = slow_jpeg(1000, side=64)
+    at = data.index(b"\xff\xc2") + 5
+    large = data[:at] + struct.pack(">HH", 7000, 7000) + data[at + 4 :]
+
+    async def work(decoders: Decoders) -> None:
+        with pytest.raises(BadImage, match="49,000,000 pixels in 1,000 scans") as refused:
+            await decoders.decode(large, SIZE, "crop")
+        assert refused.value.code == "image_too_large"
+        assert not decoder_processes(host)
+        assert len(await decoders.decode(data, SIZE, "crop")) == 3 * SIZE * SIZE
+
+    with_decoders(host, work)
 
 
 def test_no_image_is_blamed_for_the_end_of_the_host() -> None:

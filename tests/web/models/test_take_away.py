@@ -32,7 +32,8 @@ from tests.app.predictor.predict_home import (
     settings_for,
 )
 from tests.conftest import Server, wait_for
-from tests.web.predict.test_predict import assert_error, post, serving
+from tests.web.predict.serving import serving
+from tests.web.predict.test_predict import assert_error, post
 from trainer.data.format import open_split
 from trainer.data.splits import stratified_split
 from trainer.exported.portable import METADATA, Portable, PortableDamaged, plan_packing, read_portable, write_packing

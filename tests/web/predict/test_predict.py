@@ -4,11 +4,10 @@ import json
 import re
 import select
 import socket
-import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,8 @@ import numpy as np
 import pytest
 import sqlmodel
 import torch
-import uvicorn
 from PIL import Image
 
-from app.main import create_app
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, Status
@@ -40,6 +37,7 @@ from tests.app.predictor.predict_home import (
     settings_for,
 )
 from tests.conftest import wait_for
+from tests.web.predict.serving import serving
 from trainer.exported.labels import run_record
 from trainer.inference.batch_predict import predict_files
 from trainer.inference.classifier import load_best
@@ -74,18 +72,6 @@ def database(settings: Settings) -> Iterator[Database]:
         add_row(database, settings, run_id, status)
     yield database
     database.close()
-
-
-@contextmanager
-def serving(settings: Settings) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        wait_for(lambda: server.started)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(10)
 
 
 @pytest.fixture(scope="module")
