@@ -213,7 +213,7 @@ class Predictor:
     def _counted(self, client: str, costs: Sequence[DecodeCost | None]) -> Iterator[None]:
         """Count a request's images as waiting. Raises Refusal if too many wait."""
         slow = sum(cost is not None and is_slow(cost) for cost in costs)
-        parts = [(self._fast, len(costs) - slow), (self._slow, slow)] if slow else [(self._fast, len(costs))]
+        parts = [(shares, images) for shares, images in ((self._fast, len(costs) - slow), (self._slow, slow)) if images]
         taken = [(shares, images) for shares, images in parts if shares.take(client, images)]
         try:
             if len(taken) < len(parts):

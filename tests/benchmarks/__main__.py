@@ -12,7 +12,20 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import directory, ingest, launch, live, load, long, predict, scale, training, viewers, web
+from tests.benchmarks import (
+    attacked,
+    directory,
+    ingest,
+    launch,
+    live,
+    load,
+    long,
+    predict,
+    scale,
+    training,
+    viewers,
+    web,
+)
 from tests.benchmarks.rows import Row, machine
 
 BENCHMARKS = {
@@ -26,6 +39,7 @@ BENCHMARKS = {
     "predict": predict.measure,
     "directory": directory.measure,
     "load": load.measure,
+    "attacked": attacked.measure,
 }
 DOCS = Path(__file__).parents[2] / "docs"
 RECORD, PAGE = DOCS / "benchmarks.json", DOCS / "benchmarks.md"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.benchmarks import ingest
 from tests.benchmarks.__main__ import entry, page
+from tests.benchmarks.attacked import Attack, under
 
 
 def test_ingest_benchmark_runs() -> None:
@@ -11,3 +14,12 @@ def test_ingest_benchmark_runs() -> None:
     assert [row.mark for row in rows] == ["≥ 200,000 scalars/s", "≤ 10 µs"]
     text = page({"ingest": entry(rows)})
     assert all(row.what in text for row in rows)
+
+
+@pytest.mark.timeout(120)
+def test_honest_clients_are_answered_while_others_attack() -> None:
+    found = under(Attack(clients=8, attackers=4, seconds=6))
+    assert found.refused == found.wrong == 0
+    assert found.attacks
+    assert len(found.latencies) > 100  # without fair queueing, a handful
+    assert found.is_within_memory

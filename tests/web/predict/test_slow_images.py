@@ -69,6 +69,7 @@ def test_others_are_answered_while_slow_images_are_decoded_and_hanging_up_ends_i
         hung_up.set()
 
     with httpx.Client(base_url=address, timeout=60) as client, ThreadPoolExecutor(3) as pool:
+        wait_for(lambda: post(client, PNG).status_code == 200)  # the predictor has started
         before = post(client, PNG).json()["predictions"]
         attacks = [pool.submit(attack) for _ in range(3)]
         wait_for(lambda: any(process.memory_info().rss > 100 << 20 for process in decoders(predictor)), 30, "a decoder")
@@ -84,6 +85,15 @@ def test_others_are_answered_while_slow_images_are_decoded_and_hanging_up_ends_i
         # What the clients had sent would take ten minutes.
         wait_for(lambda: len(decoders(predictor)) <= 1, 20, "the end of the decoder of slow images")
         assert post(client, slow_webp(3000)).status_code == 200
+
+
+def test_slow_and_fast_images_in_one_request_and_beside_each_other(served: tuple[str, int]) -> None:
+    slow = slow_webp(3000)
+    with httpx.Client(base_url=served[0], timeout=60) as client, ThreadPoolExecutor(3) as pool:
+        for requests in ([[slow], [slow, slow], [slow, PNG]], [[PNG], [PNG, slow], [slow]]):
+            for answer in pool.map(lambda images: post(client, *images), requests):
+                assert answer.status_code == 200
+                assert "error" not in answer.text
 
 
 def test_an_image_with_too_many_scans_is_refused_at_once(served: tuple[str, int]) -> None:
