@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,14 +29,20 @@ def setup_of(run: RunPublic) -> tuple[tuple[tuple[str, Any], ...], tuple[Differe
     if spec.preset not in presets():
         return settings, (), ""
     changed = differences(spec, build_spec(run.dataset, spec.preset))
-    words = [f"trackside train --preset {spec.preset} --dataset {run.dataset}"]
-    words += [f"--set {name}={_as_argument(value)}" for name, (_, value) in changed.items()]
-    return settings, tuple(Difference(name, old, new) for name, (old, new) in changed.items()), " ".join(words)
+    words = ["trackside", "train", "--preset", spec.preset, "--dataset", run.dataset]
+    for name, (_, value) in changed.items():
+        words += ["--set", f"{name}={_as_json(value)}"]
+    return settings, tuple(Difference(name, old, new) for name, (old, new) in changed.items()), shlex.join(words)
 
 
-def _as_argument(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"'[{', '.join(map(str, value))}]'"
-    return "null" if value is None else number(value)
+def _as_json(value: Any) -> str:
+    """The value as `--set` reads it: as JSON, or as text if it is not JSON."""
+    if isinstance(value, float) and float(short := number(value)) == value:
+        return short
+    if not isinstance(value, str):
+        return json.dumps(value)
+    try:
+        json.loads(value)
+    except json.JSONDecodeError:
+        return value
+    return json.dumps(value)

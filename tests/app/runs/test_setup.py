@@ -1,0 +1,59 @@
+"""The command of the Setup tab, read as a shell and the command line read it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from app.cli import main, parse_assignments
+from app.runs.runs import Runs
+from app.runs.setup import setup_of
+from tests.conftest import runs_in
+from tests.finished_runs import finished_run
+from trainer.spec.preset import build_spec
+from trainer.spec.train_spec import TrainSpec
+
+
+def trained_by(command: str) -> TrainSpec:
+    """The spec that a pasted command trains."""
+    program, name, *words = shlex.split(command)
+    assert (program, name) == ("trackside", "train")
+    group = typer.main.get_command(main)
+    train = group.commands[name]  # type: ignore[attr-defined]
+    given = train.make_context(name, words).params
+    return build_spec(given["dataset"], given["preset"], parse_assignments(given["assignments"] or []))
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides"),
+    [
+        ("baseline-cnn", {}),
+        ("baseline-cnn", {"optimizer.lr": 3e-4, "model.widths": [8, 16, 32], "augment.flip": True, "max_steps": 100}),
+        ("baseline-cnn", {"optimizer.lr": 1 / 3000, "optimizer.weight_decay": 1.23456789e-5}),
+        ("quick", {"budget.minutes": None, "augment.resolutions": [], "augment.resolution_until": []}),
+        ("transfer", {"model.weights": 'it\'s "mine" $HOME `x`; *.pt'}),
+        ("transfer", {"model.weights": "true"}),
+        ("transfer", {"model.weights": "12"}),
+        ("transfer", {"model.weights": " -x=1"}),
+    ],
+)
+def test_the_command_trains_the_same_when_pasted(
+    tmp_path: Path, shapes: Path, preset: str, overrides: dict[str, Any]
+) -> None:
+    with runs_in(tmp_path, shapes) as runs:
+        spec = build_spec("shapes100", preset, overrides)
+        run = stored(runs, spec)
+        command = setup_of(run)[2]
+        assert "\n" not in command
+        assert trained_by(command) == spec
+
+
+def stored(runs: Runs, spec: TrainSpec) -> Any:
+    """A run with the spec. Weights of a launched run are a file; here they may be any text."""
+    run = runs.get(finished_run(runs, [0.5]))
+    values = {**spec.model_dump(mode="json"), "dataset": run.spec["dataset"]}
+    return run.model_copy(update={"spec": values, "preset": spec.preset})
