@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -17,3 +18,14 @@ def test_javascript_libraries() -> None:
     result = subprocess.run([node, "--test", *files], capture_output=True, text=True, check=False, timeout=100)
     assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
     assert "# fail 0" in result.stdout or "fail 0" in result.stdout
+
+
+def test_requests_are_sent_in_one_place() -> None:
+    """A rejected fetch that nobody handles leaves a button disabled, and says nothing."""
+    scripts = Path(__file__).parents[1] / "static" / "js"
+    sending = {
+        path.relative_to(scripts).as_posix()
+        for path in scripts.rglob("*.js")
+        if re.search(r"\bfetch\(", path.read_text("utf-8"))
+    }
+    assert sending == {"shared/request.js"}

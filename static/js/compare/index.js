@@ -8,6 +8,7 @@ import { Series } from "../lib/series.js";
 import { smooth } from "../lib/smooth.js";
 import { OverlayChart } from "./overlay_chart.js";
 import { localizeTimes } from "../shared/page.js";
+import { request } from "../shared/request.js";
 import { palette, ROLES } from "../chart/palette.js";
 
 const NAMES = ["val/acc", "val/loss", "train/loss"];
@@ -87,10 +88,10 @@ function applyOrQueue(id, change) {
 
 async function load(run) {
   run.loading = true;
-  const response = await fetch(`/api/runs/${run.id}/metrics?series=${NAMES.join(",")}&points=${POINTS}`);
-  if (response.ok) {
+  const { ok, body } = await request(`/api/runs/${run.id}/metrics?series=${NAMES.join(",")}&points=${POINTS}`);
+  if (ok) {
     for (const name of NAMES) run.series.set(name, new Series());
-    append(run, (await response.json()).series);
+    append(run, body.series);
   }
   run.loading = false;
   for (const change of run.queued.splice(0)) change(run);
@@ -144,11 +145,11 @@ function refreshTables() {
   tablesTimer ||= setTimeout(async () => {
     tablesTimer = 0;
     if (tables.contains(document.activeElement) && document.activeElement !== document.body) return refreshTables();
-    const response = await fetch(`/compare/tables?runs=${encodeURIComponent(page.dataset.slots)}`);
-    if (!response.ok) return undefined;
+    const { ok, body } = await request(`/compare/tables?runs=${encodeURIComponent(page.dataset.slots)}`, { as: "text", quiet: true });
+    if (!ok) return undefined;
     const scrolled = [...tables.querySelectorAll(".scroll-x")].map((box) => box.scrollLeft);
     const template = document.createElement("template");
-    template.innerHTML = await response.text();
+    template.innerHTML = body;
     localizeTimes(template.content);
     tables.replaceChildren(...template.content.children);
     [...tables.querySelectorAll(".scroll-x")].forEach((box, index) => (box.scrollLeft = scrolled[index] ?? 0));

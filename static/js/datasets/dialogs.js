@@ -1,4 +1,6 @@
 // Renaming and deleting a dataset, each in a dialog of its page.
+import { request } from "../shared/request.js";
+
 const menu = document.querySelector("[data-dataset-menu]");
 
 menu.hidden = false;
@@ -18,26 +20,12 @@ for (const form of document.querySelectorAll("[data-changes]")) {
 
 async function change(form) {
   const { changes: method, dataset } = form.dataset;
+  const json = method === "PATCH" ? { name: form.elements.name.value.trim() } : undefined;
   const button = form.querySelector('[value="change"]');
-  button.disabled = true;
   showError(form, "");
-  const request = { method };
-  if (method === "PATCH") {
-    request.headers = { "Content-Type": "application/json" };
-    request.body = JSON.stringify({ name: form.elements.name.value.trim() });
-  }
-  try {
-    const response = await fetch(`/api/datasets/${encodeURIComponent(dataset)}`, request);
-    const answer = response.status === 204 ? null : await response.json();
-    if (response.ok) {
-      location.assign(answer ? `/datasets/${encodeURIComponent(answer.name)}` : "/datasets");
-      return;
-    }
-    showError(form, answer.error.message);
-  } catch {
-    showError(form, "The server could not be reached.");
-  }
-  button.disabled = false;
+  const { ok, body } = await request(`/api/datasets/${encodeURIComponent(dataset)}`, { method, json, button, quiet: true });
+  if (ok) location.assign(body ? `/datasets/${encodeURIComponent(body.name)}` : "/datasets");
+  else showError(form, body.error.message);
 }
 
 function showError(form, message) {

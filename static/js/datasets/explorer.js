@@ -1,13 +1,17 @@
 // Has a dataset's statistics computed if they are missing: polls, and reloads the page when they are ready or could not
 // be computed.
+import { request } from "../shared/request.js";
+
+const RETRY_MS = 3000;
 const head = document.querySelector("[data-measuring]");
 
 const path = head && `/api/datasets/${encodeURIComponent(head.dataset.dataset)}/statistics`;
 
 async function poll() {
-  const response = await fetch(path);
-  if (response.status === 200 || response.status === 503) location.reload();
-  else if (response.status === 202) setTimeout(poll, 1000);
+  const { status } = await request(path, { quiet: true });
+  if (status === 200 || status === 503) location.reload();
+  else if (status === 202) setTimeout(poll, 1000);
+  else if (status === 0) setTimeout(poll, RETRY_MS);
 }
 
-if (head) fetch(path, { method: "POST" }).then((response) => response.ok && poll());
+if (head) request(path, { method: "POST", quiet: true }).then(({ ok }) => ok && poll());

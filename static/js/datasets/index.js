@@ -2,6 +2,7 @@
 import { bytes, count } from "../lib/format.js";
 import { MOST_FILES, TOO_MANY, packZip } from "../lib/zip.js";
 import { bindDrop } from "../shared/drop.js";
+import { request } from "../shared/request.js";
 import { Stage, described, droppedFiles } from "./stage.js";
 import { followTasks, showNewTask, showRefusal } from "./tasks.js";
 import { parseBody, sendForm } from "../shared/upload.js";
@@ -90,27 +91,17 @@ async function sendZip() {
   });
   bar.hidden = true;
   button.disabled = false;
-  answer(upload, status, text);
+  answer(upload, status, parseBody({ status, text }));
 }
 
 async function sendSource() {
   const button = source.querySelector("[data-add]");
-  button.disabled = true;
-  try {
-    const response = await fetch("/api/datasets", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ name: source.elements.name.value, source: source.elements.path.value.trim() || source.elements.source.value }),
-    });
-    answer(source, response.status, await response.text());
-  } catch {
-    answer(source, 0, "");
-  }
-  button.disabled = false;
+  const json = { name: source.elements.name.value, source: source.elements.path.value.trim() || source.elements.source.value };
+  const { status, body } = await request("/api/datasets", { method: "POST", json, button, quiet: true });
+  answer(source, status, body);
 }
 
-function answer(form, status, text) {
-  const body = parseBody({ status, text });
+function answer(form, status, body) {
   if (status === 202 || status === 201 || status === 200) {
     note(form, "");
     form.reset();

@@ -3,6 +3,7 @@
 import { fitted } from "../lib/fit.js";
 import { bytes, count } from "../lib/format.js";
 import { MOST_FILES, listZip, readEntry } from "../lib/zip.js";
+import { request } from "../shared/request.js";
 
 const SHOWN = 9;
 const LISTED = 20000;
@@ -157,11 +158,8 @@ export function otherFiles(counts) {
 
 async function plan(files) {
   if (!files.length || files.length > LISTED) return null;
-  const response = await fetch("/api/datasets/layout", {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ files }),
-  }).catch(() => null);
-  const body = await response?.json().catch(() => null);
-  return response?.ok || response?.status === 422 ? body : null;
+  const { ok, status, body } = await request("/api/datasets/layout", { method: "POST", json: { files }, quiet: true });
+  return ok || status === 422 ? body : null;
 }
 
 async function load({ path, content }, type) {

@@ -1,7 +1,7 @@
 // The imports on the page of datasets: their progress, their failures, and what can be done about them.
 import { count, percent } from "../lib/format.js";
 import { follow } from "../shared/live.js";
-import { toast } from "../shared/page.js";
+import { request } from "../shared/request.js";
 import { otherFiles } from "./stage.js";
 
 const box = document.querySelector("[data-tasks]");
@@ -25,9 +25,8 @@ export function showRefusal(name, error) {
 
 /** Shows the unfinished and failed tasks, and those that are shown already; removes those that are gone. */
 async function refetch() {
-  const response = await fetch("/api/tasks?kind=dataset");
-  if (!response.ok) return;
-  const tasks = await response.json();
+  const { ok, body: tasks } = await request("/api/tasks?kind=dataset", { quiet: true });
+  if (!ok) return;
   for (const task of tasks.toReversed()) if (shownTasks.has(task.id) || task.status !== "finished") show(task);
   const known = new Set(tasks.map(({ id }) => id));
   for (const id of shownTasks) if (!known.has(id)) removeTask(id);
@@ -53,9 +52,9 @@ function removeTask(id) {
 
 /** Replaces the list of datasets with the server's current one. */
 async function showCards() {
-  const response = await fetch("/datasets");
-  if (!response.ok) return;
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const { ok, body } = await request("/datasets", { as: "text", quiet: true });
+  if (!ok) return;
+  const page = new DOMParser().parseFromString(body, "text/html");
   document.querySelector("[data-cards]").replaceChildren(...page.querySelector("[data-cards]").childNodes);
 }
 
@@ -76,7 +75,7 @@ function working(name, task) {
     const bar = element("progress", "prog");
     Object.assign(bar, { max: 1, value: task.progress, ariaLabel: `import of ${name}` });
     line.append(bar, element("span", "muted grow", progressText(task)));
-    if (task.status !== "stopping") line.append(taskButton("Cancel", `Cancel the import of ${name}`, () => cancel(task.id)));
+    if (task.status !== "stopping") line.append(taskButton("Cancel", `Cancel the import of ${name}`, (button) => cancel(task.id, button)));
   }
   node.append(line);
   return node;
@@ -107,7 +106,7 @@ function failure(name, error, task = null) {
   if (unreadable > files.length) node.append(element("p", "muted", `and ${count(unreadable - files.length)} more`));
   if (task && error.code === "unreadable_images" && total > unreadable) {
     const button = element("button", "button", `Import ${count(total - unreadable)}, leave out ${count(unreadable)}`);
-    Object.assign(button, { type: "button", onclick: () => retry(task, node, name) });
+    Object.assign(button, { type: "button", onclick: () => retry(task, node, name, button) });
     const row = element("div", "row-of");
     row.append(button);
     node.append(row);
@@ -116,56 +115,32 @@ function failure(name, error, task = null) {
 }
 
 function dismissButton(name, id) {
-  return taskButton("Dismiss", `Dismiss the import of ${name} and delete its upload`, () => dismiss(id));
+  return taskButton("Dismiss", `Dismiss the import of ${name} and delete its upload`, (button) => dismiss(id, button));
 }
 
-/** A button that is disabled while `act` is at work; `act` returns whether it succeeded. */
 function taskButton(text, title, act) {
   const button = element("button", "button", text);
-  Object.assign(button, { type: "button", title, ariaLabel: title });
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    if (!(await act())) button.disabled = false;
-  });
+  Object.assign(button, { type: "button", title, ariaLabel: title, onclick: () => act(button) });
   return button;
 }
 
-async function cancel(id) {
-  const task = await changeTask(`/api/tasks/${id}/cancel`, "POST");
-  if (task) show(task);
-  return task !== null;
+async function cancel(id, button) {
+  const { ok, body } = await request(`/api/tasks/${id}/cancel`, { method: "POST", button });
+  if (ok) show(body);
 }
 
-async function dismiss(id) {
-  const done = (await changeTask(`/api/tasks/${id}`, "DELETE")) !== null;
-  if (done) removeTask(id);
-  return done;
-}
-
-/** The answer to a request, {} if it has no body; null if it failed, which is shown. */
-async function changeTask(address, method) {
-  try {
-    const response = await fetch(address, { method });
-    const body = response.status === 204 ? {} : await response.json();
-    if (response.ok) return body;
-    toast(body.error.message);
-  } catch {
-    toast("The server could not be reached.");
-  }
-  return null;
+async function dismiss(id, button) {
+  const { ok } = await request(`/api/tasks/${id}`, { method: "DELETE", button });
+  if (ok) removeTask(id);
 }
 
 /** Repeats a failed import with the same upload, skipping unreadable files. */
-async function retry(task, node, name) {
-  const response = await fetch(`/api/tasks/${task}/retry`, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ on_unreadable: "skip" }),
-  });
-  const body = await response.json().catch(() => null);
-  if (response.ok) {
-    removeTask(task);
-    showNewTask(body);
-    changeTask(`/api/tasks/${task}`, "DELETE"); // its upload is the new task's
-  } else node.replaceWith(failure(name, body?.error));
+async function retry(task, node, name, button) {
+  const { ok, body } = await request(`/api/tasks/${task}/retry`, { method: "POST", json: { on_unreadable: "skip" }, button, quiet: true });
+  if (!ok) return node.replaceWith(failure(name, body.error));
+  removeTask(task);
+  showNewTask(body);
+  request(`/api/tasks/${task}`, { method: "DELETE", quiet: true }); // its upload is the new task's
 }
 
 /** One text per problem, for each form that an error's `detail` can have. */

@@ -1,6 +1,7 @@
 // The launch form's live preview. Without this script the form still works.
 import { clock, count, duration, fieldName, number, setting } from "../lib/format.js";
 import { nudge } from "../lib/steps125.js";
+import { request } from "../shared/request.js";
 
 const PAUSE = 150;
 const WIDTH = 320;
@@ -93,13 +94,12 @@ async function refresh() {
   const images = `/api/preview/images.png?${query}`;
   if (varies && data.get("draw").trim()) query.set("draw", data.get("draw").trim());
   lastRequest += 1;
-  const request = lastRequest;
-  const response = await fetch(`/api/preview?${query}`);
-  const body = await response.json().catch(() => null);
-  if (request !== lastRequest || body === null) return;
-  showErrors(response.ok ? null : body.error);
-  if (response.ok) show(body);
-  if (response.ok) showImages(images);
+  const latest = lastRequest;
+  const { ok, body } = await request(`/api/preview?${query}`, { quiet: true });
+  if (latest !== lastRequest) return;
+  showErrors(ok ? null : body.error);
+  if (ok) show(body);
+  if (ok) showImages(images);
 }
 
 function fieldOf(name) {

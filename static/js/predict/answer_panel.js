@@ -1,6 +1,7 @@
 // One model's prediction for the image: the top classes, an out-of-distribution warning, and the occlusion map.
 import { share } from "../lib/format.js";
 import { SaliencyFigure } from "./saliency.js";
+import { request } from "../shared/request.js";
 
 const TOP_K = 5;
 
@@ -40,14 +41,10 @@ export class AnswerPanel {
   }
 
   async #fetchAnswer(file) {
-    const body = new FormData();
-    body.append("file", file);
+    const data = new FormData();
+    data.append("file", file);
     const query = new URLSearchParams({ model: this.model, top_k: TOP_K });
-    try {
-      return await (await fetch(`/api/predict?${query}`, { method: "POST", body })).json();
-    } catch {
-      return { error: { message: "The server could not be reached." } };
-    }
+    return (await request(`/api/predict?${query}`, { method: "POST", data, quiet: true })).body;
   }
 
   #show({ predictions, familiarity, model, timing_ms: timing, cold }, sample) {

@@ -1,6 +1,7 @@
 // Batch prediction: uploads a zip, follows its task, and links to the task's CSV file.
 import { bytes, count, percent } from "../lib/format.js";
 import { follow } from "../shared/live.js";
+import { request } from "../shared/request.js";
 import { parseBody, sendForm } from "../shared/upload.js";
 
 const SHOWN = 5;
@@ -39,8 +40,8 @@ async function send(form) {
 }
 
 async function refetch() {
-  const response = await fetch("/api/tasks?kind=predict");
-  if (response.ok) for (const task of (await response.json()).slice(0, SHOWN).reverse()) show(task);
+  const { ok, body } = await request("/api/tasks?kind=predict", { quiet: true });
+  if (ok) for (const task of body.slice(0, SHOWN).reverse()) show(task);
 }
 
 function show(task) {

@@ -4,6 +4,7 @@ import { AnswerPanel } from "./answer_panel.js";
 import { bindDrop } from "../shared/drop.js";
 import { drawFitted } from "./fitted_image.js";
 import { RecentPredictions } from "./recent_predictions.js";
+import { request } from "../shared/request.js";
 
 const page = document.querySelector("[data-predict]");
 if (page) bind();
@@ -37,8 +38,8 @@ function bind() {
   });
   for (const button of page.querySelectorAll("[data-test-image]")) {
     button.addEventListener("click", async () => {
-      const response = await fetch(button.dataset.testImage);
-      classify(new File([await response.blob()], "test.png", { type: "image/png" }), button);
+      const { ok, body } = await request(button.dataset.testImage, { as: "blob" });
+      if (ok) classify(new File([body], "test.png", { type: "image/png" }), button);
     });
   }
 }

@@ -3,6 +3,7 @@ import { share } from "../lib/format.js";
 import { peak, strength } from "../lib/saliency.js";
 import { drawFitted } from "./fitted_image.js";
 import { palette } from "../chart/palette.js";
+import { request } from "../shared/request.js";
 
 const LEAST = 0.01; // the color scale covers at least one percentage point
 
@@ -29,18 +30,14 @@ export class SaliencyFigure {
   }
 
   async load(file, image, run, index) {
-    const request = (this.#request = { file, image, run });
-    const body = new FormData();
-    body.append("file", file);
+    const wanted = (this.#request = { file, image, run });
+    const data = new FormData();
+    data.append("file", file);
     const query = new URLSearchParams({ model: run, class: index });
-    try {
-      const found = await (await fetch(`/api/predict/saliency?${query}`, { method: "POST", body })).json();
-      if (request !== this.#request) return;
-      if (found.error) this.#options.onFailed(found.error.message);
-      else this.#show(found);
-    } catch {
-      if (request === this.#request) this.#options.onFailed("The server could not be reached.");
-    }
+    const { ok, body } = await request(`/api/predict/saliency?${query}`, { method: "POST", data, quiet: true });
+    if (wanted !== this.#request) return;
+    if (ok) this.#show(body);
+    else this.#options.onFailed(body.error.message);
   }
 
   #show(found) {

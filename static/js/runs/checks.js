@@ -1,4 +1,5 @@
 // The Checks tab: rendered by the server, and fetched again on each new finding or checkpoint.
+import { request } from "../shared/request.js";
 import { watchRun } from "./show.js";
 
 const tab = document.querySelector("[data-checks]");
@@ -13,9 +14,9 @@ async function refresh() {
     return;
   }
   fetching = true;
-  const response = await fetch(location.href);
-  if (response.ok) {
-    const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-checks]");
+  const { ok, body } = await request(location.href, { as: "text", quiet: true });
+  if (ok) {
+    const fresh = new DOMParser().parseFromString(body, "text/html").querySelector("[data-checks]");
     tab.replaceChildren(...fresh.childNodes);
   }
   fetching = false;

@@ -4,6 +4,7 @@ import { count, number, percent } from "../lib/format.js";
 import { extent, halfLife, isShort, lossTop, usesEpochs } from "../lib/scale.js";
 import { Series } from "../lib/series.js";
 import { palette } from "../chart/palette.js";
+import { request } from "../shared/request.js";
 import { isMoving, page, runId, setBestTime, watchRun } from "./show.js";
 
 const POINTS = 2000;
@@ -83,9 +84,8 @@ function applyOrQueue(change) {
 async function load() {
   loading = true;
   loadCheckpoints();
-  const response = await fetch(`/api/runs/${runId}/metrics?series=${NAMES.join(",")}&points=${POINTS}`);
-  if (response.ok) {
-    const body = await response.json();
+  const { ok, body } = await request(`/api/runs/${runId}/metrics?series=${NAMES.join(",")}&points=${POINTS}`);
+  if (ok) {
     for (const name of NAMES) series.set(name, new Series());
     append(body.series);
   }
@@ -95,9 +95,9 @@ async function load() {
 }
 
 async function loadCheckpoints() {
-  const response = await fetch(`/api/runs/${runId}/checkpoints`);
-  if (!response.ok) return;
-  view.checkpoints = (await response.json()).map((item) => item.step);
+  const { ok, body } = await request(`/api/runs/${runId}/checkpoints`, { quiet: true });
+  if (!ok) return;
+  view.checkpoints = body.map((item) => item.step);
   frame ||= requestAnimationFrame(draw);
 }
 

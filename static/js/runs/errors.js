@@ -3,6 +3,7 @@ import { place, shade } from "../lib/matrix.js";
 import { palette } from "../chart/palette.js";
 import { runId, watchRun } from "./show.js";
 import { toast } from "../shared/page.js";
+import { request } from "../shared/request.js";
 
 const tab = document.querySelector("[data-errors]");
 const canvas = tab.querySelector("canvas");
@@ -12,9 +13,8 @@ tab.querySelector("[data-step-form] select")?.addEventListener("change", (event)
 if (canvas) await showMatrix();
 
 async function showMatrix() {
-  const response = await fetch(`/api/runs/${runId}/confusion?step=${tab.dataset.step}`);
-  if (!response.ok) return;
-  const matrix = await response.json();
+  const { ok, body: matrix } = await request(`/api/runs/${runId}/confusion?step=${tab.dataset.step}`);
+  if (!ok) return;
   const side = matrix.order.length;
   const rank = new Map(matrix.order.map((index, position) => [index, position]));
   const counts = new Map(matrix.cells.map(([label, guess, count]) => [`${rank.get(label)},${rank.get(guess)}`, count]));

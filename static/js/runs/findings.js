@@ -1,10 +1,12 @@
 // Updates the findings above the tabs without a reload.
+import { request } from "../shared/request.js";
+
 const strip = document.querySelector("[data-findings]");
 
 export async function showFindings(run) {
-  const response = await fetch(`/runs/${run}/findings`);
-  if (!response.ok) return;
+  const { ok, body } = await request(`/runs/${run}/findings`, { as: "text", quiet: true });
+  if (!ok) return;
   const held = strip.contains(document.activeElement) ? document.activeElement.closest("[data-finding]")?.dataset.finding : null;
-  strip.innerHTML = await response.text();
+  strip.innerHTML = body;
   if (held) strip.querySelector(`[data-finding="${CSS.escape(held)}"] button`)?.focus();
 }

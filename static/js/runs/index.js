@@ -3,7 +3,8 @@ import { arrival, isMoving, timeText } from "../lib/row.js";
 import { clock, halfWidth, percent } from "../lib/format.js";
 import { sparkline } from "../lib/spark.js";
 import { follow } from "../shared/live.js";
-import { localizeTimes, toast } from "../shared/page.js";
+import { localizeTimes } from "../shared/page.js";
+import { request } from "../shared/request.js";
 import { restoreSelection } from "./selection.js";
 
 const LANES_DELAY_MS = 300;
@@ -116,9 +117,8 @@ async function replace(row) {
 }
 
 async function fetchRow(id) {
-  const response = await fetch(`/runs/${id}/row`);
-  if (!response.ok) return null;
-  return fragment(await response.text()).querySelector("tr");
+  const { ok, body } = await request(`/runs/${id}/row`, { as: "text", quiet: true });
+  return ok ? fragment(body).querySelector("tr") : null;
 }
 
 addEventListener("runschanged", ({ detail }) => {
@@ -134,9 +134,9 @@ list.addEventListener("click", async (event) => {
   const ask = star
     ? ["PATCH", `/api/runs/${row.dataset.run}`, { starred: star.getAttribute("aria-pressed") !== "true" }]
     : ["POST", `/api/runs/${row.dataset.run}/move`, { to: move.dataset.move }];
-  const [method, url, body] = ask;
-  const response = await fetch(url, { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  if (!response.ok) return toast((await response.json()).error.message);
+  const [method, url, json] = ask;
+  const { ok } = await request(url, { method, json, button: star ?? move });
+  if (!ok) return;
   if (star) return replace(row);
   for (const waiting of list.querySelectorAll('[data-run-status="queued"]')) replace(waiting);
   refreshLanes();
@@ -146,9 +146,9 @@ function refreshLanes() {
   if (lanesTimer || document.hidden) return;
   lanesTimer = setTimeout(async () => {
     lanesTimer = 0;
-    const response = await fetch("/lanes");
-    if (!response.ok || lanes.contains(document.activeElement)) return;
-    lanes.replaceChildren(...fragment(await response.text()).children);
+    const { ok, body } = await request("/lanes", { as: "text", quiet: true });
+    if (!ok || lanes.contains(document.activeElement)) return;
+    lanes.replaceChildren(...fragment(body).children);
   }, LANES_DELAY_MS);
 }
 

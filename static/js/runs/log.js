@@ -1,18 +1,22 @@
 // The live log. It scrolls with new lines until the user scrolls up, and again from the bottom.
 import { clockSeconds } from "../lib/format.js";
+import { Lines } from "../lib/lines.js";
+import { request } from "../shared/request.js";
 import { runId, watchRun } from "./show.js";
 
 const KEPT_LINES = 5000;
+const FETCHED_LINES = 1000; // the most that one answer has
 const SLACK = 24;
 
 const panel = document.querySelector("[data-log]");
 const box = panel.querySelector("[data-log-lines]");
 const followButton = panel.querySelector("[data-log-follow]");
 const search = panel.querySelector("[data-log-search]");
-let lastKey = Number(box.lastElementChild?.dataset.key ?? 0);
+const shown = new Lines([...box.querySelectorAll(".log-line")].map((row) => Number(row.dataset.key)));
+let catching = false;
 let following = true;
 
-watchRun({ log: ({ lines }) => add(lines), resync: catchUp, connected: catchUp });
+watchRun({ log: ({ lines }) => place(shown.add(lines)), resync: catchUp, connected: catchUp });
 
 box.addEventListener("scroll", () => {
   following = box.scrollHeight - box.scrollTop - box.clientHeight < SLACK;
@@ -26,18 +30,23 @@ search.addEventListener("input", filter);
 toEnd();
 filter();
 
+/** Fetches the lines that were written while no stream was open; live lines may arrive before the answer. */
 async function catchUp() {
-  const response = await fetch(`/api/runs/${runId}/log?after=${lastKey}`);
-  if (response.ok) add(await response.json());
+  if (catching) return;
+  catching = true;
+  for (let more = true; more; ) {
+    const { ok, body } = await request(`/api/runs/${runId}/log?after=${shown.reached}`, { quiet: true });
+    more = ok && body.length >= FETCHED_LINES;
+    if (ok) place(shown.fetched(body));
+  }
+  catching = false;
 }
 
-function add(lines) {
-  const fresh = lines.filter((line) => line.key > lastKey);
-  if (!fresh.length) return;
+function place(placed) {
+  if (!placed.length) return;
   panel.querySelector("[data-log-empty]")?.remove();
-  box.append(...fresh.map(element));
-  lastKey = fresh.at(-1).key;
-  while (box.childElementCount > KEPT_LINES) box.firstElementChild.remove();
+  for (const { line, at } of placed) box.insertBefore(element(line), box.children[at] ?? null);
+  for (let left = shown.trim(KEPT_LINES); left > 0; left -= 1) box.firstElementChild.remove();
   filter();
   if (following) toEnd();
 }

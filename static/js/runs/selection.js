@@ -1,5 +1,6 @@
 // The selection in the list of runs, and the bulk actions. A replaced row keeps its selection.
 import { toast } from "../shared/page.js";
+import { request } from "../shared/request.js";
 
 const list = document.querySelector("[data-runs]");
 const bar = document.querySelector("[data-bulk]");
@@ -41,13 +42,13 @@ function bind() {
   bar.querySelector("[data-bulk-clear]").addEventListener("click", clear);
   bar.querySelector("[data-bulk-tag]").addEventListener("submit", (event) => {
     event.preventDefault();
-    act("tag", new FormData(event.target).get("tag"));
+    act("tag", event.submitter, new FormData(event.target).get("tag"));
   });
   for (const button of bar.querySelectorAll("[data-bulk-action]")) {
     button.addEventListener("click", () => {
       const count = chosen.size;
       const asked = `Delete ${count} run${count === 1 ? "" : "s"}, with curves and checkpoints, for good?`;
-      if (button.dataset.bulkAction !== "delete" || confirm(asked)) act(button.dataset.bulkAction);
+      if (button.dataset.bulkAction !== "delete" || confirm(asked)) act(button.dataset.bulkAction, button);
     });
   }
 }
@@ -73,14 +74,10 @@ function clear() {
   show();
 }
 
-async function act(action, tag) {
-  const response = await fetch("/api/runs/bulk", {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ ids: [...chosen], action, ...(tag ? { tag } : {}) }),
-  });
-  const answer = await response.json();
-  if (!response.ok) return toast(answer.error.message);
+async function act(action, button, tag) {
+  const json = { ids: [...chosen], action, ...(tag ? { tag } : {}) };
+  const { ok, body: answer } = await request("/api/runs/bulk", { method: "POST", json, button });
+  if (!ok) return;
   const refused = answer.results.filter((item) => !item.done);
   if (refused.length) toast(`${refused.length} of ${answer.results.length} refused: ${refused[0].reason}`);
   dispatchEvent(new CustomEvent("runschanged", { detail: answer.results.map((item) => item.id) }));

@@ -4,7 +4,7 @@ import { arrival, isMoving } from "../lib/row.js";
 import { bindNotify, showProgressInTab } from "./arrival.js";
 import { showFindings } from "./findings.js";
 import { follow } from "../shared/live.js";
-import { toast } from "../shared/page.js";
+import { request } from "../shared/request.js";
 
 const SILENT_SECONDS = 10;
 
@@ -51,10 +51,8 @@ export function setBestTime(seconds) {
 }
 
 async function refetch() {
-  const response = await fetch(`/api/runs/${runId}`);
-  if (!response.ok) return;
-  const run = await response.json();
-  showHead({ ...run, run: run.id });
+  const { ok, body: run } = await request(`/api/runs/${runId}`, { quiet: true });
+  if (ok) showHead({ ...run, run: run.id });
 }
 
 function showHead(run) {
@@ -122,9 +120,9 @@ async function showFailure(run) {
   const detail = typeof run.error?.detail === "string" ? run.error.detail : "";
   page.querySelector("[data-failure-detail]").hidden = detail === "";
   put("[data-failure-detail] pre", detail);
-  const response = await fetch(`/api/runs/${runId}/log`);
-  if (!response.ok) return;
-  const lines = (await response.json()).slice(-20);
+  const { ok, body } = await request(`/api/runs/${runId}/log`, { quiet: true });
+  if (!ok) return;
+  const lines = body.slice(-20);
   page.querySelector("[data-failure-log]").hidden = lines.length === 0;
   put("[data-failure-tail]", lines.map((item) => item.line).join("\n"));
   showTailEnd();
@@ -150,19 +148,10 @@ function bindActions() {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const button = form.querySelector("button");
-      button.disabled = true;
-      const body = requested(form);
-      const response = await fetch(`/api/runs/${runId}/${form.dataset.action}`, {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(body),
-      });
-      button.disabled = false;
+      const { ok, body: run } = await request(`/api/runs/${runId}/${form.dataset.action}`, { method: "POST", json: requested(form), button });
       const menu = form.closest("[data-menu]");
       if (menu) menu.open = false;
-      const answer = await response.json();
-      if (response.ok) showHead({ ...answer, run: answer.id });
-      else toast(answer.error.message);
+      if (ok) showHead({ ...run, run: run.id });
     });
   }
 }
@@ -183,9 +172,9 @@ async function showExtension(form) {
   const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
   query.set("epochs", query.get("extend_epochs") ?? "1");
   query.delete("extend_epochs");
-  const response = await fetch(`/api/runs/${runId}/extension?${query}`);
-  if (!response.ok) return;
-  const { lr } = await response.json();
+  const { ok, body } = await request(`/api/runs/${runId}/extension?${query}`, { quiet: true });
+  if (!ok) return;
+  const { lr } = body;
   const top = Math.max(...lr.value) * 1.08 || 1;
   const [first, last] = [lr.step[0], lr.step.at(-1)];
   const points = lr.step.map((step, i) => `${((240 * (step - first)) / Math.max(1, last - first)).toFixed(1)} ${(48 * (1 - lr.value[i] / top)).toFixed(1)}`);

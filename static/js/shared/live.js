@@ -1,6 +1,7 @@
 // One event stream per page. A hidden tab closes its stream, since browsers allow six connections per host, and
 // resumes when shown.
 import { backoff } from "../lib/backoff.js";
+import { request } from "./request.js";
 
 const KINDS = ["metrics", "status", "log", "finding", "rewind", "checkpoint", "created", "deleted", "task", "task_deleted", "device", "resync"];
 
@@ -64,7 +65,7 @@ export function follow({ runs = [], kinds = KINDS, after = null, on }) {
 
 // EventSource does not expose the status of a failed request, so another request checks for 401.
 async function showIfSignedOut() {
-  const status = await fetch("/api/presets").then((answer) => answer.status, () => 0);
+  const { status } = await request("/api/presets", { quiet: true });
   if (status !== 401) return;
   const link = document.createElement("a");
   link.href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;

@@ -2,6 +2,7 @@
 // and fetched at an interval.
 import { follow } from "../shared/live.js";
 import { localizeTimes } from "../shared/page.js";
+import { request } from "../shared/request.js";
 
 const REDRAW = { hour: 5000, day: 60000, week: 60000 };
 const devices = document.querySelector("[data-devices]");
@@ -29,10 +30,10 @@ function show({ host, device, utilisation, memory, memory_total: total, temperat
 }
 
 async function redraw() {
-  const response = await fetch(`/system/devices?span=${devices.dataset.span}`);
-  if (!response.ok) return;
+  const { ok, body } = await request(`/system/devices?span=${devices.dataset.span}`, { as: "text", quiet: true });
+  if (!ok) return;
   const template = document.createElement("template");
-  template.innerHTML = await response.text();
+  template.innerHTML = body;
   localizeTimes(template.content);
   devices.replaceChildren(...template.content.children);
 }
