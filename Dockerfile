@@ -27,8 +27,9 @@ USER 10001
 WORKDIR /home/trackside
 VOLUME /data
 EXPOSE 8000
+# Without a proxy: Docker passes the host's http_proxy into containers.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + (os.environ.get('TRACKSIDE_PORT') or '8000') + '/healthz', timeout=4)"]
 ENTRYPOINT ["tini", "--"]
 # Requires a password or TRACKSIDE_INSECURE=1: see docs/operations.md.
 CMD ["trackside", "serve", "--host", "0.0.0.0", "--demo"]

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,21 @@ main = typer.Typer(
 )
 main.add_typer(datasets_app, name="datasets")
 main.add_typer(tokens_app, name="tokens")
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trackside {version('trackside')}")
+        raise typer.Exit
+
+
+@main.callback()
+def common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 def parse_workers(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
@@ -16,6 +17,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # typer's copy of click.Context, or click's
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None  # 128 + SIGINT, as shells have it
         except CommandError as error:
             raise fail(str(error)) from None
         except ValidationError as error:
