@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from tests.conftest import NARROW
+from tests.trainer.data.own_validation import make_own_validation
 from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
 from trainer.inference.classifier import load_classifier
@@ -231,6 +232,15 @@ def test_a_frozen_backbones_features_are_computed_once(tmp_path: Path, shapes: P
     model.load_state_dict(trained)
     assert math.isfinite(outcome.summary["test/loss"])
     assert outcome.summary["init/test_loss"] == pytest.approx(math.log(100), rel=0.15)
+
+
+def test_features_of_own_validation_images_are_computed_too(tmp_path: Path, weights: Path) -> None:
+    make_own_validation(tmp_path / "d")
+    overrides = transfer(weights, epochs=3, batch_size=8)
+    run(tmp_path / "r", tmp_path / "d", overrides, preset="transfer", dataset="own")
+    kept = safetensors.torch.load_file(tmp_path / "r" / "artifacts" / "features.safetensors")
+    assert {name: len(found) for name, found in kept.items()} == {"train": 32, "val": 10, "test": 9}
+    assert len(series(tmp_path / "r", "val/acc")) == 3
 
 
 def test_a_backbone_is_frozen_then_unfrozen(tmp_path: Path, shapes: Path, weights: Path) -> None:

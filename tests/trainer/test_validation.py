@@ -13,6 +13,7 @@ from tests.trainer.data.own_validation import make_own_validation, make_uneven
 from trainer.data.format import DatasetRecord, read_labels
 from trainer.data.splits import stratified_split
 from trainer.loop import Outcome, train
+from trainer.models.device import DATA_LIMIT
 from trainer.plan.prepared import prepared
 from trainer.rundir.answers import Answers, answered_steps, last_answers
 from trainer.rundir.creation import create_run_dir
@@ -70,6 +71,19 @@ def test_the_own_split_is_validated_on_and_all_of_train_is_trained_on(tmp_path: 
     labels = read_labels(tmp_path, "own", "val")
     assert (answers.guess == labels).mean() == outcome.summary["val/acc"]
     assert findings(events)["unvalidated_classes"] == "The validation split has no image of 1 class: cow."
+
+
+def test_own_validation_images_that_do_not_fit_the_device_are_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = make_own_validation(tmp_path)
+    for folder in ("resident", "streamed"):
+        new_run(tmp_path / folder, tmp_path, record)
+        outcome, _ = run(tmp_path / folder, tmp_path)
+        assert outcome.reason == "finished"
+        monkeypatch.setenv(DATA_LIMIT, "1000")
+    resident, streamed = answers_of(tmp_path / "resident"), answers_of(tmp_path / "streamed")
+    assert resident.guess.tolist() == streamed.guess.tolist()
 
 
 def test_runs_over_seeds_are_validated_on_the_same_images(tmp_path: Path) -> None:

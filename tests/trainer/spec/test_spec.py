@@ -125,3 +125,19 @@ def test_a_data_set_and_a_preset_are_named_as_asked(dataset: str, preset: str, f
 def test_overrides_leave_the_preset_as_it_was() -> None:
     build_spec("d", "baseline-cnn", {"optimizer.lr": 0.5, "epochs": 1})
     assert build_spec("d", "baseline-cnn").optimizer.lr == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("dataset", "same"),
+    [
+        ({}, False),  # a run of an earlier version
+        ({"split_seed": "dataset"}, True),
+        ({"split_seed": 7}, True),
+        ({"sha256": {"val.images.npy": "0", "train.images.npy": "1"}}, True),
+    ],
+)
+def test_whether_runs_with_other_seeds_are_validated_on_the_same_images(dataset: dict[str, Any], same: bool) -> None:
+    specs = [TrainSpec.model_validate({"dataset": {"name": "d", **dataset}, "seed": seed}) for seed in (0, 1)]
+    assert (specs[0].validated_on == specs[1].validated_on) is same
+    more = TrainSpec.model_validate({"dataset": {"name": "d", **dataset}, "val_fraction": 0.2})
+    assert (more.validated_on == specs[0].validated_on) is specs[0].dataset.has_validation
