@@ -1,4 +1,4 @@
-"""On the pages of datasets: an import is cancelled, a failed one dismissed, a dataset renamed and deleted."""
+"""An import is cancelled, a failed one dismissed, a dataset renamed and deleted; a batch prediction is cancelled."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.jobs.tasks import Tasks
 from app.runs.runs import Runs
 from app.storage.db import Database
 from tests.conftest import Server
 from tests.finished_runs import finished_run
 from tests.web.zips import GOOD, archive
+from trainer.rundir.folder import TaskDir
+from trainer.spec.tasks import PredictRequest
 
 
 @pytest.fixture
@@ -119,3 +122,24 @@ def test_a_dataset_is_renamed_then_deleted(own: Server, page: Page, shapes: Path
     assert list(own.settings.datasets.iterdir()) == []
     page.goto(f"{own.url}/runs/{run}?tab=errors")
     expect(page.locator("main")).to_contain_text("was deleted or replaced")
+
+
+def test_a_batch_prediction_is_cancelled_and_dismissed(server: Server, page: Page) -> None:
+    database = Database(server.settings.url)
+    tasks = Tasks(database, server.settings)
+    run = finished_run(Runs(database, server.settings), [0.1, 0.3])
+    folder = tasks.new_folder()
+    upload = TaskDir(folder).upload
+    upload.write_bytes(b"zip")
+    asked = {"model": run, "run": run, "top_k": 5, "device": "cpu", "source": str(upload), "label": "photos.zip"}
+    tasks.create(folder, PredictRequest.model_validate(asked))
+    database.close()
+    server.start("web")
+    page.goto(f"{server.url}/predict?model={run}")
+    page.get_by_role("button", name="Cancel photos.zip").click()
+    cancelled = page.locator("[data-task-status=stopped]")
+    expect(cancelled).to_contain_text("cancelled")
+    assert not upload.exists()
+    cancelled.get_by_role("button", name="Dismiss").click()
+    expect(page.locator("[data-task]")).to_have_count(0)
+    assert not folder.exists()

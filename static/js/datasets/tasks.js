@@ -2,6 +2,7 @@
 import { count, percent } from "../lib/format.js";
 import { follow } from "../shared/live.js";
 import { request } from "../shared/request.js";
+import { cancelButton, dismissButton } from "../shared/task_buttons.js";
 import { otherFiles } from "./stage.js";
 
 const box = document.querySelector("[data-tasks]");
@@ -70,12 +71,12 @@ function working(name, task) {
     const others = otherFiles(task.result?.other_files);
     if (others) line.append(element("span", "muted", others));
   } else if (task.status === "stopped") {
-    line.append(element("span", "muted grow", "import cancelled"), dismissButton(name, task.id));
+    line.append(element("span", "muted grow", "import cancelled"), dismissal(name, task.id));
   } else {
     const bar = element("progress", "prog");
     Object.assign(bar, { max: 1, value: task.progress, ariaLabel: `import of ${name}` });
     line.append(bar, element("span", "muted grow", progressText(task)));
-    if (task.status !== "stopping") line.append(taskButton("Cancel", `Cancel the import of ${name}`, (button) => cancel(task.id, button)));
+    if (task.status !== "stopping") line.append(cancelButton(task.id, `Cancel the import of ${name}`, show));
   }
   node.append(line);
   return node;
@@ -93,7 +94,7 @@ function failure(name, error, task = null) {
   const node = element("div", "notice bad task");
   const line = element("div", "task-line");
   line.append(element("strong", "", `${name} was not added.`), element("span", "grow", error?.message ?? ""));
-  if (task) line.append(dismissButton(name, task));
+  if (task) line.append(dismissal(name, task));
   node.append(line);
   const files = problems(error?.detail);
   if (files.length) {
@@ -114,24 +115,8 @@ function failure(name, error, task = null) {
   return node;
 }
 
-function dismissButton(name, id) {
-  return taskButton("Dismiss", `Dismiss the import of ${name} and delete its upload`, (button) => dismiss(id, button));
-}
-
-function taskButton(text, title, act) {
-  const button = element("button", "button", text);
-  Object.assign(button, { type: "button", title, ariaLabel: title, onclick: () => act(button) });
-  return button;
-}
-
-async function cancel(id, button) {
-  const { ok, body } = await request(`/api/tasks/${id}/cancel`, { method: "POST", button });
-  if (ok) show(body);
-}
-
-async function dismiss(id, button) {
-  const { ok } = await request(`/api/tasks/${id}`, { method: "DELETE", button });
-  if (ok) removeTask(id);
+function dismissal(name, id) {
+  return dismissButton(id, `Dismiss the import of ${name} and delete its upload`, () => removeTask(id));
 }
 
 /** Repeats a failed import with the same upload, skipping unreadable files. */

@@ -2,6 +2,7 @@
 import { bytes, count, percent } from "../lib/format.js";
 import { follow } from "../shared/live.js";
 import { request } from "../shared/request.js";
+import { cancelButton, dismissButton } from "../shared/task_buttons.js";
 import { parseBody, sendForm } from "../shared/upload.js";
 
 const SHOWN = 5;
@@ -15,7 +16,10 @@ function bind() {
     event.preventDefault();
     send(form);
   });
-  follow({ kinds: ["task"], on: { task: (task) => task.kind === "predict" && show(task), resync: refetch, connected: refetch } });
+  follow({
+    kinds: ["task", "task_deleted"],
+    on: { task: (task) => task.kind === "predict" && show(task), task_deleted: ({ task }) => known(task)?.remove(), resync: refetch, connected: refetch },
+  });
 }
 
 async function send(form) {
@@ -51,28 +55,40 @@ function show(task) {
   const line = element("div", "task-line");
   line.append(element("strong", "", task.request.label), ...state(task));
   node.append(line);
-  const known = box.querySelector(`[data-task="${CSS.escape(task.id)}"]`);
-  if (known) known.replaceWith(node);
+  if (known(task.id)) known(task.id).replaceWith(node);
   else box.prepend(node);
   while (box.children.length > SHOWN) box.lastElementChild.remove();
 }
 
+function known(id) {
+  return section.querySelector(`[data-task="${CSS.escape(id)}"]`);
+}
+
+function dismissal(id, label) {
+  return dismissButton(id, `Dismiss ${label} and delete what it kept`, () => known(id)?.remove());
+}
+
+function deletion(id, label) {
+  return dismissButton(id, `Delete the predictions of ${label}`, () => known(id)?.remove(), "Delete");
+}
+
 function state({ id, status, progress, what, done, total, request, result, error }) {
-  if (status === "stopped") return [element("span", "muted", "cancelled")];
-  if (status === "failed") return [element("span", "", error?.message ?? "It failed.")];
+  if (status === "stopped") return [element("span", "muted grow", "cancelled"), dismissal(id, request.label)];
+  if (status === "failed") return [element("span", "grow", error?.message ?? "It failed."), dismissal(id, request.label)];
   if (status === "finished") {
     const link = element("a", "link", "Download the CSV");
     Object.assign(link, { href: `/api/tasks/${id}/file`, download: "" });
     const parts = [`${count(result.images)} images`, `model ${request.model}, step ${count(result.step)}`];
     if (result.unreadable) parts.splice(1, 0, `${count(result.unreadable)} could not be read`);
-    return [link, element("span", "muted", parts.join(" · "))];
+    return [link, element("span", "muted grow", parts.join(" · ")), deletion(id, request.label)];
   }
   const bar = element("progress", "prog");
   Object.assign(bar, { max: 1, value: progress });
   bar.setAttribute("aria-label", "classified");
+  if (status === "stopping") return [bar, element("span", "muted grow", "being cancelled…")];
   const parts = [status === "queued" ? "waiting for a worker" : what || status];
   if (total) parts.push(`${count(done)} of ${count(total)}`, `${percent(progress, 0)}%`);
-  return [bar, element("span", "muted", parts.join(" · "))];
+  return [bar, element("span", "muted grow", parts.join(" · ")), cancelButton(id, `Cancel ${request.label}`, show)];
 }
 
 function note(text) {

@@ -29,6 +29,7 @@ from trainer.data.errors import BadName, DatasetMissing
 from trainer.data.format import list_records, read_record
 from trainer.data.sources.shapes import make_shapes100
 from trainer.engine.resident import load_resident
+from trainer.exported.labels import run_record
 from trainer.rundir.spec import read_spec
 from trainer.spec.preset import SpecError
 
@@ -145,6 +146,8 @@ def test_a_run_is_resumed_on_a_renamed_dataset(runs: Runs, editor: DatasetEditor
     runs.resume(run, ResumeRequest(extend_epochs=1))
     spec = read_spec(runs.folder(run))
     assert spec.dataset.name == "figures"
+    # Predictions name the dataset as it is called now, from the run's own copy of its record.
+    assert run_record(runs.settings.datasets, runs.folder(run), spec).name == "figures"
     import torch
 
     assert len(load_resident(runs.settings.datasets, spec, torch.device("cpu")).train.labels) == 4000
