@@ -93,9 +93,11 @@ def test_a_dataset_is_renamed_then_deleted(own: Server, page: Page, shapes: Path
 
     page.goto(f"{own.url}/datasets/shapes100")
     open_dialog("Delete…")
+    own.wait_measured("shapes100")  # upon which the page reloads, but not while a dialog is open
     expect(delete).to_contain_text('"next in line". Stop or delete it first.')
     expect(delete.get_by_role("button", name="Delete")).to_have_count(0)
     delete.get_by_role("button", name="Close").click()
+    expect(page.locator("[data-count=duplicates]")).to_be_visible(timeout=30_000)
     expect(delete).to_be_hidden()
     own.stop_run(waiting)
 

@@ -9,9 +9,15 @@ const path = head && `/api/datasets/${encodeURIComponent(head.dataset.dataset)}/
 
 async function poll() {
   const { status } = await request(path, { quiet: true });
-  if (status === 200 || status === 503) location.reload();
+  if (status === 200 || status === 503) reload();
   else if (status === 202) setTimeout(poll, 1000);
   else if (status === 0) setTimeout(poll, RETRY_MS);
+}
+
+/** Reloads the page once no menu or dialog is open. */
+function reload() {
+  if (document.querySelector("dialog[open], [data-menu][open]")) setTimeout(reload, 500);
+  else location.reload();
 }
 
 if (head) request(path, { method: "POST", quiet: true }).then(({ ok }) => ok && poll());
