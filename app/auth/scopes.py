@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 
@@ -15,7 +16,7 @@ class Scope(StrEnum):
 
 MEANING = {
     Scope.READ: "look at everything but this page, and download it",
-    Scope.PREDICT: "have images classified",
+    Scope.PREDICT: "have images classified; fetch the tasks that classify zips by their ids",
     Scope.LAUNCH: "read and predict; launch, steer, edit and delete runs; add, edit and delete datasets; name models",
     Scope.ADMIN: "everything, tokens too",
 }
@@ -31,6 +32,7 @@ _READ = (
     "/api/results", "/api/runs", "/api/system", "/api/tasks", "/api/workers",
 )  # fmt: skip
 _LAUNCH = ("/datasets", "/api/datasets", "/api/models", "/api/runs", "/api/tasks", "/models", "/runs")
+_TASK = re.compile(r"/api/tasks/[^/]+(/file)?")
 _OPEN = ("/login", "/healthz", "/readyz")
 _ADMIN_ONLY: frozenset[Scope] = frozenset()
 
@@ -50,6 +52,8 @@ def sufficient_scopes(method: str, path: str) -> frozenset[Scope]:
     if method in ("GET", "HEAD"):
         if _within(path, ("/v2",)):
             return frozenset({Scope.READ, Scope.PREDICT})  # clients of that protocol request a model's inputs
+        if _TASK.fullmatch(path):
+            return frozenset({Scope.READ, Scope.PREDICT})  # app/web/tasks.py shows the latter batch predictions alone
         return frozenset({Scope.READ}) if path == "/" or _within(path, _READ) else _ADMIN_ONLY
     if method == "POST" and (_within(path, ("/api/predict",)) or is_infer(path)):
         return frozenset({Scope.PREDICT})

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from app.auth.authenticate import Principal
+from app.auth.scopes import Scope
+from app.errors import not_found
 from app.fields import RequestBody
 from app.jobs.tasks import TaskPublic
 from app.web.assets import Download, download_answers
 from app.web.errors import described
-from app.web.services import TasksDep
+from app.web.services import PrincipalDep, TasksDep
 from trainer.spec.tasks import OnUnreadable, TaskKind
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
@@ -19,8 +22,18 @@ def list_tasks(tasks: TasksDep, kind: TaskKind | None = None) -> list[TaskPublic
 
 
 @router.get("/{task_id}", responses=described({404: "No such task"}))
-def get(task_id: str, tasks: TasksDep) -> TaskPublic:
-    return tasks.get(task_id)
+def get(task_id: str, tasks: TasksDep, principal: PrincipalDep) -> TaskPublic:
+    return visible(tasks.get(task_id), principal)
+
+
+def visible(task: TaskPublic, principal: Principal | None) -> TaskPublic:
+    """The task. Raises ApiError 404: a token without the scope `read` sees tasks that classify images alone.
+
+    It cannot list them, and their ids are random: it sees those that it has started or was told of.
+    """
+    if principal is not None and Scope.READ not in principal.scopes and task.kind != "predict":
+        raise not_found("task", task.id)
+    return task
 
 
 @router.delete(

@@ -11,6 +11,8 @@ import pytest
 from app.auth.scopes import Scope
 from app.auth.tokens import Tokens
 from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import Status, Task
 from tests.web.errors import assert_error
 from tests.web.locked import Locked
 from tests.web.test_pages import Visitor
@@ -49,6 +51,26 @@ def test_scopes(locked: Locked, token: str, may: set[str]) -> None:
             assert answer.status_code != 401
             if answer.status_code == 403:
                 assert answer.json()["error"]["code"] == "scope_missing"
+
+
+def test_a_token_that_may_predict_fetches_the_tasks_that_classify_images(locked: Locked) -> None:
+    database = Database(locked.server.settings.url)
+    with database.write() as session:
+        session.add(Task(id="00000000c1", kind="predict", request={}, status=Status.FINISHED))
+        session.add(Task(id="00000000d1", kind="dataset", request={}, status=Status.FINISHED))
+    database.close()
+    (locked.server.settings.tasks / "00000000c1").mkdir(parents=True)
+    (locked.server.settings.tasks / "00000000c1" / "predictions.csv").write_text("file,rank\n")
+    with locked.client("predict") as client:
+        assert client.get("/api/tasks/00000000c1").json()["kind"] == "predict"
+        assert client.get("/api/tasks/00000000c1/file").text == "file,rank\n"
+        for path in ("00000000d1", "00000000d1/file", "none"):
+            assert_error(client.get(f"/api/tasks/{path}"), 404)
+        for path in ("/api/tasks", "/api/tasks/00000000c1/x"):
+            assert_error(client.get(path), 403)
+    for token in ("read", "both"):
+        with locked.client(token) as client:
+            assert client.get("/api/tasks/00000000d1").json()["kind"] == "dataset"
 
 
 def test_tokens_that_are_made_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
