@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from app.auth.authenticate import Principal
 from app.auth.scopes import Scope
@@ -9,6 +9,7 @@ from app.fields import RequestBody
 from app.jobs.tasks import TaskPublic
 from app.web.assets import Download, download_answers
 from app.web.errors import described
+from app.web.location import NEW_TASK, located
 from app.web.services import PrincipalDep, TasksDep
 from trainer.spec.tasks import OnUnreadable, TaskKind
 
@@ -77,8 +78,11 @@ class RetryRequest(RequestBody):
 @router.post(
     "/{task_id}/retry",
     status_code=202,
-    responses=described({404: "No such task", 409: "The task has not failed, or its upload is gone"}),
+    responses={
+        **NEW_TASK,
+        **described({404: "No such task", 409: "The task has not failed, or its upload is gone"}),
+    },
 )
-def retry(task_id: str, tasks: TasksDep, body: RetryRequest) -> TaskPublic:
+def retry(task_id: str, tasks: TasksDep, response: Response, body: RetryRequest | None = None) -> TaskPublic:
     """Repeat a failed task with its stored upload, optionally skipping unreadable images."""
-    return tasks.retry(task_id, body.on_unreadable)
+    return located(tasks.retry(task_id, (body or RetryRequest()).on_unreadable), response)

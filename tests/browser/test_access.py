@@ -47,7 +47,7 @@ def test_on_a_phone_in_both_themes(locked: Server, browser: Browser) -> None:
         check(page)
         page.get_by_label("Password").fill("wrong")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_have_text("That is not the password.")
+        expect(page.get_by_role("alert")).to_have_text("Wrong password.")
         check(page)
         sign_in(page)
         page.wait_for_url("**/tokens")

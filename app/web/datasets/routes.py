@@ -18,6 +18,7 @@ from app.fields import RequestBody
 from app.jobs.tasks import TaskPublic, Tasks
 from app.settings import Settings
 from app.web.errors import described
+from app.web.location import NEW_TASK, located
 from app.web.multipart import MULTIPART, media_type
 from app.web.services import DatasetEditorDep, DatasetsDep, PrincipalDep, SettingsDep, StatisticsDep, TasksDep
 from app.web.upload_file import received_form
@@ -161,7 +162,7 @@ def layout(body: FileList) -> PlannedLayout:
 @router.post(
     "",
     status_code=202,
-    responses=described({413: "The archive is too large", 507: "There is no room for it"}),
+    responses=NEW_TASK | described({413: "The archive is too large", 507: "There is no room for it"}),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -181,10 +182,12 @@ def layout(body: FileList) -> PlannedLayout:
         }
     },
 )
-async def add(request: Request, tasks: TasksDep, settings: SettingsDep, principal: PrincipalDep) -> TaskPublic:
+async def add(
+    request: Request, response: Response, tasks: TasksDep, settings: SettingsDep, principal: PrincipalDep
+) -> TaskPublic:
     """Start adding a dataset. The task reports the progress."""
     if media_type(request) == MULTIPART:
-        return await _add_upload(request, tasks, settings.uploads)
+        return located(await _add_upload(request, tasks, settings.uploads), response)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -205,7 +208,7 @@ async def add(request: Request, tasks: TasksDep, settings: SettingsDep, principa
             raise ApiError(403, "scope_missing", message)
         await run_in_threadpool(check_path, wanted.source, settings)
     adding = DatasetRequest(**wanted.model_dump())
-    return await run_in_threadpool(lambda: tasks.create(tasks.new_folder(), adding))
+    return located(await run_in_threadpool(lambda: tasks.create(tasks.new_folder(), adding)), response)
 
 
 def check_path(source: str, settings: Settings) -> None:

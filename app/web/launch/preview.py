@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from enum import Enum
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import orjson
 from fastapi import APIRouter, Query, Response
@@ -189,7 +190,14 @@ def extension(
     return Extension(epochs=plan.epochs, total_steps=plan.total_steps, lr=rate_curve(plan, end))
 
 
-@router.post("/runs/variants", tags=["runs"], status_code=201)
-def variants(body: NewVariants, launcher: LauncherDep) -> Variants:
+@router.post(
+    "/runs/variants",
+    tags=["runs"],
+    status_code=201,
+    responses={201: {"headers": {"Location": {"description": "The new runs", "schema": {"type": "string"}}}}},
+)
+def variants(body: NewVariants, launcher: LauncherDep, response: Response) -> Variants:
     """Queue every combination of the given values, or a random sample of them, as one group; all of them or none."""
-    return launch_variants(launcher, body)
+    made = launch_variants(launcher, body)
+    response.headers["Location"] = f"/api/runs?{urlencode({'group': made.group})}"
+    return made

@@ -14,6 +14,7 @@ from app.jobs.tasks import TaskPublic
 from app.prediction.members import JOINT, members_of
 from app.web.assets import Download, download_answers
 from app.web.errors import described
+from app.web.location import NEW_TASK, located
 from app.web.services import ModelFilesDep, ModelsDep, OnnxFilesDep
 
 router = APIRouter(prefix="/api/models", tags=["models"])
@@ -81,7 +82,8 @@ class OnnxExport(BaseModel):
 @router.post(
     "/{name}/onnx",
     status_code=202,
-    responses=described(
+    responses=NEW_TASK
+    | described(
         {
             404: "No such model",
             409: "There is nothing to export yet, or it is damaged",
@@ -95,6 +97,4 @@ def export(name: str, models: ModelsDep, exports: OnnxFilesDep, response: Respon
     found = exports.look(models.resolve(name))
     if found.report is not None:
         return OnnxExport(task=None)
-    task = exports.begin(found)
-    response.headers["Location"] = f"/api/tasks/{task.id}"
-    return OnnxExport(task=task)
+    return OnnxExport(task=located(exports.begin(found), response))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
@@ -15,6 +15,7 @@ from app.prediction.members import members_of
 from app.runs.names import LATEST
 from app.web.errors import described
 from app.web.forms import checked
+from app.web.location import NEW_TASK, located
 from app.web.multipart import MULTIPART, media_type
 from app.web.predict.routes import MAX_TOP_K
 from app.web.services import ModelsDep, SettingsDep, TasksDep
@@ -36,7 +37,8 @@ class BatchRequest(RequestBody):
     "/api/predict/batch",
     summary="Classify a zip of images",
     status_code=202,
-    responses=described(
+    responses=NEW_TASK
+    | described(
         {
             404: "No such run",
             409: "Nothing to predict with: no finished run, or no checkpoint",
@@ -63,7 +65,9 @@ class BatchRequest(RequestBody):
         }
     },
 )
-async def predict_batch(request: Request, tasks: TasksDep, models: ModelsDep, settings: SettingsDep) -> TaskPublic:
+async def predict_batch(
+    request: Request, response: Response, tasks: TasksDep, models: ModelsDep, settings: SettingsDep
+) -> TaskPublic:
     """Start classifying. The task reports the progress, and `/api/tasks/{id}/file` returns the predictions."""
     if media_type(request) != MULTIPART:
         raise ApiError(415, "unsupported_body", "The zip is sent as the field `file` of a multipart form.")
@@ -85,4 +89,5 @@ async def predict_batch(request: Request, tasks: TasksDep, models: ModelsDep, se
             )
 
         check = partial(inspect_zip, "images")
-        return await run_in_threadpool(tasks.create_with_upload, file, form.filename, check, request_for)
+        made = await run_in_threadpool(tasks.create_with_upload, file, form.filename, check, request_for)
+        return located(made, response)

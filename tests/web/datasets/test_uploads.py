@@ -8,7 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlmodel import select
 
+from app.storage.db import Database
+from app.storage.tables import Status, Task
 from tests.conftest import Server, wait_for
 from tests.web.errors import assert_error
 from tests.web.zips import GOOD, archive
@@ -40,6 +43,7 @@ def test_a_zip_is_taken_however_its_name_is_written(api: httpx.Client, dispositi
         answer = send(api, form(disposition), kind)
         assert answer.status_code == 202, answer.text
         assert answer.json()["request"]["label"] == label
+        assert answer.headers["location"] == f"/api/tasks/{answer.json()['id']}"
     batch = send(api, form(disposition), "MULTIPART/FORM-DATA; Boundary=b", "/api/predict/batch")
     assert_error(batch, 422, "name")  # the form is read: that field is not one of a batch
 
@@ -52,6 +56,18 @@ def test_fields_and_files_that_are_not_expected_are_named(api: httpx.Client, web
     assert_error(send(api, two + form('name="file"; filename="b.zip"')), 400)
     assert_error(send(api, form('name="file"; filename="a.zip"')[:-20]), 400)
     assert not list(web.settings.uploads.iterdir())
+
+
+def test_a_task_can_be_retried_without_a_body(api: httpx.Client, web: Server) -> None:
+    task = send(api, form('name="file"; filename="a.zip"')).json()["id"]
+    assert_error(api.post(f"/api/tasks/{task}/retry"), 409)  # it has not failed
+    database = Database(web.settings.url)
+    with database.write() as session:
+        session.exec(select(Task).where(Task.id == task)).one().status = Status.FAILED
+    database.close()
+    answer = api.post(f"/api/tasks/{task}/retry")
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == f"/api/tasks/{answer.json()['id']}"
 
 
 def begin(server: Server) -> socket.socket:

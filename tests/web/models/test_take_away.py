@@ -232,8 +232,14 @@ def test_onnx_answers_as_predict_does(client: httpx.Client, worker: Server) -> N
     begun = client.post(f"/api/models/{FIRST}/onnx")
     assert begun.status_code == 202
     assert begun.headers["location"] == f"/api/tasks/{begun.json()['task']['id']}"
-    answer = client.get(f"/api/models/{FIRST}/onnx")
-    assert answer.status_code == 200, answer.text
+
+    def exported() -> httpx.Response | None:
+        answer = client.get(f"/api/models/{FIRST}/onnx")
+        assert answer.status_code in (200, 503), answer.text
+        return answer if answer.status_code == 200 else None
+
+    answer = wait_for(exported, 240, "the export")
+    assert answer is not None
     assert 0 <= float(answer.headers["onnx-largest-difference"]) < 1e-4
     found, expected = run_onnx(answer.content, np.stack(IMAGES)), ask(client, FIRST)
     assert found == pytest.approx(expected, abs=1e-4)

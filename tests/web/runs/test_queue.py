@@ -101,6 +101,8 @@ def test_variants_are_queued_as_a_group_or_not_at_all(api: httpx.Client) -> None
     answer = api.post("/api/runs/variants", json=body)
     assert answer.status_code == 201
     made = answer.json()
+    listed = api.get(answer.headers["location"]).json()["items"]
+    assert {run["id"] for run in listed} == {run["id"] for run in made["runs"]}
     assert len(made["runs"]) == 4
     assert {run["group"] for run in made["runs"]} == {made["group"]}
     assert {(run["spec"]["optimizer"]["lr"], run["spec"]["seed"]) for run in made["runs"]} == {
