@@ -78,6 +78,9 @@ def serve(
     port: Port = None,
     workers: Annotated[str, typer.Option(help="auto, or how many", callback=parse_workers)] = "auto",
     demo: Annotated[bool, typer.Option(help="Queue one short example run on a new home.")] = False,
+    root_path: Annotated[
+        str | None, typer.Option(help="Path under which a reverse proxy serves it, as /trackside: TRACKSIDE_ROOT_PATH.")
+    ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Serve other machines without a password.")] = False,
 ) -> None:
     """Serve the dashboard, with a worker for each device and the predictor."""
@@ -88,7 +91,9 @@ def serve(
     from app.supervisor import check_address, free_port
     from app.supervisor import serve as run_server
 
-    settings = chosen(host=host, port=port, expect_workers=workers != "0", insecure=insecure or None)
+    settings = chosen(
+        host=host, port=port, root_path=root_path, expect_workers=workers != "0", insecure=insecure or None
+    )
     check_address(settings.host, settings.port)
     if settings.port == 0:
         settings = settings.model_copy(update={"port": free_port(settings.host)})
@@ -99,7 +104,7 @@ def serve(
     if demo:
         prepare_demo(settings, console)
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-    console.print(f"Trackside on [bold]http://{shown}:{settings.port}[/bold]", end="")
+    console.print(f"Trackside on [bold]http://{shown}:{settings.port}{settings.root_path}[/bold]", end="")
     console.print(f", kept in {settings.home.resolve()}. Ctrl-C ends it.", markup=False)
     for line in filter(None, (caution(settings.home), *cautions(settings), *misspelled(os.environ))):
         errors.print(line, style="yellow", markup=False)

@@ -14,6 +14,10 @@ from pydantic_settings import NoDecode
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+OWN_PATHS = frozenset({
+    "api", "compare", "datasets", "docs", "healthz", "lanes", "login", "logout", "metrics", "models", "openapi.json",
+    "predict", "readyz", "results", "runs", "static", "system", "tokens", "v2",
+})  # fmt: skip
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[0-9a-z._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 
 
@@ -85,10 +89,22 @@ def _device(value: str) -> str:
     return value
 
 
+def root_path(value: str) -> str:
+    """Return a path such as /trackside, or "" for the top of a host. Raises ValueError: it is not one."""
+    text = value.strip().removesuffix("/")
+    path = text if text.startswith("/") else f"/{text}"
+    if re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*|/", path) is None:
+        raise ValueError("a path of letters, digits, dots, dashes and underscores is expected")
+    if path.split("/")[1] in OWN_PATHS:
+        raise ValueError(f"{path} is an address of Trackside itself")
+    return "" if path == "/" else path
+
+
 # NoDecode: pydantic-settings would accept JSON only.
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_items)]
 ProxyAddresses = Annotated[tuple[Annotated[str, AfterValidator(_proxy)], ...], NoDecode, BeforeValidator(_items)]
 HomePath = Annotated[Path, AfterValidator(_expanded)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+RootPath = Annotated[str, AfterValidator(root_path)]
 DeviceName = Annotated[str, AfterValidator(_device)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.settings import Settings
 from app.web import docs, events, health, tasks
@@ -29,6 +30,7 @@ from app.web.predict import inference_protocol
 from app.web.predict import page as predict_page
 from app.web.predict import routes as predict
 from app.web.results import routes as results
+from app.web.root import RootMiddleware, root
 from app.web.runs import findings, mistakes, queue
 from app.web.runs import pages as run_pages
 from app.web.runs import routes as runs
@@ -67,14 +69,18 @@ PARTS = (
 class Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """The guard is outside of all else: an answer to an unexpected error carries the security headers too."""
-        return Guard(HeadMiddleware(super().build_middleware_stack()), self.state.services.settings)
+        settings: Settings = self.state.services.settings
+        stack: ASGIApp = Guard(HeadMiddleware(super().build_middleware_stack()), settings)
+        if settings.trusted_proxies:
+            stack = cast(ASGIApp, ProxyHeadersMiddleware(cast(Any, stack), list(settings.trusted_proxies)))
+        return RootMiddleware(stack, settings)
 
     def openapi(self) -> dict[str, Any]:
-        """Add to the document that a bearer token is accepted but not always required."""
+        """Add to the document that a bearer token is accepted but not always required, and the path in front."""
         document = super().openapi()
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}, {}]
-        return document
+        return {**document, "servers": [{"url": root()}]} if root() else document
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
-from app.environment import DatabaseUrl, DeviceName, HomePath, HostNames, Names, ProxyAddresses
+from app.environment import DatabaseUrl, DeviceName, HomePath, HostNames, Names, ProxyAddresses, RootPath
 
 PREFIX = "TRACKSIDE_"
 OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -37,8 +37,13 @@ class Settings(BaseSettings):
     insecure: bool = Field(False, description="Serve others than this machine without a password.")
     trusted_proxies: ProxyAddresses = Field(
         (),
-        description="Addresses whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        description="Addresses whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Prefix are believed.",
         examples=["127.0.0.1,10.0.0.0/8"],
+    )
+    root_path: RootPath = Field(
+        "",
+        description="Path under which a reverse proxy serves Trackside: all addresses begin with it.",
+        examples=["/trackside"],
     )
     session_days: float = Field(30.0, gt=0, le=365, description="Time after which one signs in again.")
     recheck_seconds: float = Field(

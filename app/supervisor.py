@@ -109,6 +109,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
         "TRACKSIDE_HOME": str(settings.home.resolve()),
         "TRACKSIDE_EXPECT_WORKERS": str(settings.expect_workers),
         "TRACKSIDE_INSECURE": str(settings.insecure),
+        "TRACKSIDE_ROOT_PATH": settings.root_path,
     }
     if settings.database_url:
         values["TRACKSIDE_DATABASE_URL"] = settings.database_url

@@ -30,8 +30,7 @@ def run(app: FastAPI, settings: Settings) -> None:
             server_header=False,
             limit_concurrency=None,
             http=LimitedProtocol,
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=list(settings.trusted_proxies),
+            proxy_headers=False,  # create_app reads them: RootMiddleware has to see the proxy's address
         )
     )
     with suppress(KeyboardInterrupt):

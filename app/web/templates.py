@@ -20,6 +20,7 @@ from app.display.formatting import (
     size,
 )
 from app.web.assets import asset_folder
+from app.web.root import root
 
 
 def make_templates() -> Jinja2Templates:
@@ -39,6 +40,7 @@ def make_templates() -> Jinja2Templates:
         "moment": moment,
     }
     environment.globals["half_width"] = half_width
+    environment.globals["root"] = root
     environment.trim_blocks = True
     environment.lstrip_blocks = True
     return templates

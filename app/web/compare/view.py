@@ -15,6 +15,7 @@ from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.runs import Runs
 from app.storage.db import Database
+from app.web.root import root
 
 SeriesName = Literal["val/acc", "val/loss", "train/loss"]
 XAxis = Literal["epoch", "step"]
@@ -138,7 +139,7 @@ class ComparePage:
             slots.pop()
         kept = {"series": self.series, "x": self.x} | changed
         query = {name: value for name, value in kept.items() if value not in ("val/acc", "epoch")}
-        return "/compare?" + urlencode({"runs": ",".join(slots), **query}, safe=",/")
+        return root() + "/compare?" + urlencode({"runs": ",".join(slots), **query}, safe=",/")
 
 
 def compare_page(

@@ -16,6 +16,7 @@ from app.datasets.order import Sort, chosen_rows
 from app.datasets.validation import validation_of_dataset
 from app.fields import none_if_empty
 from app.web.datasets.view import CELLS, Sample
+from app.web.root import root
 from trainer.data.format import DatasetRecord, Split
 from trainer.data.survey import Duplicates, Measures, RepeatedName, Statistics
 
@@ -123,7 +124,7 @@ class DatasetPage:
         defaults = ExplorerQuery().model_dump(by_alias=True)
         query = self.query.model_dump(by_alias=True) | {"page": 1} | changed
         kept = {name: value for name, value in query.items() if value not in (None, defaults.get(name))}
-        return f"/datasets/{self.record.name}" + (f"?{urlencode(kept)}" if kept else "")
+        return f"{root()}/datasets/{self.record.name}" + (f"?{urlencode(kept)}" if kept else "")
 
 
 def dataset_page(

@@ -24,6 +24,7 @@ from app.web.errors import described
 from app.web.forms import checked, render, texts
 from app.web.models.card import EnsembleCard, ModelCard
 from app.web.models.view import ModelsPage
+from app.web.root import root
 from app.web.services import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep, PredictorDep, RunsDep
 from trainer.data.errors import DatasetError
 from trainer.exported.ensemble_report import EnsembleReport
@@ -125,7 +126,7 @@ def card(
         onnx=onnx,
         without=tuple(missing_packages()),
         exporting=is_exporting(exports, onnx),
-        origin=str(request.base_url).rstrip("/"),
+        origin=str(request.base_url).rstrip("/") + root(),
     )
     return render(request, "models/show.html", page)
 
@@ -173,7 +174,7 @@ def _ensemble(
         onnx=onnx,
         without=tuple(missing_packages()),
         exporting=is_exporting(exports, onnx),
-        origin=str(request.base_url).rstrip("/"),
+        origin=str(request.base_url).rstrip("/") + root(),
     )
 
 

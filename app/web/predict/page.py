@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.web.forms import render
 from app.web.predict.view import predict_page
+from app.web.root import root
 from app.web.services import DatasetsDep, ModelsDep
 
 router = APIRouter(include_in_schema=False)
@@ -21,5 +22,5 @@ def show(
     model: Annotated[str, Query(max_length=40)] = "",
     beside: Annotated[str, Query(max_length=40)] = "",
 ) -> Response:
-    origin = str(request.base_url).rstrip("/")
+    origin = str(request.base_url).rstrip("/") + root()
     return render(request, "predict/index.html", predict_page(models, datasets, model, beside, origin))

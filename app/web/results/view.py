@@ -13,6 +13,7 @@ from app.results.ranking import Member, ResultRow, ResultTable, finished_dataset
 from app.results.reported import ORIGIN
 from app.results.reported_here import ReportedHere
 from app.storage.db import Database
+from app.web.root import root
 
 ROWS = 50
 MOST_ROWS = 500
@@ -35,7 +36,7 @@ class ResultLine:
     @property
     def compare(self) -> str:
         """The URL of the comparison of the row's seeds."""
-        return "/compare?runs=" + ",".join(member.run.id for member in self.members[:MOST_RUNS])
+        return root() + "/compare?runs=" + ",".join(member.run.id for member in self.members[:MOST_RUNS])
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class ResultsPage:
     def compare_best(self) -> str | None:
         """The URL of the comparison of the best rows' selected runs; None for fewer than two rows."""
         best = [line.row.selected for line in self.lines[:ROWS_COMPARED]]
-        return "/compare?runs=" + ",".join(best) if len(best) > 1 else None
+        return root() + "/compare?runs=" + ",".join(best) if len(best) > 1 else None
 
     @property
     def more(self) -> str | None:
@@ -93,10 +94,10 @@ class ResultsPage:
         return self.link(limit=str(min(MOST_ROWS, 4 * len(self.lines))))
 
     def link(self, **query: str) -> str:
-        return "/results?" + urlencode({"dataset": self.dataset} | query)
+        return root() + "/results?" + urlencode({"dataset": self.dataset} | query)
 
     def export(self, kind: str) -> str:
-        return "/api/results?" + urlencode({"dataset": self.dataset, "format": kind})
+        return root() + "/api/results?" + urlencode({"dataset": self.dataset, "format": kind})
 
 
 def results_page(database: Database, records: Datasets, dataset: str | None, limit: int) -> ResultsPage:

@@ -13,6 +13,7 @@ from app.errors import not_found
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
 from app.storage.tables import ENDED
+from app.web.root import root
 from trainer.data.errors import DatasetError
 from trainer.rundir.answers import answered_steps
 from trainer.spec.train_spec import TrainSpec
@@ -74,7 +75,9 @@ class ErrorsTab:
     def link(self, **changed: object) -> str:
         """The URL of this tab with changed query parameters; None removes one."""
         query = {"tab": "errors", "step": self.step, **changed}
-        return f"/runs/{self.run_id}?" + urlencode({name: value for name, value in query.items() if value is not None})
+        return f"{root()}/runs/{self.run_id}?" + urlencode(
+            {name: value for name, value in query.items() if value is not None}
+        )
 
 
 def why_nothing_held_out(spec: TrainSpec) -> str:

@@ -11,6 +11,7 @@ from app.display.formatting import duration
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
 from app.runs.setup import Difference
 from app.storage.tables import Status
+from app.web.root import root
 from app.web.runs.checks_tab import ChecksTab, FindingView
 from app.web.runs.errors_tab import ErrorsTab
 from app.web.runs.lanes import Lane
@@ -53,7 +54,7 @@ class RunsPageView:
         """The URL of this page with changed filters; `cursor` is dropped unless it is given."""
         kept = {name: value for name, value in self.filters.items() if name != "cursor"} | changed
         query = urlencode({name: value for name, value in kept.items() if value})
-        return f"/?{query}" if query else "/"
+        return f"{root()}/?{query}" if query else f"{root()}/"
 
 
 @dataclass(frozen=True)

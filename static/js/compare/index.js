@@ -10,6 +10,7 @@ import { OverlayChart } from "./overlay_chart.js";
 import { localizeTimes } from "../shared/page.js";
 import { request } from "../shared/request.js";
 import { palette, ROLES } from "../chart/palette.js";
+import { root } from "../shared/root.js";
 
 const NAMES = ["val/acc", "val/loss", "train/loss"];
 const POINTS = 1000;
@@ -88,7 +89,7 @@ function applyOrQueue(id, change) {
 
 async function load(run) {
   run.loading = true;
-  const { ok, body } = await request(`/api/runs/${run.id}/metrics?series=${NAMES.join(",")}&points=${POINTS}`);
+  const { ok, body } = await request(`${root}/api/runs/${run.id}/metrics?series=${NAMES.join(",")}&points=${POINTS}`);
   if (ok) {
     for (const name of NAMES) run.series.set(name, new Series());
     append(run, body.series);
@@ -145,7 +146,7 @@ function refreshTables() {
   tablesTimer ||= setTimeout(async () => {
     tablesTimer = 0;
     if (tables.contains(document.activeElement) && document.activeElement !== document.body) return refreshTables();
-    const { ok, body } = await request(`/compare/tables?runs=${encodeURIComponent(page.dataset.slots)}`, { as: "text", quiet: true });
+    const { ok, body } = await request(`${root}/compare/tables?runs=${encodeURIComponent(page.dataset.slots)}`, { as: "text", quiet: true });
     if (!ok) return undefined;
     const scrolled = [...tables.querySelectorAll(".scroll-x")].map((box) => box.scrollLeft);
     const template = document.createElement("template");

@@ -1,5 +1,6 @@
 // Renaming and deleting a dataset, each in a dialog of its page.
 import { request } from "../shared/request.js";
+import { root } from "../shared/root.js";
 
 const menu = document.querySelector("[data-dataset-menu]");
 
@@ -23,8 +24,8 @@ async function change(form) {
   const json = method === "PATCH" ? { name: form.elements.name.value.trim() } : undefined;
   const button = form.querySelector('[value="change"]');
   showError(form, "");
-  const { ok, body } = await request(`/api/datasets/${encodeURIComponent(dataset)}`, { method, json, button, quiet: true });
-  if (ok) location.assign(body ? `/datasets/${encodeURIComponent(body.name)}` : "/datasets");
+  const { ok, body } = await request(`${root}/api/datasets/${encodeURIComponent(dataset)}`, { method, json, button, quiet: true });
+  if (ok) location.assign(body ? `${root}/datasets/${encodeURIComponent(body.name)}` : `${root}/datasets`);
   else showError(form, body.error.message);
 }
 

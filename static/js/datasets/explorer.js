@@ -1,11 +1,12 @@
 // Has a dataset's statistics computed if they are missing: polls, and reloads the page when they are ready or could not
 // be computed.
 import { request } from "../shared/request.js";
+import { root } from "../shared/root.js";
 
 const RETRY_MS = 3000;
 const head = document.querySelector("[data-measuring]");
 
-const path = head && `/api/datasets/${encodeURIComponent(head.dataset.dataset)}/statistics`;
+const path = head && `${root}/api/datasets/${encodeURIComponent(head.dataset.dataset)}/statistics`;
 
 async function poll() {
   const { status } = await request(path, { quiet: true });

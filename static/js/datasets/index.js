@@ -6,6 +6,7 @@ import { request } from "../shared/request.js";
 import { Stage, described, droppedFiles } from "./stage.js";
 import { followTasks, showNewTask, showRefusal } from "./tasks.js";
 import { parseBody, sendForm } from "../shared/upload.js";
+import { root } from "../shared/root.js";
 
 const upload = document.querySelector("[data-upload]");
 const source = document.querySelector("[data-source-form]");
@@ -85,7 +86,7 @@ async function sendZip() {
   }
   bar.hidden = false;
   button.disabled = true;
-  const { status, text } = await sendForm("/api/datasets", data, (loaded, total) => {
+  const { status, text } = await sendForm(`${root}/api/datasets`, data, (loaded, total) => {
     bar.value = loaded / total;
     note(upload, `${bytes(loaded)} of ${bytes(total)} sent`);
   });
@@ -97,7 +98,7 @@ async function sendZip() {
 async function sendSource() {
   const button = source.querySelector("[data-add]");
   const json = { name: source.elements.name.value, source: source.elements.path.value.trim() || source.elements.source.value };
-  const { status, body } = await request("/api/datasets", { method: "POST", json, button, quiet: true });
+  const { status, body } = await request(`${root}/api/datasets`, { method: "POST", json, button, quiet: true });
   answer(source, status, body);
 }
 

@@ -4,6 +4,7 @@ import { fitted } from "../lib/fit.js";
 import { bytes, count } from "../lib/format.js";
 import { MOST_FILES, listZip, readEntry } from "../lib/zip.js";
 import { request } from "../shared/request.js";
+import { root } from "../shared/root.js";
 
 const SHOWN = 9;
 const LISTED = 20000;
@@ -158,7 +159,7 @@ export function otherFiles(counts) {
 
 async function plan(files) {
   if (!files.length || files.length > LISTED) return null;
-  const { ok, status, body } = await request("/api/datasets/layout", { method: "POST", json: { files }, quiet: true });
+  const { ok, status, body } = await request(`${root}/api/datasets/layout`, { method: "POST", json: { files }, quiet: true });
   return ok || status === 422 ? body : null;
 }
 

@@ -3,6 +3,7 @@ import { count, percent } from "../lib/format.js";
 import { follow } from "../shared/live.js";
 import { request } from "../shared/request.js";
 import { cancelButton, dismissButton } from "../shared/task_buttons.js";
+import { root } from "../shared/root.js";
 import { otherFiles } from "./stage.js";
 
 const box = document.querySelector("[data-tasks]");
@@ -26,7 +27,7 @@ export function showRefusal(name, error) {
 
 /** Shows the unfinished and failed tasks, and those that are shown already; removes those that are gone. */
 async function refetch() {
-  const { ok, body: tasks } = await request("/api/tasks?kind=dataset", { quiet: true });
+  const { ok, body: tasks } = await request(`${root}/api/tasks?kind=dataset`, { quiet: true });
   if (!ok) return;
   for (const task of tasks.toReversed()) if (shownTasks.has(task.id) || task.status !== "finished") show(task);
   const known = new Set(tasks.map(({ id }) => id));
@@ -53,7 +54,7 @@ function removeTask(id) {
 
 /** Replaces the list of datasets with the server's current one. */
 async function showCards() {
-  const { ok, body } = await request("/datasets", { as: "text", quiet: true });
+  const { ok, body } = await request(`${root}/datasets`, { as: "text", quiet: true });
   if (!ok) return;
   const page = new DOMParser().parseFromString(body, "text/html");
   document.querySelector("[data-cards]").replaceChildren(...page.querySelector("[data-cards]").childNodes);
@@ -66,7 +67,7 @@ function working(name, task) {
   if (task.status === "finished") {
     const made = task.result?.dataset ?? name;
     const link = element("a", "link", `${made} is ready`);
-    link.href = `/datasets/${encodeURIComponent(made)}`;
+    link.href = `${root}/datasets/${encodeURIComponent(made)}`;
     line.append(link);
     const others = otherFiles(task.result?.other_files);
     if (others) line.append(element("span", "muted", others));
@@ -121,11 +122,11 @@ function dismissal(name, id) {
 
 /** Repeats a failed import with the same upload, skipping unreadable files. */
 async function retry(task, node, name, button) {
-  const { ok, body } = await request(`/api/tasks/${task}/retry`, { method: "POST", json: { on_unreadable: "skip" }, button, quiet: true });
+  const { ok, body } = await request(`${root}/api/tasks/${task}/retry`, { method: "POST", json: { on_unreadable: "skip" }, button, quiet: true });
   if (!ok) return node.replaceWith(failure(name, body.error));
   removeTask(task);
   showNewTask(body);
-  request(`/api/tasks/${task}`, { method: "DELETE", quiet: true }); // its upload is the new task's
+  request(`${root}/api/tasks/${task}`, { method: "DELETE", quiet: true }); // its upload is the new task's
 }
 
 /** One text per problem, for each form that an error's `detail` can have. */

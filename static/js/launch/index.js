@@ -2,6 +2,7 @@
 import { clock, count, duration, fieldName, number, setting } from "../lib/format.js";
 import { nudge } from "../lib/steps125.js";
 import { request } from "../shared/request.js";
+import { root } from "../shared/root.js";
 
 const PAUSE = 150;
 const WIDTH = 320;
@@ -91,11 +92,11 @@ async function refresh() {
   const varies = Object.entries(texts).some(([name, text]) => text.includes("..") || text.includes("list" in fieldOf(name).dataset ? ";" : ","));
   form.querySelector("[data-draw]").hidden = !varies;
   const query = new URLSearchParams({ dataset: data.get("dataset"), preset: data.get("preset"), typed: JSON.stringify(texts) });
-  const images = `/api/preview/images.png?${query}`;
+  const images = `${root}/api/preview/images.png?${query}`;
   if (varies && data.get("draw").trim()) query.set("draw", data.get("draw").trim());
   lastRequest += 1;
   const latest = lastRequest;
-  const { ok, body } = await request(`/api/preview?${query}`, { quiet: true });
+  const { ok, body } = await request(`${root}/api/preview?${query}`, { quiet: true });
   if (latest !== lastRequest) return;
   showErrors(ok ? null : body.error);
   if (ok) show(body);

@@ -2,6 +2,7 @@
 import { share } from "../lib/format.js";
 import { SaliencyFigure } from "./saliency.js";
 import { request } from "../shared/request.js";
+import { root } from "../shared/root.js";
 
 const TOP_K = 5;
 
@@ -44,7 +45,7 @@ export class AnswerPanel {
     const data = new FormData();
     data.append("file", file);
     const query = new URLSearchParams({ model: this.model, top_k: TOP_K });
-    return (await request(`/api/predict?${query}`, { method: "POST", data, quiet: true })).body;
+    return (await request(`${root}/api/predict?${query}`, { method: "POST", data, quiet: true })).body;
   }
 
   #show({ predictions, familiarity, model, timing_ms: timing, cold }, sample) {
@@ -129,6 +130,6 @@ function note(top, model, timing, cold, sample) {
 
 /** The message if the name was assigned to another run after the page was rendered. */
 function movedMessage(title, run) {
-  const link = Object.assign(document.createElement("a"), { href: `/runs/${run}`, className: "link", textContent: `run ${run}` });
+  const link = Object.assign(document.createElement("a"), { href: `${root}/runs/${run}`, className: "link", textContent: `run ${run}` });
   return [`${title} has moved since this page was opened: it was `, link, " that answered."];
 }

@@ -4,6 +4,7 @@ import { follow } from "../shared/live.js";
 import { request } from "../shared/request.js";
 import { cancelButton, dismissButton } from "../shared/task_buttons.js";
 import { parseBody, sendForm } from "../shared/upload.js";
+import { root } from "../shared/root.js";
 
 const SHOWN = 5;
 
@@ -29,7 +30,7 @@ async function send(form) {
   const button = form.querySelector("button");
   bar.hidden = false;
   button.disabled = true;
-  const answer = await sendForm("/api/predict/batch", data, (loaded, total) => {
+  const answer = await sendForm(`${root}/api/predict/batch`, data, (loaded, total) => {
     bar.value = loaded / total;
     note(`${bytes(loaded)} of ${bytes(total)} sent`);
   });
@@ -44,7 +45,7 @@ async function send(form) {
 }
 
 async function refetch() {
-  const { ok, body } = await request("/api/tasks?kind=predict", { quiet: true });
+  const { ok, body } = await request(`${root}/api/tasks?kind=predict`, { quiet: true });
   if (ok) for (const task of body.slice(0, SHOWN).reverse()) show(task);
 }
 
@@ -77,7 +78,7 @@ function state({ id, status, progress, what, done, total, request, result, error
   if (status === "failed") return [element("span", "grow", error?.message ?? "It failed."), dismissal(id, request.label)];
   if (status === "finished") {
     const link = element("a", "link", "Download the CSV");
-    Object.assign(link, { href: `/api/tasks/${id}/file`, download: "" });
+    Object.assign(link, { href: `${root}/api/tasks/${id}/file`, download: "" });
     const parts = [`${count(result.images)} images`, `model ${request.model}, step ${count(result.step)}`];
     if (result.unreadable) parts.splice(1, 0, `${count(result.unreadable)} could not be read`);
     return [link, element("span", "muted grow", parts.join(" · ")), deletion(id, request.label)];

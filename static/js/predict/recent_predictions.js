@@ -1,6 +1,7 @@
 // The most recent predictions, stored only in this browser and only if the user opts in.
 import { clock, share } from "../lib/format.js";
 import { parsed, withNewest } from "../lib/recent.js";
+import { root } from "../shared/root.js";
 
 const WANTED = "keep-recent-predictions";
 const KEPT = "recent-predictions";
@@ -66,7 +67,7 @@ function item({ time, image, answers }) {
   const words = document.createElement("div");
   for (const { label, probability, title, run } of answers) {
     const line = document.createElement("p");
-    const link = Object.assign(document.createElement("a"), { href: `/runs/${encodeURIComponent(run)}`, className: "link", textContent: title });
+    const link = Object.assign(document.createElement("a"), { href: `${root}/runs/${encodeURIComponent(run)}`, className: "link", textContent: title });
     const by = Object.assign(document.createElement("span"), { className: "sub" });
     by.append(link);
     line.append(Object.assign(document.createElement("b"), { textContent: label }), ` ${share(probability)} `, by);

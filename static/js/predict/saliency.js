@@ -4,6 +4,7 @@ import { peak, strength } from "../lib/saliency.js";
 import { drawFitted } from "./fitted_image.js";
 import { palette } from "../chart/palette.js";
 import { request } from "../shared/request.js";
+import { root } from "../shared/root.js";
 
 const LEAST = 0.01; // the color scale covers at least one percentage point
 
@@ -34,7 +35,7 @@ export class SaliencyFigure {
     const data = new FormData();
     data.append("file", file);
     const query = new URLSearchParams({ model: run, class: index });
-    const { ok, body } = await request(`/api/predict/saliency?${query}`, { method: "POST", data, quiet: true });
+    const { ok, body } = await request(`${root}/api/predict/saliency?${query}`, { method: "POST", data, quiet: true });
     if (wanted !== this.#request) return;
     if (ok) this.#show(body);
     else this.#options.onFailed(body.error.message);

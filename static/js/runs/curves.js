@@ -6,6 +6,7 @@ import { Series } from "../lib/series.js";
 import { palette } from "../chart/palette.js";
 import { request } from "../shared/request.js";
 import { isMoving, page, runId, setBestTime, watchRun } from "./show.js";
+import { root } from "../shared/root.js";
 
 const POINTS = 2000;
 const MOST_POINTS = 4000;
@@ -84,7 +85,7 @@ function applyOrQueue(change) {
 async function load() {
   loading = true;
   loadCheckpoints();
-  const { ok, body } = await request(`/api/runs/${runId}/metrics?series=${NAMES.join(",")}&points=${POINTS}`);
+  const { ok, body } = await request(`${root}/api/runs/${runId}/metrics?series=${NAMES.join(",")}&points=${POINTS}`);
   if (ok) {
     for (const name of NAMES) series.set(name, new Series());
     append(body.series);
@@ -95,7 +96,7 @@ async function load() {
 }
 
 async function loadCheckpoints() {
-  const { ok, body } = await request(`/api/runs/${runId}/checkpoints`, { quiet: true });
+  const { ok, body } = await request(`${root}/api/runs/${runId}/checkpoints`, { quiet: true });
   if (!ok) return;
   view.checkpoints = body.map((item) => item.step);
   frame ||= requestAnimationFrame(draw);

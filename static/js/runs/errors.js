@@ -4,6 +4,7 @@ import { palette } from "../chart/palette.js";
 import { runId, watchRun } from "./show.js";
 import { toast } from "../shared/page.js";
 import { request } from "../shared/request.js";
+import { root } from "../shared/root.js";
 
 const tab = document.querySelector("[data-errors]");
 const canvas = tab.querySelector("canvas");
@@ -13,7 +14,7 @@ tab.querySelector("[data-step-form] select")?.addEventListener("change", (event)
 if (canvas) await showMatrix();
 
 async function showMatrix() {
-  const { ok, body: matrix } = await request(`/api/runs/${runId}/confusion?step=${tab.dataset.step}`);
+  const { ok, body: matrix } = await request(`${root}/api/runs/${runId}/confusion?step=${tab.dataset.step}`);
   if (!ok) return;
   const side = matrix.order.length;
   const rank = new Map(matrix.order.map((index, position) => [index, position]));

@@ -6,6 +6,7 @@ import { follow } from "../shared/live.js";
 import { localizeTimes } from "../shared/page.js";
 import { request } from "../shared/request.js";
 import { restoreSelection } from "./selection.js";
+import { root } from "../shared/root.js";
 
 const LANES_DELAY_MS = 300;
 
@@ -117,7 +118,7 @@ async function replace(row) {
 }
 
 async function fetchRow(id) {
-  const { ok, body } = await request(`/runs/${id}/row`, { as: "text", quiet: true });
+  const { ok, body } = await request(`${root}/runs/${id}/row`, { as: "text", quiet: true });
   return ok ? fragment(body).querySelector("tr") : null;
 }
 
@@ -132,8 +133,8 @@ list.addEventListener("click", async (event) => {
   if (!star && !move) return;
   event.preventDefault();
   const ask = star
-    ? ["PATCH", `/api/runs/${row.dataset.run}`, { starred: star.getAttribute("aria-pressed") !== "true" }]
-    : ["POST", `/api/runs/${row.dataset.run}/move`, { to: move.dataset.move }];
+    ? ["PATCH", `${root}/api/runs/${row.dataset.run}`, { starred: star.getAttribute("aria-pressed") !== "true" }]
+    : ["POST", `${root}/api/runs/${row.dataset.run}/move`, { to: move.dataset.move }];
   const [method, url, json] = ask;
   const { ok } = await request(url, { method, json, button: star ?? move });
   if (!ok) return;
@@ -146,7 +147,7 @@ function refreshLanes() {
   if (lanesTimer || document.hidden) return;
   lanesTimer = setTimeout(async () => {
     lanesTimer = 0;
-    const { ok, body } = await request("/lanes", { as: "text", quiet: true });
+    const { ok, body } = await request(`${root}/lanes`, { as: "text", quiet: true });
     if (!ok || lanes.contains(document.activeElement)) return;
     lanes.replaceChildren(...fragment(body).children);
   }, LANES_DELAY_MS);

@@ -3,6 +3,7 @@ import { clockSeconds } from "../lib/format.js";
 import { Lines } from "../lib/lines.js";
 import { request } from "../shared/request.js";
 import { runId, watchRun } from "./show.js";
+import { root } from "../shared/root.js";
 
 const KEPT_LINES = 5000;
 const FETCHED_LINES = 1000; // the most that one answer has
@@ -35,7 +36,7 @@ async function catchUp() {
   if (catching) return;
   catching = true;
   for (let more = true; more; ) {
-    const { ok, body } = await request(`/api/runs/${runId}/log?after=${shown.reached}`, { quiet: true });
+    const { ok, body } = await request(`${root}/api/runs/${runId}/log?after=${shown.reached}`, { quiet: true });
     more = ok && body.length >= FETCHED_LINES;
     if (ok) place(shown.fetched(body));
   }

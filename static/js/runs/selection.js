@@ -1,6 +1,7 @@
 // The selection in the list of runs, and the bulk actions. A replaced row keeps its selection.
 import { toast } from "../shared/page.js";
 import { request } from "../shared/request.js";
+import { root } from "../shared/root.js";
 
 const list = document.querySelector("[data-runs]");
 const bar = document.querySelector("[data-bulk]");
@@ -65,7 +66,7 @@ function read() {
 function show() {
   bar.hidden = chosen.size === 0;
   bar.querySelector("[data-bulk-count]").textContent = `${chosen.size} selected`;
-  bar.querySelector("[data-bulk-compare]").href = `/compare?runs=${[...chosen].join(",")}`;
+  bar.querySelector("[data-bulk-compare]").href = `${root}/compare?runs=${[...chosen].join(",")}`;
 }
 
 function clear() {
@@ -76,7 +77,7 @@ function clear() {
 
 async function act(action, button, tag) {
   const json = { ids: [...chosen], action, ...(tag ? { tag } : {}) };
-  const { ok, body: answer } = await request("/api/runs/bulk", { method: "POST", json, button });
+  const { ok, body: answer } = await request(`${root}/api/runs/bulk`, { method: "POST", json, button });
   if (!ok) return;
   const refused = answer.results.filter((item) => !item.done);
   if (refused.length) toast(`${refused.length} of ${answer.results.length} refused: ${refused[0].reason}`);

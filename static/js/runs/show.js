@@ -5,6 +5,7 @@ import { bindNotify, showProgressInTab } from "./arrival.js";
 import { showFindings } from "./findings.js";
 import { follow } from "../shared/live.js";
 import { request } from "../shared/request.js";
+import { root } from "../shared/root.js";
 
 const SILENT_SECONDS = 10;
 
@@ -28,7 +29,7 @@ export function watchRun(on = {}) {
         on.metrics?.(event);
       },
       finding: () => showFindings(runId),
-      deleted: () => location.assign("/"),
+      deleted: () => location.assign(`${root}/`),
       resync: () => {
         refetch();
         on.resync?.();
@@ -51,7 +52,7 @@ export function setBestTime(seconds) {
 }
 
 async function refetch() {
-  const { ok, body: run } = await request(`/api/runs/${runId}`, { quiet: true });
+  const { ok, body: run } = await request(`${root}/api/runs/${runId}`, { quiet: true });
   if (ok) showHead({ ...run, run: run.id });
 }
 
@@ -120,7 +121,7 @@ async function showFailure(run) {
   const detail = typeof run.error?.detail === "string" ? run.error.detail : "";
   page.querySelector("[data-failure-detail]").hidden = detail === "";
   put("[data-failure-detail] pre", detail);
-  const { ok, body } = await request(`/api/runs/${runId}/log`, { quiet: true });
+  const { ok, body } = await request(`${root}/api/runs/${runId}/log`, { quiet: true });
   if (!ok) return;
   const lines = body.slice(-20);
   page.querySelector("[data-failure-log]").hidden = lines.length === 0;
@@ -148,7 +149,7 @@ function bindActions() {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const button = form.querySelector("button");
-      const { ok, body: run } = await request(`/api/runs/${runId}/${form.dataset.action}`, { method: "POST", json: requested(form), button });
+      const { ok, body: run } = await request(`${root}/api/runs/${runId}/${form.dataset.action}`, { method: "POST", json: requested(form), button });
       const menu = form.closest("[data-menu]");
       if (menu) menu.open = false;
       if (ok) showHead({ ...run, run: run.id });
@@ -172,7 +173,7 @@ async function showExtension(form) {
   const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
   query.set("epochs", query.get("extend_epochs") ?? "1");
   query.delete("extend_epochs");
-  const { ok, body } = await request(`/api/runs/${runId}/extension?${query}`, { quiet: true });
+  const { ok, body } = await request(`${root}/api/runs/${runId}/extension?${query}`, { quiet: true });
   if (!ok) return;
   const { lr } = body;
   const top = Math.max(...lr.value) * 1.08 || 1;

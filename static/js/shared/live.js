@@ -2,6 +2,7 @@
 // resumes when shown.
 import { backoff } from "../lib/backoff.js";
 import { request } from "./request.js";
+import { root } from "./root.js";
 
 const KINDS = ["metrics", "status", "log", "finding", "rewind", "checkpoint", "created", "deleted", "task", "task_deleted", "device", "resync"];
 
@@ -20,7 +21,7 @@ export function follow({ runs = [], kinds = KINDS, after = null, on }) {
     if (runs.length) query.set("runs", runs.join(","));
     if (kinds.length < KINDS.length) query.set("kinds", kinds.join(","));
     if (seen !== null) query.set("after", String(seen));
-    return `/api/events?${query}`;
+    return `${root}/api/events?${query}`;
   };
 
   const close = () => {
@@ -65,10 +66,10 @@ export function follow({ runs = [], kinds = KINDS, after = null, on }) {
 
 // EventSource does not expose the status of a failed request, so another request checks for 401.
 async function showIfSignedOut() {
-  const { status } = await request("/api/presets", { quiet: true });
+  const { status } = await request(`${root}/api/presets`, { quiet: true });
   if (status !== 401) return;
   const link = document.createElement("a");
-  link.href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+  link.href = `${root}/login?next=${encodeURIComponent(location.pathname + location.search)}`;
   link.textContent = "signed out";
   document.querySelector("[data-connection]").replaceChildren(link);
 }

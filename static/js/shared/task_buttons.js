@@ -1,10 +1,11 @@
 // The buttons that cancel a task, and that delete one that has ended.
 import { request } from "./request.js";
+import { root } from "./root.js";
 
 /** @param {function(object): void} onCancelled called with the task as it is then */
 export function cancelButton(id, title, onCancelled) {
   return taskButton("Cancel", title, async (button) => {
-    const { ok, body } = await request(`/api/tasks/${id}/cancel`, { method: "POST", button });
+    const { ok, body } = await request(`${root}/api/tasks/${id}/cancel`, { method: "POST", button });
     if (ok) onCancelled(body);
   });
 }
@@ -12,7 +13,7 @@ export function cancelButton(id, title, onCancelled) {
 /** A button that deletes a task with its files. */
 export function dismissButton(id, title, onDeleted, text = "Dismiss") {
   return taskButton(text, title, async (button) => {
-    const { ok } = await request(`/api/tasks/${id}`, { method: "DELETE", button });
+    const { ok } = await request(`${root}/api/tasks/${id}`, { method: "DELETE", button });
     if (ok) onDeleted();
   });
 }

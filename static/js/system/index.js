@@ -3,6 +3,7 @@
 import { follow } from "../shared/live.js";
 import { localizeTimes } from "../shared/page.js";
 import { request } from "../shared/request.js";
+import { root } from "../shared/root.js";
 
 const REDRAW = { hour: 5000, day: 60000, week: 60000 };
 const devices = document.querySelector("[data-devices]");
@@ -30,7 +31,7 @@ function show({ host, device, utilisation, memory, memory_total: total, temperat
 }
 
 async function redraw() {
-  const { ok, body } = await request(`/system/devices?span=${devices.dataset.span}`, { as: "text", quiet: true });
+  const { ok, body } = await request(`${root}/system/devices?span=${devices.dataset.span}`, { as: "text", quiet: true });
   if (!ok) return;
   const template = document.createElement("template");
   template.innerHTML = body;
