@@ -18,7 +18,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 trackside \
-    && install --directory --owner trackside /data
+    && install --directory --owner trackside --mode 0700 /data
 COPY --from=build /opt/trackside /opt/trackside
 ENV PATH=/opt/trackside/bin:$PATH \
     PYTHONUNBUFFERED=1 \

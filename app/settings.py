@@ -139,7 +139,7 @@ def problems(error: ValidationError) -> Iterator[str]:
         reason = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"]
         reason = reason[:1].lower() + reason[1:]
         # A database's URL may contain a password.
-        given = os.environ.get(variable, "") if name != "database_url" else "…"
+        given = os.environ.get(variable) or item["input"] if name != "database_url" else "…"
         yield f"{variable}={given}: {reason}. A valid value: {variable}={valid}"
 
 

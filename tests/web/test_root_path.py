@@ -9,8 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from app.auth.password import PasswordFile
+from app.cli import main
 from app.environment import OWN_PATHS, root_path
 from app.main import create_app
 from app.settings import Settings
@@ -67,6 +69,13 @@ def test_a_root_is_a_path(text: str, root: str) -> None:
 def test_what_is_no_root(text: str) -> None:
     with pytest.raises(ValueError, match=r"is expected|of Trackside itself"):
         root_path(text)
+
+
+def test_an_option_that_is_no_root_is_named(tmp_path: Path) -> None:
+    ended = CliRunner().invoke(main, ["serve", "--root-path", "/a b"], env={"TRACKSIDE_HOME": str(tmp_path / "home")})
+    assert ended.exit_code == 1
+    assert ended.stderr.startswith("TRACKSIDE_ROOT_PATH=/a b: a path of letters")
+    assert ended.stderr.endswith("A valid value: TRACKSIDE_ROOT_PATH=/trackside\n")
 
 
 def test_no_page_can_be_mistaken_for_a_root(tmp_path: Path) -> None:
