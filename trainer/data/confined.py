@@ -6,13 +6,16 @@ A hostile image may crash, hang or fill the memory of the process that decodes i
 import resource
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from trainer.data.color import without_warnings
 from trainer.data.errors import ImageError, ImageTooLarge, UnreadableImage
 from trainer.data.fit import open_image, read_image
 from trainer.data.format import Fit, Images
+
+Result = TypeVar("Result")
 
 # Decoding 50 million pixels peaks at 0.9 GiB, from WebP with transparency at 1.25 GiB.
 MEMORY_BYTES = 3 << 29
@@ -40,24 +43,26 @@ def address_space() -> int:
 
 def read_untrusted(data: bytes, size: int, fit: Fit, *, max_pixels: int, seconds: float) -> Images:
     """Read an image as `read_image` does. Every failure raises ImageError; after `seconds` SIGALRM ends the process."""
-    with _limited(seconds):
+
+    def read() -> Images:
         if data.startswith(_GIF) and gif_has_more_frames(data, MAX_FRAMES):
             raise ImageTooLarge(f"The GIF has more than {MAX_FRAMES:,} frames.")
         return read_image(data, size, fit, max_pixels=max_pixels)
 
+    return _limited(read, seconds)
+
 
 def untrusted_size(data: bytes, *, seconds: float) -> tuple[int, int]:
     """Return the width and height that the image's header states. Fails as `read_untrusted` does."""
-    with _limited(seconds):
-        return open_image(data).size
+    with without_warnings():
+        return _limited(lambda: open_image(data).size, seconds)
 
 
-@contextmanager
-def _limited(seconds: float) -> Iterator[None]:
+def _limited(read: Callable[[], Result], seconds: float) -> Result:
     # The alarm's default action ends the process, even inside Pillow's C code.
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        return read()
     except ImageError:
         raise
     except MemoryError:

@@ -15,6 +15,7 @@ from trainer.data.image_formats import FORMATS, NAMES, named_by_signature
 MAX_PIXELS = 50_000_000
 # Pillow's resize holds 32 bytes of weights per pixel of a side: 320 MB for this one. "crop" resizes a part of it only.
 MAX_SIDE = 10_000_000
+_ALWAYS = [known.pillow for known in FORMATS if not known.needs]
 # Near the mean of natural images, so that a padded border is about zero after normalization.
 PAD_COLOR = (128, 128, 128)
 
@@ -29,29 +30,28 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int = M
 
     Raises UnreadableImage, UnsupportedImage or ImageTooLarge.
     """
-    image = open_image(data, max_pixels=max_pixels)
-    width, height = image.size
-    if max(width, height) > max_side:
-        raise ImageTooLarge(f"The image is {width:,} × {height:,}: a side has more than {max_side:,} pixels.")
-    if image.format == "PNG" and b"IEND" not in data:
-        raise UnreadableImage("The image is cut short.")  # Pillow accepts a PNG without its end
-    try:
-        with without_warnings():
+    with without_warnings():
+        image = open_image(data, max_pixels=max_pixels)
+        width, height = image.size
+        if max(width, height) > max_side:
+            raise ImageTooLarge(f"The image is {width:,} × {height:,}: a side has more than {max_side:,} pixels.")
+        if image.format == "PNG" and b"IEND" not in data:
+            raise UnreadableImage("The image is cut short.")  # Pillow accepts a PNG without its end
+        try:
             image.load()
-    except DECODING_ERRORS as error:
-        raise UnreadableImage(f"The image cannot be read: {error}.") from None
+        except DECODING_ERRORS as error:
+            raise UnreadableImage(f"The image cannot be read: {error}.") from None
     return image
 
 
 def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Read an image's header. Raises as `decode_image` does."""
+    """Read an image's header. Raises as `decode_image` does. Pillow may warn."""
     if not data:
         raise UnreadableImage("The file is empty.")
     if data.startswith(png.SIGNATURE):
         data = png.without_metadata(data)
     try:
-        with without_warnings():
-            image = Image.open(io.BytesIO(data), formats=_decoders(data))
+        image = Image.open(io.BytesIO(data), formats=_decoders(data))
     except UnidentifiedImageError:
         raise _not_identified(data) from None
     except Image.DecompressionBombError:
@@ -67,7 +67,7 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 def _decoders(data: bytes) -> list[str]:
     """Pillow's names of the formats to try."""
     if data[4:8] != b"ftyp":
-        return [known.pillow for known in FORMATS if not known.needs]
+        return _ALWAYS
     # A decoder takes one core: images are decoded on all of them already, in little address space.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     return (["HEIF"] if _register_heif() else []) + (["AVIF"] if features.check("avif") else [])
