@@ -303,7 +303,7 @@ TABLE = [
     *each(NO_IMAGE, image("cut.jpg", encode(random_image(1, 200), "JPEG")[:3000]), 422),
     *each(OTHER, image("svg.png", SVG), 415),
     *each(OTHER, image("eps.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n"), 415),
-    *each(OTHER, image("tiff.gif", encode(random_image(2), "TIFF")), 415),
+    *each(OTHER, image("icon.gif", encode(random_image(2), "ICO")), 415),
     *each(OTHER, image("psd.png", b"8BPS\0\1" + bytes(30)), 415),
     *each(OTHER, image("pdf.bmp", b"%PDF-1.7\n"), 415),
     *each(BOMB, image("huge.png", png(50_000, 50_000)), (413, 422)),
