@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.conftest import Server
+from tests.conftest import Server, wait_for
 
 STREAM = b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 UPLOAD = b"POST /api/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n{"
@@ -26,7 +26,12 @@ def start(server: Server, script: str = "") -> subprocess.Popen[bytes]:
         ["bash", "-c", command, sys.executable], env={**os.environ, **server.environment()}, stderr=subprocess.PIPE
     )
     server.processes["web"] = process
-    server.wait_web()
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", server.settings.port)) == 0
+
+    wait_for(listens, 120, "the web process")
     return process
 
 
