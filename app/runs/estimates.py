@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
 from typing import Any, Literal
 
-from sqlmodel import Session, col, select
+from sqlalchemy import Text
+from sqlmodel import Session, cast, col, select
 
 from app.errors import ApiError
 from app.host.workers import seen_workers
@@ -45,29 +47,36 @@ def paces(session: Session, device: str | None) -> list[Pace]:
     `device` is a kind such as "cpu" or "cuda".
     """
     statement = (
-        select(Run)
+        select(col(Run.started_at), col(Run.finished_at), Run.step, cast(col(Run.spec), Text))
         .where(Run.status == Status.FINISHED, Run.attempt == 1, Run.step >= MIN_STEPS)
         .order_by(col(Run.finished_at).desc())
         .limit(RECENT)
     )
+    if device:
+        statement = statement.where(col(Run.device).startswith(device, autoescape=True))
     found = []
-    for row in session.exec(statement).all():
-        if row.started_at is None or row.finished_at is None or (device and not (row.device or "").startswith(device)):
+    for started_at, finished_at, step, spec in session.exec(statement).all():
+        if started_at is None or finished_at is None:
             continue
-        seconds = (row.finished_at - row.started_at).total_seconds() / row.step
-        found.append(Pace(TrainSpec.model_validate(row.spec), seconds))
+        found.append(Pace(_spec_of(spec), (finished_at - started_at).total_seconds() / step))
     return found
+
+
+@lru_cache(2 * RECENT)
+def _spec_of(text: str) -> TrainSpec:
+    """Parse a spec. A finished run's does not change, and a preview reads the same ones at each keystroke."""
+    return TrainSpec.model_validate_json(text)
 
 
 def measured(spec: TrainSpec, known: Sequence[Pace]) -> float | None:
     """Return the median seconds per step of runs with the same settings; None if there are none."""
-    same = [pace.seconds for pace in known if _work(pace.spec) == _work(spec)][:SAME_RUNS]
+    work = _work(spec)
+    same = [pace.seconds for pace in known if _work(pace.spec) == work][:SAME_RUNS]
     return median(same) if same else None
 
 
-def _work(spec: TrainSpec) -> dict[str, Any]:
-    values = spec.model_dump(include=set(SAME_SETTINGS))
-    return values | {"dataset": spec.dataset.name, "optimizer": spec.optimizer.name}
+def _work(spec: TrainSpec) -> tuple[Any, ...]:
+    return (*(getattr(spec, name) for name in SAME_SETTINGS), spec.dataset.name, spec.optimizer.name)
 
 
 Describe = Callable[[ModelSpec, int, int], Awaitable[Description | None]]

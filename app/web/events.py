@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -67,5 +68,5 @@ async def run_events(
     after: After = None,
     last_event_id: LastEventId = None,
 ) -> StreamingResponse:
-    runs.exists(run_id)
+    await run_in_threadpool(runs.exists, run_id)
     return await events(request, feed, run_id, kinds, after, last_event_id)

@@ -17,6 +17,7 @@ from app.errors import ApiError, invalid
 from app.fields import Integer
 from app.runs.estimates import (
     Basis,
+    Pace,
     describe_or_none,
     device_kind,
     duration_of,
@@ -87,15 +88,18 @@ async def preview(
     typed: Annotated[Json, Query(description="Settings as they are typed into the form, in place of overrides.")] = "",
     draw: Annotated[Integer | None, Query(ge=1, le=MOST_RUNS)] = None,
 ) -> Preview:
-    values, vary = _asked(overrides, typed)
-    chosen = combinations(vary, draw, random.Random(0)) if vary else [{}]
-    ready = await run_in_threadpool(
-        _checked, dataset, preset, [values | one for one in possible(vary, chosen)], settings
-    )
+    def prepare() -> tuple[Prepared, int, list[Pace]]:
+        values, vary = _asked(overrides, typed)
+        chosen = combinations(vary, draw, random.Random(0)) if vary else [{}]
+        with database.read() as session:
+            past = paces(session, device_kind(database))
+        variants = [values | one for one in possible(vary, chosen)]
+        return _checked(dataset, preset, variants, settings), len(chosen), past
+
+    # It is asked for at each keystroke: streams and predictions, on the event loop, must not wait for it.
+    ready, runs, past = await run_in_threadpool(prepare)
     spec, record, plan = ready.spec, ready.record, ready.plan
     known = await describe_or_none(predictor, spec.model, len(record.target_names(spec.target)), record.size)
-    with database.read() as session:
-        past = paces(session, device_kind(database))
     seconds, basis = await duration_of(spec, plan, past, known, predictor, record)
     return Preview(
         name=default_name(ready.changed, preset),
@@ -110,7 +114,7 @@ async def preview(
         minutes=spec.budget.minutes,
         parameters=known and known.parameters,
         flops=known and known.flops,
-        runs=len(chosen),
+        runs=runs,
         seconds=seconds,
         basis=basis,
         memory=known and memory(spec, known, record, plan),
@@ -135,9 +139,13 @@ async def augmented_images(
     typed: Json = "",
 ) -> Response:
     """Eight training images in one row, augmented as in the first epoch."""
-    values, vary = _asked(overrides, typed)
-    chosen = combinations(vary, 1, random.Random(0))[0] if vary else {}
-    ready = prepared(dataset, preset, values | chosen, datasets.root)
+
+    def prepare() -> Prepared:
+        values, vary = _asked(overrides, typed)
+        chosen = combinations(vary, 1, random.Random(0))[0] if vary else {}
+        return prepared(dataset, preset, values | chosen, datasets.root)
+
+    ready = await run_in_threadpool(prepare)
     picture = await predictor.augment(ready.spec, IMAGES_SECONDS)
     return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
 

@@ -53,8 +53,12 @@ async def launch(request: Request, runs: RunsDep, launcher: LauncherDep, dataset
         address = await run_in_threadpool(_launch, runs, launcher, typed)
     except SpecError as error:
         errors = {name.removeprefix("overrides."): reason for name, reason in error.fields.items()}
-        parent_run = runs.get(typed["from"]) if typed.get("from") else None
-        return await run_in_threadpool(_launch_form, request, datasets.list(), typed, errors, parent_run, 422)
+
+        def form() -> Response:
+            parent_run = runs.get(typed["from"]) if typed.get("from") else None
+            return _launch_form(request, datasets.list(), typed, errors, parent_run, 422)
+
+        return await run_in_threadpool(form)
     return RedirectResponse(address, 303)
 
 
