@@ -54,7 +54,7 @@ def requeue_or_fail(
         error = {
             "code": "trainer_died",
             "message": f"The trainer died {deaths} times without saying why, last at step {getattr(job, 'step', 0)}. "
-            "It may have run out of memory: the last lines of its output may tell.",
+            "Perhaps it ran out of memory: see the last lines of its output.",
             "detail": last_output(folder),
         }
         journal(folder, "failed", error=error)

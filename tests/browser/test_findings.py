@@ -22,13 +22,13 @@ def test_a_finding_appears_with_its_evidence_and_its_remedy_is_one_click_away(se
     expect(finding).to_contain_text("is too high", timeout=60_000)
     assert page.evaluate("window.neverReloaded") is True
     expect(finding.locator("path.line-1")).to_have_attribute("d", re.compile(r"^M0\.0 "))
-    expect(page.locator("[data-finding='check/one_batch']")).to_contain_text("not learned by heart")
+    expect(page.locator("[data-finding='check/one_batch']")).to_contain_text("not memorized")
 
     server.wait_status(run_id, "finished")
     page.goto(f"{server.url}/runs/{run_id}?tab=checks")
     expect(page.locator("[data-check='Loss at the start'] [data-level=pass]")).to_have_text("passed")
-    expect(page.locator("[data-check='Overfit one batch'] [data-level=fail]")).to_have_text("failed")
-    expect(page.locator("[data-check='Just before the net'] .sheet figure")).to_have_count(32)
+    expect(page.locator("[data-check='Overfit one batch'] [data-level=fail]")).to_have_text("problem")
+    expect(page.locator("[data-check='Input batch'] .sheet figure")).to_have_count(32)
     expect(page.locator("[data-check='Overfit one batch'] .sheet .wrong").first).to_contain_text("said ")
     expect(page.locator(".strip tbody tr")).to_have_count(12)
     expect(page.locator(".strip thead th")).to_have_count(3)

@@ -40,7 +40,7 @@ def test_each_tab_draws_what_was_trained(make_server: Callable[..., Server], pag
 
     page.goto(address)
     expect(page.locator("[data-fact=best]")).to_have_text(percent(run["best_acc"]))
-    expect(page.locator("[data-expected]")).to_contain_text(f"came to {percent(run['best_acc'])}%")
+    expect(page.locator("[data-expected]")).to_contain_text(f"Result {percent(run['best_acc'])}%")
     stored = server.series(run_id)
     drawn = {"loss": ("train/loss", "val/loss"), "accuracy": ("train/acc", "val/acc"), "lr": ("lr", None)}
     for name, (train, val) in drawn.items():
@@ -62,7 +62,7 @@ def test_each_tab_draws_what_was_trained(make_server: Callable[..., Server], pag
         ]
     assert len(found) >= 4
     expect(page.locator("[data-check] h3 .verdict")).to_have_count(len(found))
-    expect(page.locator("[data-check='Just before the net'] .sheet figure")).to_have_count(32)
+    expect(page.locator("[data-check='Input batch'] .sheet figure")).to_have_count(32)
     sheet = page.request.get(f"{server.url}/api/runs/{run_id}/checks/input.png")
     with Image.open(BytesIO(sheet.body())) as picture:
         assert len(picture.getcolors(1 << 20) or []) > 1000

@@ -22,12 +22,12 @@ test("images are fitted as the data set's were", () => {
 
 test("the time column says left, took, or where it ended", () => {
   const run = { status: "running", eta_seconds: 221, phase: "training", step: 611, epoch: 5 };
-  assert.equal(timeText(run), "left 3:41");
+  assert.equal(timeText(run), "3:41 left");
   assert.equal(timeText({ ...run, eta_seconds: null }), "training");
   assert.equal(timeText({ ...run, status: "failed" }), "at step 611");
   assert.equal(timeText({ ...run, status: "stopped" }), "at epoch 5");
   const times = { started_at: "2026-01-01T00:00:00Z", finished_at: "2026-01-01T00:09:50Z" };
-  assert.equal(timeText({ ...run, status: "finished", ...times }), "took 9:50");
+  assert.equal(timeText({ ...run, status: "finished", ...times }), "9:50");
 });
 
 test("only what moves arrives", () => {

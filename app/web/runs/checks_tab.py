@@ -16,7 +16,7 @@ from app.display.small_plot import SmallPlot, small_plot
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
 
-VERDICTS = {"pass": "passed", "look": "look", "info": "note", "warn": "warning", "fail": "failed"}
+VERDICTS = {"pass": "passed", "look": "review", "info": "info", "warn": "warning", "fail": "problem"}
 
 
 @dataclass(frozen=True)
@@ -87,35 +87,38 @@ class ChecksTab:
 
 STEPS: dict[str, tuple[str, str, bool]] = {
     "check/input": (
-        "Just before the net",
-        "Is what enters the network what you think it is? These are the first images, augmented, as the first step "
-        "sees them.",
+        "Input batch",
+        "The first images, augmented, as the network receives them in the first step: check images and labels.",
         False,
     ),
     "check/start_loss": (
         "Loss at the start",
-        "A network that knows nothing should say that every class is as likely as any other.",
+        "Expected at initialization: the same probability for every class.",
         False,
     ),
-    "check/logits": ("Free outputs", "The last layer must be able to speak against a class as well as for it.", False),
+    "check/logits": (
+        "Logit range",
+        "The last layer must be able to output negative logits as well as positive ones.",
+        False,
+    ),
     "check/zeroed": (
-        "Inputs zeroed",
-        "The same step without the images: if nothing is lost by it, the network does not see them.",
+        "Zeroed-input check",
+        "One step on zeroed images: the loss should be higher than with the images.",
         False,
     ),
     "check/apart": (
-        "One example at a time",
+        "Batch independence",
         "The gradient of one image's outputs at the inputs of the batch: it must be zero for all other images.",
         False,
     ),
     "check/one_batch": (
         "Overfit one batch",
-        "With nothing to regularise it, a network that works learns a few images by heart.",
+        "Without regularization, a working network memorizes one batch.",
         True,
     ),
     "check/twins": (
-        "A twin that sees nothing",
-        "The run's first steps with the images, and again with them zeroed.",
+        "Input-independent baseline",
+        "The run's first steps on the images, and again on zeroed images.",
         True,
     ),
 }

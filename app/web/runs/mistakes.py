@@ -18,7 +18,7 @@ from app.web.services import DatasetsDep, RunsDep
 
 router = APIRouter(prefix="/api/runs", tags=["runs"])
 CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
-NOTHING = described({404: "No such run, or nothing was answered at that step"})
+NOTHING = described({404: "No such run, or no evaluation at that step"})
 
 Step = Annotated[
     int | None,

@@ -37,16 +37,16 @@ class Row:
         run = self.run
         match run.status:
             case Status.QUEUED:
-                return "next" if not self.place else f"behind {self.place}"
+                return f"queue #{(self.place or 0) + 1}"
             case Status.FAILED:
                 return failed_at(run)
             case Status.STOPPED:
                 return f"at epoch {run.epoch}"
             case Status.FINISHED:
-                return f"took {duration(took(run))}"
+                return duration(took(run))
             case _:
                 left = duration(run.eta_seconds)
-                return f"left {left}" if left else run.phase or run.status
+                return f"{left} left" if left else run.phase or run.status
 
 
 def arrival(run: RunPublic) -> datetime | None:

@@ -12,10 +12,10 @@ export function timeText(run) {
   if (run.status === "failed") return run.step ? `at step ${count(run.step)}` : "before its first step";
   if (run.status === "stopped") return `at epoch ${run.epoch}`;
   if (run.status === "finished") {
-    return `took ${duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000)}`;
+    return duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000);
   }
   const left = duration(run.eta_seconds);
-  return left ? `left ${left}` : run.phase || run.status;
+  return left ? `${left} left` : run.phase || run.status;
 }
 
 export function arrival(run, now = Date.now()) {

@@ -30,7 +30,7 @@ export function bindNotify(button) {
   if (!("Notification" in window) || Notification.permission === "denied") return button.remove();
   button.addEventListener("click", async () => {
     enabled = (await Notification.requestPermission()) === "granted";
-    button.textContent = enabled ? "You will be notified" : "The browser does not allow it";
+    button.textContent = enabled ? "You will be notified" : "Notifications are blocked";
     button.disabled = true;
   });
 }

@@ -73,7 +73,7 @@ function showHead(run) {
   setOrDrop("bestEpoch", run.best_epoch);
   put("[data-run-status]", run.status).dataset.status = run.status;
   put("[data-run-detail]", detail(run));
-  put("[data-run-device]", run.device ?? "no device yet");
+  put("[data-run-device]", run.device ?? "not assigned");
   showFacts(run);
   const bar = page.querySelector("[data-run-progress]");
   bar.value = run.progress;
@@ -93,10 +93,10 @@ function showFacts(run) {
   const due = arrival(run);
   if (due) {
     put('[data-fact="left"]', duration(run.eta_seconds));
-    put('[data-fact="done-at"]', `left, done at ${clock(due)}`);
+    put('[data-fact="done-at"]', `remaining, ETA ${clock(due)}`);
   } else if (run.finished_at && run.started_at) {
     put('[data-fact="left"]', duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000));
-    put('[data-fact="done-at"]', "taken");
+    put('[data-fact="done-at"]', "duration");
   }
   tick();
 }
@@ -104,7 +104,7 @@ function showFacts(run) {
 function detail(run) {
   const parts = [];
   const behind = Number(page.dataset.behind);
-  if (run.status === "queued" && behind) parts.push(`behind ${behind} run${behind === 1 ? "" : "s"}`);
+  if (run.status === "queued" && behind) parts.push(`queue #${behind + 1}`);
   if (run.phase && run.phase !== "training" && ["starting", "running"].includes(run.status)) parts.push(run.phase);
   if (run.total_steps) {
     parts.push(`epoch ${run.epoch} of ${run.epochs}`, `step ${count(run.step)} of ${count(run.total_steps)}`);

@@ -62,6 +62,6 @@ def test_what_is_not_there(api: httpx.Client, run_id: str, path: str) -> None:
 def test_the_page_shows_what_is_trouble_as_text(api: httpx.Client, run_id: str) -> None:
     page = api.get(f"/runs/{run_id}").text
     assert page.count("data-finding=") == 1
-    assert "measured 12.5, told from 1.5" in page
+    assert "value 12.5, threshold 1.5" in page
     assert 'd="M0.0 69.0L240.0 3.0"' in page  # the null value is omitted
     assert "Look &lt;b&gt;here&lt;/b&gt;." in api.get(f"/runs/{run_id}?tab=checks").text
