@@ -10,7 +10,7 @@ from app.display import intervals
 
 SHORT_NAMES = {
     "optimizer.lr": "lr",
-    "optimizer.name": "optimiser",
+    "optimizer.name": "optimizer",
     "optimizer.weight_decay": "wd",
     "optimizer.momentum": "momentum",
     "model.name": "model",
@@ -91,7 +91,7 @@ def setting(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "usual"
+        return ", ".join(map(str, value)) or "none"
     return number(value)
 
 

@@ -83,7 +83,7 @@ def combinations(
     """Return the overrides of each variant. Raises SpecError: a range without `draw`, or more than MOST_RUNS runs."""
     if draw is not None:
         return _drawn(vary, draw, rng)
-    ranges = {name: "a range is drawn from: say how many" for name, given in vary.items() if isinstance(given, Between)}
+    ranges = {name: "set the number of random samples" for name, given in vary.items() if isinstance(given, Between)}
     if ranges:
         raise SpecError({f"overrides.{name}": reason for name, reason in ranges.items()})
     lists = {name: _distinct(given) for name, given in vary.items() if not isinstance(given, Between)}

@@ -324,7 +324,7 @@ def test_several_values_launch_a_group(web: Server, page: Page) -> None:
     expect(draw).to_be_hidden()
     page.locator("input[name=seed]").fill("0, 1")
     page.locator("input[name='optimizer.lr']").fill("1e-4..1e-2")
-    expect(page.locator("[data-error-for='optimizer.lr']")).to_contain_text("say how many")
+    expect(page.locator("[data-error-for='optimizer.lr']")).to_contain_text("number of random samples")
     draw.fill("3")
     expect(page.locator("[data-launch-button]")).to_have_text("Launch 3 runs")
     page.locator("[data-launch-button]").click()

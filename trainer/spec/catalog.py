@@ -23,10 +23,10 @@ class Architecture:
 
 
 _OWN = (
-    Architecture("mlp", "Three hidden layers with LeakyReLU: the origin's first network.", 1, fixed=True),
+    Architecture("mlp", "Three hidden layers with LeakyReLU, as in agastyapatri/CIFAR-100.", 1, fixed=True),
     Architecture(
         "cnn",
-        "Three 5×5 convolutions and four linear layers: the origin's second network.",
+        "Three 5×5 convolutions and four linear layers, as in agastyapatri/CIFAR-100.",
         15,
         fixed=True,
         compiles_on_cpu=True,

@@ -42,7 +42,7 @@ class Part(BaseModel):
 
 
 class DatasetSpec(Part):
-    name: str = Field(description="The data set to train on.", min_length=1, max_length=80)
+    name: str = Field(description="The dataset to train on.", min_length=1, max_length=80)
     sha256: dict[str, str] = Field(
         default_factory=dict, description="Hash of each array, pinned when the run was queued."
     )
@@ -63,14 +63,12 @@ class ModelSpec(Part):
     widths: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
         (),
         max_length=8,
-        description="Hidden widths (mlp), or channels of the stages; empty takes the usual ones.",
+        description="Hidden widths (mlp), or channels of the stages; empty takes the defaults.",
     )
     dropout: FiniteFloat = Field(
         0.0, ge=0, lt=1, description="Share of activations dropped before each hidden linear layer, or in each block."
     )
-    final_relu: bool = Field(
-        False, description="A ReLU after the last layer, as the origin had: it cuts off half of every logit."
-    )
+    final_relu: bool = Field(False, description="A ReLU after the last layer: it sets negative logits to 0.")
     input_size: int = Field(
         0, ge=0, le=512, description="Resize images to this many pixels on the device; 0 leaves them as they are."
     )
@@ -114,15 +112,11 @@ class OptimizerSpec(Part):
     weight_decay: FiniteFloat = Field(
         0.0, ge=0, le=1, description="Pulls weights towards zero; try 5e-4 when overfitting."
     )
-    decay_norms: bool = Field(True, description="Weight decay on biases and normalisation layers as well.")
+    decay_norms: bool = Field(True, description="Weight decay on biases and normalization layers as well.")
     momentum: FiniteFloat = Field(0.9, ge=0, lt=1, description="SGD and Muon: how much of the last step is kept.")
     nesterov: bool = Field(False, description="SGD only: look ahead along the momentum; Muon always does.")
-    rest: Literal["sgd", "adamw"] = Field(
-        "sgd", description="Muon only: what trains biases, norms and the head, which have no filters."
-    )
-    rest_lr: FiniteFloat = Field(
-        0.05, gt=0, le=10, description="Muon only: learning rate of what it does not train itself."
-    )
+    rest: Literal["sgd", "adamw"] = Field("sgd", description="Muon only: optimizer of biases, norms and the head.")
+    rest_lr: FiniteFloat = Field(0.05, gt=0, le=10, description="Muon only: learning rate of the auxiliary optimizer.")
     clip_norm: FiniteFloat = Field(
         0.0, ge=0, le=1e6, description="Scales gradients down to this norm where they are larger; 0 never."
     )
@@ -152,7 +146,9 @@ class ScheduleSpec(Part):
         (0.3, 0.6, 0.8), max_length=16, description="Multi-step: shares of the run at which the rate drops."
     )
     factor: FiniteFloat = Field(0.2, gt=0, le=1, description="Multi-step: what each drop multiplies the rate by.")
-    final: Share = Field(0.0, description="The rate at the end as a share of the highest: cosine, linear, one-cycle.")
+    final: Share = Field(
+        0.0, description="The final learning rate as a fraction of the highest: cosine, linear, one-cycle."
+    )
 
     @model_validator(mode="after")
     def milestones_rise(self) -> ScheduleSpec:
@@ -176,7 +172,7 @@ class AugmentSpec(Part):
         0,
         ge=0,
         le=64,
-        description="Pad by this many pixels, then crop at random; 4 is usual at 32 px.",
+        description="Pad by this many pixels, then crop at random; 4 is common at 32 px.",
     )
     padding: Literal["reflect", "zero"] = Field("reflect", description="What the crop shows beyond the image's edge.")
     flip: bool = Field(False, description="Mirror half of the images left to right.")
@@ -185,7 +181,7 @@ class AugmentSpec(Part):
     )
     cutout: int = Field(0, ge=0, le=512, description="Side of a square blanked at random, in pixels; 0 blanks none.")
     mixup: FiniteFloat = Field(
-        0.0, ge=0, le=10, description="Blend pairs of images and labels; the Beta distribution's alpha, 0.2 is usual."
+        0.0, ge=0, le=10, description="Blend pairs of images and labels; the Beta distribution's alpha, 0.2 is common."
     )
     cutmix: FiniteFloat = Field(
         0.0, ge=0, le=10, description="Paste a box of another image, labels by area; the Beta distribution's alpha."
@@ -225,7 +221,7 @@ class ThresholdSpec(Part):
     """
 
     start_loss: FiniteFloat = Field(
-        0.1, gt=0, le=10, description="Share by which the first loss may be off that of a network that knows nothing."
+        0.1, gt=0, le=10, description="Share by which the initial loss may differ from the expected one."
     )
     one_batch_loss: FiniteFloat = Field(1e-3, gt=0, le=10, description="Loss at which one batch counts as learned.")
     one_batch_steps: int = Field(400, ge=1, le=100_000, description="Steps in which one batch has to be learned.")
@@ -239,15 +235,17 @@ class ThresholdSpec(Part):
         3e-4, gt=0, le=10, description="Step to weight ratio that is too short where the loss hardly falls."
     )
     slow_fall: Share = Field(0.1, description="Share by which the loss has to fall in two epochs or more.")
-    dead_gradient: FiniteFloat = Field(1e-7, ge=0, le=1, description="Gradient norm of a network that is dead.")
-    dead_units: Share = Field(0.5, description="Share of a ReLU layer's units that never answer any image.")
+    dead_gradient: FiniteFloat = Field(
+        1e-7, ge=0, le=1, description="Gradient norm below which gradients count as vanished."
+    )
+    dead_units: Share = Field(0.5, description="Share of a ReLU layer's units that never activate.")
     by_heart: Share = Field(0.3, description="Training accuracy above guessing, where validation has none.")
     overfit_rise: FiniteFloat = Field(
         0.1, gt=0, le=100, description="Share by which the validation loss rises above its lowest: overfitting."
     )
     plateau: Share = Field(0.01, description="Share by which the training loss has to fall while others wait.")
-    patience: int = Field(3, ge=1, le=1000, description="Epochs to wait before overfitting or a plateau is told.")
-    flips: Share = Field(0.3, description="Share of answers that may change from epoch to epoch late in training.")
+    patience: int = Field(3, ge=1, le=1000, description="Epochs to wait before overfitting or a plateau is reported.")
+    flips: Share = Field(0.3, description="Share of predictions that may change from epoch to epoch late in training.")
 
 
 class TrainSpec(Part):
@@ -270,13 +268,14 @@ class TrainSpec(Part):
         0.0, ge=0, lt=1, description="Share of the target spread over all classes; cross-entropy only."
     )
     class_weights: Literal["none", "balanced"] = Field(
-        "none", description="Balanced weighs each class by the inverse of its number of images: for uneven data sets."
+        "none",
+        description="Balanced weighs each class by the inverse of its number of images: for imbalanced datasets.",
     )
     epochs: int = Field(10, ge=1, le=100_000, description="Passes over the training split.")
     max_steps: int | None = Field(
         None, ge=1, le=100_000_000, description="Ends the run after this many steps, whatever the epochs."
     )
-    batch_size: int = Field(64, ge=1, le=65_536, description="Images a step.")
+    batch_size: int = Field(64, ge=1, le=65_536, description="Images per step.")
     val_fraction: FiniteFloat = Field(
         0.1,
         ge=0,
@@ -308,14 +307,14 @@ class TrainSpec(Part):
         False, description="Train on one fixed batch: a network that cannot learn it is broken."
     )
     log_every: int = Field(
-        0, ge=0, le=100_000, description="Steps between logged training points; 0 takes about 200 an epoch."
+        0, ge=0, le=100_000, description="Steps between logged training points; 0 takes about 200 per epoch."
     )
     checks: Literal["off", "quick", "full"] = Field(
         "quick",
         description="Checks before the first step: quick takes a fraction of a second, full also overfits one batch "
-        "and trains a twin that sees nothing.",
+        "and trains a baseline on zeroed images.",
     )
-    stop_on_failed_checks: bool = Field(False, description="End the run before its first step if a check fails.")
+    stop_on_failed_checks: bool = Field(False, description="Abort before training if a check fails.")
     thresholds: ThresholdSpec = ThresholdSpec()
     checkpoint_minutes: FiniteFloat = Field(
         5.0, gt=0, le=1440, description="Longest time between checkpoints, in minutes."

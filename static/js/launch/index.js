@@ -113,14 +113,14 @@ function show(preview) {
     const value = preview[node.dataset.preview];
     node.textContent = value == null ? "–" : count(value);
   }
-  form.querySelector("[data-name]").placeholder = preview.name ?? "made from what differs";
+  form.querySelector("[data-name]").placeholder = preview.name ?? "generated from the changes";
   form.querySelector("[data-validation]").textContent = preview.validation;
   showCost(preview);
   showChanges(preview.changed);
   showRate(preview);
 }
 
-const BASES = { set: "as set", measured: "measured here", estimated: "estimated" };
+const BASES = { set: "(budget)", measured: "(measured)", estimated: "(estimated)" };
 
 function showCost({ runs, seconds, basis, memory }) {
   form.querySelector("[data-launch-button]").textContent = runs > 1 ? `Launch ${runs} runs` : "Launch";
@@ -130,7 +130,7 @@ function showCost({ runs, seconds, basis, memory }) {
     when.textContent = runs > 1 ? `${runs} runs are queued as one group.` : "It is queued at once and starts when a device is free.";
     return;
   }
-  form.querySelector("[data-time]").textContent = `${duration(seconds)}, ${BASES[basis]}`;
+  form.querySelector("[data-time]").textContent = `${duration(seconds)} ${BASES[basis]}`;
   const done = clock(new Date(Date.now() + 1000 * seconds * runs));
   const all = runs > 1 ? `${duration(seconds * runs)} in all, done` : "Done";
   when.textContent = `${all} by ${done} if a device is free now.`;

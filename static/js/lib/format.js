@@ -3,7 +3,7 @@ const Z95 = 1.959964;
 
 const SHORT_NAMES = {
   "optimizer.lr": "lr",
-  "optimizer.name": "optimiser",
+  "optimizer.name": "optimizer",
   "optimizer.weight_decay": "wd",
   "optimizer.momentum": "momentum",
   "model.name": "model",
@@ -80,7 +80,7 @@ export function bytes(octets) {
 export function setting(value) {
   if (value === null) return "none";
   if (typeof value === "boolean") return value ? "yes" : "no";
-  if (Array.isArray(value)) return value.join(", ") || "usual";
+  if (Array.isArray(value)) return value.join(", ") || "none";
   return typeof value === "number" ? number(value) : String(value);
 }
 

@@ -47,7 +47,7 @@ def test_draws_differ_and_there_are_no_more_than_there_can_be() -> None:
 
 
 def test_what_cannot_be_is_named() -> None:
-    with pytest.raises(SpecError, match="say how many"):
+    with pytest.raises(SpecError, match="number of random samples"):
         combinations({"optimizer.lr": Between(low=1e-4, high=1e-2)}, None, random.Random(0))
     with pytest.raises(SpecError, match="more than 100 runs"):
         combinations({"seed": list(range(11)), "batch_size": list(range(1, 11))}, None, random.Random(0))
