@@ -45,7 +45,7 @@ class ModelFiles:
         """Return what would be written. Raises ApiError 404; 409: no checkpoint, or it is damaged; DatasetError."""
         chosen = self._runs.answering_checkpoint(run_id)
         if chosen is None:
-            raise ApiError(409, "no_checkpoint", "This run has no checkpoint to take away yet.")
+            raise ApiError(409, "no_checkpoint", "This run has no checkpoint to download yet.")
         about = self._about(run_id, chosen)
         checkpoint = self._runs.checkpoint_file(run_id, chosen.step)
         try:

@@ -47,7 +47,7 @@ def as_markdown(table: ResultTable) -> str:
         )
     obtained = [item for item in table.reported if item.obtained is not None]
     if obtained:
-        lines += ["", *_header(("Preset", "Metric", "Reported", "Here", "What differs"))]
+        lines += ["", *_header(("Preset", "Metric", "Reported", "Here", "Differences"))]
         for item in obtained:
             here = figure(item.obtained, item.is_share)
             cells = (item.preset, item.metric, figure(item.reported, item.is_share), here, item.differs or "–")

@@ -65,12 +65,12 @@ def test_see_why_compare_and_move_the_name(home: Server, page: Page) -> None:
     first = top_of(home, ONE, image)
     expect(page.locator("[data-top-label]")).to_have_text(first)
     figure = page.locator("[data-saliency]")
-    expect(figure.locator("[data-saliency-title]")).to_have_text(f"What speaks for {first}")
+    expect(figure.locator("[data-saliency-title]")).to_have_text(f"Occlusion map for {first}")
     assert figure.locator("canvas").evaluate(COLORED_PIXELS) > 100
     expect(bars.first.get_by_role("button")).to_have_attribute("aria-pressed", "true")
     second = bars.nth(1).locator("[data-label]").inner_text()
     bars.nth(1).get_by_role("button").click()
-    expect(figure.locator("[data-saliency-title]")).to_have_text(f"What speaks for {second}")
+    expect(figure.locator("[data-saliency-title]")).to_have_text(f"Occlusion map for {second}")
     expect(bars.nth(1).get_by_role("button")).to_have_attribute("aria-pressed", "true")
     expect(bars.first.get_by_role("button")).to_have_attribute("aria-pressed", "false")
 
@@ -84,7 +84,7 @@ def test_see_why_compare_and_move_the_name(home: Server, page: Page) -> None:
     expect(page.locator("[data-answer-moved]")).to_contain_text(
         f"production has moved since this page was opened: it was run {OTHER}"
     )
-    expect(figure.locator("[data-saliency-title]")).to_have_text(f"What speaks for {moved}")
+    expect(figure.locator("[data-saliency-title]")).to_have_text(f"Occlusion map for {moved}")
     page.reload()
     expect(page.locator("[data-panel]")).to_have_attribute("data-run", OTHER)
 
@@ -95,13 +95,13 @@ def test_see_why_compare_and_move_the_name(home: Server, page: Page) -> None:
     expect(kept).to_have_count(0)
 
     # A second model, selected on the page.
-    page.get_by_label("Beside it").select_option(ONE)
+    page.get_by_label("Compare with").select_option(ONE)
     page.wait_for_url(f"**/predict?model=production&beside={ONE}")
     page.locator("input[data-predict-file]").set_input_files(shape)
     expect(page.locator("[data-top-label]")).to_have_text([moved, first])
     expect(page.locator("[data-verdict]")).to_contain_text(f"They differ: production says {moved}")
     titles = page.locator("[data-saliency-title]")
-    expect(titles).to_have_text([f"What speaks for {moved}", f"What speaks for {first}"])
+    expect(titles).to_have_text([f"Occlusion map for {moved}", f"Occlusion map for {first}"])
     left, right = (page.locator("[data-panel]").nth(at).bounding_box() for at in (0, 1))
     assert left
     assert right

@@ -114,7 +114,7 @@ def read_portable(path: Path) -> Portable:
         return Portable.model_validate_json(metadata[METADATA])
     except (ValidationError, KeyError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it has no such metadata"
-        raise PortableDamaged(f"{path.name} is not a model that was taken away from here: {reason}") from None
+        raise PortableDamaged(f"{path.name} is not a model exported by Trackside: {reason}") from None
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int]:

@@ -197,7 +197,7 @@ def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
             "validation loss there",
             tuple(Cell("–" if run.best_loss is None else f"{run.best_loss:.3f}") for run in runs),
         ),
-        TableRow("time taken", tuple(Cell(duration(run.seconds) or "–") for run in runs), "Pauses included"),
+        TableRow("duration", tuple(Cell(duration(run.seconds) or "–") for run in runs), "Pauses included"),
         TableRow("parameters", tuple(Cell(count(run.parameters) or "–") for run in runs)),
     )
 
@@ -229,7 +229,7 @@ def _pair_line(pair: PairedComparison, by_id: dict[str, Compared]) -> PairLine:
     return PairLine(
         first=by_id[first],
         second=by_id[second],
-        verdict="cannot tell apart" if not_significant else "is better than",
+        verdict="not significant" if not_significant else "is better than",
         not_significant=not_significant,
         p=p_value(pair.p),
         only_first=more,

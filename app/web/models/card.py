@@ -77,7 +77,7 @@ class ModelCard(Card):
             found.append(Measure("test accuracy", f"{percent(test)}{margin}%", of))
         top5 = run.summary.get("test/acc5")
         if top5 is not None:
-            found.append(Measure("right answer among five", f"{percent(top5)}%", "the test split"))
+            found.append(Measure("top-5 accuracy", f"{percent(top5)}%", "the test split"))
         return tuple(found)
 
     @property
@@ -91,9 +91,9 @@ class ModelCard(Card):
     @property
     def limits(self) -> tuple[str, ...]:
         if self.record is None:
-            return ("Its data set is no longer here: what it was trained on is known from its record alone.",)
+            return ("The training dataset has been deleted: only its record is left.",)
         classes = len(self.record.target_names(self.run.train_spec.target))
-        fit = {"crop": "cropped to the middle square", "pad": "padded to a square", "squash": "squashed to a square"}
+        fit = {"crop": "center-cropped to a square", "pad": "padded to a square", "squash": "stretched to a square"}
         return (
             f"It knows {classes:,} classes and answers with one of them, whatever it is shown.",
             f"Images are {fit[self.record.fit]} and brought to {self.record.size}×{self.record.size} pixels; what is "

@@ -23,7 +23,7 @@ EXPORT_SECONDS, POLL_SECONDS = 30.0, 0.1
 
 _RESPONSES = download_answers(
     "application/octet-stream",
-    {404: "No such model", 409: "There is nothing to take away yet, or it is damaged"},
+    {404: "No such model", 409: "There is no file to download yet, or it is damaged"},
 )
 
 

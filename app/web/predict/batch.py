@@ -44,7 +44,7 @@ class BatchRequest(RequestBody):
             409: "Nothing to predict with: no finished run, or no checkpoint",
             413: "The zip is too large",
             415: "Not a multipart form",
-            507: "There is no room for it",
+            507: "No space left on device",
         }
     ),
     openapi_extra={

@@ -84,7 +84,7 @@ export class AnswerPanel {
     node.hidden = !familiarity || familiarity.familiar;
     if (node.hidden) return;
     const { score, threshold, answers } = familiarity;
-    const title = Object.assign(document.createElement("strong"), { textContent: "Perhaps not like anything in training. " });
+    const title = Object.assign(document.createElement("strong"), { textContent: "Possibly out of distribution. " });
     node.replaceChildren(
       title,
       `The likeliest class has only ${share(score, 1)}. Of the ${answers.toLocaleString("en-US")} validation images that ` +
@@ -118,12 +118,12 @@ export class AnswerPanel {
 function note(top, model, timing, cold, sample) {
   const parts = [];
   const truth = sample && sample.dataset === model.dataset && (model.target === "coarse" ? sample.truthCoarse : sample.truth);
-  if (truth) parts.push(`${truth === top.label ? "right" : "wrong"}: it is labelled ${truth}`);
+  if (truth) parts.push(`${truth === top.label ? "right" : "wrong"}: labeled ${truth}`);
   if (top.superclass) parts.push(`superclass ${top.superclass}`);
   const total = Object.values(timing).reduce((sum, value) => sum + value, 0);
   const named = Object.entries(timing).map(([name, value]) => `${name} ${value.toFixed(1)}`).join(", ");
   parts.push(`${total.toFixed(1)} ms (${named})`);
-  if (cold) parts.push("the model was loaded for this");
+  if (cold) parts.push("cold start");
   if (model.epoch !== null && model.epoch !== undefined) parts.push(`checkpoint of epoch ${model.epoch}`);
   return parts.join(" · ");
 }

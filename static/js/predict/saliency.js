@@ -46,7 +46,7 @@ export class SaliencyFigure {
     this.#node.hidden = false;
     this.#options.onShown(prediction.index);
     const side = `${strongest.side}×${strongest.side}`;
-    this.#part("title").textContent = `What speaks for ${prediction.label}`;
+    this.#part("title").textContent = `Occlusion map for ${prediction.label}`;
     const fell = prediction.probability - strongest.probability;
     this.#part("says").textContent =
       fell >= LEAST
