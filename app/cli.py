@@ -149,7 +149,7 @@ def train(
     preset: Annotated[str, typer.Option()],
     dataset: Annotated[str, typer.Option()],
     assignments: Annotated[list[str] | None, typer.Option("--set", help="field=value, as often as needed")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; made new.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Output directory; it must not exist.")] = None,
     device: Device = "cpu",
 ) -> None:
     """Train without a server: the same trainer, a progress bar. Exits with 0 only on success."""
@@ -189,10 +189,10 @@ class Format(StrEnum):
 
 @main.command()
 def predict(
-    model: Annotated[str, typer.Argument(help="A run's id, a model's name, latest, or a file taken away")],
+    model: Annotated[str, typer.Argument(help="A run's id, a model's name, latest, or an exported model file")],
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders or zips of them")],
     top_k: Annotated[int, typer.Option(min=1, max=1000)] = 1,
-    form: Annotated[Format, typer.Option("--format", help="jsonl: an object a file, as /api/predict has them")] = (
+    form: Annotated[Format, typer.Option("--format", help="jsonl: one object per file, as in /api/predict")] = (
         Format.CSV
     ),
 ) -> None:
@@ -252,7 +252,7 @@ def backup(file: Annotated[Path, typer.Argument(help="The tar to write")]) -> No
 
 @main.command()
 def restore(file: Annotated[Path, typer.Argument(help="A tar of trackside backup")]) -> None:
-    """Make a home, TRACKSIDE_HOME, from a backup. Runs that had not ended go on from their last checkpoint."""
+    """Make a home, TRACKSIDE_HOME, from a backup. Runs that had not ended resume from their last checkpoint."""
     import tarfile
 
     from app.commands.backup import CannotRestore
@@ -280,7 +280,7 @@ def reindex() -> None:
 
 @main.command()
 def doctor() -> None:
-    """Say what this machine has and whether the home is in order."""
+    """Check the environment and the data directory."""
     from app.commands.doctor import examine
 
     raise typer.Exit(examine(Settings(), console))

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, description="Trainer deaths after which a run is failed.")
     orphan_seconds: float = Field(600.0, gt=0, description="A trainer that nobody owns ends after so long.")
     stop_seconds: float = Field(30.0, gt=0, description="Time for a trainer to save before it is killed.")
-    expect_workers: bool = Field(False, description="readyz is 503 until a worker has been seen.")
+    expect_workers: bool = Field(False, description="readyz is 503 until a worker is connected.")
 
     header_seconds: float = Field(20.0, gt=0, description="Longest time in which a request's headers arrive.")
     body_seconds: float = Field(30.0, gt=0, description="Longest silence within a request's body.")

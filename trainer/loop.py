@@ -112,7 +112,7 @@ def train(
     events.emit(
         "log",
         line=f"attempt {attempt} on {device_name} in {str(precision).removeprefix('torch.')}: "
-        f"{'from the start' if loaded is None else f'goes on after step {progress.step:,}'}, "
+        f"{'from the start' if loaded is None else f'resuming from step {progress.step:,}'}, "
         f"{len(data.train_rows):,} images to train on, {len(data.val_rows):,} to validate on, "
         f"{plan.total_steps:,} steps",
     )

@@ -40,7 +40,7 @@ def cautions(settings: Settings) -> list[str]:
     others = settings.hosts - {f"[{settings.host}]", settings.host} - set(OWN_NAMES)
     if not (settings.access / FILE).exists() and (settings.insecure or others):
         names = ", ".join(sorted(others)) or settings.host
-        lines.append(f"No password is set: whoever comes by way of {names} may launch, delete and download.")
+        lines.append(f"No password is set: anyone who can reach {names} may launch, delete and download.")
     if settings.host in ("0.0.0.0", "::") and not others:
         lines.append(
             "Only requests that name the loopback are answered. To be reached by other names, list them: "

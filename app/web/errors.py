@@ -126,14 +126,16 @@ async def _system_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
     if error.errno not in DISK_FULL_ERRNOS:
         raise error
-    message = "No space is left on the disk of the server's home folder."
+    message = "No space left on device: the disk of the server's home folder is full."
     return respond(request, closing(ApiError(507, "disk_full", message)))
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
     log.error("%s %s: the database failed", request.method, request.url.path, exc_info=error)
     if "is full" in str(error):
-        return respond(request, ApiError(507, "disk_full", "There is no room left in the database."))
+        return respond(
+            request, ApiError(507, "disk_full", "No space left on device: the database could not be written.")
+        )
     message = "The database cannot be reached."
     return respond(request, ApiError(503, "database_unavailable", message, headers={"Retry-After": "2"}))
 

@@ -24,7 +24,7 @@ def healthz() -> dict[str, str]:
 def readyz(database: DatabaseDep, settings: SettingsDep) -> dict[str, Any]:
     seen = len(seen_workers(database))
     if settings.expect_workers and not seen:
-        raise ApiError(503, "no_worker", "No worker has been seen.", headers={"Retry-After": "2"})
+        raise ApiError(503, "no_worker", "No worker is connected.", headers={"Retry-After": "2"})
     return {"status": "ready", "workers": seen}
 
 

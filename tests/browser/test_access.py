@@ -52,7 +52,7 @@ def test_on_a_phone_in_both_themes(locked: Server, browser: Browser) -> None:
         sign_in(page)
         page.wait_for_url("**/tokens")
         page.get_by_role("textbox", name="Name").fill(f"nightly-{theme}")
-        page.get_by_role("button", name="Make a token").click()
+        page.get_by_role("button", name="Create token").click()
         expect(page.locator("[data-made]")).to_have_text(re.compile("^trackside_"))
         check(page)
         context.close()
@@ -68,7 +68,7 @@ def test_without_a_script(locked: Server, browser: Browser) -> None:
     page.goto(f"{locked.url}/system")
     page.get_by_role("link", name="Tokens and sign-out").click()
     page.get_by_role("textbox", name="Name").fill("weekly")
-    page.get_by_role("button", name="Make a token").click()
+    page.get_by_role("button", name="Create token").click()
     token = page.locator("[data-made]").inner_text()
     headers = {"Authorization": f"Bearer {token}"}
     assert httpx.get(f"{locked.url}/api/runs", headers=headers).status_code == 200

@@ -240,7 +240,7 @@ def full_disk_named() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise DiskFull("The disk is full: there is no room for the data set.") from error
+        raise DiskFull("No space left on device: the dataset could not be written.") from error
 
 
 def sync(path: Path) -> None:

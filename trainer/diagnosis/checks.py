@@ -105,10 +105,10 @@ def input_batch(subject: Subject) -> Finding:
         "threshold": BLANK,
     }
     if max(deviations) < BLANK:
-        message = "The images are blank: what enters the network is the same everywhere. Look at the data set."
+        message = "The images are blank: what enters the network is the same everywhere. Check the dataset."
         return Finding("check/input", "fail", message, evidence)
     shown = f"mean {_mean(means):.2f}, deviation {_mean(deviations):.2f}"
-    return Finding("check/input", "look", f"What enters the network, un-normalised: {shown} a channel.", evidence)
+    return Finding("check/input", "look", f"What enters the network, un-normalized: {shown} per channel.", evidence)
 
 
 @torch.no_grad()
@@ -124,9 +124,9 @@ def initial_loss(subject: Subject) -> Finding:
     level: Level = "pass" if off <= tolerance else "warn" if expected / 2 <= measured <= 2 * expected else "fail"
     evidence = {"measured": measured if math.isfinite(measured) else None, "expected": expected, "threshold": tolerance}
     word = f"−log(1/{classes})" if spec.loss == "cross_entropy" else f"1/{classes}"
-    message = f"The first loss is {measured:.3f}; a network that knows nothing yet has {word} = {expected:.3f}."
+    message = f"The first loss is {measured:.3f}; expected at initialization: {word} = {expected:.3f}."
     if level != "pass":
-        message += " The last layer's first weights, or the normalisation, are off."
+        message += " The last layer's first weights, or the normalization, are off."
     return Finding("check/start_loss", level, message, evidence)
 
 

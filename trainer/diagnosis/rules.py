@@ -85,7 +85,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
 
 def diverged(spec: TrainSpec, history: History, step: int) -> Finding:
     """Return the finding for a loss that is NaN or infinite, which ends the run."""
-    message = f"The training loss is no longer a number at step {step:,}: the learning rate is too high."
+    message = f"The training loss is NaN or infinite at step {step:,}: the learning rate is too high."
     lines = {"training loss": [*_finite(history["train/loss"])]}
     return Finding("diverged", "fail", message, {"lines": lines}, _with_rate(spec, 0.1))
 
@@ -99,7 +99,7 @@ def rate_too_high(case: Case) -> Finding | None:
     lines = {"training loss": loss.drawn()}
     if now > above * case.initial_loss:
         message = (
-            f"The training loss has risen to {now:.3g}, from {case.initial_loss:.3g} for a network that knows nothing: "
+            f"The training loss has risen to {now:.3g}, from {case.initial_loss:.3g} at initialization: "
             f"the learning rate, {case.spec.optimizer.lr:g}, is too high."
         )
         evidence = {"measured": now / case.initial_loss, "threshold": above, "lines": lines, "level": case.initial_loss}
@@ -128,7 +128,7 @@ def rate_too_low(case: Case) -> Finding | None:
     if -NOISE < decrease < case.spec.thresholds.slow_fall and 0 < moved < limit and case.rate > 0.5:
         message = (
             f"After {case.epochs_done} epochs the loss has fallen by {100 * decrease:.1f}% only, and a step moves the "
-            f"weights by {moved:.1e} of their size (about 1e-3 is usual): the learning rate, "
+            f"weights by {moved:.1e} of their size (about 1e-3 is common): the learning rate, "
             f"{case.spec.optimizer.lr:g}, is too low."
         )
         evidence = {"measured": moved, "threshold": limit, "lines": {"training loss": loss.drawn()}}
@@ -143,7 +143,7 @@ def dead_network(case: Case) -> Finding | None:
         return None
     if case.history["train/acc"].values[-1] > 0.9:
         return None  # the training set is memorized, so gradients near zero are normal
-    message = f"Gradients are zero (norm {max(norms):.1e}): the network is dead, no step changes anything."
+    message = f"Gradients are zero (norm {max(norms):.1e}): gradients vanished, no step changes the weights."
     lines = {"gradient norm": case.history["grad/norm"].drawn()}
     evidence = {"measured": max(norms), "threshold": case.spec.thresholds.dead_gradient, "lines": lines}
     return Finding("dead", "fail", message, evidence, _with_rate(case.spec, 0.1))
@@ -163,7 +163,7 @@ def memorization_only(case: Case) -> Finding | None:
     message = (
         f"{100 * train:.0f}% of the training images are learned, yet on others the network is no better than "
         f"guessing ({100 * best:.1f}%, guessing gives {100 * case.guess:.1f}%): labels may not belong to "
-        "their images. Look at the data set."
+        "their images. Check the dataset."
     )
     lines = {"training accuracy": _training_accuracy(case).drawn(), "validation accuracy": val.drawn()}
     return Finding("by_heart_only", "fail", message, {"measured": best, "threshold": case.chance_level, "lines": lines})
@@ -178,7 +178,7 @@ def no_better_than_guessing(case: Case) -> Finding | None:
         return None
     message = (
         f"After {len(val)} epochs the network is no better than guessing: {100 * max(val.values):.1f}% at best, where "
-        f"the commonest class gives {100 * case.guess:.1f}%. Look at the checks, and at the data set."
+        f"the commonest class gives {100 * case.guess:.1f}%. See the checks and the dataset."
     )
     lines = {"validation accuracy": val.drawn()}
     evidence = {"measured": max(val.values), "threshold": case.chance_level, "lines": lines}
@@ -240,8 +240,8 @@ def unstable_predictions(case: Case) -> Finding | None:
     if now < limit:
         return None
     message = (
-        f"Late in training {100 * now:.0f}% of the answers still change from one epoch to the next: the learning rate "
-        "is high for this late."
+        f"Late in training {100 * now:.0f}% of the predictions still change from one epoch to the next: the learning "
+        "rate is high for this late stage."
     )
     evidence = {"measured": now, "threshold": limit, "lines": {"answers changed": flips.drawn()}}
     return Finding("restless", "info", message, evidence, ANNEALED if case.spec.schedule.name == "constant" else None)

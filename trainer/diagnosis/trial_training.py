@@ -81,11 +81,11 @@ def overfit_one_batch(context: Context, model: nn.Module, size: int) -> Finding:
         "guesses": guesses.tolist(),
     }
     if memorized:
-        message = f"One batch of {len(labels)} images is known by heart after {len(losses)} steps."
+        message = f"One batch of {len(labels)} images is memorized after {len(losses)} steps."
         return Finding("check/one_batch", "pass", message, evidence)
     right = int((guesses == labels).sum())
     message = (
-        f"One batch is not learned by heart: after {len(losses)} steps the loss is {losses[-1]:.3g} and {right} of "
+        f"One batch is not memorized: after {len(losses)} steps the loss is {losses[-1]:.3g} and {right} of "
         f"{len(labels)} are right. A network that cannot do this has a bug, or a learning rate far off."
     )
     return Finding("check/one_batch", "fail", message, evidence)

@@ -106,5 +106,5 @@ def _imagenet_weights(name: str) -> dict[str, Tensor]:
         return dict(enum["DEFAULT"].get_state_dict(progress=False, check_hash=True, weights_only=True))
     except Exception as error:  # as above, or no network connection
         raise ValueError(
-            f"model.weights: imagenet's for {name} cannot be had: {type(error).__name__}: {error}"
+            f"model.weights: imagenet's for {name} could not be loaded: {type(error).__name__}: {error}"
         ) from error

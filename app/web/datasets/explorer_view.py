@@ -96,11 +96,11 @@ class DatasetPage:
     validation: str
     section: str = "datasets"
     sorts: tuple[tuple[Sort, str], ...] = (
-        ("turns", "a class in turn"),
-        ("number", "as stored"),
+        ("turns", "interleaved by class"),
+        ("number", "file order"),
         ("darkest", "darkest first"),
         ("brightest", "brightest first"),
-        ("flattest", "least contrast first"),
+        ("flattest", "low contrast first"),
     )
 
     @property

@@ -162,7 +162,7 @@ def layout(body: FileList) -> PlannedLayout:
 @router.post(
     "",
     status_code=202,
-    responses=NEW_TASK | described({413: "The archive is too large", 507: "There is no room for it"}),
+    responses=NEW_TASK | described({413: "The archive is too large", 507: "No space left on device"}),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -230,7 +230,7 @@ async def _add_upload(request: Request, tasks: Tasks, folder: FilePath) -> TaskP
         file = form.required_file()
         wanted = _checked({name: value for name, value in form.fields.items() if value != ""})
         if wanted.source is not None:
-            raise invalid([(["source"], "goes without a file")])
+            raise invalid([(["source"], "omit `file` where a source is given")])
 
         def request_for(source: str, label: str) -> DatasetRequest:
             return DatasetRequest(**wanted.model_dump(exclude={"source"}), source=source, label=label)

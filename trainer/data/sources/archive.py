@@ -186,14 +186,14 @@ def _check_directory_size(path: Path, limits: Limits) -> None:
         tail = file.read()
         at = tail.rfind(b"PK\5\6")
         if at < 0 or len(tail) - at < _END_RECORD.size:
-            raise zipfile.BadZipFile("its end is missing")
+            raise zipfile.BadZipFile("truncated file (no end-of-central-directory)")
         directory = _END_RECORD.unpack_from(tail, at)[5]
         locator_at = at - _END64_LOCATOR.size
         if locator_at >= 0 and tail.startswith(b"PK\6\7", locator_at):
             file.seek(_END64_LOCATOR.unpack_from(tail, locator_at)[2])
             record = file.read(_END64_RECORD.size)
             if len(record) < _END64_RECORD.size:
-                raise zipfile.BadZipFile("its zip64 end is missing")
+                raise zipfile.BadZipFile("truncated file (no zip64 end-of-central-directory)")
             directory = _END64_RECORD.unpack(record)[8]
     if directory > limits.directory_bytes:
         raise BadArchive(f"The zip's directory takes {directory:,} bytes; that is too many.", detail=[])
