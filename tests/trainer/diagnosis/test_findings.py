@@ -19,7 +19,7 @@ from trainer.rundir.events import EventWriter, read_from
 from trainer.spec.preset import build_spec
 
 CLASSES = 10
-SMALL = {"batch_size": 32, "val_fraction": 0.25}
+SMALL = {"batch_size": 32, "val_fraction": 0.25, "precision": "float32"}
 
 
 @pytest.fixture(autouse=True)
