@@ -117,7 +117,7 @@ def test_answers_to_the_same_images_are_tested_in_pairs(runs: Runs, datasets: Da
     assert not page.is_mixed
     assert [cell.best for cell in page.outcomes[0].cells] == [True, True, False]
     assert [(line.first.id, line.verdict, line.second.id) for line in page.pairs] == [
-        (good, "cannot tell apart", twin), (good, "is better than", bad), (twin, "is better than", bad),
+        (good, "not significant", twin), (good, "is better than", bad), (twin, "is better than", bad),
     ]  # fmt: skip
     assert (p_value(0.541), p_value(0.0123), p_value(1e-9)) == ("0.54", "0.012", "< 0.001")
 
