@@ -290,19 +290,45 @@ def test_saliency_is_refused_as_predictions_are(client: httpx.Client) -> None:
     assert {parameter["name"] for parameter in operation["parameters"]} == {"model", "class"}
 
 
+def images_of_different_labels(client: httpx.Client, count: int) -> dict[str, bytes]:
+    """Images by the label that each gets when it is sent alone."""
+    found: dict[str, bytes] = {}
+    for level in range(0, 256, 5):
+        for channel in range(3):
+            pixels = np.zeros((32, 32, 3), np.uint8)
+            pixels[..., channel] = level
+            pixels[:: 2 + level % 7] = 255 - level
+            image = encode(pixels)
+            found.setdefault(post(client, image, top_k=1).json()["predictions"][0]["label"], image)
+            if len(found) == count:
+                return found
+    raise AssertionError(f"only {list(found)}")
+
+
 def test_predictions_and_explanations_at_once_each_get_their_own(client: httpx.Client) -> None:
+    """The answers expected are those to each image sent alone, and differ."""
+    images = list(images_of_different_labels(client, 3).values())
+    alone = [post(client, image, top_k=12).json()["predictions"] for image in images]
+    maps = [np.asarray(explain(client, image).json()["fall"]) for image in images]
+    assert len({predictions[0]["label"] for predictions in alone}) == 3
+    assert all(np.abs(maps[one] - maps[other]).max() > 1e-3 for one, other in ((0, 1), (0, 2), (1, 2)))
+
     def ask(number: int) -> Any:
-        image = encode(random_image(number % 5))
-        return explain(client, image).json()["fall"] if number < 10 else post(client, image).json()["predictions"]
+        image = images[number % 3]
+        if number < 9:
+            return explain(client, image).json()["fall"]
+        return post(client, image, top_k=12).json()["predictions"]
 
     with ThreadPoolExecutor(30) as pool:
-        answers = list(pool.map(ask, range(30)))
-    for number, answer in enumerate(answers):
-        same = answers[number % 5 + (0 if number < 10 else 10)]
-        if number < 10:
-            assert np.asarray(answer) == pytest.approx(np.asarray(same), abs=1e-4)
-        else:
-            assert [item["label"] for item in answer] == [item["label"] for item in same]
+        for number, answer in enumerate(pool.map(ask, range(30))):
+            if number < 9:
+                assert np.asarray(answer) == pytest.approx(maps[number % 3], abs=1e-4)
+            else:
+                expected = alone[number % 3]
+                assert [item["label"] for item in answer] == [item["label"] for item in expected]
+                assert [item["probability"] for item in answer] == pytest.approx(
+                    [item["probability"] for item in expected], abs=1e-4
+                )
 
 
 def test_it_is_said_whether_the_model_had_to_be_loaded(client: httpx.Client, settings: Settings) -> None:
