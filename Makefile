@@ -1,6 +1,7 @@
 # Each target first creates .venv, or updates it when it is out of date.
 PYTHON ?= python3
 PORT ?= 8000
+MINUTES ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
@@ -35,8 +36,9 @@ audit: $(VENV)/.dev
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[audit]'
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
+# make torture MINUTES=5 for a short one.
 torture: $(VENV)/.dev
-	$(BIN)/python -m tests.crash.torture
+	$(BIN)/python -m tests.crash.torture --minutes $(MINUTES)
 
 screenshots: $(VENV)/.dev $(VENV)/.browser
 	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m tests.screenshots

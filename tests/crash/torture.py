@@ -1,26 +1,25 @@
-"""`python -m tests.crash.torture`: repeatedly trains ten short runs and kills random processes (seeded) meanwhile.
+"""`python -m tests.crash.torture`: trains ten short runs again and again, kills processes and damages files meanwhile.
 
-Each run has an undisturbed reference run of the same spec. At the end, each run's series and summary must equal those
-of its reference, each listed checkpoint must load, and no process may be left. Prints the number of killed processes
-and of runs that differ.
+Processes are killed by SIGKILL, `serve` among them, which is restarted, at times under another host name. Folders of
+finished runs are removed, lines of journals spoiled, and the disk of temporary files is full at times
+(tests/crash/damage.py). The draws are seeded. Each run has an undisturbed reference run of the same spec. At the end,
+each run's series and summary must equal those of its reference, each listed checkpoint must load, and no process may be
+left. Prints the number of killed processes and of runs that differ.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -29,44 +28,42 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
 from tests.app.predictor.predict_home import encode, random_image
-from tests.conftest import NARROW, TEST_PER_CLASS, TRAIN_PER_CLASS, Server, wait_for
+from tests.conftest import NARROW, TEST_PER_CLASS, TRAIN_PER_CLASS, Server
+from tests.crash.damage import (
+    RENAMED,
+    Serve,
+    Spares,
+    answer,
+    fill_tmp,
+    may,
+    remove_run_folder,
+    small_disk,
+    spoil_journal,
+)
 from tests.crash.series import assert_whole, values
 from trainer.data.sources.shapes import make_shapes100
 from trainer.models import checkpoint
 from trainer.rundir.checkpoints import list_checkpoints
 
-RUNS = 10
 PAUSE = (0.5, 6.0)
 OVERRIDES = {**NARROW, "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3}
-VICTIMS = {"web": 2, "worker": 3, "trainer": 5, "predictor": 1}  # sampling weights
+SPARES = 3  # per round: runs whose folders are removed
+# Sampling weights.
+VICTIMS = {
+    "web": 2,
+    "worker": 3,
+    "trainer": 5,
+    "predictor": 1,
+    "serve": 1,
+    "host name": 1,
+    "run folder": 1,
+    "journal": 2,
+    "full tmp": 1,
+}
 
 
-@contextmanager
-def served(server: Server) -> Iterator[psutil.Process]:
-    command = [sys.executable, "-m", "app.cli", "serve", "--port", str(server.settings.port), "--workers", "1"]
-    with (server.home / "serve.log").open("ab") as log:
-        environment = {**os.environ, **server.environment()}
-        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=log, stderr=log)
-    try:
-        wait_for(lambda: answer(server, "/readyz") is not None, 120, "readyz")
-        yield psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(90)
-
-
-def answer(server: Server, path: str) -> Any:
-    """Return the JSON body of a GET, or None while the server does not respond or answers 503."""
-    try:
-        response = httpx.get(server.url + path, timeout=20)
-    except httpx.TransportError:
-        return None
-    assert response.status_code in (200, 503), f"{path}: {response.status_code} {response.text}"
-    return response.json() if response.status_code == 200 else None
-
-
-def launch(server: Server, epochs: int) -> list[str]:
-    overrides = [{**OVERRIDES, "epochs": epochs, "seed": seed} for seed in range(RUNS)]
+def launch(server: Server, epochs: int, runs: int) -> list[str]:
+    overrides = [{**OVERRIDES, "epochs": epochs, "seed": seed} for seed in range(runs)]
     return [server.launch(overrides=one, name=f"seed {seed}") for seed, one in enumerate(overrides)]
 
 
@@ -92,40 +89,67 @@ def wait_all(server: Server, ids: list[str], seconds: float) -> None:
         pause.wait(1)
 
 
-def victim(kind: str, serve: psutil.Process, server: Server, ids: list[str]) -> psutil.Process | None:
-    if kind == "trainer":
-        pids = (server.trainer_pid(run_id) for run_id in ids)
-        pid = next((pid for pid in pids if pid is not None), None)
-        return psutil.Process(pid) if pid is not None else None
-    for child in serve.children():
-        words = child.cmdline()
-        if kind == "predictor" and "app.predictor" in words:
-            return child
-        if kind in words:
-            return child
-    return None
+@dataclass
+class Torture:
+    serve: Serve
+    draw: random.Random
+    spares: Spares = field(default_factory=Spares)
+    done: Counter[str] = field(default_factory=Counter)
+    kinds: dict[str, int] = field(default_factory=lambda: dict(VICTIMS))
 
+    @property
+    def server(self) -> Server:
+        return self.serve.server
 
-def kill_randomly(
-    serve: psutil.Process, server: Server, ids: list[str], draw: random.Random, until: float
-) -> Counter[str]:
-    """Kill one random process after another until all runs have finished or the time is over; return the counts."""
-    killed = Counter[str]()
-    kinds, weights = list(VICTIMS), list(VICTIMS.values())
-    while time.monotonic() < until:
-        time.sleep(draw.uniform(*PAUSE))
-        kind = draw.choices(kinds, weights)[0]
-        with suppress(psutil.NoSuchProcess):
-            found = victim(kind, serve, server, ids)
-            if found is not None:
-                found.send_signal(signal.SIGKILL)
-                killed[kind] += 1
-        left = unfinished(server, ids)
-        if left is not None:
-            print(f"{sum(killed.values())} killed, {len(ids) - len(left)} of {len(ids)} finished", flush=True)
-            if not left:
-                break
-    return killed
+    def launch_spares(self) -> None:
+        overrides = {**OVERRIDES, "max_steps": 5, "checks": "off"}
+        fresh = [self.server.launch(overrides=overrides, name="spare") for _ in range(SPARES)]
+        wait_all(self.server, fresh, 300)
+        self.spares.left += fresh
+
+    def until_finished(self, ids: list[str], until: float) -> None:
+        """Do one random thing after another until all runs have finished or the time is over."""
+        while time.monotonic() < until:
+            time.sleep(self.draw.uniform(*PAUSE))
+            kind = self.draw.choices(list(self.kinds), list(self.kinds.values()))[0]
+            with suppress(psutil.NoSuchProcess):
+                self.done[kind] += self.do(kind, ids)
+            left = unfinished(self.server, ids)
+            if left is not None:
+                print(f"{self.done.total()} done, {len(ids) - len(left)} of {len(ids)} finished", flush=True)
+                if not left:
+                    break
+
+    def do(self, kind: str, ids: list[str]) -> bool:
+        """Kill or damage something; return whether there was anything of this kind."""
+        match kind:
+            case "serve" | "host name":
+                self.serve.kill(renamed=kind == "host name")
+                return True
+            case "run folder":
+                return remove_run_folder(self.server, self.spares)
+            case "journal":
+                return spoil_journal(self.server, ids, self.draw)
+            case "full tmp":
+                return fill_tmp(self.server, self.serve.tmp, self.draw)
+            case _:
+                found = self._victim(kind, ids)
+                if found is not None:
+                    found.send_signal(signal.SIGKILL)
+                return found is not None
+
+    def _victim(self, kind: str, ids: list[str]) -> psutil.Process | None:
+        if kind == "trainer":
+            pids = (self.server.trainer_pid(run_id) for run_id in ids)
+            pid = next((pid for pid in pids if pid is not None), None)
+            return psutil.Process(pid) if pid is not None else None
+        for child in self.serve.children:
+            words = child.cmdline()
+            if kind == "predictor" and "app.predictor" in words:
+                return child
+            if kind in words:
+                return child
+        return None
 
 
 def predict_meanwhile(server: Server, model: str, ended: threading.Event, seen: Counter[str]) -> None:
@@ -136,7 +160,8 @@ def predict_meanwhile(server: Server, model: str, ended: threading.Event, seen: 
         except httpx.TransportError:
             seen["nobody there"] += 1
         else:
-            seen[str(response.status_code)] += 1
+            known = response.status_code in (200, 503)
+            seen[f"{response.status_code}" if known else f"{response.status_code}: {response.text[:300]}"] += 1
 
 
 def compare(server: Server, ids: list[str], references: list[str]) -> int:
@@ -169,8 +194,9 @@ def belonging_to(home: Path) -> list[psutil.Process]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=20, help="of the whole")
+    parser.add_argument("--minutes", type=float, default=20, help="of the whole, with the references")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=int, default=10, help="trained at once")
     parser.add_argument("--epochs", type=int, default=12, help="of each run")
     arguments = parser.parse_args()
     until = time.monotonic() + 60 * arguments.minutes
@@ -182,27 +208,39 @@ def main() -> None:
         database.migrate()
         database.close()
         server = Server(home, settings)
-        with served(server) as serve:
-            references = launch(server, arguments.epochs)
-            wait_all(server, references, 60 * arguments.minutes)
-            draw, ended, seen = random.Random(arguments.seed), threading.Event(), Counter[str]()
-            killed, rounds, lost = Counter[str](), 0, 0
-            asker = threading.Thread(target=predict_meanwhile, args=(server, references[0], ended, seen))
-            asker.start()
+        with small_disk(home / "tmp") as tmp:
+            serve = Serve(server, tmp)
+            torture = Torture(serve, random.Random(arguments.seed))
+            if not may(*RENAMED, "torture", "true"):
+                del torture.kinds["host name"]
             try:
-                while time.monotonic() < until:
-                    ids = launch(server, arguments.epochs)
-                    killed += kill_randomly(serve, server, ids, draw, until)
-                    wait_all(server, ids, 600)
-                    lost += compare(server, ids, references)
-                    rounds += 1
+                serve.start()
+                references = launch(server, arguments.epochs, arguments.runs)
+                wait_all(server, references, max(600, 60 * arguments.minutes))
+                ended, seen = threading.Event(), Counter[str]()
+                rounds, lost = 0, 0
+                asker = threading.Thread(target=predict_meanwhile, args=(server, references[0], ended, seen))
+                asker.start()
+                try:
+                    while time.monotonic() < until:
+                        torture.launch_spares()
+                        ids = launch(server, arguments.epochs, arguments.runs)
+                        torture.until_finished(ids, until)
+                        wait_all(server, ids, 600)
+                        lost += compare(server, ids, references)
+                        rounds += 1
+                finally:
+                    ended.set()
+                    asker.join()
             finally:
-                ended.set()
-                asker.join()
+                serve.stop()
         left = belonging_to(home)
-        text = ", ".join(f"{count} × {kind}" for kind, count in sorted(killed.items()))
-        runs = RUNS * rounds
-        print(f"{sum(killed.values())} killed ({text}); {lost} of {runs} runs lost anything; {len(left)} left running")
+        done = torture.done
+        text = ", ".join(f"{count} × {kind}" for kind, count in sorted(done.items()))
+        runs = arguments.runs * rounds
+        print(
+            f"{done.total()} killed or damaged ({text}); {lost} of {runs} runs lost anything; {len(left)} left running"
+        )
         print(f"predictions meanwhile: {dict(seen)}")
         if lost or left or set(seen) - {"200", "503", "nobody there"}:
             sys.exit(1)
