@@ -1,5 +1,4 @@
 // A figure that contains a uPlot chart: two training series (raw and smoothed) and one validation series, over steps.
-import uPlot from "../../vendor/uplot/uPlot.esm.js";
 import { countAbove } from "../lib/scale.js";
 import { align } from "../lib/series.js";
 import { smooth } from "../lib/smooth.js";
@@ -7,6 +6,7 @@ import { marks } from "./chart_marks.js";
 import { isPrinting, PAPER_HEIGHT, PAPER_WIDTH } from "../shared/print.js";
 import { translucent } from "./palette.js";
 
+const { uPlot } = window; // the page's other script: the minified build, half the size of the module
 const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 const MOST_DOTS = 150;
 const TABLE_ROWS = 200;
