@@ -25,7 +25,7 @@ TRIES = 50  # per sample, until a combination is found that was not drawn yet
 
 
 # So that the difference of two bounds is a finite number.
-Bound = Annotated[FiniteFloat, Field(ge=-1e100, le=1e100)]
+Bound = Annotated[FiniteFloat, Field(ge=-1e18, le=1e18)]
 
 
 class Between(RequestBody):

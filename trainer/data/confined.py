@@ -68,7 +68,7 @@ def _limited(read: Callable[[], Result], seconds: float) -> Result:
     except MemoryError:
         raise ImageTooLarge("The image needs too much memory to decode.") from None
     except Exception as error:  # noqa: BLE001  one bad image must not end the process
-        raise UnreadableImage(f"The image cannot be read: {error}.") from None
+        raise UnreadableImage.of(error) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -19,6 +19,8 @@ DatasetError                 the base class, with code, message and detail
 └── DiskFull                 no space for the arrays
 """
 
+from typing import Self
+
 from trainer.errors import TrainerError
 
 
@@ -68,6 +70,11 @@ class ImageError(DatasetError):
 
 class UnreadableImage(ImageError):
     code = "unreadable_image"
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """The error that a decoder's exception stands for; some have no message."""
+        return cls(f"The image cannot be read: {str(error) or 'it is damaged'}.")
 
 
 class UnsupportedImage(ImageError):

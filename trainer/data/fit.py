@@ -40,7 +40,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int = M
         try:
             image.load()
         except DECODING_ERRORS as error:
-            raise UnreadableImage(f"The image cannot be read: {error}.") from None
+            raise UnreadableImage.of(error) from None
     return image
 
 
@@ -57,7 +57,7 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except Image.DecompressionBombError:
         raise ImageTooLarge(f"The image has more than {max_pixels:,} pixels.") from None
     except DECODING_ERRORS as error:
-        raise UnreadableImage(f"The image cannot be read: {error}.") from None
+        raise UnreadableImage.of(error) from None
     width, height = image.size
     if width * height > max_pixels:
         raise ImageTooLarge(f"The image is {width:,} × {height:,}: more than {max_pixels:,} pixels.")
