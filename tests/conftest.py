@@ -54,6 +54,15 @@ def wait_for(condition: Callable[[], T | None], seconds: float = 60.0, what: str
         time.sleep(0.02)
 
 
+@pytest.fixture(autouse=True)
+def same_umask() -> Iterator[None]:
+    """A command that a test calls in this process may set the umask, for a private home."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A datasets folder with a small shapes100: 4,000 training and 1,000 test images."""

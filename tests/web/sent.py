@@ -188,17 +188,18 @@ def image_whose_decoders_die() -> Sent:
 
 
 def image_whose_decoder_hangs() -> Sent:
+    """It is killed, and another one decodes the image."""
+
     def send(place: Place) -> httpx.Response:
         stopped = decoders(place)
         for decoder in stopped:
             decoder.suspend()
         try:
-            answer = predict(PNG).to(place)
+            return predict(PNG).to(place)
         finally:
             for decoder in stopped:
-                decoder.resume()  # its timeout has expired in the meantime
-        assert "takes too long" in answer.text
-        return answer
+                with suppress(psutil.NoSuchProcess):  # its time limit has passed
+                    decoder.resume()
 
     return Sent("a decoder that hangs", send)
 

@@ -320,7 +320,7 @@ TABLE = [
     Row(ODD, predict(encode(COLOR, "BMP"), "BMP"), 200, then=like(COLOR)),
     Row(ODD, predict(encode(COLOR, "WEBP", lossless=True), "WebP"), 200, then=like(COLOR)),
     Row(DECODER, image_whose_decoders_die(), 422),
-    Row(DECODER, image_whose_decoder_hangs(), 422),
+    Row(DECODER, image_whose_decoder_hangs(), 200, then=like(Image.open(io.BytesIO(PNG)))),
     *each(ZIP, zips("../", archive({**GOOD, "../evil.png": picture()})), 422),
     *each(ZIP, zips("absolute", archive({**GOOD, "/etc/evil.png": picture()})), 422),
     *each(ZIP, zips("link", archive(GOOD, add_link)), 422),

@@ -53,6 +53,7 @@ def make_dataset(home: Path, name: str = "tiny") -> DatasetRecord:
     )
     folder = home / "datasets" / name
     folder.mkdir(parents=True)
+    np.save(folder / "train.labels.npy", np.arange(len(CLASSES)))
     (folder / "dataset.json").write_text(record.model_dump_json())
     return record
 

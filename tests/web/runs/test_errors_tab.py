@@ -64,4 +64,5 @@ def test_another_dataset_of_the_same_name_is_not_taken_for_the_runs(runs: Runs) 
     run_id = launched(runs, "uneven", status=Status.FINISHED, val_count=4)
     shutil.rmtree(runs.settings.datasets / "uneven")
     make_uneven(runs.settings.datasets, pixel=9)
-    assert reason(runs, run_id) == "The data set is no longer there, and its labels with it."
+    gone = "The dataset was deleted or replaced: the images and labels of this run's predictions are gone."
+    assert reason(runs, run_id) == gone
