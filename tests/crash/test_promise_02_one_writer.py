@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 
 from tests.conftest import ENDLESS, Server, wait_for
 from tests.crash.series import assert_whole
+
+
+def suspend_between_writes(server: Server, pid: int) -> None:
+    """Stop a process while it holds no lock of the database: SQLite's other writers would wait for its return."""
+
+    def suspended() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(server.settings.home / "trackside.db", timeout=1)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            os.kill(pid, signal.SIGCONT)
+            return False
+        return True
+
+    wait_for(suspended, 30, "a moment without a write")
 
 
 @pytest.mark.timeout(180)
@@ -20,7 +38,7 @@ def test_promise_02_a_worker_that_slept_past_its_lease_lets_go(make_server: Call
     server.wait_step(run_id, 5)
     trainer = server.trainer_pid(run_id)
     sleeper = server.processes.pop("worker")
-    os.kill(sleeper.pid, signal.SIGSTOP)
+    suspend_between_writes(server, sleeper.pid)
     try:
         server.start("worker")
         step = server.run(run_id)["step"]

@@ -150,7 +150,8 @@ def _decode(decoder: Decoder, layout: Layout, processes: int | None, progress: P
     bad: list[BadFile] = []
     done = 0
     progress(done, layout.total, "decoding")
-    for chunk, found in map_ordered(decoder, chunks, process_died, processes=processes or available_cores()):
+    processes = processes or min(available_cores(), -(-len(rows) // _CHUNK))
+    for chunk, found in map_ordered(decoder, chunks, process_died, processes=processes):
         bad += [
             BadFile(*row, fault.code, fault.message)
             for row, fault in zip(chunk, found, strict=True)
