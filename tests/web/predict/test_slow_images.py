@@ -58,6 +58,10 @@ def post(client: httpx.Client, *images: bytes) -> httpx.Response:
     return client.post("/api/predict", params={"model": RUN}, files=files)
 
 
+def probabilities(answer: httpx.Response) -> dict[str, float]:
+    return {item["label"]: item["probability"] for item in answer.json()["predictions"]}
+
+
 @pytest.mark.timeout(120)
 def test_others_are_answered_while_slow_images_are_decoded_and_hanging_up_ends_it(served: tuple[str, int]) -> None:
     address, predictor = served
@@ -70,13 +74,13 @@ def test_others_are_answered_while_slow_images_are_decoded_and_hanging_up_ends_i
 
     with httpx.Client(base_url=address, timeout=60) as client, ThreadPoolExecutor(3) as pool:
         wait_for(lambda: post(client, PNG).status_code == 200)  # the predictor has started
-        before = post(client, PNG).json()["predictions"]
+        before = probabilities(post(client, PNG))
         attacks = [pool.submit(attack) for _ in range(3)]
         wait_for(lambda: any(process.memory_info().rss > 100 << 20 for process in decoders(predictor)), 30, "a decoder")
         answered = 0
         while not hung_up.is_set():
-            answer = post(client, PNG)
-            assert answer.json()["predictions"] == before
+            # An image in a batch with others may differ in the last bits.
+            assert probabilities(post(client, PNG)) == pytest.approx(before, abs=1e-4)
             assert len(decoders(predictor)) <= 2
             answered += 1
         assert answered >= 3  # it would have been none
