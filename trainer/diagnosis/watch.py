@@ -78,7 +78,7 @@ class Watch:
         worst = max(layers, key=layers.__getitem__, default=None)
         if worst is not None and layers[worst] > limit:
             message = (
-                f"{100 * layers[worst]:.0f}% of the units after layer {worst} are dead: no image makes them answer."
+                f"{100 * layers[worst]:.0f}% of the units after layer {worst} never activate."
             )
             evidence = {"measured": layers[worst], "threshold": limit, "bars": [*layers.values()]}
             yield Finding("dead_units", "warn", message, evidence, remedy)
