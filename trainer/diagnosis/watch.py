@@ -77,9 +77,7 @@ class Watch:
         layers = dead_units(model, images, self._context.autocast)
         worst = max(layers, key=layers.__getitem__, default=None)
         if worst is not None and layers[worst] > limit:
-            message = (
-                f"{100 * layers[worst]:.0f}% of the units after layer {worst} never activate."
-            )
+            message = f"{100 * layers[worst]:.0f}% of the units after layer {worst} never activate."
             evidence = {"measured": layers[worst], "threshold": limit, "bars": [*layers.values()]}
             yield Finding("dead_units", "warn", message, evidence, remedy)
 
