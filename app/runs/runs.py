@@ -22,7 +22,7 @@ from app.storage.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, 
 from app.storage.transitions import move
 from trainer.data.errors import DatasetError
 from trainer.data.format import read_record
-from trainer.rundir.folder import RunDir, is_job_id
+from trainer.rundir.folder import RunDir, is_committed
 from trainer.rundir.journal import journal
 from trainer.rundir.spec import read_spec
 from trainer.system.durable import write_durably
@@ -35,6 +35,7 @@ class Runs:
         self.database = database
         self.settings = settings
         self.aliases = Aliases(settings.home)
+        self._folder = settings.runs
 
     def get(self, run_id: str) -> RunPublic:
         with self.database.read() as session:
@@ -201,8 +202,8 @@ class Runs:
             raise ApiError(409, "directory_missing", message) from None
 
     def is_kept(self, run_id: str) -> bool:
-        """Whether the run's directory is committed. Takes 3 µs, where a query of the database takes 300 µs."""
-        return is_job_id(run_id) and RunDir(self.folder(run_id)).committed.exists()
+        """Whether the run's directory is committed. A query of the database takes a hundred times as long."""
+        return is_committed(self._folder, run_id)
 
     def exists(self, run_id: str) -> None:
         with self.database.read() as session:

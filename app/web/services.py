@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from fastapi import Depends, Request
 
@@ -116,20 +116,6 @@ def _dependency(kind: type) -> Any:
     return Depends(get)
 
 
-class Serving(NamedTuple):
-    """The services that a prediction needs, as one dependency: each dependency costs about 10 µs per request."""
-
-    settings: Settings
-    models: ModelRegistry
-    predictor: PredictorClient
-    uploads: MemoryBudget
-
-
-async def _serving(request: Request) -> Serving:
-    services: Services = request.app.state.services
-    return Serving(services.settings, services.models, services.predictor, services.uploads)
-
-
 async def _principal(request: Request) -> Principal | None:
     principal: Principal | None = request.state.principal
     return principal
@@ -153,5 +139,4 @@ TasksDep = Annotated[Tasks, _dependency(Tasks)]
 FeedDep = Annotated[Feed, _dependency(Feed)]
 PredictorDep = Annotated[PredictorClient, _dependency(PredictorClient)]
 AuthenticationDep = Annotated[Authentication, _dependency(Authentication)]
-ServingDep = Annotated[Serving, Depends(_serving)]
 PrincipalDep = Annotated[Principal | None, Depends(_principal)]  # None: no credentials are needed

@@ -9,16 +9,23 @@ both          committed  meta.jsonl  events/<attempt>.jsonl  lock  owner  output
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 _ID = re.compile(r"[0-9A-Za-z]{1,40}")
+_COMMITTED = "committed"
 
 
 def is_job_id(text: str) -> bool:
     """Return whether `text` can be the id of a run or a task. It is a directory name: no other path is accepted."""
     return _ID.fullmatch(text) is not None
+
+
+def is_committed(jobs: Path, text: str) -> bool:
+    """Return whether `text` is the id of a job in the folder `jobs`. Fast, since every prediction asks for it."""
+    return is_job_id(text) and os.path.exists(f"{jobs}/{text}/{_COMMITTED}")  # noqa: PTH110
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,7 @@ class JobDir:
     @property
     def committed(self) -> Path:
         """An empty file, written last: without it, the creation of the job was not acknowledged."""
-        return self.path / "committed"
+        return self.path / _COMMITTED
 
     @property
     def journal(self) -> Path:

@@ -21,13 +21,14 @@ from app.prediction.answers import (
     TimingPublic,
 )
 from app.web.errors import described
+from app.web.predict.direct_route import DirectRoute
 from app.web.predict.hang_up import while_connected
 from app.web.predict.sender import sender_of
 from app.web.predict.upload import Upload, images
-from app.web.services import ServingDep
+from app.web.services import Services
 from trainer.data.image_formats import FORMATS, NAMES
 
-router = APIRouter(tags=["predict"])
+router = APIRouter(tags=["predict"], route_class=DirectRoute)
 
 MAX_TOP_K = 1000
 _IMAGE_BODIES = {known.media_type: {"schema": {"type": "string", "format": "binary"}} for known in FORMATS}
@@ -63,7 +64,19 @@ _ERRORS = described(
     }
 )
 
-Model = Annotated[str, Query(description="A run's id, a model's name, or `latest`: the latest finished run.")]
+
+class ModelQuery(BaseModel):
+    model: str = Field("latest", description="A run's id, a model's name, or `latest`: the latest finished run.")
+
+
+class PredictQuery(ModelQuery):
+    top_k: int = Field(5, ge=1, le=MAX_TOP_K, description="How many classes to name; all of them at most.")
+
+
+class SaliencyQuery(ModelQuery):
+    index: int | None = Field(
+        None, alias="class", ge=0, le=10**6, description="A prediction's `index`; the likeliest class without it."
+    )
 
 
 class OnePrediction(BaseModel):
@@ -102,16 +115,12 @@ class ManyPredictions(BaseModel):
     responses=_ERRORS,
     openapi_extra=_REQUEST,
 )
-async def predict(
-    request: Request,
-    serving: ServingDep,
-    model: Model = "latest",
-    top_k: Annotated[int, Query(ge=1, le=MAX_TOP_K, description="How many classes to name; all of them at most.")] = 5,
-) -> Response:
-    async with images(request, serving.settings, serving.uploads) as uploads:
-        run_id = await serving.models.find(model)
+async def predict(request: Request, query: Annotated[PredictQuery, Query()]) -> Response:
+    services: Services = request.app.state.services
+    async with images(request, services.settings, services.uploads) as uploads:
+        run_id = await services.models.find(query.model)
         data = [upload.take() for upload in uploads]
-        asked = serving.predictor.predict(run_id, data, top_k, client=sender_of(request))
+        asked = services.predictor.predict(run_id, data, query.top_k, client=sender_of(request))
         answer = await while_connected(request, asked)
     return _json(_render(uploads, answer))
 
@@ -123,24 +132,17 @@ async def predict(
     responses=_ERRORS,
     openapi_extra=_REQUEST_ONE,
 )
-async def saliency(
-    request: Request,
-    serving: ServingDep,
-    model: Model = "latest",
-    index: Annotated[
-        int | None,
-        Query(alias="class", ge=0, le=10**6, description="A prediction's `index`; the likeliest class without it."),
-    ] = None,
-) -> Response:
+async def saliency(request: Request, query: Annotated[SaliencyQuery, Query()]) -> Response:
     """The occlusion map: how the class's probability changes when each part of the image is covered.
 
     Takes about fifty times as long as the network needs for a prediction. Predictions have priority.
     """
-    async with images(request, serving.settings, serving.uploads) as uploads:
+    services: Services = request.app.state.services
+    async with images(request, services.settings, services.uploads) as uploads:
         if len(uploads) > 1:
             raise ApiError(422, "one_image", "Send one image at a time.")
-        run_id = await serving.models.find(model)
-        asked = serving.predictor.saliency(run_id, uploads[0].take(), index, client=sender_of(request))
+        run_id = await services.models.find(query.model)
+        asked = services.predictor.saliency(run_id, uploads[0].take(), query.index, client=sender_of(request))
         answer = await while_connected(request, asked)
     return _json(answer)
 
