@@ -10,6 +10,7 @@ from typing import TypeVar
 from trainer.data.confined import (
     MEMORY_BYTES,
     SECONDS_PER_IMAGE,
+    TIME_LIMIT_SIGNAL,
     address_space,
     confine,
     read_untrusted,
@@ -70,7 +71,7 @@ class ConfinedReader:
 def process_died(exit_code: int) -> Fault:
     """The Fault of an image that ended the process which decoded it, twice."""
     reason = {
-        -signal.SIGALRM: "takes too long to decode",
+        -TIME_LIMIT_SIGNAL: "takes too long to decode",
         -signal.SIGKILL: "cannot be decoded: the process was killed, perhaps for lack of memory",
     }.get(exit_code, "cannot be decoded")
     return Fault(UnreadableImage.code, f"The image {reason}.")

@@ -30,6 +30,9 @@ FILES = {
     "webp": encoded("WEBP"),
     "lossless webp": encoded("WEBP", lossless=True),
     "webp with metadata": encoded("WEBP", exif=EXIF.tobytes()),
+    "tiff": encoded("TIFF"),
+    "compressed tiff": encoded("TIFF", compression="tiff_adobe_deflate"),
+    "avif": encoded("AVIF"),
     "lossless webp by hand": slow_webp(300),
 }
 
@@ -46,6 +49,20 @@ def test_the_size_is_read_from_the_header(name: str) -> None:
 
 def test_an_old_bmp() -> None:
     assert decode_cost(b"BM" + bytes(12) + struct.pack("<IHH", 12, 40, 30)).pixels == 1200
+
+
+def test_a_tiff_in_either_byte_order() -> None:
+    for order in "<>":
+        fields = struct.pack(f"{order}HHIHH", 256, 3, 1, 40, 0) + struct.pack(f"{order}HHII", 257, 4, 1, 30)
+        head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+        assert decode_cost(head + struct.pack(f"{order}H", 2) + fields).pixels == 1200
+        assert decode_cost(head + struct.pack(f"{order}H", 1) + fields).seconds > 1  # no height
+
+
+def test_the_largest_of_several_sizes_counts() -> None:
+    boxes = b"".join(b"ispe" + struct.pack(">III", 0, side, side) for side in (512, 4032, 160))
+    assert decode_cost(b"\0\0\0\x18ftypheic" + boxes).pixels == 4032**2
+    assert decode_cost(b"\0\0\0\x18ftypmp42" + bytes(100)).seconds > 1
 
 
 def test_scans_are_counted() -> None:
