@@ -129,7 +129,7 @@ def web(host: Host = None, port: Port = None) -> None:
     app = create_app(settings)
     gc.freeze()  # later collections, while requests wait, skip these objects
     gc.enable()
-    run(app, settings)
+    run(app, settings, max_connections=open_files * 3 // 4)
 
 
 @main.command()

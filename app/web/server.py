@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
+from functools import partial
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 
 from app.settings import Settings
 from app.web.services import Services
-from app.web.slow_clients import LimitedProtocol
+from app.web.slow_clients import IdleConnections, LimitedProtocol
 
 CLOSE_SECONDS = 3.0  # from the start of a shutdown until open connections are closed
 GRACE_SECONDS = 5  # until requests that are still at work are canceled
 
 
-def run(app: FastAPI, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT."""
+def run(app: FastAPI, settings: Settings, max_connections: int) -> None:
+    """Serve until SIGTERM or SIGINT. With more connections, idle ones are closed."""
+    idle = IdleConnections(max_connections)
+    protocol = partial(LimitedProtocol, idle=idle, header_seconds=settings.header_seconds)
     server = WebServer(
         uvicorn.Config(
             app,
@@ -29,7 +33,7 @@ def run(app: FastAPI, settings: Settings) -> None:
             timeout_keep_alive=settings.keep_alive_seconds,
             server_header=False,
             limit_concurrency=None,
-            http=LimitedProtocol,
+            http=cast(type[asyncio.Protocol], protocol),
             proxy_headers=False,  # create_app reads them: RootMiddleware has to see the proxy's address
         )
     )

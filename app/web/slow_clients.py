@@ -23,6 +23,27 @@ class Reading(Enum):
     TRAILERS = auto()  # a chunk's header has arrived but none of its data: it is the last chunk, if it has none
 
 
+class IdleConnections:
+    """The connections on which no request has arrived in full yet, the longest idle first."""
+
+    def __init__(self, max_connections: int) -> None:
+        self._max_connections = max_connections
+        self._idle: dict[LimitedProtocol, None] = {}
+
+    def add(self, connection: LimitedProtocol) -> None:
+        self._idle[connection] = None
+
+    def discard(self, connection: LimitedProtocol) -> None:
+        self._idle.pop(connection, None)
+
+    def make_room(self, connections: int) -> None:
+        """Close the one that has been idle longest if there are too many connections; others are not touched."""
+        if connections > self._max_connections and self._idle:
+            oldest = next(iter(self._idle))
+            self.discard(oldest)
+            oldest.close_now()
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """Closes connections whose headers arrive too slowly (408) or whose headers or trailers are too large (431).
 
@@ -40,8 +61,14 @@ class LimitedProtocol(HttpToolsProtocol):
     _received = 0  # bytes of what is being received; since the answer, of a body that was answered before its end
     _stopping = False
 
+    def __init__(self, *, idle: IdleConnections, header_seconds: float, **given: Any) -> None:
+        super().__init__(**given)
+        self._idle = idle
+        self._header_seconds = header_seconds
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(LingeringTransport(transport, self._linger))  # type: ignore[arg-type]
+        self._idle.make_room(len(self.connections))
         self._start_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -54,7 +81,7 @@ class LimitedProtocol(HttpToolsProtocol):
             super().data_received(data)
         if self._lingering.lingering or (self._is_body_unread and self._is_answered):
             if self._received > DRAIN_BYTES:
-                self._lingering.close_now()
+                self.close_now()
         elif self._reading in (Reading.HEADERS, Reading.TRAILERS) and self._received > MAX_HEADER_BYTES:
             self._send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large.")
 
@@ -90,13 +117,18 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()  # the timer below replaces it
         self._received = 0
         if self._is_answered and self._timer is None:
-            self._timer = self.loop.call_later(self.timeout_keep_alive, self._lingering.close_now)
+            self._timer = self.loop.call_later(self.timeout_keep_alive, self.close_now)
+            self._idle.add(self)
+
+    def close_now(self) -> None:
+        """Close the connection even if the client is still sending."""
+        self._lingering.close_now()
 
     def shutdown(self) -> None:
         self._stopping = True
         super().shutdown()
         if self._is_answered:
-            self._lingering.close_now()
+            self.close_now()
 
     def send_400_response(self, msg: str) -> None:
         self._send_error(HTTPStatus.BAD_REQUEST, msg)
@@ -127,23 +159,23 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _start_header_timer(self) -> None:
         self._cancel_timer()
-        app: Any = self.config.app
-        seconds = app.state.services.settings.header_seconds
         self._is_header_timer = True
         message = "The headers arrived too slowly."
-        self._timer = self.loop.call_later(seconds, self._send_error, HTTPStatus.REQUEST_TIMEOUT, message)
+        self._timer = self.loop.call_later(self._header_seconds, self._send_error, HTTPStatus.REQUEST_TIMEOUT, message)
+        self._idle.add(self)
 
     def _cancel_timer(self) -> None:
         self._is_header_timer = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._idle.discard(self)
 
     def _send_error(self, status: HTTPStatus, message: str) -> None:
         self._cancel_timer()
         answering = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         if answering or self.transport.is_closing():
-            self._lingering.close_now()  # the error would be read as a part of the answer
+            self.close_now()  # the error would be read as a part of the answer
             return
         code = status.phrase.lower().replace(" ", "_")
         body = json.dumps({"error": {"code": code, "message": message, "detail": None}})
@@ -152,7 +184,7 @@ class LimitedProtocol(HttpToolsProtocol):
         )
         self.transport.write(f"{head}\r\nConnection: close\r\n\r\n{body}".encode())
         self.transport.close()
-        self._timer = self.loop.call_later(self.timeout_keep_alive, self._lingering.close_now)
+        self._timer = self.loop.call_later(self.timeout_keep_alive, self.close_now)
 
 
 class LingeringTransport:

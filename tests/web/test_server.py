@@ -71,3 +71,20 @@ def test_it_may_open_as_many_files_as_the_system_allows_and_keeps_some_for_reque
             assert client.get("/healthz").status_code == 200
     process.terminate()
     process.communicate(timeout=30)
+
+
+def test_silent_connections_make_room_for_others(make_server: Callable[..., Server]) -> None:
+    server = make_server()
+    process = start(server, "ulimit -n 200;")
+    with ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.settings.port), timeout=30))
+            for _ in range(400)
+        ]
+        with server.client() as client:
+            assert client.get("/healthz").status_code == 200
+        assert silent[0].recv(1) == b""  # the oldest was closed
+        silent[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert silent[-1].recv(100).startswith(b"HTTP/1.1 200")
+    process.terminate()
+    process.communicate(timeout=30)
