@@ -1,0 +1,144 @@
+"""Measures how a network is executed fastest on this CPU, by a few training steps in each way.
+
+What a processor says about its instructions does not tell: some have instructions for bfloat16 and are slower with it.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from trainer.plan.execution import Execution, Precision
+
+STEP_SECONDS = 0.08  # of one step of the probe: it takes fewer images if a step of the run takes longer
+FIRST_IMAGES = 2  # with which hopeless executions are found, at little cost; BatchNorm needs two
+FORMAT_SECONDS = 1.2  # for precision and memory layout
+THREADS_SECONDS = 0.5
+ROUNDS = 12
+GAIN = 0.95  # another execution has to take less than this share of the present one's time
+HOPELESS = 1.5  # times the fastest one's, twice as much after a single step: not measured again
+BUSY_SHARE = 0.15  # of the machine's time that other processes use: then fewer threads look better than they are
+
+Step = Callable[[Execution], None]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """`seconds` per step of each execution that was tried. `busy`: other processes used the machine meanwhile."""
+
+    chosen: Execution
+    seconds: dict[Execution, float]
+    busy: bool
+
+
+def fastest(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    now: Execution,
+    precisions: Sequence[Precision],
+    *,
+    threads_are_free: bool,
+) -> Probe:
+    """Find the fastest execution of `model` in training mode, in at most two seconds where nothing else runs.
+
+    `images` float32 B×3×H×W and `labels` are a batch; `now` is how the run is executed at present, and stays unless
+    another way is faster by more than noise. `precisions` are allowed. The model and the random state are unchanged.
+    """
+    load = Load()
+    copies = {
+        channels_last: copy.deepcopy(model).to(
+            memory_format=torch.channels_last if channels_last else torch.contiguous_format
+        )
+        for channels_last in (True, False)
+    }
+
+    def step(execution: Execution, count: int = len(labels)) -> None:
+        torch.set_num_threads(execution.threads)
+        dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[execution.precision]
+        layout = torch.channels_last if execution.channels_last else torch.contiguous_format
+        trained = copies[execution.channels_last].train()
+        trained.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            value = loss(trained(images[:count].contiguous(memory_format=layout)), labels[:count])
+        value.backward()  # type: ignore[no-untyped-call]
+
+    with torch.random.fork_rng(devices=[]):
+        formats = [
+            Execution(precision, layout, now.threads) for precision, layout in product(precisions, (True, False))
+        ]
+        order = [now, *(other for other in formats if other != now)]
+        first = compare(partial(step, count=FIRST_IMAGES), order, FORMAT_SECONDS / 4)
+        seconds = compare(
+            step, [other for other in order if other == now or first[other] < 2 * HOPELESS * first[now]], FORMAT_SECONDS
+        )
+        chosen = best(seconds, now)
+        if threads_are_free:
+            fewer = [Execution(chosen.precision, chosen.channels_last, count) for count in halves(now.threads)]
+            among_threads = compare(step, [chosen, *fewer], THREADS_SECONDS, repeat=3)
+            if load.of_others() < BUSY_SHARE:
+                chosen = best(among_threads, chosen)
+            seconds = among_threads | seconds
+    torch.set_num_threads(now.threads)
+    return Probe(chosen, seconds, busy=load.of_others() >= BUSY_SHARE)
+
+
+def compare(step: Step, executions: Sequence[Execution], seconds: float, repeat: int = 1) -> dict[Execution, float]:
+    """Return the shortest time of a step in each execution, in seconds.
+
+    They take turns, so that a machine that gets busy slows all of them down, and the shortest time counts. `repeat`
+    steps are made per turn, and the last one is timed.
+    """
+    deadline = time.perf_counter() + seconds
+    shortest: dict[Execution, float] = {}
+    left = list(executions)
+    for number in range(ROUNDS):
+        for execution in left:
+            if number and time.perf_counter() > deadline:
+                return shortest
+            for _ in range(repeat if number else repeat + 1):  # the very first step prepares the kernels
+                began = time.perf_counter()
+                step(execution)
+            took = time.perf_counter() - began
+            shortest[execution] = min(took, shortest.get(execution, took))
+        limit = (HOPELESS if number else 2 * HOPELESS) * min(shortest.values())
+        left = [execution for execution in left if shortest[execution] <= limit]
+    return shortest
+
+
+def best(seconds: dict[Execution, float], now: Execution) -> Execution:
+    found = min(seconds, key=lambda execution: seconds[execution])
+    return found if seconds[found] < GAIN * seconds[now] else now
+
+
+def halves(threads: int) -> Iterable[int]:
+    """Half of the threads, a quarter of them, ..., and one."""
+    while threads > 1:
+        threads //= 2
+        yield threads
+
+
+class Load:
+    """The share of the machine's time that other processes used since this was made."""
+
+    def __init__(self) -> None:
+        self._began, self._busy, self._own = time.perf_counter(), _busy_seconds(), time.process_time()
+
+    def of_others(self) -> float:
+        wall = max(1e-3, time.perf_counter() - self._began)
+        others = _busy_seconds() - self._busy - (time.process_time() - self._own)
+        return max(0.0, others) / (wall * (psutil.cpu_count() or 1))
+
+
+def _busy_seconds() -> float:
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)

@@ -1,0 +1,104 @@
+"""How a network is executed: number format, memory layout, threads. And what was measured to be fastest. Free of torch.
+
+A verdict is remembered per processor, torch version, network and batch, one file each, in the home's `cache/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from trainer.spec.train_spec import ModelSpec
+from trainer.system.durable import placed
+
+Precision = Literal["float32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """`threads` are those of a CPU; 0 leaves the number as it is."""
+
+    precision: Precision
+    channels_last: bool = True
+    threads: int = 0
+
+    def __str__(self) -> str:
+        names = {"float32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+        layout = "channels_last" if self.channels_last else "contiguous"
+        return f"{names[self.precision]}, {layout}, {self.threads} {'thread' if self.threads == 1 else 'threads'}"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a verdict holds for. `images` per step, of `size` × `size` pixels; `cores` that this process may use."""
+
+    torch: str
+    cores: int
+    model: ModelSpec
+    images: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        parts = (processor(), self.cores, self.torch, self.model.model_dump(mode="json"), self.images, self.size)
+        return hashlib.sha256(orjson.dumps(parts)).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The fastest execution. `compile`: whether torch.compile was faster still; None if it was not tried.
+
+    `milliseconds` per step of each execution that was tried, with the images of the probe.
+    """
+
+    execution: Execution
+    milliseconds: dict[str, float]
+    compile: bool | None = None
+
+
+class Verdicts:
+    """The verdicts that are remembered in a folder. A file that cannot be read or written counts as absent."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def get(self, workload: Workload) -> Verdict | None:
+        if self._folder is None:
+            return None
+        try:
+            stored: dict[str, Any] = orjson.loads(self._path(self._folder, workload).read_bytes())
+            execution = Execution(**stored["execution"])
+            return Verdict(execution, stored["milliseconds"], stored["compile"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def put(self, workload: Workload, verdict: Verdict) -> None:
+        if self._folder is None:
+            return
+        content = {"processor": processor(), **asdict(workload), "model": workload.model.name, **asdict(verdict)}
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with placed(self._path(self._folder, workload), mode=0o644) as fresh:
+                fresh.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+        except OSError:
+            pass  # it is measured again next time
+
+    def _path(self, folder: Path, workload: Workload) -> Path:
+        return folder / f"{workload.name}.json"
+
+
+@cache
+def processor() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
