@@ -68,15 +68,13 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 def gains_by_compiling(spec: TrainSpec, device: torch.device) -> bool:
-    """Return whether a run may switch to torch.compile. For CPUs the answer was measured per network."""
+    """Return whether a run may switch to torch.compile. For CPUs `auto` was measured per network."""
     if spec.compile == "off" or spec.caches_features or not can_compile(device):
         return False
+    if spec.compile == "on" or device.type == "cuda":
+        return True
     known = MODELS.get(spec.model.name)
-    if device.type == "cpu" and known is not None:
-        # Of the project's networks only `cnn` gains by torch.compile on a CPU. `swift` is slower, and with bfloat16 the
-        # gradients that torch 2.14 generates for it are NaN. So `compile` = "on" is ignored there as well.
-        return known.compiles_on_cpu
-    return device.type == "cuda" or spec.compile == "on"
+    return known is not None and known.compiles_on_cpu  # of the project's networks only `cnn` gains
 
 
 def can_compile(device: torch.device) -> bool:
