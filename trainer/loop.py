@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +16,16 @@ from trainer.diagnosis.checks import check
 from trainer.diagnosis.watch import Watch
 from trainer.engine.augment import mix
 from trainer.engine.batches import Batches
-from trainer.engine.compiling import compiled
+from trainer.engine.compiling import CompiledPassFailed, Passes, StoppedWhileCompiling, forget_compiled
 from trainer.engine.context import Context
 from trainer.engine.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.engine.features import with_cached_features
 from trainer.engine.loss import ClassWeights, batch_loss, count_correct
 from trainer.engine.optim import update_ratio
-from trainer.engine.range_test import RangeTest
+from trainer.engine.range_test import RangeTest, suggest
 from trainer.engine.resident import load_resident
-from trainer.engine.trainee import Progress, Trainee, make_trainee, start_from_weights
+from trainer.engine.saving import save
+from trainer.engine.trainee import Progress, make_trainee, start_from_weights
 from trainer.errors import TrainerError
 from trainer.models import checkpoint
 from trainer.models.build import count_parameters
@@ -32,13 +35,15 @@ from trainer.plan.decisions import Decisions
 from trainer.plan.pace import Pace
 from trainer.plan.schedule import gradient_interval, is_logged, learning_rate, log_interval, make_plan, resolution
 from trainer.plan.steering import extensions_asked_for, finish_early, finish_early_requested, replay, wants_compiled
-from trainer.rundir.checkpoints import last_checkpoint, remove_checkpoints, superseded_checkpoints
+from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import read_spec
 from trainer.spec.train_spec import TrainSpec
 
 ONE_BATCH_EVALUATIONS = 20
+
+log = logging.getLogger(__name__)
 
 
 class TrainingDiverged(TrainerError):
@@ -68,9 +73,40 @@ def train(
 ) -> Outcome:
     """Train the run in `run_dir` from its last good checkpoint, or from the start, until it ends or `should_stop()`.
 
-    Raises TrainingDiverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what loading the dataset
-    raises.
+    Where torch.compile does not work, the run goes back to its last checkpoint and goes on in eager mode. Raises
+    TrainingDiverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what loading the dataset raises.
     """
+    while True:
+        try:
+            return train_on(run_dir, datasets, device_name, attempt, events, should_stop)
+        except StoppedWhileCompiling:
+            saved = last_checkpoint(run_dir)  # the run was saved before it was compiled
+            return Outcome("interrupted", 0 if saved is None else saved.step, {})
+        except CompiledPassFailed as failure:
+            log.warning("the compiled pass is given up", exc_info=failure)
+            reason = str(failure)
+        give_up_compiling(run_dir)
+        forget_compiled()
+        events.emit("log", line=f"{reason}; the run goes back to its last checkpoint and is not compiled")
+
+
+def give_up_compiling(run_dir: Path) -> None:
+    """Record that the run is not compiled, from the step on at which it was, or from its last checkpoint if later."""
+    decisions = Decisions(run_dir)
+    switch, saved = decisions.first("compile"), last_checkpoint(run_dir)
+    steps = [0 if switch is None else switch.step, 0 if saved is None else saved.step]
+    decisions.insert(max(steps), "compile", on=False)
+
+
+def train_on(
+    run_dir: Path,
+    datasets: Path,
+    device_name: str,
+    attempt: int,
+    events: EventWriter,
+    should_stop: Callable[[], bool],
+) -> Outcome:
+    """Train from the last good checkpoint. Raises CompiledPassFailed and StoppedWhileCompiling as well."""
     began = time.monotonic()
     spec = read_spec(run_dir)
     device = prepare(device_name, spec.threads)
@@ -128,15 +164,15 @@ def train(
     interval = log_interval(spec, plan)
     gradients_interval = gradient_interval(interval)
     evaluation_interval = max(1, plan.total_steps // ONE_BATCH_EVALUATIONS) if spec.overfit_one_batch else 1
-    compilable = gains_by_compiling(spec, device)
-    forward = compiled(trainee.stepped, events) if compiling else trainee.stepped
+    compilable = gains_by_compiling(spec, device) and decisions.first("compile") is None
+    passes = Passes(trainee.stepped)
     size = resolution(spec, plan.share(progress.step), context.full_size)
     if spec.checks != "off" and not progress.step and not spec.caches_features:
         events.emit("phase", phase="checks")
         check(context, trainee.model, batches, size, fresh=not branched)
     watch = Watch(context, progress.step)
     saved_at = logged_at = timed_at = time.monotonic()
-    logged_step = timed_step = progress.step
+    logged_step = timed_step = finite_at = progress.step
     shown = False
     events.emit("phase", phase="first step")
     while progress.step < plan.total_steps and not gives_up(spec, plan.steps_per_epoch, progress):
@@ -158,14 +194,9 @@ def train(
         if finish_early_requested(run_dir):
             taken = [*taken, finish_early(run_dir, decisions, step)]
         if taken:
-            was_compiling = compiling
             plan, compiling = replay(plan, taken, compiling)
             pace.follow(taken)
             events.emit("plan", step=step, total_steps=plan.total_steps, epochs=plan.epochs)
-            if compiling and not was_compiling:
-                events.emit("phase", phase="compile")
-                forward = compiled(trainee.stepped, events)
-                shown = False
 
         epoch, position = (0, 0) if spec.overfit_one_batch else divmod(step, plan.steps_per_epoch)
         rate = learning_rate(plan, step)
@@ -173,17 +204,26 @@ def train(
         trainee.unfreeze_from(spec.model.unfreeze_epoch, epoch)
         if (next_size := resolution(spec, plan.share(step), context.full_size)) != size:
             size, timed_at, timed_step = next_size, time.monotonic(), step
+        if compiling:
+            passes.compile()
+        built: AbstractContextManager[None] = nullcontext()
+        if passes.builds(size, frozen=trainee.frozen is not None):
+            progress.elapsed = earlier + time.monotonic() - began
+            save(context, trainee, progress, plan.epoch_of(step), best=False)  # a compiler may fail, or take minutes
+            events.emit("phase", phase="compile")
+            built, shown = passes.building(step, size, frozen=trainee.frozen is not None), False
         logs = is_logged(step + 1, interval) or step + 1 == plan.total_steps
 
         raw, labels, draws, chosen = batches.take(epoch, position)
         images = network_input(raw, context.constants, size)
         mixed = mix(spec.augment, images, labels, draws, chosen)
         trainee.train()
-        with context.autocast:
-            logits = forward(images if mixed is None else mixed.images)
-            loss = batch_loss(spec, logits, labels, class_weights, mixed)
-        trainee.optimizers.zero_grad()
-        trainee.backward(loss)
+        with built:
+            with context.autocast:
+                logits = passes(images if mixed is None else mixed.images)
+                loss = batch_loss(spec, logits, labels, class_weights, mixed)
+            trainee.optimizers.zero_grad()
+            trainee.backward(loss)
         measures = spec.track_gradients and logs and is_logged(step + 1, gradients_interval)
         ratio = update_ratio(trainee.optimizers, trainee.scaler) if measures else None
         trainee.optimizers.step(trainee.scaler)
@@ -214,8 +254,10 @@ def train(
             if spec.schedule.name == "range_test" and range_test.broken:
                 break
             if not math.isfinite(mean_loss):
+                passes.check(step, finite_at)
                 watch.diverged(step)
                 raise TrainingDiverged(step)
+            finite_at = step
             watch.logged(plan, step, values)
 
         if plan.ends_epoch(step) and (step % evaluation_interval == 0 or step == plan.total_steps):
@@ -262,40 +304,6 @@ def gives_up(spec: TrainSpec, steps_per_epoch: int, progress: Progress) -> bool:
     """Early stopping: whether `spec.early_stopping` epochs have passed since the best one."""
     waited = (progress.step - progress.best_step) / steps_per_epoch
     return bool(spec.early_stopping) and progress.best_acc >= 0 and waited >= spec.early_stopping
-
-
-def suggest(events: EventWriter, step: int, found: RangeTest) -> None:
-    message = f"Learning-rate range test: try {found.suggestion:.2g}, a tenth of the rate with the lowest loss."
-    events.emit("finding", step=step, kind="lr_range", level="info", message=message, evidence={"curve": found.curve})
-
-
-def save(context: Context, trainee: Trainee, progress: Progress, epoch: int, *, best: bool) -> None:
-    """Save a checkpoint if the weights are finite, emit its event, and delete superseded checkpoints."""
-    run_dir, events = context.run_dir, context.events
-    known = last_checkpoint(run_dir)
-    if known is not None and known.step == progress.step:
-        return
-    if not trainee.is_finite():
-        events.emit("log", line=f"step {progress.step:,} is not saved: its loss or its weights are not finite")
-        return
-    if trainee.scaler is not None:
-        progress.scaler = trainee.scaler.state_dict()
-    events.sync()  # all events before a checkpoint must be durable
-    info = checkpoint.save(
-        run_dir,
-        trainee.tensors(),
-        dict(vars(progress)),
-        step=progress.step,
-        epoch=epoch,
-        metrics=progress.validation,
-        best=best,
-    )
-    events.emit("checkpoint", **info.model_dump())
-    is_best = best and len(context.data.val_rows) > 0  # without a validation split the last is kept as the best
-    events.emit("log", line=f"saved step {info.step:,}{', the best so far' if is_best else ''}")
-    if old := superseded_checkpoints(run_dir):
-        events.emit("pruned", steps=old)
-        remove_checkpoints(run_dir, old)
 
 
 def summary_of(progress: Progress) -> dict[str, float]:

@@ -25,6 +25,7 @@ from trainer.rundir.folder import JobDir
 log = logging.getLogger(__name__)
 
 ABANDON_SECONDS = 5.0  # a killed process that is still there by then does not return from the kernel
+COMPILE_SECONDS = 300.0  # more than usual for a trainer that compiles: some compilers do not return on a signal
 START_SECONDS = 60.0  # a forked trainer that has not taken the lock by then is treated as exited
 
 
@@ -136,7 +137,8 @@ class HeldJob:
             self._stop_requested_at = now
             self.interrupt()
         elif self._killed_at is None:
-            if now - self._stop_requested_at > self.kind.stop_seconds(self._settings):
+            compiling = COMPILE_SECONDS if self.job.phase == "compile" else 0.0
+            if now - self._stop_requested_at > self.kind.stop_seconds(self._settings) + compiling:
                 log.warning("%s did not stop in time: killing it", self.job.id)
                 self._killed_at = now
                 self._signal(signal.SIGKILL)

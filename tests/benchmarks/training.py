@@ -16,7 +16,7 @@ from torchvision import transforms
 
 from tests.benchmarks.rows import Row, data_root
 from trainer.data.format import open_split, read_record
-from trainer.engine.compiling import compiled
+from trainer.engine.compiling import Passes
 from trainer.engine.loss import batch_loss
 from trainer.engine.resident import load_resident
 from trainer.engine.trainee import make_trainee
@@ -127,21 +127,20 @@ def bare_speed(root: Path, spec: TrainSpec, steps: int, warm_up: int) -> float:
     trainee = make_trainee(spec, data, device, precision, fresh=True)
     images = network_input(data.train.images[: spec.batch_size], channel_constants(data.record, device), 32)
     labels = data.train.labels[: spec.batch_size]
-    with tempfile.TemporaryDirectory() as folder:
-        events = EventWriter(Path(folder), 1)
-        fast = gains_by_compiling(spec, device)
-        forward = compiled(trainee.stepped, events) if fast else trainee.stepped
-        trainee.train()
-        for step in range(warm_up + steps):
-            if step == warm_up:
-                started = time.perf_counter()
-            with autocast:
-                loss = batch_loss(spec, forward(images), labels)
-            trainee.optimizers.zero_grad()
-            trainee.backward(loss)
-            trainee.optimizers.step()
-        spent = time.perf_counter() - started
-        events.close()
+    fast = gains_by_compiling(spec, device)
+    forward = Passes(trainee.stepped)
+    if fast:
+        forward.compile()
+    trainee.train()
+    for step in range(warm_up + steps):
+        if step == warm_up:
+            started = time.perf_counter()
+        with autocast:
+            loss = batch_loss(spec, forward(images), labels)
+        trainee.optimizers.zero_grad()
+        trainee.backward(loss)
+        trainee.optimizers.step()
+    spent = time.perf_counter() - started
     return steps * spec.batch_size / spent
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from trainer.rundir.events import EventWriter
+
 SMOOTHING = 0.9
 DIVERGED = 4.0  # times the lowest loss so far
 MARGIN = 10.0  # the suggestion is the rate with the lowest loss, divided by this
@@ -29,3 +31,8 @@ class RangeTest:
         """A tenth of the rate at which the smoothed loss was lowest; NaN if no loss was finite."""
         finite = [(loss, rate) for rate, loss in self.curve if math.isfinite(loss)]
         return min(finite)[1] / MARGIN if finite else math.nan
+
+
+def suggest(events: EventWriter, step: int, found: RangeTest) -> None:
+    message = f"Learning-rate range test: try {found.suggestion:.2g}, a tenth of the rate with the lowest loss."
+    events.emit("finding", step=step, kind="lr_range", level="info", message=message, evidence={"curve": found.curve})

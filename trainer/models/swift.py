@@ -56,8 +56,8 @@ class Swift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.groups(F.gelu(self.stem(x)))
-        # Not `amax`: compiled with bfloat16 its gradient is NaN. The backward pass divides by the number of elements equal
-        # to the maximum, and the code that torch 2.14 generates compares a rounded maximum with unrounded elements.
+        # Not `amax`: compiled with bfloat16 its gradient is NaN. The backward pass divides by the number of elements
+        # equal to the maximum, and the code of torch 2.14 compares a rounded maximum with unrounded elements.
         logits: Tensor = self.head(self.dropout(x.flatten(2).max(2).values))
         return logits * LOGIT_SCALE
 

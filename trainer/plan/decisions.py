@@ -16,7 +16,7 @@ import orjson
 from trainer.rundir.folder import RunDir
 from trainer.system.durable import append_durably, write_durably
 
-Kind = Literal["plan", "compile", "extend", "wind-down"]
+Kind = Literal["precision", "plan", "compile", "extend", "wind-down"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,19 @@ class Decisions:
         self._known.append(decision)
         self._next = len(self._known)
         return decision
+
+    def insert(self, step: int, kind: Kind, **values: Any) -> Decision:
+        """Write a decision durably behind those recorded for steps up to `step`, and keep those for later steps."""
+        decision = Decision(step, kind, values)
+        at = sum(known.step <= step for known in self._known)
+        self._known.insert(at, decision)
+        write_durably(self._path, b"".join(map(_line, self._known)))
+        self._next += at < self._next
+        return decision
+
+    def first(self, kind: Kind) -> Decision | None:
+        """Return the first recorded decision of a kind, whether or not it has been replayed."""
+        return next((decision for decision in self._known if decision.kind == kind), None)
 
 
 def _line(decision: Decision) -> bytes:

@@ -1,0 +1,54 @@
+"""How long a trainer that is told to stop may take before it is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from signal import Signals
+
+import pytest
+
+from app.jobs.kinds import RUN
+from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import Run, Status
+from app.worker.executor import Executor
+from app.worker.job import COMPILE_SECONDS, HeldJob
+from trainer.rundir.lock import take_lock
+
+GRACE = 3.0
+
+
+class Signalled(Executor):
+    """Records the signals that a trainer would be sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[Signals] = []
+
+    def signal(self, pid: int | None, folder: Path, number: Signals) -> None:
+        self.sent.append(number)
+
+
+@pytest.mark.parametrize(("phase", "grace"), [("training", GRACE), ("compile", GRACE + COMPILE_SECONDS)])
+def test_a_trainer_that_compiles_has_minutes_to_stop(tmp_path: Path, phase: str, grace: float) -> None:
+    settings = Settings(home=tmp_path, stop_seconds=GRACE)
+    database = Database(settings.url)
+    database.migrate()
+    with database.write() as session:
+        run = Run(id="r", name="r", dataset="d", preset="p", model="m", spec={}, status=Status.STOPPING, phase=phase)
+        session.add(run)
+    (settings.runs / "r").mkdir(parents=True)
+    lock = take_lock(settings.runs / "r")
+    executor = Signalled()
+    held = HeldJob(RUN, run, database, settings, executor, 0.0)
+    for now, sent in (
+        (0.0, [signal.SIGTERM]),
+        (grace - 0.1, [signal.SIGTERM]),
+        (grace + 0.1, [signal.SIGTERM, signal.SIGKILL]),
+    ):
+        held.follow(now)
+        assert executor.sent == sent, now
+    os.close(lock)
+    database.close()
