@@ -1,0 +1,45 @@
+"""The simulated device behaves like a GPU as far as the other tests rely on it."""
+
+from __future__ import annotations
+
+import os
+
+from tests.cuda.conftest import Device
+
+
+def test_torch_and_nvml_find_the_devices(device: Device) -> None:
+    device.settings = {
+        "FAKE_CUDA_DEVICES": "2",
+        "FAKE_CUDA_MEMORY_MB": "4096",
+        "FAKE_CUDA_NVML_UNSUPPORTED": "nvmlDeviceGetUtilizationRates",
+    }
+    found = device.script("probe")
+    assert found["torch"] == {
+        "count": 2,
+        "name": "Simulated GPU 0",
+        "bf16": True,
+        "total": 4 << 30,
+        "copied": True,
+        "small": 3.5,
+        "computed": 1,
+        "too much": "OutOfMemoryError",
+        "forked": False,
+    }
+    assert found["nvml"] == {
+        "name": "Simulated GPU 1",
+        "uuid": "GPU-00000000-0000-0000-0000-000000000002",
+        "memory": 4 << 30,
+        "utilization": "NVMLError_NotSupported",
+        "temperature": "40",
+    }
+    assert len(device.log.processes()) == 1
+    assert [event.device for event in device.log.events("context")] == [0]
+    assert device.log.events("refused")
+
+
+def test_cuda_visible_devices_leaves_one_device(device: Device) -> None:
+    device.settings = {"FAKE_CUDA_DEVICES": "2", "CUDA_VISIBLE_DEVICES": "1"}
+    found = device.script("probe")["torch"]
+    assert (found["count"], found["name"]) == (1, "Simulated GPU 1")
+    assert {event.device for event in device.log.events("context", "peak")} == {1}
+    assert os.getpid() not in device.log.processes()
