@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import Server
 from tests.cuda import build
 from tests.cuda.log import Log
+from tests.cuda.train import Case
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,6 +69,11 @@ class Device:
         )
         assert done.returncode == 0, done.stderr
         return orjson.loads(done.stdout.splitlines()[-1])
+
+    def train(self, datasets: Path, *cases: Case) -> dict[str, str]:
+        """Train the runs in one process; return how each ended, by name."""
+        endings: dict[str, str] = self.script("train", self.folder, datasets, orjson.dumps(cases).decode())
+        return endings
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@
 
 #include "device.h"
 
-#define RESULT_BYTES 64
+#define RESULT_BYTES 4096
 
 /* Begin a call that initializes CUDA, or return its error from the calling function. */
 #define ENTER()                                                     \
@@ -190,7 +190,7 @@ static bool on_device(const void *address) {
     return find_block(address, &block) && block.device != HOST_DEVICE;
 }
 
-/* Kernels write nothing, so that a copy of a few bytes from a device, which is how torch reads a kernel's result
+/* Kernels write nothing, so that a copy of at most 4 KiB from a device, which is how torch reads a kernel's result
    (`.item()`), would give what an earlier tensor left there. Unless the last copy wrote these bytes and no kernel came
    after it, they read as 1 in 64 bits: true as a boolean, a small count as an integer, finite as a float. */
 static void copy_bytes(void *to, const void *from, size_t size) {
