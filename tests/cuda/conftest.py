@@ -98,10 +98,13 @@ class CudaServer(Server):
             start_new_session=True,
         )
 
-    def fork_server(self, name: str) -> int | None:
-        """Return the pid of the fork server of the worker `name`."""
-        children = psutil.Process(self.processes[name].pid).children()
-        return next((child.pid for child in children if "trainer.process.forkserver" in child.cmdline()), None)
+    def fork_server(self, worker: str) -> int:
+        """Return the pid of the worker's fork server."""
+        children = psutil.Process(self.processes[worker].pid).children()
+        return next(child.pid for child in children if "trainer.process.forkserver" in child.cmdline())
+
+    def children(self, name: str) -> set[int]:
+        return {child.pid for child in psutil.Process(self.processes[name].pid).children(recursive=True)}
 
 
 @pytest.fixture
