@@ -234,22 +234,25 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
 
 
+def new_server(home: Path, shapes: Path, **settings: Any) -> Server:
+    """A server on the new home `home`, which links to the shared small dataset. No process is started."""
+    home.mkdir()
+    (home / "datasets").symlink_to(shapes)
+    chosen = Settings(home=home, port=free_port("127.0.0.1"), **settings)
+    database = Database(chosen.url)
+    database.migrate()
+    database.close()
+    return Server(home, chosen)
+
+
 @pytest.fixture
 def make_server(tmp_path: Path, shapes: Path) -> Iterator[Callable[..., Server]]:
     """A factory of servers whose homes link to the shared small dataset; their processes end with the test."""
     made: list[Server] = []
 
     def make(name: str = "home", **settings: Any) -> Server:
-        home = tmp_path / name
-        home.mkdir()
-        (home / "datasets").symlink_to(shapes)
-        chosen = Settings(home=home, port=free_port("127.0.0.1"), **settings)
-        database = Database(chosen.url)
-        database.migrate()
-        database.close()
-        server = Server(home, chosen)
-        made.append(server)
-        return server
+        made.append(new_server(tmp_path / name, shapes, **settings))
+        return made[-1]
 
     yield make
     for server in made:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import orjson
 import psutil
 import pytest
 
-from tests.conftest import Server
+from tests.conftest import Server, new_server
 from tests.cuda import build
 from tests.cuda.log import Log
 from tests.cuda.train import Case
@@ -107,7 +108,16 @@ class CudaServer(Server):
         return {child.pid for child in psutil.Process(self.processes[name].pid).children(recursive=True)}
 
 
+@contextmanager
+def server_on(device: Device, datasets: Path) -> Iterator[CudaServer]:
+    """A server in the device's folder. No process is started; those that the test starts end with it."""
+    made = new_server(device.folder / "home", datasets)
+    server = CudaServer(made.home, made.settings, device=device)
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def cuda_server(make_server: Callable[..., Server], device: Device) -> CudaServer:
-    made = make_server()
-    return CudaServer(made.home, made.settings, made.processes, device=device)
+def cuda_server(device: Device, shapes: Path) -> Iterator[CudaServer]:
+    with server_on(device, shapes) as server:
+        yield server
