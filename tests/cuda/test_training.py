@@ -52,8 +52,8 @@ def test_two_runs_train_at_once_on_two_devices(cuda_server: CudaServer) -> None:
         cuda_server.wait_step(run_id, 60)
     assert [cuda_server.run(run_id)["status"] for run_id in runs] == ["running", "running"]
     assert {cuda_server.run(run_id)["device"] for run_id in runs} == {"cuda:0", "cuda:1"}
-    pids = {int(cuda_server.run(run_id)["device"][-1]): cuda_server.trainer_pid(run_id) for run_id in runs}
-    for device, pid in pids.items():
-        assert cuda_server.device.log.peak(device, pid)
+    for run_id in runs:
+        index = int(cuda_server.run(run_id)["device"].removeprefix("cuda:"))
+        assert cuda_server.device.log.peak(index, cuda_server.trainer_pid(run_id))
     for run_id in runs:
         cuda_server.stop_run(run_id)

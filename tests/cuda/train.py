@@ -37,7 +37,7 @@ class Case:
 
 
 class MarkedEvents(EventWriter):
-    def metrics(self, step: int, values: dict[str, float]) -> None:
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
         mark("metrics")
         super().metrics(step, values)
 
