@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.display import intervals
+from app.display.intervals import wilson
 
 SHORT_NAMES = {
     "optimizer.lr": "lr",
@@ -65,11 +65,17 @@ def percent(fraction: float | None, digits: int = 1) -> str:
     return "" if fraction is None else f"{100 * fraction:.{digits}f}"
 
 
-def half_width(fraction: float | None, trials: int | None) -> str:
-    """Half the width of the 95% Wilson interval of a fraction of `trials`, in percent. Empty if either is unknown."""
+def interval(fraction: float | None, trials: int | None) -> str:
+    """The bounds of the 95% Wilson interval of a fraction of `trials`, in percent: (68.6–70.4). Empty if unknown."""
     if fraction is None or not trials:
         return ""
-    return f"{100 * intervals.half_width(fraction, trials):.1f}"
+    low, high = wilson(fraction * trials, trials)
+    return f"({percent(low)}–{percent(high)})"
+
+
+def percent_and_interval(fraction: float | None, trials: int | None) -> str:
+    """69.5 (68.6–70.4), or only the percentage if `trials` is None or 0. Empty if the fraction is None."""
+    return f"{percent(fraction)} {interval(fraction, trials)}".strip()
 
 
 def size(byte_count: int) -> str:

@@ -7,8 +7,11 @@ import math
 Z95 = 1.959964
 
 
-def wilson(correct: int, trials: int) -> tuple[float, float]:
-    """The 95% score interval of `correct` out of `trials` (Wilson 1927), as fractions; (0, 1) without trials."""
+def wilson(correct: float, trials: int) -> tuple[float, float]:
+    """The 95% score interval of `correct` out of `trials` (Wilson 1927), as fractions; (0, 1) without trials.
+
+    The interval is not centered at `correct / trials`.
+    """
     if not trials:
         return 0.0, 1.0
     fraction, z2 = correct / trials, Z95 * Z95

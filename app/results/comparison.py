@@ -39,6 +39,7 @@ class Compared(BaseModel):
     steps_per_epoch: int | None
     best_acc: float | None = Field(description="Best validation accuracy, from 0 to 1.")
     half_width: float | None = Field(description="Half of its 95% Wilson interval.")
+    val_count: int | None = Field(exclude=True)  # for the interval that the pages show
     best_step: int | None
     best_epoch: int | None
     best_loss: float | None = Field(description="Validation loss at the best step.")

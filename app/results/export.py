@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 
-from app.display.formatting import count, duration, percent
+from app.display.formatting import count, duration, percent, percent_and_interval
 from app.results.ranking import ResultRow, ResultTable
 from trainer.system.spreadsheet import safe_cell
 
@@ -38,7 +38,7 @@ def as_markdown(table: ResultTable) -> str:
             _line(
                 f"**{_escaped(row.model)}** {_escaped(description)}".strip(),
                 validation_text(row),
-                with_half_width(row.test_acc, row.test_half_width) or "–",
+                percent_and_interval(row.test_acc, row.test_count) or "–",
                 "–" if row.test_loss is None else f"{row.test_loss:.3f}",
                 count(row.parameters) or "–",
                 duration(row.seconds) or "–",
@@ -58,12 +58,8 @@ def as_markdown(table: ResultTable) -> str:
 def validation_text(row: ResultRow) -> str:
     """Return the accuracy with its interval for a single run, else mean and standard deviation over the seeds."""
     if row.sd is None:
-        return with_half_width(row.best_acc, row.half_width)
+        return percent_and_interval(row.best_acc, row.val_count)
     return f"{percent(row.mean)} ± {100 * row.sd:.1f} (n = {row.count})"
-
-
-def with_half_width(share: float | None, half: float | None) -> str:
-    return percent(share) + ("" if share is None or half is None else f" ± {100 * half:.1f}")
 
 
 def figure(value: float | None, is_share: bool) -> str:

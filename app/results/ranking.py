@@ -36,6 +36,7 @@ class Member(BaseModel):
     seed: int | None
     best_acc: float
     half_width: float | None
+    val_count: int | None = Field(exclude=True)  # for the interval that the pages show
     test_acc: float | None
     test_loss: float | None
 
@@ -54,11 +55,13 @@ class ResultRow(BaseModel):
     name: str
     best_acc: float
     half_width: float | None = Field(description="Half of the 95% Wilson interval of best_acc.")
+    val_count: int | None = Field(exclude=True)  # for the interval that the pages show
     best_epoch: int | None
     epochs: int
     val_loss: float | None = Field(description="At the best epoch.")
     test_acc: float | None
     test_half_width: float | None
+    test_count: int = Field(exclude=True)  # for the interval that the pages show
     test_loss: float | None
     parameters: int | None
     seconds: float | None
@@ -170,6 +173,7 @@ def _members(session: Session, groups: Sequence[Sequence[Candidate]]) -> dict[in
             seed=listed[key].seed,
             best_acc=listed[key].best_acc,
             half_width=half_width(listed[key].best_acc, trials) if trials else None,
+            val_count=trials,
             test_acc=summary.get("test/acc"),
             test_loss=summary.get("test/loss"),
         )
@@ -201,11 +205,13 @@ def _row(
         name=run.name,
         best_acc=group[0].best_acc,
         half_width=half_width_of(run),
+        val_count=run.val_count,
         best_epoch=run.best_epoch,
         epochs=run.epochs,
         val_loss=losses.get(run.id),
         test_acc=test_acc,
         test_half_width=half_width(test_acc, test_count) if test_count and test_acc is not None else None,
+        test_count=test_count,
         test_loss=summary_number(run, "test/loss"),
         parameters=parameters_of(run),
         seconds=seconds_of(run),

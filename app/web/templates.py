@@ -12,7 +12,7 @@ from app.display.formatting import (
     count,
     duration,
     field_name,
-    half_width,
+    interval,
     number,
     percent,
     setting,
@@ -39,7 +39,7 @@ def make_templates() -> Jinja2Templates:
         "clock": clock,
         "moment": moment,
     }
-    environment.globals["half_width"] = half_width
+    environment.globals["interval"] = interval
     environment.globals["root"] = root
     environment.trim_blocks = True
     environment.lstrip_blocks = True

@@ -39,7 +39,7 @@ def test_each_tab_draws_what_was_trained(make_server: Callable[..., Server], pag
     address = f"{server.url}/runs/{run_id}"
 
     page.goto(address)
-    expect(page.locator("[data-fact=best]")).to_have_text(percent(run["best_acc"]))
+    expect(page.locator("[data-fact=best]")).to_have_text(f"{percent(run['best_acc'])}%")
     expect(page.locator("[data-expected]")).to_contain_text(f"Result {percent(run['best_acc'])}%")
     stored = server.series(run_id)
     drawn = {"loss": ("train/loss", "val/loss"), "accuracy": ("train/acc", "val/acc"), "lr": ("lr", None)}

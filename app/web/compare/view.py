@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from app.datasets.datasets import Datasets
-from app.display.formatting import count, duration, field_name, percent, setting
+from app.display.formatting import count, duration, field_name, interval, percent, setting
 from app.models.registry import MOST_MEMBERS
 from app.results.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, SeedGroup, compare
 from app.runs.public import RunPublic
@@ -185,7 +185,7 @@ def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
             tuple(
                 Cell(
                     percent(run.best_acc) or "–",
-                    "" if run.half_width is None else f"± {100 * run.half_width:.1f}",
+                    interval(run.best_acc, run.val_count),
                     best=best is not None and run.best_acc == best,
                 )
                 for run in runs

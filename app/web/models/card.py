@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.diagnosis.mistakes import ClassResult
-from app.display.formatting import half_width, percent
+from app.display.formatting import interval, percent
 from app.display.sparkline import Sparkline, sparkline
 from app.models.ensembles import Unmeasured
 from app.models.files import ModelFile
@@ -21,11 +21,12 @@ CLASSES_SHOWN = 5
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric: its name, its value as text, and the images on which it was measured."""
+    """A metric: its name, its value and its 95% interval as texts, and the images on which it was measured."""
 
     what: str
     value: str
     of: str
+    interval: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +67,13 @@ class ModelCard(Card):
     def measures(self) -> tuple[Measure, ...]:
         run, found = self.run, []
         if run.best_acc is not None:
-            margin = f" ± {half_width(run.best_acc, run.val_count)}" if run.val_count else ""
             of = f"{run.val_count:,} held-out images, by which the checkpoint was chosen" if run.val_count else ""
-            found.append(Measure("validation accuracy", f"{percent(run.best_acc)}{margin}%", of))
+            found.append(_measure("validation accuracy", run.best_acc, run.val_count, of))
         test = run.summary.get("test/acc")
         if test is not None:
             count = self.record.test_count if self.record else None
-            margin = f" ± {half_width(test, count)}" if count else ""
             of = f"{count:,} test images, looked at once" if count else "the test split, looked at once"
-            found.append(Measure("test accuracy", f"{percent(test)}{margin}%", of))
+            found.append(_measure("test accuracy", test, count, of))
         top5 = run.summary.get("test/acc5")
         if top5 is not None:
             found.append(Measure("top-5 accuracy", f"{percent(top5)}%", "the test split"))
@@ -140,5 +139,8 @@ def predict_address(origin: str, name: str) -> str:
 def _accuracy(share: float | None, count: int | None) -> Measure:
     if share is None:
         return Measure("validation accuracy", "–", "")
-    margin = f" ± {half_width(share, count)}" if count else ""
-    return Measure("validation accuracy", f"{percent(share)}{margin}%", f"{count:,} held-out images" if count else "")
+    return _measure("validation accuracy", share, count, f"{count:,} held-out images" if count else "")
+
+
+def _measure(what: str, share: float, count: int | None, of: str) -> Measure:
+    return Measure(what, f"{percent(share)}%", of, interval(share, count))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from app.datasets.datasets import Datasets
-from app.display.formatting import count, duration, percent
+from app.display.formatting import count, duration, interval, percent, percent_and_interval
 from app.results.comparison import MOST_RUNS
-from app.results.export import figure, with_half_width
+from app.results.export import figure
 from app.results.ranking import Member, ResultRow, ResultTable, finished_datasets, results
 from app.results.reported import ORIGIN
 from app.results.reported_here import ReportedHere
@@ -124,8 +124,8 @@ def _line(row: ResultRow) -> ResultLine:
     return ResultLine(
         row=row,
         validation=percent(row.best_acc if single else row.mean),
-        spread=_plus_minus(row.half_width) if single else f"{_plus_minus(row.sd)} (n = {row.count})",
-        test=with_half_width(row.test_acc, row.test_half_width) or "–",
+        spread=_spread(row),
+        test=percent_and_interval(row.test_acc, row.test_count) or "–",
         test_loss=_loss(row.test_loss),
         loss=_loss(row.val_loss),
         parameters=count(row.parameters) or "–",
@@ -144,14 +144,17 @@ def _member(member: Member, row: ResultRow) -> MemberLine:
     test = percent(member.test_acc)
     return MemberLine(
         run=member,
-        validation=with_half_width(member.best_acc, member.half_width),
+        validation=percent_and_interval(member.best_acc, member.val_count),
         test=f"{test}%, loss {_loss(member.test_loss)}" if test else "",
         selected=member.id == row.selected,
     )
 
 
-def _plus_minus(value: float | None) -> str:
-    return "" if value is None else f"± {100 * value:.1f}"
+def _spread(row: ResultRow) -> str:
+    """The interval of a single run, or the standard deviation over the seeds."""
+    if row.sd is None:
+        return interval(row.best_acc, row.val_count)
+    return f"± {100 * row.sd:.1f} (n = {row.count})"
 
 
 def _loss(value: float | None) -> str:

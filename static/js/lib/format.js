@@ -60,12 +60,14 @@ export function share(probability, digits = probability >= 0.1 ? 0 : 1) {
   return `${percent(probability, digits)}%`;
 }
 
-/** Half the width of the 95% Wilson interval of a proportion over `trials` trials, in percent. */
-export function halfWidth(fraction, trials) {
+/** The bounds of the 95% Wilson interval of a fraction of `trials`, in percent: (68.6–70.4). Empty if unknown. */
+export function interval(fraction, trials) {
   if (fraction === null || fraction === undefined || !trials) return "";
   const z2 = Z95 * Z95;
+  const center = (fraction + z2 / (2 * trials)) / (1 + z2 / trials);
   const root = Math.sqrt((fraction * (1 - fraction)) / trials + z2 / (4 * trials * trials));
-  return ((100 * Z95 * root) / (1 + z2 / trials)).toFixed(1);
+  const half = (Z95 * root) / (1 + z2 / trials);
+  return `(${percent(Math.max(0, center - half))}–${percent(Math.min(1, center + half))})`;
 }
 
 export function bytes(octets) {

@@ -1,6 +1,6 @@
 // Keeps the list of runs and the lanes up to date without a reload.
 import { arrival, isMoving, timeText } from "../lib/row.js";
-import { clock, halfWidth, percent } from "../lib/format.js";
+import { clock, interval, percent } from "../lib/format.js";
 import { sparkline } from "../lib/spark.js";
 import { follow } from "../shared/live.js";
 import { localizeTimes } from "../shared/page.js";
@@ -70,8 +70,7 @@ function patch(row, run) {
     if (node && node.textContent !== text) node.textContent = text;
   };
   put("best", percent(run.best_acc));
-  const half = halfWidth(run.best_acc, run.val_count);
-  put("half-width", half ? `±${half}` : "");
+  put("interval", interval(run.best_acc, run.val_count));
   if (run.status !== "queued") put("time", timeText(run));
   const due = arrival(run);
   put("arrival", due ? clock(due) : "");

@@ -1,5 +1,5 @@
 // The head of a run's page, updated live. The tabs register their event handlers here.
-import { ago, clock, count, duration, halfWidth, percent, tabTitle } from "../lib/format.js";
+import { ago, clock, count, duration, interval, percent, tabTitle } from "../lib/format.js";
 import { arrival, isMoving } from "../lib/row.js";
 import { bindNotify, showProgressInTab } from "./arrival.js";
 import { showFindings } from "./findings.js";
@@ -85,9 +85,9 @@ function showHead(run) {
 }
 
 function showFacts(run) {
-  const half = halfWidth(run.best_acc, run.val_count);
-  put('[data-fact="best"]', percent(run.best_acc) || "–");
-  put('[data-fact="half-width"]', half ? `± ${half}%` : "");
+  const best = percent(run.best_acc);
+  put('[data-fact="best"]', best ? `${best}%` : "–");
+  put('[data-fact="interval"]', interval(run.best_acc, run.val_count));
   const losses = (run.spark?.val ?? []).filter((value) => value !== null);
   if (losses.length) put('[data-fact="loss"]', losses.at(-1).toFixed(2));
   const due = arrival(run);

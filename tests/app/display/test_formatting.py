@@ -20,7 +20,7 @@ FUNCTIONS: dict[str, Any] = {
     "duration": formatting.duration,
     "number": formatting.number,
     "percent": formatting.percent,
-    "halfWidth": formatting.half_width,
+    "interval": formatting.interval,
     "bytes": formatting.size,
     "setting": formatting.setting,
     "fieldName": formatting.field_name,

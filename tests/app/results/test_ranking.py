@@ -62,7 +62,7 @@ def test_a_page_says_what_is_there(runs: Runs) -> None:
     finished_run(runs, [0.4, 0.4])
     page = results_page(runs.database, Datasets(runs.settings.datasets), None, 1)
     (line,) = page.lines
-    assert (line.validation, line.spread, line.test) == ("50.0", "± 0.0 (n = 2)", "49.0 ± 3.1")
+    assert (line.validation, line.spread, line.test) == ("50.0", "± 0.0 (n = 2)", "49.0 (45.9–52.1)")
     assert [(member.selected, member.test) for member in line.members] == [
         (True, "49.0%, loss 2.500"), (False, "49.0%, loss 2.500"),
     ]  # fmt: skip
@@ -79,7 +79,10 @@ def test_the_exports(runs: Runs) -> None:
     assert (rows[0]["validation_accuracy"], rows[0]["test_accuracy"], rows[0]["sd"]) == ("0.5", "0.49", "")
     assert (rows[1]["model"], rows[1]["parameters"], rows[1]["epochs"]) == ("mlp", "123456", "2")
     text = as_markdown(table)
-    assert "| **cnn** baseline-cnn · epochs 100 → 1 | 50.0 ± 6.9 | 49.0 ± 3.1 | 2.500 | 123,456 | 0 s | 1 |" in text
+    assert (
+        "| **cnn** baseline-cnn · epochs 100 → 1 | 50.0 (43.1–56.9) | 49.0 (45.9–52.1) | 2.500 | 123,456 | 0 s | 1 |"
+        in text
+    )
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {8}
 

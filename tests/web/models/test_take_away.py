@@ -298,7 +298,7 @@ def test_an_ensemble_is_measured_where_all_held_the_same_out(
     assert len(rows) == 24
     held_out = [encode(images[row]) for row in rows]
     answers = np.concatenate([ask(client, "both", held_out[at : at + 8]) for at in range(0, 24, 8)])
-    assert f"<b>{100 * np.mean(answers.argmax(1) == labels[rows]):.1f} ±" in page
+    assert f"<b>{100 * np.mean(answers.argmax(1) == labels[rows]):.1f}%</b>" in page
     assert client.put("/api/models/both", json={"runs": [FIRST, OTHER]}).status_code == 200
     assert "held out different images" in client.get("/models/both").text
     client.delete("/api/models/both")

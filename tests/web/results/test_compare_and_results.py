@@ -91,6 +91,8 @@ def test_the_apis(client: httpx.Client, compared: tuple[Server, list[str]]) -> N
     query = {"dataset": "shapes100"}
     table = client.get("/api/results", params=query).json()
     assert [row["count"] for row in table["rows"]] == [2]
+    assert "half_width" in table["rows"][0]
+    assert not {"val_count", "test_count"} & table["rows"][0].keys()  # the API is as documented
     text = client.get("/api/results", params=query | {"format": "csv"})
     assert text.headers["content-type"] == "text/csv; charset=utf-8"
     assert text.headers["content-disposition"] == 'attachment; filename="results-shapes100.csv"'
