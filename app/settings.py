@@ -120,6 +120,11 @@ class Settings(BaseSettings):
         return self.cache / "models"
 
     @property
+    def execution_cache(self) -> Path:
+        """How each network was executed fastest, one file per verdict."""
+        return self.cache / "execution"
+
+    @property
     def weights(self) -> Path:
         """Weight files that a run may start from."""
         return self.home / "weights"

@@ -24,17 +24,28 @@ from trainer.engine.loss import ClassWeights, batch_loss, count_correct
 from trainer.engine.optim import update_ratio
 from trainer.engine.range_test import RangeTest, suggest
 from trainer.engine.resident import load_resident
+from trainer.engine.runtime import Runtime, precision_name
 from trainer.engine.saving import save
 from trainer.engine.trainee import Progress, make_trainee, start_from_weights
+from trainer.engine.tuning import Tuning
 from trainer.errors import TrainerError
 from trainer.models import checkpoint
 from trainer.models.build import count_parameters
 from trainer.models.device import gains_by_compiling, pick_precision, prepare
 from trainer.models.inputs import channel_constants, network_input
 from trainer.plan.decisions import Decisions
+from trainer.plan.execution import Execution
 from trainer.plan.pace import Pace
 from trainer.plan.schedule import gradient_interval, is_logged, learning_rate, log_interval, make_plan, resolution
-from trainer.plan.steering import extensions_asked_for, finish_early, finish_early_requested, replay, wants_compiled
+from trainer.plan.steering import (
+    Course,
+    extensions_asked_for,
+    finish_early,
+    finish_early_requested,
+    replay,
+    wants_compiled,
+    wants_probe,
+)
 from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
@@ -70,15 +81,17 @@ def train(
     attempt: int,
     events: EventWriter,
     should_stop: Callable[[], bool],
+    cache: Path | None = None,
 ) -> Outcome:
     """Train the run in `run_dir` from its last good checkpoint, or from the start, until it ends or `should_stop()`.
 
+    `cache` is the folder in which it is remembered how networks are executed fastest on this processor.
     Where torch.compile does not work, the run goes back to its last checkpoint and goes on in eager mode. Raises
     TrainingDiverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what loading the dataset raises.
     """
     while True:
         try:
-            return train_on(run_dir, datasets, device_name, attempt, events, should_stop)
+            return train_on(run_dir, datasets, device_name, attempt, events, should_stop, cache)
         except StoppedWhileCompiling:
             saved = last_checkpoint(run_dir)  # the run was saved before it was compiled
             return Outcome("interrupted", 0 if saved is None else saved.step, {})
@@ -105,15 +118,16 @@ def train_on(
     attempt: int,
     events: EventWriter,
     should_stop: Callable[[], bool],
+    cache: Path | None,
 ) -> Outcome:
     """Train from the last good checkpoint. Raises CompiledPassFailed and StoppedWhileCompiling as well."""
     began = time.monotonic()
     spec = read_spec(run_dir)
     device = prepare(device_name, spec.threads)
     precision = pick_precision(spec, device)
-    autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
+    runtime = Runtime(device, Execution(precision_name(precision), True, torch.get_num_threads()))
     data = load_resident(datasets, spec, device)
-    context = Context(run_dir, events, spec, device, data, channel_constants(data.record, device), autocast)
+    context = Context(run_dir, events, spec, device, data, channel_constants(data.record, device), runtime)
 
     loaded, faults = checkpoint.load_last_good(run_dir)
     branched = RunDir(run_dir).initial_weights.exists()
@@ -126,8 +140,11 @@ def train_on(
     earlier = progress.elapsed
 
     decisions = Decisions(run_dir)
-    plan, compiling = replay(make_plan(spec, len(data.train_rows)), decisions.due(progress.step))
-    plan, compiling = replay(plan, extensions_asked_for(run_dir, decisions, progress.step), compiling)
+    course = replay(Course(make_plan(spec, len(data.train_rows))), decisions.due(progress.step))
+    course = replay(course, extensions_asked_for(run_dir, decisions, progress.step))
+    plan = course.plan
+    if course.execution is not None:
+        runtime.change(course.execution, trainee)
     events.emit(
         "start",
         attempt=attempt,
@@ -167,6 +184,7 @@ def train_on(
     compilable = gains_by_compiling(spec, device) and decisions.first("compile") is None
     passes = Passes(trainee.stepped)
     size = resolution(spec, plan.share(progress.step), context.full_size)
+    tuning = Tuning(context, plan.batch_size, size, cache)
     if spec.checks != "off" and not progress.step and not spec.caches_features:
         events.emit("phase", phase="checks")
         check(context, trainee.model, batches, size, fresh=not branched)
@@ -182,6 +200,7 @@ def train_on(
             save(context, trainee, progress, plan.epoch_of(step), best=False)
             return Outcome("interrupted", step, summary_of(progress))
 
+        epoch, position = (0, 0) if spec.overfit_one_batch else divmod(step, plan.steps_per_epoch)
         # Decisions that apply from this step on are recorded, so that a resumed run takes the same ones.
         taken = decisions.due(step)
         if not taken and not decisions.replaying:
@@ -189,23 +208,41 @@ def train_on(
             if pace.wants_plan(plan, step):
                 total = pace.total_steps(plan, step, elapsed)
                 taken = [*taken, decisions.take(step, "plan", total=total)]
-            if wants_compiled(spec, plan, step, compiling, compilable, pace):
+            if wants_probe(spec, course, step, device.type, pace):
+                raw, labels, _, _ = batches.take(epoch, position)
+                images = network_input(raw, context.constants, size)
+                fastest = tuning.execution(trainee, images, labels, class_weights, pace.slowest_step())
+                taken = [*taken, decisions.take(step, "execution", **fastest)]
+                logged_at, logged_step = timed_at, timed_step = time.monotonic(), step
+            known = tuning.known_to_compile
+            if wants_compiled(spec, course, step, pace, compilable=compilable, known=known):
                 taken = [*taken, decisions.take(step, "compile", on=True)]
+            if (faster := pace.compiling_pays()) is not None and spec.compile == "auto":
+                tuning.tried_to_compile(faster=faster)
+                if not faster:
+                    taken = [*taken, decisions.take(step, "compile", on=False)]
         if finish_early_requested(run_dir):
             taken = [*taken, finish_early(run_dir, decisions, step)]
         if taken:
-            plan, compiling = replay(plan, taken, compiling)
+            course = replay(course, taken)
+            plan = course.plan
             pace.follow(taken)
+            if course.execution is not None and course.execution != runtime.execution:
+                runtime.change(course.execution, trainee)
+                pace.forget()
+                events.emit(
+                    "log", line=f"from step {step:,} executed in {course.execution}, the fastest of those tried"
+                )
             events.emit("plan", step=step, total_steps=plan.total_steps, epochs=plan.epochs)
 
-        epoch, position = (0, 0) if spec.overfit_one_batch else divmod(step, plan.steps_per_epoch)
         rate = learning_rate(plan, step)
         trainee.optimizers.set_rate(rate)
         trainee.unfreeze_from(spec.model.unfreeze_epoch, epoch)
         if (next_size := resolution(spec, plan.share(step), context.full_size)) != size:
             size, timed_at, timed_step = next_size, time.monotonic(), step
-        if compiling:
-            passes.compile()
+        if course.compiling != passes.are_compiled:
+            passes.switch(compiled=course.compiling)
+            pace.switched(compiled=course.compiling)
         built: AbstractContextManager[None] = nullcontext()
         if passes.builds(size, frozen=trainee.frozen is not None):
             progress.elapsed = earlier + time.monotonic() - began
@@ -220,7 +257,7 @@ def train_on(
         trainee.train()
         with built:
             with context.autocast:
-                logits = passes(images if mixed is None else mixed.images)
+                logits = passes(runtime.laid_out(images if mixed is None else mixed.images))
                 loss = batch_loss(spec, logits, labels, class_weights, mixed)
             trainee.optimizers.zero_grad()
             trainee.backward(loss)

@@ -85,7 +85,9 @@ def train_here(
             return shown[0]
 
         attempt = max(attempts(run_dir), default=0) + 1
-        status = run_trainer(Assignment(str(run_dir), str(settings.datasets), device, attempt), make_events=make_events)
+        cache = str(settings.execution_cache)
+        assignment = Assignment(str(run_dir), str(settings.datasets), device, attempt, cache=cache)
+        status = run_trainer(assignment, make_events=make_events)
     if shown and shown[0].error:
         console.print(shown[0].error["message"], style="red", markup=False)
     return status

@@ -56,6 +56,7 @@ def _run_assignment(job: Job, folder: Path, settings: Settings, device: str) -> 
         device=device,
         attempt=job.attempt,
         orphan_seconds=settings.orphan_seconds,
+        cache=str(settings.execution_cache.resolve()),
     )
 
 

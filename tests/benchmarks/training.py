@@ -130,7 +130,7 @@ def bare_speed(root: Path, spec: TrainSpec, steps: int, warm_up: int) -> float:
     fast = gains_by_compiling(spec, device)
     forward = Passes(trainee.stepped)
     if fast:
-        forward.compile()
+        forward.switch(compiled=True)
     trainee.train()
     for step in range(warm_up + steps):
         if step == warm_up:

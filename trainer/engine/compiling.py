@@ -39,9 +39,12 @@ class Passes:
         self._built: set[tuple[int, bool]] = set()
         self._began = 0
 
-    def compile(self) -> None:
-        if self._compiled is None:
-            self._compiled = torch.compile(self._eager, dynamic=False)
+    @property
+    def are_compiled(self) -> bool:
+        return self._compiled is not None
+
+    def switch(self, *, compiled: bool) -> None:
+        self._compiled = torch.compile(self._eager, dynamic=False) if compiled else None
 
     def __call__(self, images: Tensor) -> Tensor:
         logits: Tensor = (self._eager if self._compiled is None else self._compiled)(images)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.engine.resident import ResidentData
+from trainer.engine.runtime import Runtime
 from trainer.rundir.events import EventWriter
 from trainer.spec.train_spec import TrainSpec
 
@@ -17,8 +18,8 @@ from trainer.spec.train_spec import TrainSpec
 class Context:
     """A run's directory, events, spec, device and data, and the constants of its forward passes.
 
-    `constants` are the mean and deviation of each channel, float32 (3,), on `device`. `autocast` wraps every forward
-    pass and can be entered repeatedly. `events` writes the event file of the attempt.
+    `constants` are the mean and deviation of each channel, float32 (3,), on `device`. `runtime` is how the network is
+    executed, the only part that changes during a run. `events` writes the event file of the attempt.
     """
 
     run_dir: Path
@@ -27,7 +28,12 @@ class Context:
     device: torch.device
     data: ResidentData
     constants: tuple[Tensor, Tensor]
-    autocast: torch.autocast
+    runtime: Runtime
+
+    @property
+    def autocast(self) -> torch.autocast:
+        """Wraps every forward pass."""
+        return self.runtime.autocast
 
     @property
     def full_size(self) -> int:

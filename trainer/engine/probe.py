@@ -16,6 +16,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from trainer.engine.runtime import autocast_of, layout_of
 from trainer.plan.execution import Execution, Precision
 
 STEP_SECONDS = 0.08  # of one step of the probe: it takes fewer images if a step of the run takes longer
@@ -64,11 +65,10 @@ def fastest(
 
     def step(execution: Execution, count: int = len(labels)) -> None:
         torch.set_num_threads(execution.threads)
-        dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[execution.precision]
-        layout = torch.channels_last if execution.channels_last else torch.contiguous_format
+        layout = layout_of(execution)
         trained = copies[execution.channels_last].train()
         trained.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        with autocast_of(execution, images.device):
             value = loss(trained(images[:count].contiguous(memory_format=layout)), labels[:count])
         value.backward()  # type: ignore[no-untyped-call]
 

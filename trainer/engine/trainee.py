@@ -86,6 +86,13 @@ class Trainee:
         floats = [name for name, value in current.items() if value.is_floating_point()]
         torch._foreach_lerp_([mean[name] for name in floats], [current[name] for name in floats], weight)
 
+    def lay_out(self, layout: torch.memory_format) -> None:
+        """Store the weights, their average and the optimizers' state in another memory layout."""
+        self.model.to(memory_format=layout)
+        if self.average is not None:
+            self.average.to(memory_format=layout)
+        self.optimizers.restore(self.optimizers.state_tensors())  # fused kernels need the layout of the parameters
+
     def is_finite(self) -> bool:
         """Whether the weights, and the loss since the last logged step, are finite. Waits for the device."""
         floats = [value for value in self.stepped.state_dict().values() if value.is_floating_point()]

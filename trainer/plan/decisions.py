@@ -16,7 +16,7 @@ import orjson
 from trainer.rundir.folder import RunDir
 from trainer.system.durable import append_durably, write_durably
 
-Kind = Literal["precision", "plan", "compile", "extend", "wind-down"]
+Kind = Literal["precision", "plan", "compile", "execution", "extend", "wind-down"]
 
 
 @dataclass(frozen=True)

@@ -36,17 +36,22 @@ class Execution:
 
 @dataclass(frozen=True)
 class Workload:
-    """What a verdict holds for. `images` per step, of `size` × `size` pixels; `cores` that this process may use."""
+    """What a verdict holds for. `images` per step, of `size` × `size` pixels; `cores` that this process may use.
+
+    `precision` and `threads` are what the user has chosen: "auto" and 0 if they may be chosen.
+    """
 
     torch: str
     cores: int
     model: ModelSpec
     images: int
     size: int
+    precision: str = "auto"
+    threads: int = 0
 
     @property
     def name(self) -> str:
-        parts = (processor(), self.cores, self.torch, self.model.model_dump(mode="json"), self.images, self.size)
+        parts = (processor(), {**asdict(self), "model": self.model.model_dump(mode="json")})
         return hashlib.sha256(orjson.dumps(parts)).hexdigest()[:20]
 
 

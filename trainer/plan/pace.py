@@ -17,6 +17,8 @@ REPLAN_SHARE = 0.02  # of all steps, between two plans
 LAST_SHARE = 0.98  # of the schedule, after which the plan is no longer changed
 FIRST_STEPS = 8  # before the first plan; the very first steps are slower than later ones
 MARGIN = 0.995  # share of the budget that is planned
+TRIED = 12  # measurements of compiled steps, before they are compared with eager ones
+COMPILED_SHARE = 0.98  # of the time of an eager step: a compiled one has to take less
 MEASUREMENTS = 60  # the newest ones, which are averaged
 OUTLIERS = 2  # the longest ones, left out of the mean: a short pause of the machine must not end a run
 
@@ -33,6 +35,7 @@ class Pace:
     measured: dict[int, deque[float]] = field(default_factory=dict)
     image_seconds: float | None = None
     planned_at: int = 0
+    eager: dict[int, float] = field(default_factory=dict)  # seconds per step at each resolution, before compiling
 
     def stepped(self, size: int, steps: int, seconds: float) -> None:
         if steps:
@@ -41,6 +44,25 @@ class Pace:
     def evaluated(self, images: int, seconds: float) -> None:
         if images:
             self.image_seconds = seconds / images
+
+    def forget(self) -> None:
+        """Forget the measured steps: the next ones are executed in another way."""
+        self.measured.clear()
+
+    def switched(self, *, compiled: bool) -> None:
+        """From now on steps are compiled, or eager again."""
+        self.eager = {size: typical(measured) for size, measured in self.measured.items()} if compiled else {}
+        self.forget()
+
+    def compiling_pays(self) -> bool | None:
+        """Whether compiled steps are faster than eager ones at the same resolution; None until both are known, and
+        after it has been asked."""
+        for size, measured in self.measured.items():
+            if size in self.eager and len(measured) >= TRIED:
+                faster = typical(measured) < COMPILED_SHARE * self.eager[size]
+                self.eager = {}
+                return faster
+        return None
 
     def follow(self, taken: Iterable[Decision]) -> None:
         """Update the step of the last plan from decisions, replayed ones included."""

@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainer.plan.decisions import Decision, Decisions
+from trainer.plan.execution import Execution
 from trainer.plan.pace import Pace
 from trainer.plan.schedule import Plan, extended, finished_early, replanned
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import extensions
 from trainer.spec.train_spec import ScheduleSpec, TrainSpec
 
-COMPILE_AT = 48  # step; the first curve is shown by then
-WORTH_COMPILING_SECONDS = 240.0  # of remaining eager training
+PROBE_AT = COMPILE_AT = 48  # step; the first curve is shown by then
+WORTH_PROBING_SECONDS = 40.0  # of remaining training: the probe takes up to two
+WORTH_COMPILING_SECONDS = 21.0  # of remaining eager training
 
 
-def replay(plan: Plan, taken: Iterable[Decision], compiling: bool = False) -> tuple[Plan, bool]:
-    """Apply the decisions `taken`; return the plan and whether the forward pass is compiled."""
+@dataclass(frozen=True)
+class Course:
+    """What has been decided so far: the plan, whether the passes are compiled, and the execution if it was probed."""
+
+    plan: Plan
+    compiling: bool = False
+    execution: Execution | None = None
+
+
+def replay(course: Course, taken: Iterable[Decision]) -> Course:
+    """Return the course after the decisions `taken`."""
     for decision in taken:
-        values = decision.values
+        plan, values = course.plan, decision.values
         match decision.kind:
             case "plan":
-                plan = replanned(plan, decision.step, values["total"])
+                course = replace(course, plan=replanned(plan, decision.step, values["total"]))
             case "extend":
-                plan = extended(plan, values["epochs"], ScheduleSpec.model_validate(values["schedule"]), values["lr"])
+                schedule = ScheduleSpec.model_validate(values["schedule"])
+                course = replace(course, plan=extended(plan, values["epochs"], schedule, values["lr"]))
             case "wind-down":
-                plan = finished_early(plan, decision.step)
+                course = replace(course, plan=finished_early(plan, decision.step))
             case "compile":
-                compiling = values["on"]
-    return plan, compiling
+                course = replace(course, compiling=values["on"])
+            case "execution":
+                execution = Execution(values["precision"], values["channels_last"], values["threads"])
+                course = replace(course, execution=execution)
+    return course
 
 
 def extensions_asked_for(run_dir: Path, decisions: Decisions, step: int) -> list[Decision]:
@@ -50,10 +66,22 @@ def finish_early(run_dir: Path, decisions: Decisions, step: int) -> Decision:
     return decision
 
 
-def wants_compiled(spec: TrainSpec, plan: Plan, step: int, compiling: bool, compilable: bool, pace: Pace) -> bool:
-    """Whether to compile at this step: once the first curve is shown, if enough of the run is left to gain by it."""
-    if compiling or not compilable or step != COMPILE_AT:
+def wants_probe(spec: TrainSpec, course: Course, step: int, device: str, pace: Pace) -> bool:
+    """Whether to probe at this step: once the first curve is shown, if enough of the run is left to gain by it."""
+    if device != "cpu" or step != PROBE_AT or course.execution is not None or spec.caches_features:
+        return False
+    return pace.slowest_step() * (course.plan.total_steps - step) > WORTH_PROBING_SECONDS
+
+
+def wants_compiled(
+    spec: TrainSpec, course: Course, step: int, pace: Pace, *, compilable: bool, known: bool | None
+) -> bool:
+    """Whether to compile at this step: once the first curve is shown, if enough of the run is left to gain by it.
+
+    `compilable`: it can work, and may be faster. `known`: whether it was faster in an earlier run, if one tried it.
+    """
+    if course.compiling or step != COMPILE_AT or not compilable:
         return False
     if spec.compile == "on":
         return True
-    return pace.slowest_step() * (plan.total_steps - step) > WORTH_COMPILING_SECONDS
+    return known is not False and pace.slowest_step() * (course.plan.total_steps - step) > WORTH_COMPILING_SECONDS

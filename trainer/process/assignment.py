@@ -8,13 +8,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Assignment:
-    """A run to train. `orphan_seconds`: how long the owner file may stay unchanged; None: no worker owns the run."""
+    """A run to train. `orphan_seconds`: how long the owner file may stay unchanged; None: no worker owns the run.
+
+    `cache`: the folder in which it is remembered how networks are executed fastest; None: it is not.
+    """
 
     run_dir: str
     datasets: str
     device: str
     attempt: int
     orphan_seconds: float | None = None
+    cache: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {"kind": "run", **asdict(self)}

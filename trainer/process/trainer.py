@@ -90,7 +90,8 @@ def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], Event
     try:
         from trainer.loop import train  # imports torch, which is already loaded in a forked child
 
-        outcome = train(run_dir, Path(assignment.datasets), assignment.device, assignment.attempt, events, stop)
+        cache = None if assignment.cache is None else Path(assignment.cache)
+        outcome = train(run_dir, Path(assignment.datasets), assignment.device, assignment.attempt, events, stop, cache)
     except Exception as error:
         log.exception("the run failed")
         status = 1

@@ -55,7 +55,7 @@ def test_a_load_that_comes_and_goes_does_not_reverse_the_verdict() -> None:
     slower = itertools.cycle([1, 1, 3, 3, 3])
 
     def step(execution: Execution) -> None:
-        spend(next(slower) * (0.004 if execution == BF16 else 0.005))
+        spend(next(slower) * (0.003 if execution == BF16 else 0.008))
 
     assert best(compare(step, [NOW, BF16], 2.0), NOW) == BF16
 

@@ -58,3 +58,27 @@ def test_slow_steps_count_as_often_as_they_come() -> None:
     assert typical([0.1, 0.1, 0.1, 0.5] * 15) == pytest.approx(0.2, abs=0.02)
     assert typical([0.1] * 59 + [90.0]) == pytest.approx(0.1)
     assert typical([0.3]) == 0.3
+
+
+def test_compiled_steps_are_compared_with_eager_ones_of_the_same_size() -> None:
+    for share, pays in ((0.5, True), (1.0, False), (1.5, False)):
+        pace = Pace(build_spec("d", "baseline-cnn"), 32, 64, 1000, 1000)
+        for _ in range(10):
+            pace.stepped(32, 1, 0.1)
+        pace.switched(compiled=True)
+        pace.stepped(32, 1, 20.0)  # with the compiler's time
+        for _ in range(20):
+            pace.stepped(24, 1, 0.01)
+        assert pace.compiling_pays() is None
+        for _ in range(11):
+            pace.stepped(32, 1, 0.1 * share)
+        assert pace.compiling_pays() is pays
+        assert pace.compiling_pays() is None  # asked once
+
+
+def test_a_resumed_run_does_not_know_its_eager_steps() -> None:
+    pace = Pace(build_spec("d", "baseline-cnn"), 32, 64, 1000, 1000)
+    pace.switched(compiled=True)
+    for _ in range(20):
+        pace.stepped(32, 1, 0.1)
+    assert pace.compiling_pays() is None
