@@ -19,7 +19,17 @@ import errno
 import traceback
 from typing import Any
 
-CPU_OUT_OF_MEMORY = "can't allocate memory"  # part of the RuntimeError raised by torch's CPU allocator
+# Parts of the messages of RuntimeErrors, torch.AcceleratorError included, that are raised for lack of memory.
+OUT_OF_MEMORY = (
+    "can't allocate memory",  # torch's CPU allocator
+    "out of memory",  # the CUDA, HIP and MPS allocators, and the CUDA runtime
+    "CUBLAS_STATUS_ALLOC_FAILED",  # no memory for the handle or the workspace of cuBLAS
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "unable to find an engine to execute this computation",  # cuDNN: no memory for the workspace of any algorithm
+)
+LOST = ("CUDA error:", "cuDNN error:")  # parts of the messages of errors after which a process cannot use the GPU
+NO_MEMORY = "The device ran out of memory: lower batch_size, or choose a smaller model."
 DISK_FULL = "The disk is full: the last good checkpoint is kept. Make room, then resume."
 
 
@@ -42,18 +52,26 @@ def explain(error: Exception) -> dict[str, Any]:
     """Return an exception as `{"code", "message", "detail"}`; an unexpected one with the end of its traceback."""
     if isinstance(error, TrainerError):
         return error.as_dict()
-    # torch.OutOfMemoryError by its name: this module must not import torch.
-    kind = type(error).__name__
-    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or CPU_OUT_OF_MEMORY in str(error):
-        return {
-            "code": "out_of_memory",
-            "message": "The device ran out of memory: lower batch_size, or choose a smaller model.",
-            "detail": str(error)[:500],
-        }
+    if is_out_of_memory(error):
+        return {"code": "out_of_memory", "message": NO_MEMORY, "detail": str(error)[:500]}
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return {"code": "disk_full", "message": DISK_FULL, "detail": None}
     return {
         "code": "trainer_error",
-        "message": f"{error}" or kind,
+        "message": f"{error}" or type(error).__name__,
         "detail": "".join(traceback.format_exception(error)[-6:])[-4000:],
     }
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory, of the machine or of a device, was not enough for an operation."""
+    # torch.OutOfMemoryError by its name: this module must not import torch.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(part in str(error) for part in OUT_OF_MEMORY)
+
+
+def has_lost_device(error: BaseException) -> bool:
+    """Return whether the GPU has failed for this process: every later operation on it raises the same error."""
+    failed = isinstance(error, RuntimeError) and any(part in str(error) for part in LOST)
+    return failed and not is_out_of_memory(error)

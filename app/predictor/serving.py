@@ -41,9 +41,11 @@ from trainer.data.decode_cost import DecodeCost, decode_cost
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
 from trainer.engine.preview import augmented
+from trainer.errors import has_lost_device, is_out_of_memory
 from trainer.exported.labels import Labels
 from trainer.inference.classifier import NoCheckpoint, OutputNotFinite
 from trainer.models.build import build_model, count_flops, count_parameters
+from trainer.models.device import device_named
 from trainer.models.footprint import saved_bytes
 from trainer.spec.train_spec import ModelSpec, TrainSpec
 
@@ -71,14 +73,15 @@ class Predictor:
     def __init__(self, settings: Settings, decoders: socket.socket) -> None:
         self._decoder_host = decoders
         self._datasets = settings.datasets
+        self._stop = asyncio.Event()
         # Slow images have a limit of their own, so that they do not keep fast ones out.
         self._fast, self._slow = (Shares(settings.max_queued_predictions) for _ in range(2))
         self._requests = count()
-        self._models = Models(settings.runs, settings.datasets, torch.device(settings.predictor_device))
+        self._models = Models(settings.runs, settings.datasets, device_named(settings.predictor_device))
         self._decoders = Decoders(decoders, DECODERS, settings.max_pixels)
 
     async def serve(self, listener: socket.socket, parent: socket.socket) -> None:
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        loop, stop = asyncio.get_running_loop(), self._stop
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_reader(parent, stop.set)
         loop.add_reader(self._decoder_host, stop.set)  # readable once the decoder host exits: the parent restarts both
@@ -119,8 +122,12 @@ class Predictor:
             raise
         except FileNotFoundError:
             return Refusal(404, "not_found", "This run's folder is gone.").header
-        except Exception:  # top level of a request
+        except Exception as error:  # top level of a request
             log.exception("a prediction failed")
+            if is_out_of_memory(error):
+                return Refusal(503, "out_of_memory", "The device has no memory left for this model.").header
+            if has_lost_device(error):
+                self._stop.set()  # the parent starts another process, which can use the GPU again
             return Refusal(503, "predictor_failed", "The predictor failed; its log says why.").header
 
     def _target(self, run: str) -> Header:
