@@ -24,6 +24,10 @@ class Muon(Optimizer):
     accuracy.
     """
 
+    # A GradScaler then sets `found_inf`, float32 (): not 0 if a gradient is not finite and the step must be skipped.
+    # Without this attribute it reads that number itself, and so waits for the device in each step.
+    _step_supports_amp_scaling = True
+
     def __init__(self, parameters: list[nn.Parameter], lr: float, momentum: float) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
@@ -46,10 +50,15 @@ class Muon(Optimizer):
         state: dict[str, Any] = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
+        found_inf: Tensor | None = getattr(self, "found_inf", None)
+        before = None if found_inf is None else (state["momentum"].clone(), parameter.clone())
         state["momentum"].mul_(momentum).add_(gradient)
         update = gradient.add(state["momentum"], alpha=momentum)  # Nesterov
         parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp_(min=1e-7))
         parameter.add_(orthogonal(update.flatten(1)).view_as(parameter), alpha=-lr)
+        if found_inf is not None and before is not None:
+            for value, old in zip((state["momentum"], parameter), before, strict=True):
+                value.copy_(torch.where(found_inf > 0, old, value))
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

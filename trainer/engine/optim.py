@@ -55,7 +55,7 @@ class Optimizers:
     def unscale(self, scaler: torch.amp.GradScaler) -> None:
         """Divide the gradients by the scale of the loss, unless that has been done for this step."""
         if not self._unscaled:
-            for optimizer in self.all:
+            for optimizer in filter(has_gradients, self.all):
                 scaler.unscale_(optimizer)
             self._unscaled = True
 
@@ -65,8 +65,9 @@ class Optimizers:
             self.unscale(scaler)
         if self._clip:
             nn.utils.clip_grad_norm_(self.parameters, self._clip)
-        for optimizer in self.all:
+        for optimizer in filter(has_gradients, self.all):  # a scaler refuses one whose parameters are all frozen
             if scaler is not None:
+                start_momentum(optimizer)
                 scaler.step(optimizer)
             else:
                 optimizer.step()
@@ -99,6 +100,24 @@ class Optimizers:
                     value = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
                 state.setdefault(int(index), {})[name] = value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def start_momentum(optimizer: Optimizer) -> None:
+    """Give SGD's parameters a momentum of zeros where they have none.
+
+    The fused SGD of torch 2.14 allocates it in the first step but does not write it if a scaler skips that step, as is
+    common: the next step would add what was in that memory.
+    """
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] else ():
+            if parameter.grad is not None and optimizer.state[parameter].get("momentum_buffer") is None:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
+
+
+def has_gradients(optimizer: Optimizer) -> bool:
+    return any(parameter.grad is not None for group in optimizer.param_groups for parameter in group["params"])
 
 
 def update_ratio(optimizers: Optimizers, scaler: torch.amp.GradScaler | None = None) -> Callable[[], dict[str, float]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer.engine.optim import Optimizers, update_ratio
 from trainer.spec.train_spec import OptimizerSpec
@@ -44,3 +47,60 @@ def test_muon_alone_trains_a_model_of_filters() -> None:
     optimizers.set_rate(0.1)
     optimizers.step()
     assert not torch.equal(model.weight, before)
+
+
+class Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the numbers that are read from tensors: on a GPU each read waits for the device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def muon_of(model: nn.Module) -> tuple[Optimizers, torch.amp.GradScaler]:
+    spec = OptimizerSpec(name="muon", lr=0.1, rest_lr=0.1)
+    return Optimizers(spec, model, torch.device("cpu")), torch.amp.GradScaler("cpu", init_scale=1024.0)
+
+
+def small_network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
+
+
+def test_muon_with_a_scaler_steps_as_without_one_and_does_not_wait() -> None:
+    plain, scaled = small_network(), small_network()
+    images = torch.randn(8, 3, 4, 4)
+    for model, is_scaled in ((plain, False), (scaled, True)):
+        optimizers, scaler = muon_of(model)
+        loss = model(images).square().mean()
+        (scaler.scale(loss) if is_scaled else loss).backward()
+        with Reads() as reads:  # type: ignore[no-untyped-call]
+            optimizers.step(scaler if is_scaled else None)
+        assert reads.count == 0
+    for one, other in zip(plain.parameters(), scaled.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+
+
+def test_muon_skips_a_step_whose_gradients_overflow() -> None:
+    model = small_network()
+    optimizers, scaler = muon_of(model)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    scaler.scale(model(torch.full((8, 3, 4, 4), 1e30)).square().mean()).backward()
+    optimizers.step(scaler)
+    assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+    assert all(torch.isfinite(value).all() for value in optimizers.state_tensors().values())
+    assert scaler.get_scale() < 1024
+
+
+def test_a_scaler_passes_by_an_optimizer_whose_parameters_are_frozen() -> None:
+    """As in the epochs before the backbone is trained: Muon then has nothing to do."""
+    model = small_network()
+    optimizers, scaler = muon_of(model)
+    model[0].requires_grad_(False)
+    weight = next(model[2].parameters())
+    before = weight.detach().clone()
+    scaler.scale(model(torch.randn(8, 3, 4, 4)).square().mean()).backward()
+    optimizers.step(scaler)
+    assert not torch.equal(weight, before)
