@@ -16,12 +16,13 @@ from trainer.diagnosis.checks import check
 from trainer.diagnosis.watch import Watch
 from trainer.engine.augment import mix
 from trainer.engine.batches import Batches
-from trainer.engine.compiling import CompiledPassFailed, Passes, StoppedWhileCompiling, forget_compiled
+from trainer.engine.compiling import CompiledPassFailed, Passes, StoppedWhileCompiling, give_up_compiling
 from trainer.engine.context import Context
 from trainer.engine.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.engine.features import with_cached_features
 from trainer.engine.loss import ClassWeights, batch_loss, count_correct
 from trainer.engine.optim import update_ratio
+from trainer.engine.portions import Portions
 from trainer.engine.range_test import RangeTest, suggest
 from trainer.engine.resident import load_resident
 from trainer.engine.runtime import Runtime, precision_name
@@ -31,7 +32,7 @@ from trainer.engine.tuning import Tuning
 from trainer.errors import TrainerError
 from trainer.models import checkpoint
 from trainer.models.build import count_parameters
-from trainer.models.device import gains_by_compiling, pick_precision, prepare
+from trainer.models.device import free_memory, gains_by_compiling, precision_of, prepare
 from trainer.models.inputs import channel_constants, network_input
 from trainer.plan.decisions import Decisions
 from trainer.plan.execution import Execution
@@ -99,16 +100,9 @@ def train(
             log.warning("the compiled pass is given up", exc_info=failure)
             reason = str(failure)
         give_up_compiling(run_dir)
-        forget_compiled()
+        torch._dynamo.reset()
+        free_memory()
         events.emit("log", line=f"{reason}; the run goes back to its last checkpoint and is not compiled")
-
-
-def give_up_compiling(run_dir: Path) -> None:
-    """Record that the run is not compiled, from the step on at which it was, or from its last checkpoint if later."""
-    decisions = Decisions(run_dir)
-    switch, saved = decisions.first("compile"), last_checkpoint(run_dir)
-    steps = [0 if switch is None else switch.step, 0 if saved is None else saved.step]
-    decisions.insert(max(steps), "compile", on=False)
 
 
 def train_on(
@@ -124,10 +118,12 @@ def train_on(
     began = time.monotonic()
     spec = read_spec(run_dir)
     device = prepare(device_name, spec.threads)
-    precision = pick_precision(spec, device)
+    decisions = Decisions(run_dir)
+    precision = precision_of(spec, device, decisions)
     runtime = Runtime(device, Execution(precision_name(precision), True, torch.get_num_threads()))
     data = load_resident(datasets, spec, device)
-    context = Context(run_dir, events, spec, device, data, channel_constants(data.record, device), runtime)
+    portions = Portions.of(device, spec.model.input_size or data.record.size)
+    context = Context(run_dir, events, spec, device, data, channel_constants(data.record, device), runtime, portions)
 
     loaded, faults = checkpoint.load_last_good(run_dir)
     branched = RunDir(run_dir).initial_weights.exists()
@@ -139,7 +135,6 @@ def train_on(
         start_from_weights(run_dir, trainee.model)
     earlier = progress.elapsed
 
-    decisions = Decisions(run_dir)
     course = replay(Course(make_plan(spec, len(data.train_rows))), decisions.due(progress.step))
     course = replay(course, extensions_asked_for(run_dir, decisions, progress.step))
     plan = course.plan

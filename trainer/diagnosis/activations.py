@@ -7,9 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from trainer.engine.portions import Portions
+
 
 @torch.inference_mode()
-def dead_units(model: nn.Module, images: Tensor, autocast: torch.autocast) -> dict[str, float]:
+def dead_units(model: nn.Module, images: Tensor, autocast: torch.autocast, portions: Portions) -> dict[str, float]:
     """Return the fraction of dead channels or units per ReLU module, by module name; {} if there are no ReLU modules.
 
     A channel or unit is dead if its output is 0 everywhere for all of `images`. ReLU modules (nn.ReLU, nn.ReLU6) are
@@ -23,7 +25,7 @@ def dead_units(model: nn.Module, images: Tensor, autocast: torch.autocast) -> di
     def hook_for(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def record(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
             active = (output > 0).transpose(0, 1).flatten(1).any(1)
-            # A module may be called several times per forward pass, as in a residual block.
+            # A module may be called several times: in a residual block, and for each portion of the images.
             alive[name] = active if name not in alive or alive[name].shape != active.shape else alive[name] | active
 
         return record
@@ -32,7 +34,7 @@ def dead_units(model: nn.Module, images: Tensor, autocast: torch.autocast) -> di
     try:
         model.eval()
         with autocast:
-            model(images)
+            portions.each(len(images), lambda part: model(images[part]))
     finally:
         for hook in hooks:
             hook.remove()

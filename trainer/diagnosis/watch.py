@@ -74,7 +74,7 @@ class Watch:
             return
         rows = self._context.data.val_rows[:PROBED].to(stored.device)
         images = network_input(stored[rows].to(self._context.device), self._context.constants, self._context.full_size)
-        layers = dead_units(model, images, self._context.autocast)
+        layers = dead_units(model, images, self._context.autocast, self._context.portions)
         worst = max(layers, key=layers.__getitem__, default=None)
         if worst is not None and layers[worst] > limit:
             message = f"{100 * layers[worst]:.0f}% of the units after layer {worst} never activate."

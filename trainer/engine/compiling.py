@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from trainer.plan.decisions import Decisions
+from trainer.rundir.checkpoints import last_checkpoint
 
 Handler = Callable[[int, FrameType | None], Any]
 
@@ -80,6 +83,14 @@ class Passes:
             raise CompiledPassFailed(f"the loss is not finite at step {step:,}, soon after the run was compiled")
 
 
+def give_up_compiling(run_dir: Path) -> None:
+    """Record that the run is not compiled, from the step on at which it was, or from its last checkpoint if later."""
+    decisions = Decisions(run_dir)
+    switch, saved = decisions.first("compile"), last_checkpoint(run_dir)
+    steps = [0 if switch is None else switch.step, 0 if saved is None else saved.step]
+    decisions.insert(max(steps), "compile", on=False)
+
+
 @contextmanager
 def heard_at_once() -> Iterator[None]:
     """Raise StoppedWhileCompiling on SIGTERM and SIGINT, once the handlers that were installed before have run."""
@@ -100,11 +111,3 @@ def heard_at_once() -> Iterator[None]:
     finally:
         for replaced_number, handler in replaced.items():
             signal.signal(replaced_number, handler)
-
-
-def forget_compiled() -> None:
-    """Free what torch.compile keeps, and the memory of a failed attempt."""
-    torch._dynamo.reset()
-    gc.collect()
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from trainer.engine.portions import Portions
 from trainer.engine.resident import ResidentData
 from trainer.engine.runtime import Runtime
 from trainer.rundir.events import EventWriter
@@ -19,7 +20,8 @@ class Context:
     """A run's directory, events, spec, device and data, and the constants of its forward passes.
 
     `constants` are the mean and deviation of each channel, float32 (3,), on `device`. `runtime` is how the network is
-    executed, the only part that changes during a run. `events` writes the event file of the attempt.
+    executed, the only part that changes during a run. `portions` are the images of a pass in evaluation. `events`
+    writes the event file of the attempt.
     """
 
     run_dir: Path
@@ -29,6 +31,7 @@ class Context:
     data: ResidentData
     constants: tuple[Tensor, Tensor]
     runtime: Runtime
+    portions: Portions
 
     @property
     def autocast(self) -> torch.autocast:

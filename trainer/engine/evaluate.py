@@ -14,13 +14,13 @@ from trainer.engine.loss import batch_loss
 from trainer.engine.resident import ResidentData, Split
 from trainer.engine.trainee import Progress, Trainee, fresh_model
 from trainer.models import checkpoint
+from trainer.models.device import accumulator
 from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
 from trainer.rundir.answers import Answers, answered_steps, read_answers, write_answers
 from trainer.rundir.checkpoints import best_checkpoint
 from trainer.spec.train_spec import TrainSpec
 
-BATCH = 250  # on a CPU larger batches fall out of the cache and take twice as long an image
 CLEAN_IMAGES = 2000
 UNEVEN = 1.2  # times the smallest class: from here on accuracy is also given with all classes counting alike
 
@@ -57,12 +57,12 @@ def evaluate(
     model.eval()
     data, device = context.data, context.device
     count = len(split) if rows is None else len(rows)
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    sums = torch.zeros(3, dtype=accumulator(device), device=device)
     guesses = torch.empty(count, dtype=torch.int64, device=device)
     predictions = Predictions(guesses, *torch.empty(2, count, device=device))
     targets = split.labels if rows is None else split.labels[rows]
-    for start in range(0, count, BATCH):
-        part = slice(start, min(start + BATCH, count))
+
+    def evaluate_part(part: slice) -> None:
         raw = split.images[part] if rows is None else split.images[rows[part].to(split.images.device)]
         images = network_input(raw.to(device), context.constants, context.full_size)
         labels = targets[part]
@@ -74,14 +74,17 @@ def evaluate(
         probabilities = logits.softmax(1)
         predictions.top[part], predictions.guess[part] = probabilities.max(1)
         predictions.own[part] = probabilities.gather(1, labels[:, None]).squeeze(1)
+        five = (logits.topk(5).indices == labels[:, None]).sum() if data.num_classes > 10 else 0
+        # The sums last: a part that fails for lack of memory is evaluated again in smaller ones.
         sums[0] += batch_loss(context.spec, logits, labels, plain=True) * len(labels)
-        if data.num_classes > 10:
-            sums[1] += (logits.topk(5).indices == labels[:, None]).sum()
+        sums[1] += five
+
+    context.portions.each(count, evaluate_part)
     right = predictions.guess == targets
     if data.coarse_of is not None:
         sums[2] = (data.coarse_of[predictions.guess] == data.coarse_of[targets]).sum()
     loss, acc5, coarse = (sums / max(1, count)).tolist()  # waits for the device
-    result = {"loss": loss, "acc": right.double().mean().item()}
+    result = {"loss": loss, "acc": share_of(right)}
     if data.num_classes > 10:
         result["acc5"] = acc5
     if data.coarse_of is not None:
@@ -91,6 +94,11 @@ def evaluate(
         hits = torch.bincount(targets[right], minlength=data.num_classes)
         result["balanced_acc"] = (hits / counts.clamp(min=1))[counts > 0].mean().item()
     return result, predictions
+
+
+def share_of(true: Tensor) -> float:
+    """Return the share of true values; NaN if there are none. Waits for the device."""
+    return true.sum().item() / len(true) if len(true) else math.nan
 
 
 def validate(context: Context, trainee: Trainee, progress: Progress, epoch: int) -> Validation:
@@ -103,7 +111,7 @@ def validate(context: Context, trainee: Trainee, progress: Progress, epoch: int)
         values |= {f"val/{name}": value for name, value in result.items()}
         guesses = predictions.guess
         if (before := earlier_guesses(run_dir, progress.step)) is not None and len(before) == len(guesses):
-            values["val/flips"] = (before.to(guesses.device) != guesses).double().mean().item()
+            values["val/flips"] = share_of(before.to(guesses.device) != guesses)
         write_answers(context.run_dir, answers_of(progress.step, data.val_rows, predictions))
     if needs_clean(context.spec):
         result, _ = evaluate(context, trainee.evaluated, data.train, clean_rows(data))

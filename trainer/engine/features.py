@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from trainer.engine.context import Context
+from trainer.engine.portions import Portions
 from trainer.engine.resident import Split
 from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
 from trainer.rundir.folder import RunDir
 from trainer.system.durable import write_durably
 
-BATCH = 50
+FEATURES = 1000  # vectors that the head takes at once
 
 
 def with_cached_features(context: Context, model: nn.Module) -> Context:
@@ -34,15 +35,18 @@ def with_cached_features(context: Context, model: nn.Module) -> Context:
     train = replace(data.train, images=found["train"].to(context.device))
     val = train if data.val is data.train else replace(data.val, images=found["val"].to(context.device))
     test = replace(data.test, images=found["test"].to(context.device))
-    return replace(context, data=replace(data, train=train, val=val, test=test, streamed=False))
+    cached = replace(data, train=train, val=val, test=test, streamed=False)
+    return replace(context, data=cached, portions=Portions(FEATURES))
 
 
 @torch.inference_mode()
 def _features(context: Context, backbone: nn.Module, split: Split) -> Tensor:
-    parts = []
-    for start in range(0, len(split), BATCH):
-        raw = split.images[start : start + BATCH].to(context.device)
-        images = network_input(raw, context.constants, context.full_size)
+    parts: list[Tensor] = []
+
+    def add(part: slice) -> None:
+        images = network_input(split.images[part].to(context.device), context.constants, context.full_size)
         with context.autocast:
             parts.append(backbone(images).float())
+
+    context.portions.each(len(split), add)
     return torch.cat(parts)

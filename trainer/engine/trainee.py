@@ -14,6 +14,7 @@ from trainer.engine.optim import Optimizers
 from trainer.engine.resident import ResidentData
 from trainer.models import checkpoint
 from trainer.models.build import build_model
+from trainer.models.device import accumulator
 from trainer.models.inputs import channel_constants, normalize
 from trainer.models.pretrained import split_head
 from trainer.models.swift import WHITENING_IMAGES, Swift, whitening_batch
@@ -39,7 +40,7 @@ class Trainee:
     """What the loop trains. `stepped` is the part of `model` that a step runs: only the head if features are cached.
 
     `average` is the moving average (of decay `decay`) of the weights of `stepped`; if there is one, it is evaluated in
-    their place. `window` float64 (2,) sums the loss and accuracy of the steps since the last logged one. `frozen` is
+    their place. `window` (2,) sums the loss and accuracy of the steps since the last logged one. `frozen` is
     the backbone as long as it is not trained.
     """
 
@@ -125,7 +126,7 @@ class Trainee:
         self.window.copy_(loaded.tensors["window"])
         torch.set_rng_state(loaded.tensors["rng.cpu"])
         if "rng.cuda" in loaded.tensors:
-            torch.cuda.set_rng_state(loaded.tensors["rng.cuda"])
+            torch.cuda.set_rng_state(loaded.tensors["rng.cuda"], self.window.device)
         progress = Progress(**loaded.state)
         if self.scaler is not None and progress.scaler:
             self.scaler.load_state_dict(progress.scaler)
@@ -163,7 +164,7 @@ def make_trainee(
         stepped = head if spec.caches_features else model
     average = copy.deepcopy(stepped).requires_grad_(False) if spec.optimizer.ema else None
     scaler = torch.amp.GradScaler(device.type) if precision == torch.float16 else None
-    window = torch.zeros(2, dtype=torch.float64, device=device)
+    window = torch.zeros(2, dtype=accumulator(device), device=device)
     optimizers = Optimizers(spec.optimizer, stepped, device)
     return Trainee(model, stepped, optimizers, average, scaler, window, spec.optimizer.ema, backbone)
 

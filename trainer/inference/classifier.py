@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.data.format import DatasetRecord, Images
+from trainer.engine.portions import Portions
 from trainer.errors import TrainerError
 from trainer.exported.labels import Labels
 from trainer.inference.out_of_distribution import ConfidenceReference, confidence_reference
@@ -65,12 +66,22 @@ class Classifier:
         """FLOPs of one image's forward pass."""
         return count_flops(self.model, self.size)
 
+    @cached_property
+    def portions(self) -> Portions:
+        return Portions.of(self.device, self.size)
+
     @torch.inference_mode()
     def probabilities(self, images: Images) -> Tensor:
         """Predict uint8 N×H×W×3: float32 N×C on the CPU. Computed as in the trainer's evaluation, without autocast."""
-        batch = torch.tensor(images, device=self.device)
-        logits: Tensor = self.model(network_input(batch, self.constants, self.size))
-        return logits.float().softmax(1).cpu()
+        found: list[Tensor] = []
+
+        def add(part: slice) -> None:
+            batch = torch.tensor(images[part], device=self.device)
+            logits: Tensor = self.model(network_input(batch, self.constants, self.size))
+            found.append(logits.float().softmax(1).cpu())
+
+        self.portions.each(len(images), add)
+        return torch.cat(found)
 
     def predict(self, images: Images, top_k: int) -> list[list[Prediction]]:
         """Return the `top_k` most likely classes of each image (uint8 N×H×W×3), or all if there are fewer.

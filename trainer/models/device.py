@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sysconfig
@@ -10,27 +11,43 @@ from pathlib import Path
 import psutil
 import torch
 
+from trainer.plan.decisions import Decisions
 from trainer.spec.catalog import MODELS
 from trainer.spec.train_spec import TrainSpec
+from trainer.system.gpus import VISIBLE
 from trainer.system.parallel import available_cores
 
 DATA_SHARE = 0.5  # maximum share of the device's memory that the dataset takes
+TENSOR_CORES = (7, 0)  # compute capability from which GPUs multiply float16 in tensor cores
 DATA_LIMIT = "TRACKSIDE_DEVICE_DATA_BYTES"
 
 
 def prepare(name: str, threads: int = 0) -> torch.device:
-    """Set up the device `name` ("cpu", "cuda:0", "mps") in this process.
+    """Set up the device `name` ("cpu", "cuda:0", "mps", "cuda:MIG-…") in this process, and make it the current one.
 
-    On a CPU `threads` = 0 takes OMP_NUM_THREADS threads, or one per core where that is not set.
+    `threads` = 0 takes OMP_NUM_THREADS threads, or one per core where that is not set.
     """
-    device = torch.device(name)
-    if device.type == "cpu":
-        torch.set_num_threads(threads or openmp_threads(os.environ.get("OMP_NUM_THREADS", "")) or available_cores())
+    device = device_named(name)
+    torch.set_num_threads(threads or openmp_threads(os.environ.get("OMP_NUM_THREADS", "")) or available_cores())
     if device.type == "cuda":
+        # What takes no device, such as random states and Adam's kernels, is to use this one instead of the first.
+        torch.cuda.set_device(device)
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     return device
+
+
+def device_named(name: str) -> torch.device:
+    """Return PyTorch's device. One that is named by its UUID, such as a MIG instance, is made the only visible one.
+
+    That has an effect only before CUDA is initialized in this process.
+    """
+    kind, _, entry = name.partition(":")
+    if kind == "cuda" and entry and not entry.isdecimal():
+        os.environ[VISIBLE] = entry
+        return torch.device("cuda:0")
+    return torch.device(name)
 
 
 def openmp_threads(variable: str) -> int:
@@ -42,14 +59,29 @@ def openmp_threads(variable: str) -> int:
     return int(first) if first.isascii() and first.isdecimal() and len(first) < 6 else 0
 
 
+def precision_of(spec: TrainSpec, device: torch.device, decisions: Decisions) -> torch.dtype:
+    """Return the dtype of a run. `auto` is decided once, so that one resumed elsewhere goes on as before."""
+    if spec.precision != "auto":
+        return pick_precision(spec, device)
+    decided = decisions.first("precision")
+    if decided is None:
+        decided = decisions.insert(0, "precision", dtype=str(pick_precision(spec, device)).removeprefix("torch."))
+    precision: torch.dtype = getattr(torch, decided.values["dtype"])
+    return precision
+
+
 def pick_precision(spec: TrainSpec, device: torch.device) -> torch.dtype:
     """Return the dtype of the forward and backward pass.
 
-    `auto` is bfloat16 where the device, CPUs included, has instructions for it, and float32 elsewhere.
+    `auto` is bfloat16 where the device, CPUs included, has instructions for it; else float16 on a GPU with tensor cores
+    (Volta, Turing), whose loss is scaled; and float32 elsewhere.
     """
     match spec.precision:
+        case "auto" if device.type == "cuda":
+            bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+            return gpu_precision(torch.cuda.get_device_capability(device), bf16=bf16)
         case "auto":
-            return torch.bfloat16 if multiplies_bf16(device) else torch.float32
+            return torch.bfloat16 if device.type == "cpu" and cpu_multiplies_bf16() else torch.float32
         case "bf16":
             return torch.bfloat16
         case "fp16":
@@ -58,13 +90,21 @@ def pick_precision(spec: TrainSpec, device: torch.device) -> torch.dtype:
             return torch.float32
 
 
-def multiplies_bf16(device: torch.device) -> bool:
-    """Return whether the device has instructions for bfloat16, as opposed to a slow emulation."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return False
+def gpu_precision(capability: tuple[int, int], *, bf16: bool) -> torch.dtype:
+    """Return the format in which a GPU of a compute capability multiplies fastest; `bf16`: it has bfloat16."""
+    if bf16:
+        return torch.bfloat16
+    return torch.float16 if capability >= TENSOR_CORES else torch.float32
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Return whether the CPU has instructions for bfloat16, as opposed to a slow emulation."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def accumulator(device: torch.device) -> torch.dtype:
+    """Return the dtype of sums on a device: float64, which Apple's GPUs do not have."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def gains_by_compiling(spec: TrainSpec, device: torch.device) -> bool:
@@ -89,5 +129,18 @@ def data_limit(device: torch.device) -> int:
     """Maximum size in bytes of images kept on the device. Larger datasets are streamed."""
     if given := os.environ.get(DATA_LIMIT):
         return int(given)
-    total = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().total
-    return int(DATA_SHARE * total)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory_of(device)
+    return int(DATA_SHARE * free)
+
+
+def memory_of(device: torch.device) -> int:
+    """Return the bytes of memory of a device, free or not."""
+    total: int = psutil.virtual_memory().total
+    return torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else total
+
+
+def free_memory() -> None:
+    """Free the memory of objects that nobody uses, and what the device's allocator keeps."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()

@@ -38,3 +38,15 @@ def test_a_torn_line_was_never_decided(tmp_path: Path) -> None:
     assert again.due(1000) == [whole]
     new = again.take(30, "plan", total=400)
     assert Decisions(tmp_path).due(1000) == [whole, new]
+
+
+def test_an_inserted_decision_keeps_those_recorded_ahead(tmp_path: Path) -> None:
+    first = Decisions(tmp_path)
+    switch, plan = first.take(48, "compile", on=True), first.take(60, "plan", total=480)
+    again = Decisions(tmp_path)
+    assert again.due(50) == [switch]
+    back = again.insert(48, "compile", on=False)
+    assert again.due(60) == [back, plan]
+    assert Decisions(tmp_path).due(1000) == [switch, back, plan]
+    assert again.first("compile") == switch
+    assert again.first("precision") is None
