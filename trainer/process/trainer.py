@@ -7,9 +7,10 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from trainer.errors import explain
 from trainer.process.assignment import Assignment
@@ -87,24 +88,32 @@ def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], Event
     stop = StopRequest(assignment)
     stop.install()
     events = make_events(run_dir, assignment.attempt)
-    try:
-        from trainer.loop import train  # imports torch, which is already loaded in a forked child
+    end, status = _train(assignment, events, stop)
+    from trainer.models.device import free_memory  # after _train, which imports torch
 
-        cache = None if assignment.cache is None else Path(assignment.cache)
-        outcome = train(run_dir, Path(assignment.datasets), assignment.device, assignment.attempt, events, stop, cache)
-    except Exception as error:
-        log.exception("the run failed")
-        status = 1
-        with suppress(OSError):  # with a full disk no event can be written; the worker checks the disk
-            for line in "".join(traceback.format_exception(error)).splitlines()[-FAILURE_LINES:]:
-                events.emit("log", line=line[:1000])
-            events.emit("end", reason="failed", step=getattr(error, "step", None), summary={}, error=explain(error))
-    else:
-        reason = outcome.reason
-        if reason == "interrupted" and stop.orphaned:
-            reason = "orphaned"
-        events.emit("end", reason=reason, step=outcome.step, summary=outcome.summary, error=None)
-        status = 0 if reason == "finished" else 2
+    free_memory()  # the worker starts the next run at once, which may take all of the device's memory
+    with suppress(OSError) if status == 1 else nullcontext():  # on a full disk; the worker checks the disk
+        events.emit("end", **end)
     events.sync()
     events.close()
     return status
+
+
+def _train(assignment: Assignment, events: EventWriter, stop: StopRequest) -> tuple[dict[str, Any], int]:
+    """Return the fields of the end event and the exit status. Nothing keeps the network once this has returned."""
+    from trainer.loop import train  # imports torch, which is already loaded in a forked child
+
+    run_dir, datasets = Path(assignment.run_dir), Path(assignment.datasets)
+    cache = None if assignment.cache is None else Path(assignment.cache)
+    try:
+        outcome = train(run_dir, datasets, assignment.device, assignment.attempt, events, stop, cache)
+    except Exception as error:
+        log.exception("the run failed")
+        with suppress(OSError):
+            for line in "".join(traceback.format_exception(error)).splitlines()[-FAILURE_LINES:]:
+                events.emit("log", line=line[:1000])
+        step = getattr(error, "step", None)
+        return {"reason": "failed", "step": step, "summary": {}, "error": explain(error)}, 1
+    reason = "orphaned" if outcome.reason == "interrupted" and stop.orphaned else outcome.reason
+    ended = {"reason": reason, "step": outcome.step, "summary": outcome.summary, "error": None}
+    return ended, 0 if reason == "finished" else 2

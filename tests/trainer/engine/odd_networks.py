@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import weakref
 from typing import Any
 
 import torch
@@ -51,6 +52,8 @@ class Odd(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         compiling = torch.compiler.is_compiling()
         logits: Tensor = self.layers(x)
+        if self.kind == "broken":
+            raise RuntimeError("the network is broken")
         if self.kind == "nan":
             return logits * float("nan") if compiling else logits
         return _act_apart(logits, self.kind, compiling)  # type: ignore[no-any-return]
@@ -70,3 +73,21 @@ def forward(num_classes: int, image_size: int) -> nn.Module:
 
 def ended(num_classes: int, image_size: int) -> nn.Module:
     return Odd(num_classes, image_size, "ended")
+
+
+alive: list[weakref.ref[nn.Module]] = []
+
+
+def watched(num_classes: int, image_size: int) -> nn.Module:
+    """A network that tells whether it still exists."""
+    return _watched(Odd(num_classes, image_size, "watched"))
+
+
+def broken(num_classes: int, image_size: int) -> nn.Module:
+    """Another, which cannot be trained."""
+    return _watched(Odd(num_classes, image_size, "broken"))
+
+
+def _watched(model: nn.Module) -> nn.Module:
+    alive.append(weakref.ref(model))
+    return model
