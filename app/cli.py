@@ -49,7 +49,8 @@ def common(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    # For this process and its children: CUDA then counts GPUs as NVML does.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
 def parse_workers(text: str) -> str:
@@ -86,7 +87,7 @@ def serve(
     """Serve the dashboard, with a worker for each device and the predictor."""
     from app.auth.exposure import cautions, check_exposure
     from app.commands.demo import prepare_demo
-    from app.host.devices import find_devices
+    from app.host.devices import devices_in_words, find_devices
     from app.host.network_home import caution
     from app.supervisor import check_address, free_port
     from app.supervisor import serve as run_server
@@ -108,7 +109,13 @@ def serve(
     console.print(f", kept in {settings.home.resolve()}. Ctrl-C ends it.", markup=False)
     for line in filter(None, (caution(settings.home), *cautions(settings), *misspelled(os.environ))):
         errors.print(line, style="yellow", markup=False)
-    run_server(settings, find_devices(workers))
+    if workers == "0":
+        run_server(settings, [])
+        return
+    devices = find_devices()
+    for line in devices_in_words(devices):
+        errors.print(line, style="yellow", markup=False)
+    run_server(settings, devices.names(workers))
 
 
 @main.command(hidden=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from app.auth.password import FILE
-from app.host.devices import find_devices, hidden_gpus
+from app.host.devices import devices_in_words, find_devices, hidden_gpus
 from app.host.home import readable_by_others, unusable
 from app.host.network_home import caution
 from app.settings import Settings, misspelled
@@ -28,8 +28,12 @@ def examine(settings: Settings, console: Console) -> int:
         f"python {sys.version.split()[0]}, " + ", ".join(f"{name} {version(name)}" for name in ("torch", "fastapi"))
     ]
     hidden = hidden_gpus()
-    devices = ", ".join(find_devices("auto")) + ("" if hidden is None else f" ({hidden})")
-    facts.append(f"devices: {devices}; {available_cores()} cores")
+    found = find_devices()
+    devices = ", ".join(
+        device.name if device.name == "cpu" else f"{device.name} {device.description}" for device in found.all
+    )
+    facts.append(f"devices: {devices}{'' if hidden is None else f' ({hidden})'}; {available_cores()} cores")
+    problems += devices_in_words(found)
     home = settings.home.resolve()
     free = shutil.disk_usage(existing(home)).free
     facts.append(f"home {home}: {free / 1e9:.1f} GB free" + ("" if home.exists() else ", made when it is first used"))

@@ -177,6 +177,6 @@ def settle(session: Session, job: Job, folder: Path, summary: EventSummary, *, a
     """Set the job's status. A job whose trainer is alive is left for a worker of its device to adopt."""
     fields = derive_status(summary, read_journal(folder), alive=alive)
     if fields["status"] in ACTIVE:
-        fields |= {"host": host_name(), "device": job.device or find_devices("auto")[0]}
+        fields |= {"host": host_name(), "device": job.device or find_devices().all[0].name}
     guarded_update(session, job, phase=None, **fields)
     return Status(job.status)

@@ -1,18 +1,22 @@
-"""Devices of this machine under PyTorch's names (`cuda:0`, `cpu`), and their NVML handles. Does not import torch."""
+"""Devices of this machine under PyTorch's names (`cuda:0`, `cpu`), or `cuda:MIG-…`. Does not import torch."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pynvml
 
+from app.host.gpu_test import Question
+from trainer.system.gpus import VISIBLE, GpuReport
 from trainer.system.parallel import available_cores
 
-VARIABLE = "CUDA_VISIBLE_DEVICES"
+VARIABLE = VISIBLE
 
 
 @dataclass(frozen=True)
@@ -23,16 +27,67 @@ class Gpu:
     migs: tuple[str, ...] = ()
 
 
-def find_devices(workers: str) -> list[str]:
-    """Return a device per GPU that CUDA sees, or the CPU if there is none.
+@dataclass(frozen=True)
+class Device:
+    """`name` is what a worker is started with; `problem` says why it cannot be trained on."""
 
-    `workers` is "auto" for all of them, or the maximum number of devices.
+    name: str
+    description: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices to train on, and why the GPUs are not among them if CUDA does not work at all."""
+
+    all: list[Device]
+    problem: str | None = None
+
+    def names(self, workers: str) -> list[str]:
+        """Return the names for which workers are started: "auto" is all of them, else `workers` is the maximum."""
+        names = [device.name for device in self.all]
+        return names if workers == "auto" else names[: int(workers)]
+
+
+def find_devices() -> Devices:
+    """Ask PyTorch for the GPUs that it sees, in a process of its own; the CPU if there are none. Takes seconds.
+
+    CUDA shows a process one MIG instance only. Where there are any, each is a device of its own, named by its UUID.
     """
-    if workers == "0":
-        return []
-    visible = visible_gpus(os.environ.get(VARIABLE), installed_gpus())
-    devices = [f"cuda:{index}" for index in range(len(visible))] or ["cpu"]
-    return devices if workers == "auto" else devices[: int(workers)]
+    cpu = Device("cpu", describe_device("cpu"))
+    if not has_driver():
+        return Devices([cpu])
+    if entries := separate_entries(os.environ.get(VARIABLE), installed_gpus()):
+        reports = [Question(entry).wait() for entry in entries]
+        return Devices([_named(entry, report) for entry, report in zip(entries, reports, strict=True)])
+    report = Question().wait()
+    found = [Device(f"cuda:{index}", gpu.name, gpu.problem) for index, gpu in enumerate(report.gpus)]
+    return Devices(found or [cpu], report.problem)
+
+
+def devices_in_words(devices: Devices) -> list[str]:
+    """Return a sentence for each device that cannot be trained on."""
+    unusable = [
+        f"{device.name} ({device.description}) is not used: {device.problem}."
+        for device in devices.all
+        if device.problem
+    ]
+    return [*([f"No GPU is used: {devices.problem}."] if devices.problem else []), *unusable]
+
+
+def _named(entry: str, report: GpuReport) -> Device:
+    if not report.gpus:
+        return Device(f"cuda:{entry}", entry, report.problem or "PyTorch does not see it")
+    return Device(f"cuda:{entry}", report.gpus[0].name, report.gpus[0].problem)
+
+
+def has_driver() -> bool:
+    """Return whether NVIDIA's driver is installed, without which PyTorch, slow to load, need not be asked."""
+    try:
+        ctypes.CDLL("libcuda.so.1" if sys.platform != "win32" else "nvcuda.dll")
+    except OSError:
+        return False
+    return True
 
 
 def hidden_gpus() -> str | None:
@@ -42,6 +97,23 @@ def hidden_gpus() -> str | None:
         return None
     gpus = installed_gpus()
     return f"{VARIABLE}={variable} leaves {len(visible_gpus(variable, gpus))} of {len(gpus)} GPUs visible"
+
+
+def separate_entries(variable: str | None, gpus: Sequence[Gpu]) -> list[str]:
+    """Return the UUIDs of the visible MIG instances and other GPUs if there are instances among them, else [].
+
+    Each is a value of CUDA_VISIBLE_DEVICES that shows a process this one device. `variable` is read as by
+    `visible_gpus`, except that all instances count.
+    """
+    if variable is not None and variable.strip().startswith("MIG-"):
+        entries = [entry.strip() for entry in variable.split(",")]
+        known = [entry for entry in entries if any(entry in gpu.migs or is_of(entry, gpu) for gpu in gpus)]
+        return list(dict.fromkeys(known))
+    plain = [Gpu(gpu.uuid) for gpu in gpus]
+    shown = [gpus[int(index)] for index in visible_gpus(variable, plain)]
+    if not any(gpu.migs for gpu in shown):
+        return []
+    return [entry for gpu in shown for entry in (gpu.migs or (gpu.uuid,)) if entry]
 
 
 def visible_gpus(variable: str | None, gpus: Sequence[Gpu]) -> list[str]:
@@ -114,11 +186,14 @@ def _migs(handle: Any) -> list[str]:
     return found
 
 
-def gpu_handle(index: int) -> Any:
-    """Return NVML's handle of the GPU that PyTorch calls `cuda:<index>`. Raises pynvml.NVMLError."""
+def gpu_handle(device: str) -> Any:
+    """Return NVML's handle of the GPU that is named "cuda:<index>" or "cuda:<UUID>". Raises pynvml.NVMLError."""
+    entry = device.partition(":")[2] or "0"
     pynvml.nvmlInit()
+    if not entry.isdecimal():
+        return pynvml.nvmlDeviceGetHandleByUUID(entry)
     visible = visible_gpus(os.environ.get(VARIABLE), installed_gpus())
-    name = visible[index] if index < len(visible) else str(index)
+    name = visible[int(entry)] if int(entry) < len(visible) else entry
     if name.isdecimal():
         return pynvml.nvmlDeviceGetHandleByIndex(int(name))
     return pynvml.nvmlDeviceGetHandleByUUID(name)
@@ -126,10 +201,9 @@ def gpu_handle(index: int) -> Any:
 
 def describe_device(device: str) -> str:
     """Return a GPU's name, or the number of CPU cores that this process may use."""
-    kind, _, index = device.partition(":")
-    if kind != "cuda":
+    if not device.startswith("cuda"):
         return f"{available_cores()} cores"
     try:
-        return str(pynvml.nvmlDeviceGetName(gpu_handle(int(index or 0))))
+        return str(pynvml.nvmlDeviceGetName(gpu_handle(device)))
     except pynvml.NVMLError:
         return device

@@ -61,8 +61,8 @@ def _cpu_temperature() -> float | None:
 class GpuProbe:
     """Reads one NVIDIA GPU through NVML. Raises pynvml.NVMLError if there is none."""
 
-    def __init__(self, index: int) -> None:
-        self._handle = gpu_handle(index)
+    def __init__(self, device: str) -> None:
+        self._handle = gpu_handle(device)
 
     def read(self) -> Reading:
         memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
@@ -82,10 +82,9 @@ class GpuProbe:
 
 def probe_of(device: str) -> Probe:
     """Return the probe of a device by its PyTorch name; a CpuProbe if NVML cannot read the GPU."""
-    kind, _, index = device.partition(":")
-    if kind == "cuda":
+    if device.startswith("cuda"):
         try:
-            return GpuProbe(int(index or 0))
+            return GpuProbe(device)
         except pynvml.NVMLError as error:
             log.warning("NVML tells nothing of %s: %s", device, error)
     return CpuProbe()

@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.host import workers
 from app.host.devices import describe_device
+from app.host.gpu_test import DeviceTest
 from app.host.identity import host_name, worker_id
 from app.host.telemetry import Recorder, probe_of
 from app.jobs.claims import adopt_next, claim_next, has_work
@@ -33,7 +34,14 @@ POLL_SECONDS = 1.0
 class WorkerLoop:
     """`tick` does everything once; `run` repeats it until `ending` is set. Signal handlers only set flags."""
 
-    def __init__(self, settings: Settings, database: Database, device: str, executor: Executor) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        device: str,
+        executor: Executor,
+        device_test: DeviceTest | None = None,
+    ) -> None:
         self.settings = settings
         self.database = database
         self.device = device
@@ -42,10 +50,12 @@ class WorkerLoop:
         self.ending = False  # not a threading.Event: a handler that ran while its lock is held would deadlock
         self.held: dict[Kind, HeldJob] = {}  # at most one run and one task
         self._hint = ChangeHint(database)
+        self._device_test = device_test or DeviceTest(device)
         self._recorder = Recorder(host_name(), device, probe_of(device))
         self._beat_at = 0.0
         self._poll_at = 0.0
         self._started_at = now()
+        self._description = describe_device(device)
 
     def install_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -75,9 +85,24 @@ class WorkerLoop:
         self._beat_if_due(now_)
         if changed or now_ >= self._poll_at:
             self._poll_at = now_ + POLL_SECONDS
-            self.find_work(now_)
+            if self._device_test.passed or self._tested(now_):
+                self.find_work(now_)
             self.refresh()
         self._follow_all(now_)
+
+    def _tested(self, now_: float) -> bool:
+        """Test the device. A worker whose device fails the test claims nothing, and its row says why."""
+        problem = self._device_test.problem
+        passed = self._device_test.look(now_)
+        if self._device_test.problem not in (None, problem):
+            log.warning("%s is not used: %s", self.device, self._device_test.problem)
+        gpu = self._device_test.gpu
+        if passed and gpu is not None:
+            self._description = gpu.name
+            if gpu.uuid and self.device.partition(":")[2].isdecimal():
+                # NVML counts GPUs by PCI bus, CUDA perhaps by speed: a UUID means the same GPU to both.
+                self._recorder.probe = probe_of(f"cuda:GPU-{gpu.uuid}")
+        return passed
 
     def end(self) -> None:
         """Ask the trainers to save and exit, return their runs to the queue, and delete this worker's row."""
@@ -92,6 +117,7 @@ class WorkerLoop:
             row = session.get(Worker, self.id)
             if row is not None:
                 session.delete(row)
+        self._device_test.close()
         self.executor.close()
         self._hint.close()
 
@@ -137,7 +163,8 @@ class WorkerLoop:
                 row = Worker(
                     id=self.id, host=host_name(), pid=os.getpid(), device=self.device, started_at=self._started_at
                 )
-                row.description = describe_device(self.device)
+            problem = self._device_test.problem
+            row.description = self._description if problem is None else f"not used: {problem}"
             row.seen_at = now()
             row.run = self.held[RUN].job.id if RUN in self.held else None
             session.add(row)
