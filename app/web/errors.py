@@ -60,7 +60,7 @@ def install_error_handlers(app: FastAPI) -> None:
 def respond(request: Request, error: ApiError) -> Response:
     message = error.message.encode(errors="replace").decode()
     if wants_html(request):
-        context = {"status": error.status, "code": error.code, "message": message, "request": request}
+        context = {"status": error.status, "code": error.code, "message": message, "section": ""}
         page: Response = request.app.state.templates.TemplateResponse(
             request, "error.html", context, status_code=error.status, headers=error.headers
         )

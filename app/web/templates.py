@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from fastapi.templating import Jinja2Templates
+from jinja2 import StrictUndefined
 from markupsafe import Markup
 
 from app.display.formatting import (
@@ -41,6 +42,7 @@ def make_templates() -> Jinja2Templates:
     }
     environment.globals["interval"] = interval
     environment.globals["root"] = root
+    environment.undefined = StrictUndefined
     environment.trim_blocks = True
     environment.lstrip_blocks = True
     return templates

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from jinja2 import UndefinedError
 
 from app.main import create_app
 from app.runs.launching import Launcher
@@ -17,6 +18,8 @@ from app.runs.requests import NewRun
 from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
+from app.web.templates import make_templates
+from tests.finished_runs import finished_run
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
 FORBIDDEN = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+\s*=\s*[\"']|javascript:", re.IGNORECASE)
@@ -81,12 +84,34 @@ PAGES = [
 ]  # fmt: skip
 
 
+FINISHED_PAGES = [
+    "/", "/runs/{id}", "/runs/{id}?tab=checks", "/runs/{id}?tab=errors", "/runs/{id}?tab=errors&cell=0,0",
+    "/runs/{id}?tab=setup", "/runs/{id}/row", "/runs/{id}/findings", "/runs/new?from={id}&from_step=10",
+    "/compare?runs={id}", "/results", "/predict", "/models", "/models/{id}", "/system", "/system/devices", "/tokens",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_hold_no_inline_code_and_show_words_as_text(client: Visitor, hostile_run: str, path: str) -> None:
-    answer = client.get(path.format(id=hostile_run))
+    check_text(client.get(path.format(id=hostile_run)))
+
+
+@pytest.mark.parametrize("path", FINISHED_PAGES)
+def test_pages_of_a_finished_run_do_so_too(client: Visitor, runs: Runs, path: str) -> None:
+    run_id = finished_run(runs, [0.2, 0.5], wrong=range(9), name=HOSTILE, tags=[HOSTILE], expectation=HOSTILE)
+    check_text(client.get(path.format(id=run_id)))
+
+
+def check_text(answer: httpx.Response) -> None:
     assert answer.status_code == 200
     assert FORBIDDEN.search(re.sub(r"&#\d+;|&lt;[^<]*", "", answer.text)) is None
     assert "<img src=x" not in answer.text
+
+
+def test_a_name_that_a_template_does_not_know_is_an_error() -> None:
+    template = make_templates().env.from_string("{% if page.misspelled %}{% endif %}")
+    with pytest.raises(UndefinedError, match="misspelled"):
+        template.render(page={})
 
 
 @pytest.mark.parametrize(

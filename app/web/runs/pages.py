@@ -38,10 +38,10 @@ FILTERS = ("status", "dataset", "q", "tag", "group", "model", "starred", "sort",
 
 @router.get("/")
 def runs_page(request: Request, database: DatabaseDep, runs: RunsDep, datasets: DatasetsDep) -> Response:
-    filters = {name: value for name in FILTERS if (value := request.query_params.get(name, "").strip())}
+    filters = {name: request.query_params.get(name, "").strip() for name in FILTERS}
     with database.read() as session:
         seq = current_seq(session)  # read first, so that the page misses no event of the feed
-    found = runs.list(checked(RunQuery, filters))
+    found = runs.list(checked(RunQuery, {name: value for name, value in filters.items() if value}))
     active, queue = _active(runs), runs.queue()
     places = _places(runs, len(active))
     page = RunsPageView(

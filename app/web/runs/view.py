@@ -23,7 +23,7 @@ TAIL_LINES = 20
 
 @dataclass(frozen=True)
 class RunsPageView:
-    """`/`. `total` is the number of all runs, regardless of filters; `filters` has only the filters that are set."""
+    """`/`. `total` is the number of all runs, regardless of filters; `filters` is "" for a filter that is not set."""
 
     lanes: tuple[Lane, ...]
     rows: tuple[Row, ...]
@@ -44,11 +44,11 @@ class RunsPageView:
 
     @property
     def is_filtered(self) -> bool:
-        return any(name in self.filters for name in ("status", "dataset", "q", "tag", "group", "model", "starred"))
+        return any(self.filters[name] for name in ("status", "dataset", "q", "tag", "group", "model", "starred"))
 
     @property
     def is_first_page(self) -> bool:
-        return "cursor" not in self.filters
+        return not self.filters["cursor"]
 
     def link(self, **changed: str | None) -> str:
         """The URL of this page with changed filters; `cursor` is dropped unless it is given."""
