@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import orjson
 import psutil
 import pytest
+from PIL import Image
 
 from tests.conftest import Server, new_server
 from tests.cuda import build
@@ -50,9 +52,11 @@ class Device:
 
     @property
     def environment(self) -> dict[str, str]:
+        # The test of a GPU by its worker multiplies matrices: the sum of their product is 64 ** 3.
+        result = {"FAKE_CUDA_RESULT": "trainer.models.probe=262144"}
         named = {"FAKE_CUDA_LOG": str(self.log.path), "FAKE_CUDA_FAIL": str(self._failing)}
         caches = {"TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor"), "OMP_NUM_THREADS": "1"}
-        return {**build.environment(self.library), **named, **caches, **self.settings}
+        return {**build.environment(self.library), **result, **named, **caches, **self.settings}
 
     @property
     def _failing(self) -> Path:
@@ -104,6 +108,14 @@ class CudaServer(Server):
         children = psutil.Process(self.processes[worker].pid).children()
         return next(child.pid for child in children if "trainer.process.forkserver" in child.cmdline())
 
+    def predicts(self, run_id: str) -> bool:
+        """Return whether the predictor answers for an image."""
+        file = io.BytesIO()
+        Image.new("RGB", (32, 32), (200, 40, 40)).save(file, "PNG")
+        with self.client() as client:
+            params, files = {"model": run_id}, {"file": ("a.png", file.getvalue())}
+            return client.post("/api/predict", params=params, files=files).status_code == 200
+
     def children(self, name: str) -> set[int]:
         return {child.pid for child in psutil.Process(self.processes[name].pid).children(recursive=True)}
 
@@ -113,8 +125,10 @@ def server_on(device: Device, datasets: Path) -> Iterator[CudaServer]:
     """A server in the device's folder. No process is started; those that the test starts end with it."""
     made = new_server(device.folder / "home", datasets)
     server = CudaServer(made.home, made.settings, device=device)
-    yield server
-    server.close()
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture

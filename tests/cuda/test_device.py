@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
+
+import pytest
 
 from tests.cuda.conftest import Device
 
@@ -42,4 +47,19 @@ def test_cuda_visible_devices_leaves_one_device(device: Device) -> None:
     found = device.script("probe")["torch"]
     assert (found["count"], found["name"]) == (1, "Simulated GPU 1")
     assert {event.device for event in device.log.events("context", "peak")} == {1}
-    assert os.getpid() not in device.log.processes()
+
+
+@pytest.mark.parametrize(
+    ("visible", "found"), [(None, ["cuda:0", "cuda:1"]), ("1", ["cuda:0"]), ("", ["cpu"]), ("-1", ["cpu"])]
+)
+def test_doctor_lists_the_devices_that_torch_sees(device: Device, visible: str | None, found: list[str]) -> None:
+    device.settings = {"FAKE_CUDA_DEVICES": "2"} | ({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
+    home = {"TRACKSIDE_HOME": str(device.folder / "home")}
+    output = subprocess.run(
+        [sys.executable, "-m", "app.cli", "doctor"],
+        env={**os.environ, **device.environment, **home},
+        capture_output=True,
+        text=True,
+    ).stdout
+    devices = next(line for line in output.splitlines() if line.startswith("devices: "))
+    assert re.findall(r"cuda:\d|cpu", devices) == found

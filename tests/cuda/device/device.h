@@ -27,6 +27,9 @@ void log_event(const char *event, int device, const char *detail);
 /* Whether the file that FAKE_CUDA_FAIL names exists and holds `name`. */
 bool fails(const char *name);
 
+/* Whether FAKE_CUDA_RESULT, "TEXT=NUMBER", is for this process: TEXT is part of its command line. */
+bool scripted_result(float *number);
+
 int installed_devices(void);                 /* FAKE_CUDA_DEVICES, by default 1 */
 int visible_devices(void);                   /* those that CUDA_VISIBLE_DEVICES leaves */
 int physical_device(int device);             /* the index that NVML uses; -1 if there is none */

@@ -1,30 +1,14 @@
-/* The CUDA runtime: what torch calls on the host is done, kernels do nothing. Prototypes are NVIDIA's own. */
-#include <cuda_runtime_api.h>
+/* The CUDA runtime without its memory: devices, streams and events, and kernels, which do nothing. */
+#include "runtime.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "device.h"
-
-#define RESULT_BYTES 4096
-
-/* Begin a call that initializes CUDA, or return its error from the calling function. */
-#define ENTER()                                                     \
-    do {                                                            \
-        if (!initialize()) return cudaErrorInitializationError;     \
-        if (visible_devices() == 0) return cudaErrorNoDevice;       \
-    } while (0)
-
-/* The same for a call that works on the current device. */
-#define ENTER_CONTEXT()               \
-    do {                              \
-        ENTER();                      \
-        create_context(current_device); \
-    } while (0)
-
 static __thread cudaError_t last_error = cudaSuccess;
+cudaError_t sticky_error = cudaSuccess;
 
-static cudaError_t failed(cudaError_t error) { return last_error = error; }
+cudaError_t failed(cudaError_t error) { return last_error = error; }
 
 /* ---- errors and versions */
 
@@ -46,7 +30,7 @@ const char *cudaGetErrorString(cudaError_t error) {
         case cudaErrorMemoryAllocation: return "out of memory";
         case cudaErrorInitializationError: return "initialization error";
         case cudaErrorNoDevice: return "no CUDA-capable device is detected";
-        case cudaErrorNotSupported: return "operation not supported";
+        case cudaErrorIllegalAddress: return "an illegal memory access was encountered";
         default: return "an error of the simulated device";
     }
 }
@@ -140,112 +124,6 @@ cudaError_t cudaGetDriverEntryPointByVersion(
     return cudaSuccess;
 }
 
-/* ---- memory */
-
-cudaError_t cudaMemGetInfo(size_t *available, size_t *total) {
-    ENTER_CONTEXT();
-    *total = total_memory();
-    *available = free_memory(current_device);
-    return cudaSuccess;
-}
-
-cudaError_t cudaMalloc(void **start, size_t size) {
-    ENTER_CONTEXT();
-    *start = size == 0 || fails("cudaMalloc") ? NULL : take_memory(size, current_device);
-    return *start == NULL && size ? failed(cudaErrorMemoryAllocation) : cudaSuccess;
-}
-
-cudaError_t cudaHostAlloc(void **start, size_t size, unsigned flags) {
-    ENTER_CONTEXT();
-    *start = fails("cudaHostAlloc") ? NULL : take_memory(size, HOST_DEVICE);
-    return *start == NULL && size ? failed(cudaErrorMemoryAllocation) : cudaSuccess;
-}
-
-cudaError_t cudaFree(void *start) {
-    ENTER_CONTEXT();
-    return start == NULL || give_back_memory(start) ? cudaSuccess : failed(cudaErrorInvalidValue);
-}
-
-cudaError_t cudaFreeHost(void *start) { return cudaFree(start); }
-
-cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *found, const void *address) {
-    ENTER();
-    Block block;
-    *found = (struct cudaPointerAttributes){.type = cudaMemoryTypeUnregistered, .device = -2};
-    if (!find_block(address, &block)) return cudaSuccess;
-    bool on_host = block.device == HOST_DEVICE;
-    found->type = on_host ? cudaMemoryTypeHost : cudaMemoryTypeDevice;
-    found->device = on_host ? current_device : block.device;
-    found->devicePointer = (void *)address;
-    found->hostPointer = on_host ? (void *)address : NULL;
-    return cudaSuccess;
-}
-
-/* ---- copies, which are done when the call returns */
-
-static const void *last_written = NULL; /* by a copy to a device, with no kernel since */
-
-static bool on_device(const void *address) {
-    Block block;
-    return find_block(address, &block) && block.device != HOST_DEVICE;
-}
-
-/* Kernels write nothing, so that a copy of at most 4 KiB from a device, which is how torch reads a kernel's result
-   (`.item()`), would give what an earlier tensor left there. Unless the last copy wrote these bytes and no kernel came
-   after it, they read as 1 in 64 bits: true as a boolean, a small count as an integer, finite as a float. */
-static void copy_bytes(void *to, const void *from, size_t size) {
-    uint64_t result[RESULT_BYTES / sizeof(uint64_t)];
-    if (on_device(to))
-        last_written = to;
-    else if (size <= RESULT_BYTES && from != last_written && on_device(from)) {
-        for (size_t word = 0; word < RESULT_BYTES / sizeof *result; word++) result[word] = 1;
-        from = result;
-    }
-    memcpy(to, from, size);
-}
-
-static void log_copy(const void *to, const void *from, size_t size) {
-    Block block;
-    const char *place[2];
-    int device = HOST_DEVICE;
-    for (int side = 0; side < 2; side++) {
-        bool known = find_block(side ? to : from, &block);
-        place[side] = !known ? "pageable" : block.device == HOST_DEVICE ? "pinned" : "device";
-        if (known && block.device != HOST_DEVICE) device = block.device;
-    }
-    char detail[96];
-    snprintf(detail, sizeof detail, "%s to %s %zu", place[0], place[1], size);
-    log_event("copy", device, detail);
-}
-
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind, cudaStream_t stream) {
-    ENTER_CONTEXT();
-    copy_bytes(to, from, size);
-    log_copy(to, from, size);
-    return cudaSuccess;
-}
-
-cudaError_t cudaMemcpy(void *to, const void *from, size_t size, enum cudaMemcpyKind kind) {
-    cudaError_t error = cudaMemcpyAsync(to, from, size, kind, NULL);
-    log_event("wait", current_device, "cudaMemcpy");
-    return error;
-}
-
-cudaError_t cudaMemcpyPeerAsync(void *to, int to_device, const void *from, int from_device, size_t size,
-                                cudaStream_t stream) {
-    create_context(to_device);
-    create_context(from_device);
-    return cudaMemcpyAsync(to, from, size, cudaMemcpyDeviceToDevice, stream);
-}
-
-cudaError_t cudaMemsetAsync(void *start, int value, size_t size, cudaStream_t stream) {
-    ENTER_CONTEXT();
-    memset(start, value, size);
-    return cudaSuccess;
-}
-
-cudaError_t cudaMemset(void *start, int value, size_t size) { return cudaMemsetAsync(start, value, size, NULL); }
-
 /* ---- waits */
 
 static cudaError_t wait_in(const char *function) {
@@ -323,7 +201,8 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEve
 
 static cudaError_t launch(void) {
     ENTER_CONTEXT();
-    last_written = NULL;
+    last_copy_is_readable = false;
+    if (fails("illegal address")) return failed(sticky_error = cudaErrorIllegalAddress);
     return fails("cudaLaunchKernel") ? failed(cudaErrorMemoryAllocation) : cudaSuccess;
 }
 

@@ -74,15 +74,25 @@ int visible_devices(void) {
     return count;
 }
 
-bool fails(const char *name) {
-    const char *path = getenv("FAKE_CUDA_FAIL");
+static size_t read_file(const char *path, char *content, size_t size) {
     int file = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0) return false;
+    ssize_t length = file < 0 ? 0 : read(file, content, size);
+    if (file >= 0) close(file);
+    return length < 0 ? 0 : (size_t)length;
+}
+
+bool fails(const char *name) {
     char content[256];
-    ssize_t length = read(file, content, sizeof content - 1);
-    close(file);
-    content[length < 0 ? 0 : length] = 0;
-    return strstr(content, name) != NULL;
+    return memmem(content, read_file(getenv("FAKE_CUDA_FAIL"), content, sizeof content), name, strlen(name)) != NULL;
+}
+
+bool scripted_result(float *number) {
+    const char *setting = getenv("FAKE_CUDA_RESULT"), *equals = setting == NULL ? NULL : strchr(setting, '=');
+    char command[4096];
+    if (equals == NULL) return false;
+    size_t length = read_file("/proc/self/cmdline", command, sizeof command);
+    *number = strtof(equals + 1, NULL);
+    return memmem(command, length, setting, (size_t)(equals - setting)) != NULL;
 }
 
 /* ---- log */
