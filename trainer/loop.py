@@ -119,7 +119,7 @@ def train_on(
     spec = read_spec(run_dir)
     device = prepare(device_name, spec.threads)
     decisions = Decisions(run_dir)
-    precision = precision_of(spec, device, decisions)
+    precision = precision_of(spec, device, decisions, began=last_checkpoint(run_dir) is not None)
     runtime = Runtime(device, Execution(precision_name(precision), True, torch.get_num_threads()))
     data = load_resident(datasets, spec, device)
     portions = Portions.of(device, spec.model.input_size or data.record.size)

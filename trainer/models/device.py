@@ -59,29 +59,34 @@ def openmp_threads(variable: str) -> int:
     return int(first) if first.isascii() and first.isdecimal() and len(first) < 6 else 0
 
 
-def precision_of(spec: TrainSpec, device: torch.device, decisions: Decisions) -> torch.dtype:
-    """Return the dtype of a run. `auto` is decided once, so that one resumed elsewhere goes on as before."""
+def precision_of(spec: TrainSpec, device: torch.device, decisions: Decisions, *, began: bool) -> torch.dtype:
+    """Return the dtype in which a run starts. `auto` is decided once, so that one resumed elsewhere goes on as before.
+
+    `began`: the run has a checkpoint. If nothing was decided then, an earlier version of the trainer made it.
+    """
     if spec.precision != "auto":
         return pick_precision(spec, device)
     decided = decisions.first("precision")
     if decided is None:
-        decided = decisions.insert(0, "precision", dtype=str(pick_precision(spec, device)).removeprefix("torch."))
-    precision: torch.dtype = getattr(torch, decided.values["dtype"])
-    return precision
+        earlier = began and device.type == "cpu" and cpu_multiplies_bf16()
+        precision = torch.bfloat16 if earlier else pick_precision(spec, device)
+        decided = decisions.insert(0, "precision", dtype=str(precision).removeprefix("torch."))
+    dtype: torch.dtype = getattr(torch, decided.values["dtype"])
+    return dtype
 
 
 def pick_precision(spec: TrainSpec, device: torch.device) -> torch.dtype:
     """Return the dtype of the forward and backward pass.
 
-    `auto` is bfloat16 where the device, CPUs included, has instructions for it; else float16 on a GPU with tensor cores
-    (Volta, Turing), whose loss is scaled; and float32 elsewhere.
+    `auto` is bfloat16 on a GPU that has instructions for it; else float16 on one with tensor cores (Volta, Turing),
+    whose loss is scaled; and float32 elsewhere. A longer run on a CPU changes to what a probe finds faster.
     """
     match spec.precision:
         case "auto" if device.type == "cuda":
             bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
             return gpu_precision(torch.cuda.get_device_capability(device), bf16=bf16)
         case "auto":
-            return torch.bfloat16 if device.type == "cpu" and cpu_multiplies_bf16() else torch.float32
+            return torch.float32
         case "bf16":
             return torch.bfloat16
         case "fp16":

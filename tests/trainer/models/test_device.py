@@ -48,17 +48,17 @@ def test_auto_is_decided_once_per_run(tmp_path: Path) -> None:
     """A run that is resumed on a device with another choice of its own goes on as it began."""
     spec, cpu = build_spec("shapes100", "quick", {"precision": "auto"}), torch.device("cpu")
     Decisions(tmp_path).insert(0, "precision", dtype="float16")
-    assert precision_of(spec, cpu, Decisions(tmp_path)) == torch.float16
+    assert precision_of(spec, cpu, Decisions(tmp_path), began=False) == torch.float16
 
     fresh = tmp_path / "fresh"
     fresh.mkdir()
-    chosen = precision_of(spec, cpu, Decisions(fresh))
+    chosen = precision_of(spec, cpu, Decisions(fresh), began=False)
     decided = Decisions(fresh).first("precision")
     assert decided is not None
     assert getattr(torch, decided.values["dtype"]) == chosen
 
     asked = build_spec("shapes100", "quick", {"precision": "bf16"})
-    assert precision_of(asked, cpu, Decisions(tmp_path)) == torch.bfloat16
+    assert precision_of(asked, cpu, Decisions(tmp_path), began=False) == torch.bfloat16
 
 
 def test_the_number_of_threads_is_not_only_for_a_cpu() -> None:
