@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from app.display.formatting import number
 from app.runs.public import RunPublic
+from trainer.plan.decisions import Decision, recorded
+from trainer.plan.execution import Execution
 from trainer.spec.preset import build_spec, differences, flatten, presets
 
 
@@ -17,6 +20,44 @@ class Difference:
     field: str
     old: Any
     new: Any
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was decided while a run trained, from `step` on. `measured`: milliseconds per step of what was tried."""
+
+    step: int
+    what: str
+    measured: tuple[tuple[str, float], ...] = ()
+    remembered: bool = False
+
+
+def decided(run_dir: Path) -> tuple[Decided, ...]:
+    """Return how the run was executed, and what users asked for, in order; nothing if the file cannot be read."""
+    try:
+        return tuple(shown for decision in recorded(run_dir) if (shown := _decided(decision)) is not None)
+    except (OSError, ValueError, TypeError, KeyError):
+        return ()
+
+
+def _decided(decision: Decision) -> Decided | None:
+    values = decision.values
+    match decision.kind:
+        case "precision":
+            return Decided(decision.step, f"{values['dtype']}")
+        case "execution":
+            execution = Execution(values["precision"], values["channels_last"], values["threads"])
+            measured = tuple(sorted(values["milliseconds"].items(), key=lambda item: item[1]))
+            return Decided(decision.step, str(execution), measured, values["remembered"])
+        case "compile":
+            return Decided(decision.step, f"torch.compile {'on' if values['on'] else 'off'}")
+        case "extend":
+            epochs = values["epochs"]
+            return Decided(decision.step, f"extended by {epochs} {'epoch' if epochs == 1 else 'epochs'}")
+        case "wind-down":
+            return Decided(decision.step, "finish early")
+        case "plan":  # often, with a time budget
+            return None
 
 
 def setup_of(run: RunPublic) -> tuple[tuple[tuple[str, Any], ...], tuple[Difference, ...], str]:

@@ -31,7 +31,7 @@ class Decisions:
 
     def __init__(self, run_dir: Path) -> None:
         self._path = RunDir(run_dir).decisions
-        self._known = _read(self._path)
+        self._known = _read(self._path, repair=True)
         self._next = 0
 
     @property
@@ -75,17 +75,22 @@ class Decisions:
         return next((decision for decision in self._known if decision.kind == kind), None)
 
 
+def recorded(run_dir: Path) -> list[Decision]:
+    """Return the decisions of a run that may be training. Raises ValueError: the file is damaged."""
+    return _read(RunDir(run_dir).decisions, repair=False)
+
+
 def _line(decision: Decision) -> bytes:
     fields = {"step": decision.step, "kind": decision.kind, "values": decision.values}
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _read(path: Path) -> list[Decision]:
-    """Read the complete lines of the file. A last line cut off by a crash never took effect and is removed."""
+def _read(path: Path, *, repair: bool) -> list[Decision]:
+    """Read the complete lines. A last line cut off by a crash never took effect, and `repair` removes it."""
     if not path.exists():
         return []
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
-    if whole < len(data):
+    if repair and whole < len(data):
         os.truncate(path, whole)
     return [Decision(**orjson.loads(line)) for line in data[:whole].splitlines()]

@@ -17,7 +17,7 @@ from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.requests import CloneRequest, ResumeRequest, RunPatch, StopRequest
 from app.runs.runs import Runs
-from app.runs.setup import setup_of
+from app.runs.setup import decided, setup_of
 from app.storage.changes import current_seq
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, Status
@@ -102,6 +102,7 @@ def run_page(
         shown["lines"] = tuple(runs.log(run_id))
     if tab == "setup":
         shown["settings"], shown["from_preset"], shown["command"] = setup_of(run)
+        shown["decided"] = decided(runs.folder(run_id))
         shown["validation"] = _validation(datasets, run)
         shown["checkpoints"] = tuple(reversed(runs.checkpoints(run_id)))
     if run.status == Status.QUEUED:

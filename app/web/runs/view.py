@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from app.display.formatting import duration
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
-from app.runs.setup import Difference
+from app.runs.setup import Decided, Difference
 from app.storage.tables import Status
 from app.web.root import root
 from app.web.runs.checks_tab import ChecksTab, FindingView
@@ -77,6 +77,7 @@ class RunPageView:
     settings: tuple[tuple[str, Any], ...] = ()
     from_preset: tuple[Difference, ...] = ()
     command: str = ""
+    decided: tuple[Decided, ...] = ()
     validation: str = ""
     section: str = "runs"
     schedules: tuple[str, ...] = field(default=get_args(ScheduleName), init=False)

@@ -11,9 +11,11 @@ import typer
 
 from app.cli import main, parse_assignments
 from app.runs.runs import Runs
-from app.runs.setup import setup_of
+from app.runs.setup import Decided, decided, setup_of
 from tests.conftest import runs_in
 from tests.finished_runs import finished_run
+from trainer.plan.decisions import Decisions
+from trainer.rundir.folder import RunDir
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import TrainSpec
 
@@ -57,3 +59,30 @@ def stored(runs: Runs, spec: TrainSpec) -> Any:
     run = runs.get(finished_run(runs, [0.5]))
     values = {**spec.model_dump(mode="json"), "dataset": run.spec["dataset"]}
     return run.model_copy(update={"spec": values, "preset": spec.preset})
+
+
+def test_what_was_decided_is_told_and_a_live_file_is_not_touched(tmp_path: Path) -> None:
+    decisions = Decisions(tmp_path)
+    decisions.take(0, "precision", dtype="float32")
+    decisions.take(8, "plan", total=900)
+    milliseconds = {"float32, channels_last, 2 threads": 3.5, "bfloat16, channels_last, 2 threads": 2.25}
+    execution = {"precision": "bf16", "channels_last": True, "threads": 2}
+    decisions.take(48, "execution", **execution, milliseconds=milliseconds, remembered=True)
+    decisions.take(48, "compile", on=True)
+    decisions.take(90, "compile", on=False)
+    decisions.take(99, "wind-down")
+    path = RunDir(tmp_path).decisions
+    with path.open("ab") as file:
+        file.write(b'{"step": 100, "ki')  # being written
+    before = path.read_bytes()
+    fastest_first = tuple(sorted(milliseconds.items(), key=lambda item: item[1]))
+    assert decided(tmp_path) == (
+        Decided(0, "float32"),
+        Decided(48, "bfloat16, channels_last, 2 threads", fastest_first, remembered=True),
+        Decided(48, "torch.compile on"),
+        Decided(90, "torch.compile off"),
+        Decided(99, "finish early"),
+    )
+    assert path.read_bytes() == before
+    path.write_bytes(b"[]\n")
+    assert decided(tmp_path) == ()
