@@ -25,6 +25,7 @@ GIVEN_UP = (
     "hold the most", "paused view", "back to live", "it may", "that is not the password", "tried too often",
     "not on this line", "cannot be done", "no room", "end is missing", "cannot be had", "goes without", "goes on after",
     "comes by way of", "where this project began", "optimis", "regularis", "normalis", "labelled",
+    "data set",
 )  # fmt: skip
 # Values of the API and names, which stay as they are.
 NAMES = {"cannot tell apart", "baseline-cnn-regularised", "aria-labelledby"}

@@ -15,7 +15,7 @@ from trainer.rundir.events import attempts
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
     parser.add_argument("spec", type=Path, help="spec.json in the run's folder")
-    parser.add_argument("--datasets", type=Path, required=True, help="the folder of the data sets")
+    parser.add_argument("--datasets", type=Path, required=True, help="the folder of the datasets")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO)

@@ -43,7 +43,7 @@ def add_dataset(
     fit: Annotated[str, typer.Option(help="crop, pad or squash")] = "crop",
     on_unreadable: Annotated[str, typer.Option(help="refuse or skip")] = "refuse",
 ) -> None:
-    """Add a data set: `shapes100` is built in; others come from a folder, a zip, or torchvision's servers."""
+    """Add a dataset: `shapes100` is built in; others come from a folder, a zip, or torchvision's servers."""
     from trainer.data.sources import source as sources
 
     datasets = home_settings().datasets

@@ -18,7 +18,7 @@ PRIORITY = -100
 
 def prepare_demo(settings: Settings, console: Console) -> None:
     if BUILT_IN not in {record.name for record in list_records(settings.datasets)}:
-        with console.status(f"Drawing the built-in data set {BUILT_IN} (60,000 images, 185 MB)…"):
+        with console.status(f"Drawing the built-in dataset {BUILT_IN} (60,000 images, 185 MB)…"):
             add_dataset(settings.datasets, BUILT_IN, BUILT_IN)
     database = Database(settings.url)
     database.migrate()

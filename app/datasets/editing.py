@@ -124,7 +124,7 @@ class DatasetEditor:
             check_name(name)
             if (self._root / name / RECORD_FILE).is_file():
                 return self._root / name
-        raise DatasetMissing(f"There is no data set called {name!r}.")
+        raise DatasetMissing(f"There is no dataset called {name!r}.")
 
 
 def _waiting(session: Session, name: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from app.prediction.members import JOINT, members_of
 
 class PredictionPublic(BaseModel):
     label: str
-    index: int = Field(description="The class's number in the data set.")
+    index: int = Field(description="The class's number in the dataset.")
     probability: float = Field(ge=0, le=1)
     superclass: str | None = None
 

@@ -77,7 +77,7 @@ def _correctness(run: RunPublic, folder: Path, labels_of: _TargetLabels) -> Corr
         return "no validation yet"
     labels = labels_of(run)
     if labels is None:
-        return "the data set is gone or has changed"
+        return "the dataset is gone or has changed"
     answers = read_answers(folder, run.best_step)
     if answers is None:
         return "no answers were kept"

@@ -105,7 +105,7 @@ def results(database: Database, datasets: Datasets, dataset: str, limit: int) ->
     with database.read() as session:
         candidates, unranked = _candidates(session, dataset)
         if record is None and not candidates and not unranked:
-            raise not_found("data set", dataset)
+            raise not_found("dataset", dataset)
         groups = _ranked(candidates)
         shown = groups[:limit]
         selected = _selected(session, [group[0].key for group in shown])

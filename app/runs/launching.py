@@ -164,4 +164,4 @@ def _by_key(session: Session, key: str | None, body: str | None) -> Run | None:
 
 
 def _no_dataset(name: str) -> SpecError:
-    return SpecError({"dataset": f"There is no data set called {name!r}."})
+    return SpecError({"dataset": f"There is no dataset called {name!r}."})

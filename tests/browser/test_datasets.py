@@ -120,7 +120,7 @@ def test_a_dataset_is_renamed_then_deleted(own: Server, page: Page, shapes: Path
     own.stop_run(other)
     delete.get_by_role("button", name="Delete").click()
     expect(page).to_have_url(f"{own.url}/datasets")
-    expect(page.get_by_text("There is no data set yet")).to_be_visible()
+    expect(page.get_by_text("There is no dataset yet")).to_be_visible()
     assert list(own.settings.datasets.iterdir()) == []
     page.goto(f"{own.url}/runs/{run}?tab=errors")
     expect(page.locator("main")).to_contain_text("was deleted or replaced")

@@ -14,7 +14,7 @@ test("waiting doubles, and ends at 15 s", () => {
   assert.equal(backoff(0, 0), 375);
 });
 
-test("images are fitted as the data set's were", () => {
+test("images are fitted as the dataset's were", () => {
   assert.deepEqual(fitted(64, 32, 32, "squash"), { x: 0, y: 0, width: 32, height: 32 });
   assert.deepEqual(fitted(64, 32, 32, "pad"), { x: 0, y: 8, width: 32, height: 16 });
   assert.deepEqual(fitted(64, 32, 32, "crop"), { x: -16, y: 0, width: 64, height: 32 });

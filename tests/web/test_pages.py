@@ -158,7 +158,7 @@ def test_a_wrong_form_comes_back_with_what_was_typed(client: Visitor, hostile_ru
         assert re.search(rf'data-error-for="{name}"\s*>[^<]+<', answer.text)
     assert HOSTILE not in answer.text
     assert "line" in client.post("/runs", {"dataset": "shapes100", "preset": "baseline-cnn", "name": "a\nb"}).text
-    assert "no data set called" in client.post("/runs", {"dataset": "gone", "preset": "baseline-cnn"}).text
+    assert "no dataset called" in client.post("/runs", {"dataset": "gone", "preset": "baseline-cnn"}).text
     assert "nonsense: unknown field" in client.post("/runs", typed | {"nonsense": "1"}).text
     assert client.post("/runs", typed | {"from": "0000000000"}).status_code == 404
 

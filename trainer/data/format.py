@@ -100,11 +100,11 @@ class DatasetRecord(BaseModel):
 def read_record(root: Path, name: str) -> DatasetRecord:
     """Read a record; its name is the folder's. Raises DatasetMissing, also for an invalid name, and DatasetDamaged."""
     if not _NAME.fullmatch(name):
-        raise DatasetMissing(f"There is no data set called {name!r}.")
+        raise DatasetMissing(f"There is no dataset called {name!r}.")
     try:
         text = (root / name / RECORD_FILE).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise DatasetMissing(f"There is no data set called {name!r}.") from None
+        raise DatasetMissing(f"There is no dataset called {name!r}.") from None
     try:
         record = DatasetRecord.model_validate_json(text)
         return record if record.name == name else record.model_copy(update={"name": name})
@@ -190,7 +190,7 @@ def damaged_files(root: Path, record: DatasetRecord) -> list[str]:
 def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise BadName(
-            "A data set's name is 1 to 64 letters, digits, dots, dashes and underscores, "
+            "A dataset's name is 1 to 64 letters, digits, dots, dashes and underscores, "
             "and starts with a letter or a digit.",
             detail={"name": name[:100]},
         )

@@ -56,9 +56,9 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
     """Load the spec's dataset. Raises DatasetChanged, and ValueError: it has no superclasses to train on."""
     record = read_record(root, spec.dataset.name)
     if spec.dataset.sha256 and spec.dataset.sha256 != record.sha256:
-        raise DatasetChanged(f"data set {record.name} has been replaced since this run was queued")
+        raise DatasetChanged(f"dataset {record.name} has been replaced since this run was queued")
     if spec.target == "coarse" and record.fine_to_coarse is None:
-        raise ValueError(f"data set {record.name} has no superclasses to train on")
+        raise ValueError(f"dataset {record.name} has no superclasses to train on")
     to_coarse = None if record.fine_to_coarse is None else np.asarray(record.fine_to_coarse, dtype=np.int64)
 
     held = sum((root / record.name / f"{name}.images.npy").stat().st_size for name in record.splits)

@@ -34,7 +34,7 @@ def run_record(datasets: Path, run_dir: Path, spec: TrainSpec) -> DatasetRecord:
         return own_record(run_dir).model_copy(update={"name": spec.dataset.name})  # it may have been renamed
     record = read_record(datasets, spec.dataset.name)
     if spec.dataset.sha256 and spec.dataset.sha256 != record.sha256:
-        raise DatasetDamaged(f"The data set {record.name} is not the one that this run was trained on.")
+        raise DatasetDamaged(f"The dataset {record.name} is not the one that this run was trained on.")
     return record
 
 

@@ -31,7 +31,7 @@ def _problems(
         none = "" if spec.val_fraction == 0 else ": every class has only one training image, so none is held out"
         yield f"early stopping needs a validation split{none}", "early_stopping", "val_fraction"
     if spec.target == "coarse" and record.superclasses is None:
-        yield f"data set {record.name} has no superclasses", "target"
+        yield f"dataset {record.name} has no superclasses", "target"
     if plan.batch_size < min(2, spec.batch_size):
         yield "too few images to train on", "batch_size"
     if spec.augment.crop >= record.size:

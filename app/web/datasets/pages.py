@@ -71,7 +71,7 @@ def measure_from_page(name: str, datasets: DatasetsDep, statistics: StatisticsDe
     responses={
         **described(
             {
-                404: "No such data set",
+                404: "No such dataset",
                 409: "Not measured yet: POST to the same path begins it",
                 503: "They could not be computed",
             }
@@ -96,7 +96,7 @@ def statistics_of(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -
     "/api/datasets/{name}/statistics",
     tags=["datasets"],
     status_code=202,
-    responses=described({404: "No such data set", 503: "They could not be computed, less than a minute ago"}),
+    responses=described({404: "No such dataset", 503: "They could not be computed, less than a minute ago"}),
 )
 def measure(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -> BeingMeasured:
     """Begin to compute the statistics, which takes seconds. Without effect if they are there or being computed."""
@@ -119,7 +119,7 @@ def refuse_failed(record: DatasetRecord, statistics: DatasetStatistics) -> None:
     "/api/datasets/{name}/means.png",
     tags=["datasets"],
     response_class=Response,
-    responses={**PNG, **described({404: "No such data set, or it has not been measured yet"})},
+    responses={**PNG, **described({404: "No such dataset, or it has not been measured yet"})},
 )
 def means(name: str, datasets: DatasetsDep, statistics: StatisticsDep) -> Response:
     """The mean training image of each class as a PNG, ten per row, in class order."""

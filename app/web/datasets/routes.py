@@ -32,7 +32,7 @@ from trainer.spec.tasks import DatasetRequest, OnUnreadable
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 
-NO_DATASET = described({404: "No such data set"})
+NO_DATASET = described({404: "No such dataset"})
 PNG: dict[str, Any] = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 LISTED_FILES = 20_000
 

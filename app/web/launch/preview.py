@@ -77,7 +77,7 @@ class Preview(BaseModel):
 Json = Annotated[str, Query(max_length=8000)]
 
 
-@router.get("/preview", tags=TAGS, responses=described({404: "No such data set"}))
+@router.get("/preview", tags=TAGS, responses=described({404: "No such dataset"}))
 async def preview(
     dataset: Annotated[str, Query(max_length=200)],
     preset: Annotated[str, Query(max_length=200)],
@@ -127,7 +127,7 @@ async def preview(
     response_class=Response,
     responses={
         200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
-        **described({404: "No such data set", 503: "No predictor runs"}),
+        **described({404: "No such dataset", 503: "No predictor runs"}),
     },
 )
 async def augmented_images(

@@ -90,7 +90,7 @@ def _clone(runs: Runs, launcher: Launcher, typed: Mapping[str, str], overrides: 
     parent_run = runs.get(parent)
     if (parent_run.dataset, parent_run.preset) != (dataset, preset):
         if typed.get("from_step"):
-            reason = "a branch keeps its parent's data set and preset"
+            reason = "a branch keeps its parent's dataset and preset"
             raise SpecError({"dataset" if parent_run.dataset != dataset else "preset": reason})
         return None
     changed = differences(build_spec(dataset, preset, overrides), parent_run.train_spec)

@@ -27,7 +27,7 @@ TEXTS: dict[str, Any] = {
     "/api/results",
     tags=["results"],
     response_model=ResultTable,
-    responses={200: TEXTS, **described({404: "No such data set"})},
+    responses={200: TEXTS, **described({404: "No such dataset"})},
 )
 def table(
     database: DatabaseDep,

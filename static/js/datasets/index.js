@@ -113,7 +113,7 @@ function answer(form, status, body) {
     showNewTask(body.task ?? body);
     return;
   }
-  showRefusal(form.elements.name.value || "This data set", body.error);
+  showRefusal(form.elements.name.value || "This dataset", body.error);
   note(form, "");
 }
 

@@ -51,8 +51,8 @@ def test_a_dataset_is_renamed_then_deleted(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["delete", "none", "--yes"], "no data set called 'none'"),
-        (["rename", "none", "other"], "no data set called 'none'"),
+        (["delete", "none", "--yes"], "no dataset called 'none'"),
+        (["rename", "none", "other"], "no dataset called 'none'"),
         (["rename", "shapes100", "a b"], "letters, digits"),
     ],
 )

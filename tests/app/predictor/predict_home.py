@@ -1,4 +1,4 @@
-"""A home with a data set's record and runs that have checkpoints: all that prediction needs, in milliseconds."""
+"""A home with a dataset's record and runs that have checkpoints: all that prediction needs, in milliseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results: ranked recipes of one data set, the reported numbers beside, and exports."""
+"""Results: ranked recipes of one dataset, the reported numbers beside, and exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is doubtful in a data set, counted on one made by hand and on CIFAR-100 where it is there."""
+"""What is doubtful in a dataset, counted on one made by hand and on CIFAR-100 where it is there."""
 
 from __future__ import annotations
 
