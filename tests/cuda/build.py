@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 import subprocess
-import sysconfig
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "device"
-PACKAGES = Path(sysconfig.get_paths()["purelib"])
+TORCH = find_spec("torch")  # does not load it
+assert TORCH is not None
+assert TORCH.origin is not None
+PACKAGES = Path(TORCH.origin).parents[1]
 LIBRARY = "libcuda.so.1"
 OTHER_NAMES = ("libcuda.so", "libnvidia-ml.so.1")  # under which Triton and pynvml look for it
 PREFIXES = re.compile(r"cu(da|blas|blasLt|dnn)[A-Z]")  # of the functions that torch's libraries import

@@ -35,6 +35,7 @@ def blocked_ptxas(folder: Path) -> Iterator[Path]:
         yield script
     finally:
         os.write(writer, b"\n" * 1000)
+        (folder / "release").unlink()  # nothing blocks any more
         os.close(writer)
 
 

@@ -49,6 +49,7 @@ def failures(library: Path, shapes: Path, tmp_path_factory: pytest.TempPathFacto
     with server_on(device, shapes) as server:
         server.start("web")
         server.start_worker("cuda:0")
+        server.wait_status(server.launch(**run), "finished")  # the worker has tested its device by then
         for function in FAILING:
             device.fail(function)
             error = server.wait_status(server.launch(**run), "failed")["error"]
