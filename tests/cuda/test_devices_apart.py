@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import NARROW
 from tests.cuda.conftest import Device
 from tests.cuda.train import Case
@@ -13,7 +11,6 @@ from tests.cuda.train import Case
 CUDA_1 = Case("second", {**NARROW, "epochs": 1, "compile": "off", "optimizer.ema": 0.99}, device="cuda:1", stop_at=20)
 
 
-@pytest.mark.xfail(strict=True, reason="cuda:1 is never made the current device: Adam and a resume use device 0")
 def test_a_run_on_the_second_device_does_not_touch_the_first(device: Device, shapes: Path) -> None:
     device.settings = {"FAKE_CUDA_DEVICES": "2"}
     assert device.train(shapes, CUDA_1) == {"second": "finished"}

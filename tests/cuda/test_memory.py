@@ -17,7 +17,6 @@ LARGE_IMAGES = {"model.name": "resnet18", "model.input_size": 224, "batch_size":
 EAGER = {"compile": "off", "checks": "off"}
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="250 images are evaluated at once, whatever their size")
 def test_evaluation_fits_in_the_memory_of_the_device(device: Device, shapes: Path) -> None:
     device.settings = {"FAKE_CUDA_MEMORY_MB": "3072"}
     assert device.train(shapes, Case("large", {**LARGE_IMAGES, **EAGER})) == {"large": "finished"}
@@ -30,7 +29,6 @@ FAILING = {
     "cublasCreate": "CUBLAS_STATUS_ALLOC_FAILED",
     "cudnnBackendExecute": "unable to find an engine",
 }
-UNKNOWN = ("cudaLaunchKernel", "cublasCreate", "cudnnBackendExecute")
 
 
 @dataclass(frozen=True)
@@ -67,15 +65,7 @@ def test_a_worker_trains_on_after_a_run_that_ran_out_of_memory(function: str, fa
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     "function",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.xfail(strict=True, reason="only torch.OutOfMemoryError is known as lack of memory"),
-        )
-        if name in UNKNOWN
-        else name
-        for name in FAILING
-    ],
+    FAILING,
 )
 def test_a_run_that_ran_out_of_memory_names_the_batch_size(function: str, failures: dict[str, Failure]) -> None:
     assert failures[function].error["code"] == "out_of_memory", FAILING[function]

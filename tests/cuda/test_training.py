@@ -44,7 +44,6 @@ def test_only_trainers_and_the_serving_predictor_initialize_cuda(trained: Traine
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the predictor keeps a process that cannot use CUDA")
 def test_the_predictor_answers_again_after_an_error_that_makes_cuda_unusable(trained: Trained) -> None:
     server = trained.server
     wait_for(lambda: server.predicts(trained.run), what="a prediction")

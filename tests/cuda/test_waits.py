@@ -29,11 +29,6 @@ CASES = [
 ]
 SEARCH = {"cudaDeviceSynchronize", "cudaEventSynchronize"}  # how torch.backends.cudnn.benchmark waits
 NEW_SIZES = {"fast": 1}  # unlogged steps that are the first ones with images of another size
-WAITING = {
-    "streamed": "the rows of each batch are indexed on the device and read back",
-    "TrivialAugment": "the sizes of its groups are counted on the device and read back",
-    "fp16 and Muon": "torch.amp.GradScaler reads back whether the gradients of an optimizer without fusion are finite",
-}
 
 
 @dataclass(frozen=True)
@@ -74,10 +69,8 @@ def steps_of(log: Log) -> dict[str, list[Step]]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_no_step_waits_for_the_device_between_logged_steps(
-    case: Case, trained: tuple[dict[str, str], dict[str, list[Step]]], request: pytest.FixtureRequest
+    case: Case, trained: tuple[dict[str, str], dict[str, list[Step]]]
 ) -> None:
-    if (reason := WAITING.get(case.name)) is not None:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     endings, steps = trained
     assert endings[case.name] == "finished"
     unlogged = [step for step in steps[case.name][1:STEPS] if not step.logged]

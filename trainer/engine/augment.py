@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from trainer.spec.train_spec import AugmentSpec
 @dataclass(frozen=True)
 class EpochDraws:
     """Random values of one epoch, indexed by position in the split; None where the spec does not use them.
+
+    `drawn` are the same values on the CPU, on which they were drawn; None if they are on the CPU.
 
     `order` int64 (n,); `flip` bool (n,); `shift` int64 (n, 2) of rows and columns in pixels; `trivial` int64 (n, 3),
     see `draw_trivial`; `cutout` int64 (n, 2), the square's center in pixels.
@@ -32,6 +34,17 @@ class EpochDraws:
     share: Tensor | None = None
     pasted: Tensor | None = None
     center: Tensor | None = None
+    drawn: EpochDraws | None = None
+
+    @property
+    def on_cpu(self) -> EpochDraws:
+        return self if self.drawn is None else self.drawn
+
+    def to(self, device: torch.device) -> EpochDraws:
+        if device.type == "cpu":
+            return self
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors, drawn=self)
 
 
 @dataclass(frozen=True)
@@ -67,8 +80,7 @@ def draw_epoch(
             pasted = torch.rand(count, generator=generator) < 0.5
             drawn = torch.where(pasted, drawn, share)
         share = drawn
-    optional = (flip, shift, trivial, cutout, share, pasted, center)
-    return EpochDraws(order.to(device), *(None if values is None else values.to(device) for values in optional))
+    return EpochDraws(order, flip, shift, trivial, cutout, share, pasted, center).to(device)
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
@@ -84,16 +96,27 @@ def _draw_flip(spec: AugmentSpec, count: int, seed: int, epoch: int, generator: 
 
 
 def place(
-    spec: AugmentSpec, images: Tensor, rows: Tensor, draws: EpochDraws, chosen: Tensor, *, fill: Tensor
+    spec: AugmentSpec,
+    images: Tensor,
+    rows: Tensor,
+    draws: EpochDraws,
+    chosen: Tensor,
+    *,
+    fill: Tensor,
+    drawn: Tensor | None = None,
 ) -> Tensor:
     """Return `rows` of `images` (uint8 N×H×W×3), each augmented on its own: uint8 B×H×W×3.
 
-    `chosen` int64 (B,) are the samples' positions in the split. `fill` uint8 (3,) is the color of zero padding, cutout
-    and pixels that TrivialAugment moves in: the dataset's mean, which is about 0 after normalization.
+    `chosen` int64 (B,) are the samples' positions in the split, and `drawn` the same on the CPU. `fill` uint8 (3,) is
+    the color of zero padding, cutout and pixels that TrivialAugment moves in: the dataset's mean, which is about 0
+    after normalization.
     """
     taken = _crop_and_flip(spec, images, rows, draws, chosen, fill)
     if draws.trivial is not None:
-        taken = trivial_augment(taken, draws.trivial[chosen], fill)
+        known = draws.on_cpu.trivial
+        taken = trivial_augment(
+            taken, draws.trivial[chosen], fill, None if known is None or drawn is None else known[drawn]
+        )
     if draws.cutout is not None:
         # DeVries & Taylor 2017: the center lies anywhere in the image, so that the square may lie partly outside.
         top_left = draws.cutout[chosen] - spec.cutout // 2

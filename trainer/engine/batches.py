@@ -21,12 +21,13 @@ class Batches:
         self._draws: EpochDraws | None = None
         self._fill = (255 * torch.tensor(self._data.record.mean)).round().to(torch.uint8).to(self._device)
         self._reader = ThreadPoolExecutor(1, "reader") if self._data.streamed else None
+        self._rows = self._data.train_rows.cpu() if self._data.streamed else self._data.train_rows
         self._reading: dict[int, Future[Tensor]] = {}
 
     def take(self, epoch: int, position: int) -> tuple[Tensor, Tensor, EpochDraws, Tensor]:
         """Return images uint8 B×H×W×3 (or float features B×F), labels (B,), the epoch's draws, and positions (B,)."""
         draws = self._draws_of(epoch)
-        chosen = self._chosen(draws, position)
+        chosen, drawn = self._chosen(draws, position), self._chosen(draws.on_cpu, position)
         rows = self._data.train_rows[chosen]
         labels = self._data.train.labels[rows]
         images = self._data.train.images
@@ -35,7 +36,12 @@ class Batches:
             rows = torch.arange(len(rows), device=self._device)
         if images.dtype != torch.uint8:
             return images[rows], labels, draws, chosen
-        return place(self._spec.augment, images, rows, draws, chosen, fill=self._fill), labels, draws, chosen
+        return (
+            place(self._spec.augment, images, rows, draws, chosen, fill=self._fill, drawn=drawn),
+            labels,
+            draws,
+            chosen,
+        )
 
     def _draws_of(self, epoch: int) -> EpochDraws:
         if self._draws is None or epoch != self._epoch:
@@ -52,9 +58,9 @@ class Batches:
         """Return the stored images of a batch, and start to read those of the next PREFETCHED batches."""
         assert self._reader is not None
         for number in range(position, position + PREFETCHED + 1):
-            chosen = self._chosen(draws, number)
+            chosen = self._chosen(draws.on_cpu, number)
             if number not in self._reading and len(chosen):
-                self._reading[number] = self._reader.submit(self._fetch, self._data.train_rows[chosen].cpu())
+                self._reading[number] = self._reader.submit(self._fetch, self._rows[chosen])
         return self._reading.pop(position).result()
 
     def _fetch(self, rows: Tensor) -> Tensor:

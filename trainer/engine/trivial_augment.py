@@ -41,15 +41,16 @@ def draw_trivial(count: int, generator: torch.Generator) -> Tensor:
     return torch.stack([ops, bins, signs], dim=1)
 
 
-def trivial_augment(images: Tensor, draws: Tensor, fill: Tensor) -> Tensor:
+def trivial_augment(images: Tensor, draws: Tensor, fill: Tensor, drawn: Tensor | None = None) -> Tensor:
     """Apply `draws` (int64 (B, 3), from `draw_trivial`) to `images` (uint8 B×H×W×3).
 
-    `fill` uint8 (3,) is the color of pixels that come from outside the image.
+    `fill` uint8 (3,) is the color of pixels that come from outside the image. `drawn` are the same draws on the CPU:
+    without them, this waits for the device, since the sizes of the groups depend on the draws.
     """
     ops, bins, signs = draws.unbind(1)
-    # Synchronizes with the device, once per batch: the sizes of the groups depend on the draws.
-    counts: list[int] = (ops[:, None] == torch.arange(len(Op), device=ops.device)).sum(0).tolist()
-    groups = torch.split(ops.argsort(stable=True), counts)
+    known = (draws if drawn is None else drawn)[:, 0].cpu()
+    by_op = known.argsort(stable=True).to(images.device, non_blocking=True)
+    groups = torch.split(by_op, torch.bincount(known, minlength=len(Op)).tolist())
     result = images.clone(memory_format=torch.contiguous_format)
     moved = torch.cat(groups[Op.SHEAR_X : Op.ROTATE + 1])
     if len(moved):

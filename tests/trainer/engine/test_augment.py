@@ -47,7 +47,7 @@ def test_draws_depend_on_seed_and_epoch_alone() -> None:
     torch.manual_seed(2)
     again = drawn(draw(EVERYTHING))
     others = drawn(draw(EVERYTHING, epoch=8)), drawn(draw(EVERYTHING, seed=4))
-    assert set(first) == {field.name for field in fields(EpochDraws)}
+    assert set(first) == {field.name for field in fields(EpochDraws)} - {"drawn"}
     for name, values in first.items():
         assert len(values) == 40
         assert torch.equal(values, again[name])
