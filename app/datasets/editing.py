@@ -6,7 +6,6 @@ import errno
 import json
 import logging
 import os
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from app.storage.tables import ENDED, Run
 from trainer.data.errors import DatasetError, DatasetMissing
 from trainer.data.format import RECORD_FILE, DatasetRecord, check_name, read_record
 from trainer.rundir.journal import journal
-from trainer.system.durable import remove_folder, sync_folder, write_durably
+from trainer.system.durable import remove_folder, set_aside, sync_folder, write_durably
 
 NAMED_RUNS = 5  # runs that a refusal names
 
@@ -65,12 +64,10 @@ class DatasetEditor:
 
     def delete(self, name: str) -> None:
         """Delete a dataset. Its runs stay. Raises DatasetMissing; ApiError 409: a run that has not ended uses it."""
-        removed = self._root / f".deleted-{secrets.token_hex(6)}"
         with self._database.write() as session:
             folder = self._folder(name)
             _check_unused(session, name)
-            folder.rename(removed)
-            sync_folder(self._root)
+            removed = set_aside(folder)
         remove_folder(removed)
 
     def rename(self, name: str, to: str) -> DatasetRecord:

@@ -9,14 +9,13 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Status, Task
 from trainer.rundir.folder import TaskDir
-from trainer.system.durable import remove_folder
+from trainer.system.durable import remove_folder, remove_set_aside
 
 
 def sweep(settings: Settings, database: Database) -> None:
     """Delete what was being deleted, uploads that never became a task, and what cancelled tasks have kept."""
     for root in (settings.runs, settings.tasks, settings.datasets):
-        for folder in root.glob(".deleted-*"):
-            remove_folder(folder)
+        remove_set_aside(root)
     with database.read() as session:
         statuses = dict(session.exec(select(Task.id, Task.status)).all())
     for folder in settings.tasks.glob("*"):

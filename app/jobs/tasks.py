@@ -34,7 +34,7 @@ from trainer.spec.tasks import (
     task_file,
 )
 from trainer.system.controls import without_controls
-from trainer.system.durable import remove_folder, sync_folder, write_durably
+from trainer.system.durable import remove_folder, set_aside, sync_folder, write_durably
 
 
 class TaskPublic(BaseModel):
@@ -146,10 +146,7 @@ class Tasks:
             row = _row_of(session, task_id)
             if row.status in ACTIVE:
                 raise ApiError(409, "task_active", f"The task is {row.status}: cancel it first.")
-            folder = self._folder(task_id)
-            removed = folder.with_name(f".deleted-{task_id}")
-            if folder.exists():
-                folder.rename(removed)
+            removed = set_aside(self._folder(task_id))
             session.delete(row)
             publish(session, task_id, "task_deleted", {"task": task_id})
         remove_folder(removed)

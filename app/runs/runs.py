@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from trainer.data.format import read_record
 from trainer.rundir.folder import RunDir, is_committed
 from trainer.rundir.journal import journal
 from trainer.rundir.spec import read_spec
-from trainer.system.durable import write_durably
+from trainer.system.durable import remove_folder, set_aside, write_durably
 
 LOG_LINES = 1000
 
@@ -84,14 +83,11 @@ class Runs:
             row = row_of(session, run_id)
             if row.status in ACTIVE:
                 raise ApiError(409, "run_active", f"The run is {row.status}: stop it first.")
-            folder = self.folder(run_id)
-            doomed = folder.with_name(f".deleted-{run_id}")
-            if folder.exists():
-                folder.rename(doomed)
+            removed = set_aside(self.folder(run_id))
             session.delete(row)
             publish(session, run_id, "deleted", {"run": run_id})
-        shutil.rmtree(doomed, ignore_errors=True)
-        shutil.rmtree(self.settings.model_cache / run_id, ignore_errors=True)
+        remove_folder(removed)
+        remove_folder(self.settings.model_cache / run_id)
 
     def stop(self, run_id: str) -> RunPublic:
         with self.database.write() as session:

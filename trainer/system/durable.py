@@ -1,4 +1,4 @@
-"""Atomic, durable writes: after a kill or a power failure, a file is complete or absent. Free of torch."""
+"""Atomic, durable writes, and deletion in two steps: after a kill or a power failure, a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+SET_ASIDE = ".deleted-"
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o666) -> None:
@@ -49,6 +51,25 @@ def append_durably(path: Path, line: bytes) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a folder that is to be deleted, within its parent, and return its new path for `remove_folder`.
+
+    A transaction does this before it is committed, since the deletion itself takes too long. What a killed process
+    has not deleted, `remove_set_aside` does. A folder that does not exist is no error.
+    """
+    hidden = folder.with_name(f"{SET_ASIDE}{folder.name}-{secrets.token_hex(4)}")
+    with suppress(FileNotFoundError):
+        folder.rename(hidden)
+        sync_folder(folder.parent)
+    return hidden
+
+
+def remove_set_aside(root: Path) -> None:
+    """Delete the folders in `root` that were set aside."""
+    for folder in root.glob(f"{SET_ASIDE}*"):
+        remove_folder(folder)
 
 
 def remove_folder(path: Path) -> None:

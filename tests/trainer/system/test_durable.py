@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.system.durable import append_durably, placed, write_durably
+from trainer.system.durable import append_durably, placed, remove_folder, remove_set_aside, set_aside, write_durably
 
 
 def names(folder: Path) -> set[str]:
@@ -91,3 +91,32 @@ def test_a_line_after_a_torn_one_begins_anew(tmp_path: Path) -> None:
         file.write(b"tor")
     append_durably(path, b"two\n")
     assert path.read_bytes().splitlines() == [b"one", b"tor", b"two"]
+
+
+def test_a_folder_that_is_set_aside_gives_its_name_free(tmp_path: Path) -> None:
+    """Even while an earlier folder of the same name has not been deleted yet."""
+    hidden = []
+    for _ in range(2):
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "file").write_bytes(b"x")
+        hidden.append(set_aside(tmp_path / "folder"))
+    assert names(tmp_path) == {path.name for path in hidden}
+    assert len(names(tmp_path)) == 2
+    remove_folder(hidden[0])
+    assert names(tmp_path) == {hidden[1].name}
+    (tmp_path / "kept").mkdir()
+    remove_set_aside(tmp_path)
+    assert names(tmp_path) == {"kept"}
+
+
+def test_setting_aside_what_does_not_exist_does_nothing(tmp_path: Path) -> None:
+    remove_folder(set_aside(tmp_path / "none"))
+    remove_folder(set_aside(tmp_path / "none" / "folder"))
+    assert names(tmp_path) == set()
+
+
+def test_a_link_that_is_set_aside_is_deleted_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    remove_folder(set_aside(tmp_path / "link"))
+    assert names(tmp_path) == {"elsewhere"}
