@@ -113,13 +113,13 @@ def accumulator(device: torch.device) -> torch.dtype:
 
 
 def gains_by_compiling(spec: TrainSpec, device: torch.device) -> bool:
-    """Return whether a run may switch to torch.compile. For CPUs `auto` was measured per network."""
+    """Return whether a run may try torch.compile."""
     if spec.compile == "off" or spec.caches_features or not can_compile(device):
         return False
     if spec.compile == "on" or device.type == "cuda":
         return True
     known = MODELS.get(spec.model.name)
-    return known is not None and known.compiles_on_cpu  # of the project's networks only `cnn` gains
+    return known is not None and known.compiles_on_cpu  # of the others none was seen to gain
 
 
 def can_compile(device: torch.device) -> bool:

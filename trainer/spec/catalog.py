@@ -12,7 +12,7 @@ _CUSTOM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 @dataclass(frozen=True)
 class Architecture:
     """`smallest`: minimum image side in pixels. `fixed`: the network takes images of one size only. `stages`: number of
-    widths, None for any. `compiles_on_cpu`: torch.compile was measured to be faster on a CPU."""
+    widths, None for any. `compiles_on_cpu`: a long run on a CPU tries torch.compile."""
 
     name: str
     description: str

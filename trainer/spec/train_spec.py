@@ -286,14 +286,20 @@ class TrainSpec(Part):
     seed: int = Field(0, ge=0, lt=2**63, description="Decides weights, order and augmentation.")
     precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
         "auto",
-        description="Number format of the forward and backward pass; auto picks what the device does well.",
+        description="Number format of the forward and backward pass; auto measures on a CPU which one is faster, and takes "
+        "bfloat16 or float16 on a GPU that has instructions for it.",
     )
     compile: Literal["auto", "on", "off"] = Field(
         "auto",
         description="torch.compile: started eagerly and switched at a recorded step; auto where the run is long "
-        "enough to gain by it.",
+        "enough to gain by it, and only as long as the compiled steps are faster.",
     )
-    threads: int = Field(0, ge=0, le=1024, description="Processor threads; 0 takes every core.")
+    threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Processor threads; 0 takes every core, or fewer where those are measured to be faster.",
+    )
     early_stopping: int = Field(
         0, ge=0, le=100_000, description="Ends the run after this many epochs without a better val/acc; 0 never."
     )
