@@ -286,8 +286,8 @@ class TrainSpec(Part):
     seed: int = Field(0, ge=0, lt=2**63, description="Decides weights, order and augmentation.")
     precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
         "auto",
-        description="Number format of the forward and backward pass; auto measures on a CPU which one is faster, and takes "
-        "bfloat16 or float16 on a GPU that has instructions for it.",
+        description="Number format of the forward and backward pass; auto measures which one is faster on a CPU, and "
+        "takes bfloat16 or float16 on a GPU that has instructions for it.",
     )
     compile: Literal["auto", "on", "off"] = Field(
         "auto",
