@@ -32,7 +32,7 @@ from trainer.engine.tuning import Tuning
 from trainer.errors import TrainerError
 from trainer.models import checkpoint
 from trainer.models.build import count_parameters
-from trainer.models.device import free_memory, gains_by_compiling, precision_of, prepare
+from trainer.models.device import free_memory, precision_of, prepare
 from trainer.models.inputs import channel_constants, network_input
 from trainer.plan.decisions import Decisions
 from trainer.plan.execution import Execution
@@ -44,8 +44,6 @@ from trainer.plan.steering import (
     finish_early,
     finish_early_requested,
     replay,
-    wants_compiled,
-    wants_probe,
 )
 from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.events import EventWriter
@@ -176,10 +174,9 @@ def train_on(
     interval = log_interval(spec, plan)
     gradients_interval = gradient_interval(interval)
     evaluation_interval = max(1, plan.total_steps // ONE_BATCH_EVALUATIONS) if spec.overfit_one_batch else 1
-    compilable = gains_by_compiling(spec, device) and decisions.first("compile") is None
     passes = Passes(trainee.stepped)
     size = resolution(spec, plan.share(progress.step), context.full_size)
-    tuning = Tuning(context, plan.batch_size, size, cache)
+    tuning = Tuning(context, trainee, batches, class_weights, decisions, plan.batch_size, size, cache)
     if spec.checks != "off" and not progress.step and not spec.caches_features:
         events.emit("phase", phase="checks")
         check(context, trainee.model, batches, size, fresh=not branched)
@@ -200,22 +197,7 @@ def train_on(
         taken = decisions.due(step)
         if not taken and not decisions.replaying:
             elapsed = earlier + time.monotonic() - began
-            if pace.wants_plan(plan, step):
-                total = pace.total_steps(plan, step, elapsed)
-                taken = [*taken, decisions.take(step, "plan", total=total)]
-            if wants_probe(spec, course, step, device.type, pace):
-                raw, labels, _, _ = batches.take(epoch, position)
-                images = network_input(raw, context.constants, size)
-                fastest = tuning.execution(trainee, images, labels, class_weights, pace.slowest_step())
-                taken = [*taken, decisions.take(step, "execution", **fastest)]
-                logged_at, logged_step = timed_at, timed_step = time.monotonic(), step
-            known = tuning.known_to_compile
-            if wants_compiled(spec, course, step, pace, compilable=compilable, known=known):
-                taken = [*taken, decisions.take(step, "compile", on=True)]
-            if (faster := pace.compiling_pays()) is not None and spec.compile == "auto":
-                tuning.tried_to_compile(faster=faster)
-                if not faster:
-                    taken = [*taken, decisions.take(step, "compile", on=False)]
+            taken = tuning.decide(course, pace, step, elapsed, (epoch, position), size)
         if finish_early_requested(run_dir):
             taken = [*taken, finish_early(run_dir, decisions, step)]
         if taken:
@@ -229,6 +211,8 @@ def train_on(
                     "log", line=f"from step {step:,} executed in {course.execution}, the fastest of those tried"
                 )
             events.emit("plan", step=step, total_steps=plan.total_steps, epochs=plan.epochs)
+            # What a decision took does not count as training time.
+            logged_at, logged_step = timed_at, timed_step = time.monotonic(), step
 
         rate = learning_rate(plan, step)
         trainee.optimizers.set_rate(rate)

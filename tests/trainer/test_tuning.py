@@ -29,7 +29,7 @@ CONTIGUOUS = Execution("float32", channels_last=False, threads=1)
 @pytest.fixture(autouse=True)
 def short_runs_are_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.plan.steering.WORTH_PROBING_SECONDS", 0.0)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +52,13 @@ def run(folder: Path, shapes: Path, spec: TrainSpec, cache: Path | None, stops: 
     return [decision.values for decision in taken if decision.kind == "execution"]
 
 
-def workload(spec: TrainSpec) -> Workload:
-    return Workload(torch.__version__, available_cores(), spec.model, spec.batch_size, 32)
+def workload(spec: TrainSpec, threads: int = 0) -> Workload:
+    return Workload(torch.__version__, available_cores(), spec.model, spec.batch_size, 32, threads=threads)
 
 
 def test_a_remembered_execution_is_taken_and_resumed_exactly(tmp_path: Path, shapes: Path) -> None:
     spec = build_spec("shapes100", "baseline-cnn", OVERRIDES)
-    Verdicts(tmp_path / "cache").put(workload(spec), Verdict(CONTIGUOUS, {}))
+    Verdicts(tmp_path / "cache").put(workload(spec, threads=1), Verdict(CONTIGUOUS, {}))
     whole = run(tmp_path / "whole", shapes, spec, tmp_path / "cache", [])
     stopped = run(tmp_path / "stopped", shapes, spec, tmp_path / "cache", [20, 50, 60])
     assert whole == stopped == [{**asdict(CONTIGUOUS), "milliseconds": {}, "remembered": True}]
@@ -68,12 +68,13 @@ def test_a_remembered_execution_is_taken_and_resumed_exactly(tmp_path: Path, sha
 def test_a_run_is_probed_once_whatever_the_processor_claims(
     tmp_path: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     spec = build_spec("shapes100", "baseline-cnn", OVERRIDES)
     (values,) = run(tmp_path / "run", shapes, spec, tmp_path / "cache", [30, 60])
     chosen = Execution(values["precision"], values["channels_last"], values["threads"])
     tried = values["milliseconds"]
-    assert len(tried) >= 3
+    assert "float32, channels_last" in {told.rpartition(", ")[0] for told in tried}
     assert tried[str(chosen)] == min(took for told, took in tried.items() if told.endswith(str(chosen).split(", ")[-1]))
     stored = Verdicts(tmp_path / "cache").get(workload(spec))
     assert stored in (None, Verdict(chosen, tried))  # None: other processes were busy, so it is not to be relied on
@@ -83,4 +84,5 @@ def test_what_the_user_has_chosen_stays(tmp_path: Path, shapes: Path) -> None:
     spec = build_spec("shapes100", "baseline-cnn", {**OVERRIDES, "precision": "float32", "threads": 1})
     (values,) = run(tmp_path / "run", shapes, spec, None, [])
     assert (values["precision"], values["threads"]) == ("float32", 1)
-    assert set(values["milliseconds"]) == {"float32, channels_last, 1 thread", "float32, contiguous, 1 thread"}
+    # The second one is left out if it takes much longer.
+    assert set(values["milliseconds"]) <= {"float32, channels_last, 1 thread", "float32, contiguous, 1 thread"}

@@ -1,4 +1,4 @@
-"""Decides how a run on a CPU is executed: as remembered from an earlier run, or as a probe finds out."""
+"""Decides by measurement how a run goes on: as remembered from an earlier run, or as a probe finds out."""
 
 from __future__ import annotations
 
@@ -8,50 +8,89 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from trainer.engine.batches import Batches
 from trainer.engine.context import Context
 from trainer.engine.loss import ClassWeights, batch_loss
 from trainer.engine.probe import FIRST_IMAGES, STEP_SECONDS, fastest
 from trainer.engine.trainee import Trainee
+from trainer.models.device import gains_by_compiling
+from trainer.models.inputs import network_input
+from trainer.plan.decisions import Decision, Decisions
 from trainer.plan.execution import Precision, Verdict, Verdicts, Workload
+from trainer.plan.pace import Pace
+from trainer.plan.steering import Course, wants_compiled, wants_probe
 from trainer.system.parallel import available_cores
 
 
 class Tuning:
-    """`cache` is the folder of the verdicts; None remembers nothing."""
+    """What a run decides by measurement: the steps of a time budget, how the network is executed, and compiling.
 
-    def __init__(self, context: Context, batch_size: int, size: int, cache: Path | None) -> None:
+    `cache` is the folder of the verdicts; None remembers nothing.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        trainee: Trainee,
+        batches: Batches,
+        class_weights: ClassWeights,
+        decisions: Decisions,
+        batch_size: int,
+        size: int,
+        cache: Path | None,
+    ) -> None:
+        self._context, self._trainee, self._batches = context, trainee, batches
+        self._class_weights = class_weights
+        self._decisions = decisions
         spec = context.spec
-        self._context = context
+        self._compilable = gains_by_compiling(spec, context.device) and decisions.first("compile") is None
         self._verdicts = Verdicts(cache)
         self._workload = Workload(
             torch.__version__, available_cores(), spec.model, batch_size, size, spec.precision, threads_of(context)
         )
         self._verdict = self._verdicts.get(self._workload)
 
-    @property
-    def known_to_compile(self) -> bool | None:
-        """Whether compiled steps were faster in an earlier run; None if none tried."""
-        return None if self._verdict is None else self._verdict.compile
+    def decide(
+        self, course: Course, pace: Pace, step: int, elapsed: float, at: tuple[int, int], size: int
+    ) -> list[Decision]:
+        """Record and return what is decided before `step`.
 
-    def execution(
-        self, trainee: Trainee, images: Tensor, labels: Tensor, class_weights: ClassWeights, step_seconds: float
-    ) -> dict[str, Any]:
+        `elapsed`: seconds of all attempts. `at`: the epoch and the position in it of the step's batch, whose images are
+        trained on at `size` × `size` pixels.
+        """
+        spec, take = self._context.spec, self._decisions.take
+        taken: list[Decision] = []
+        if pace.wants_plan(course.plan, step):
+            taken.append(take(step, "plan", total=pace.total_steps(course.plan, step, elapsed)))
+        if wants_probe(spec, course, step, self._context.device.type, pace):
+            taken.append(take(step, "execution", **self._execution(at, size, pace.slowest_step())))
+        known = None if self._verdict is None else self._verdict.compile
+        if wants_compiled(spec, course, step, pace, compilable=self._compilable, known=known):
+            taken.append(take(step, "compile", on=True))
+        if (faster := pace.compiling_pays()) is not None and spec.compile == "auto":
+            self._remember_compiling(faster=faster)
+            if not faster:
+                taken.append(take(step, "compile", on=False))
+        return taken
+
+    def _execution(self, at: tuple[int, int], size: int, step_seconds: float) -> dict[str, Any]:
         """Return the values of a decision: the fastest execution, and what each that was tried took.
 
-        `images` float32 B×3×H×W and `labels` are a batch, a step of which takes `step_seconds` at present.
+        A step takes `step_seconds` at present.
         """
         remembered = self._verdict is not None
         if self._verdict is None:
+            raw, labels, _, _ = self._batches.take(*at)
+            images = network_input(raw, self._context.constants, size)
             count = max(FIRST_IMAGES, min(len(labels), round(len(labels) * STEP_SECONDS / max(step_seconds, 1e-6))))
             spec, now = self._context.spec, self._context.runtime.execution
             precisions: tuple[Precision, ...] = ("float32", "bf16") if spec.precision == "auto" else (now.precision,)
             probe = fastest(
-                trainee.stepped,
+                self._trainee.stepped,
                 images[:count],
                 labels[:count],
-                lambda logits, targets: batch_loss(spec, logits, targets, class_weights),
+                lambda logits, targets: batch_loss(spec, logits, targets, self._class_weights),
                 now,
                 precisions,
                 threads_are_free=not threads_of(self._context),
@@ -63,8 +102,7 @@ class Tuning:
         found = self._verdict
         return {**asdict(found.execution), "milliseconds": found.milliseconds, "remembered": remembered}
 
-    def tried_to_compile(self, *, faster: bool) -> None:
-        """Remember whether compiled steps were faster than eager ones."""
+    def _remember_compiling(self, *, faster: bool) -> None:
         stored = self._verdicts.get(self._workload)
         if stored is not None:
             self._verdicts.put(self._workload, replace(stored, compile=faster))

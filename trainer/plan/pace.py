@@ -35,6 +35,7 @@ class Pace:
     measured: dict[int, deque[float]] = field(default_factory=dict)
     image_seconds: float | None = None
     planned_at: int = 0
+    guess: float = 0.0  # seconds per step, as long as none is measured
     eager: dict[int, float] = field(default_factory=dict)  # seconds per step at each resolution, before compiling
 
     def stepped(self, size: int, steps: int, seconds: float) -> None:
@@ -46,7 +47,8 @@ class Pace:
             self.image_seconds = seconds / images
 
     def forget(self) -> None:
-        """Forget the measured steps: the next ones are executed in another way."""
+        """Forget the measured steps: the next ones are executed in another way, and take about as long until then."""
+        self.guess = self.slowest_step()
         self.measured.clear()
 
     def switched(self, *, compiled: bool) -> None:
@@ -92,7 +94,7 @@ class Pace:
         return total if self.spec.max_steps is None else min(total, max(self.spec.max_steps, step + 1))
 
     def slowest_step(self) -> float:
-        return max(map(typical, self.measured.values()), default=0.0)
+        return max(map(typical, self.measured.values()), default=self.guess)
 
     def _seconds_at(self, size: int) -> float:
         """Seconds per step at `size`: measured, or scaled by the number of pixels from the nearest measured size."""

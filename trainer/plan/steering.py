@@ -14,7 +14,8 @@ from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import extensions
 from trainer.spec.train_spec import ScheduleSpec, TrainSpec
 
-PROBE_AT = COMPILE_AT = 48  # step; the first curve is shown by then
+PROBE_AT = 48  # step; the first curve is shown by then
+COMPILE_AT = 64  # step; by then it is known how long an eager step takes in the execution that the probe chose
 WORTH_PROBING_SECONDS = 40.0  # of remaining training: the probe takes up to two
 WORTH_COMPILING_SECONDS = 21.0  # of remaining eager training
 
