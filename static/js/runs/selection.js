@@ -52,6 +52,7 @@ function bind() {
       if (button.dataset.bulkAction !== "delete" || confirm(asked)) act(button.dataset.bulkAction, button);
     });
   }
+  read(); // boxes may have been ticked before this script was loaded, or by a browser that restores them
 }
 
 function read() {
