@@ -6,11 +6,10 @@ What a processor says about its instructions does not tell: some have instructio
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from itertools import product
+from dataclasses import dataclass, replace
 
 import psutil
 import torch
@@ -20,9 +19,9 @@ from trainer.engine.runtime import autocast_of, layout_of
 from trainer.plan.execution import Execution, Precision
 
 STEP_SECONDS = 0.08  # of one step of the probe: it takes fewer images if a step of the run takes longer
-FIRST_IMAGES = 2  # with which hopeless executions are found, at little cost; BatchNorm needs two
-FORMAT_SECONDS = 1.2  # for precision and memory layout
-THREADS_SECONDS = 0.5
+LEAST_IMAGES = 2  # for BatchNorm
+SECONDS = 0.5  # each for precision, memory layout and threads
+FIRST_SECONDS, FIRST_SHARE = 0.3, 4.0  # a first step of more than both, in times of the fastest, is the last one
 ROUNDS = 12
 GAIN = 0.95  # another execution has to take less than this share of the present one's time
 HOPELESS = 1.5  # times the fastest one's, twice as much after a single step: not measured again
@@ -63,31 +62,28 @@ def fastest(
         for channels_last in (True, False)
     }
 
-    def step(execution: Execution, count: int = len(labels)) -> None:
+    def step(execution: Execution) -> None:
         torch.set_num_threads(execution.threads)
         layout = layout_of(execution)
         trained = copies[execution.channels_last].train()
         trained.zero_grad(set_to_none=True)
         with autocast_of(execution, images.device):
-            value = loss(trained(images[:count].contiguous(memory_format=layout)), labels[:count])
+            value = loss(trained(images.contiguous(memory_format=layout)), labels)
         value.backward()  # type: ignore[no-untyped-call]
 
     with torch.random.fork_rng(devices=[]):
-        formats = [
-            Execution(precision, layout, now.threads) for precision, layout in product(precisions, (True, False))
-        ]
-        order = [now, *(other for other in formats if other != now)]
-        first = compare(partial(step, count=FIRST_IMAGES), order, FORMAT_SECONDS / 4)
-        seconds = compare(
-            step, [other for other in order if other == now or first[other] < 2 * HOPELESS * first[now]], FORMAT_SECONDS
-        )
+        others = [replace(now, precision=precision) for precision in precisions if precision != now.precision]
+        seconds = compare(step, [now, *others], SECONDS)
         chosen = best(seconds, now)
+        other = replace(chosen, channels_last=not chosen.channels_last)
+        layouts = compare(step, [chosen, other], SECONDS)
+        chosen = best(layouts, chosen)
+        seconds = layouts | seconds
         if threads_are_free:
-            fewer = [Execution(chosen.precision, chosen.channels_last, count) for count in halves(now.threads)]
-            among_threads = compare(step, [chosen, *fewer], THREADS_SECONDS, repeat=3)
+            threads = compare(step, [chosen, *(replace(chosen, threads=n) for n in halves(now.threads))], SECONDS, 3)
             if load.of_others() < BUSY_SHARE:
-                chosen = best(among_threads, chosen)
-            seconds = among_threads | seconds
+                chosen = best(threads, chosen)
+            seconds = threads | seconds
     torch.set_num_threads(now.threads)
     return Probe(chosen, seconds, busy=load.of_others() >= BUSY_SHARE)
 
@@ -108,7 +104,9 @@ def compare(step: Step, executions: Sequence[Execution], seconds: float, repeat:
             for _ in range(repeat if number else repeat + 1):  # the very first step prepares the kernels
                 began = time.perf_counter()
                 step(execution)
-            took = time.perf_counter() - began
+                took = time.perf_counter() - began
+                if took > max(FIRST_SECONDS, FIRST_SHARE * min(shortest.values(), default=math.inf)):
+                    break  # emulated, for example: it is not worth another step
             shortest[execution] = min(took, shortest.get(execution, took))
         limit = (HOPELESS if number else 2 * HOPELESS) * min(shortest.values())
         left = [execution for execution in left if shortest[execution] <= limit]

@@ -12,7 +12,7 @@ import torch
 from trainer.engine.batches import Batches
 from trainer.engine.context import Context
 from trainer.engine.loss import ClassWeights, batch_loss
-from trainer.engine.probe import FIRST_IMAGES, STEP_SECONDS, fastest
+from trainer.engine.probe import LEAST_IMAGES, STEP_SECONDS, fastest
 from trainer.engine.trainee import Trainee
 from trainer.models.device import gains_by_compiling
 from trainer.models.inputs import network_input
@@ -83,7 +83,7 @@ class Tuning:
         if self._verdict is None:
             raw, labels, _, _ = self._batches.take(*at)
             images = network_input(raw, self._context.constants, size)
-            count = max(FIRST_IMAGES, min(len(labels), round(len(labels) * STEP_SECONDS / max(step_seconds, 1e-6))))
+            count = max(LEAST_IMAGES, min(len(labels), round(len(labels) * STEP_SECONDS / max(step_seconds, 1e-6))))
             spec, now = self._context.spec, self._context.runtime.execution
             precisions: tuple[Precision, ...] = ("float32", "bf16") if spec.precision == "auto" else (now.precision,)
             probe = fastest(
