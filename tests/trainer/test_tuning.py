@@ -13,6 +13,7 @@ import torch
 from tests.conftest import NARROW
 from tests.crash.test_promise_07_resume import stop_at, weights_hash
 from trainer.data.format import read_record
+from trainer.engine.probe import HOPELESS
 from trainer.loop import train
 from trainer.plan.decisions import Decisions
 from trainer.plan.execution import Execution, Verdict, Verdicts, Workload
@@ -75,9 +76,11 @@ def test_a_run_is_probed_once_whatever_the_processor_claims(
     chosen = Execution(values["precision"], values["channels_last"], values["threads"])
     tried = values["milliseconds"]
     assert "float32, channels_last" in {told.rpartition(", ")[0] for told in tried}
-    assert tried[str(chosen)] == min(took for told, took in tried.items() if told.endswith(str(chosen).split(", ")[-1]))
     stored = Verdicts(tmp_path / "cache").get(workload(spec))
-    assert stored in (None, Verdict(chosen, tried))  # None: other processes were busy, so it is not to be relied on
+    if stored is not None:  # no other process was busy, so the verdict can be relied on
+        assert stored == Verdict(chosen, tried)
+        alike = [took for told, took in tried.items() if told.rpartition(", ")[2] == str(chosen).rpartition(", ")[2]]
+        assert tried[str(chosen)] <= HOPELESS * min(alike)  # each comparison was made at another time
 
 
 def test_what_the_user_has_chosen_stays(tmp_path: Path, shapes: Path) -> None:

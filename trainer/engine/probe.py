@@ -78,12 +78,12 @@ def fastest(
         other = replace(chosen, channels_last=not chosen.channels_last)
         layouts = compare(step, [chosen, other], SECONDS)
         chosen = best(layouts, chosen)
-        seconds = layouts | seconds
+        seconds = shorter(seconds, layouts)
         if threads_are_free:
             threads = compare(step, [chosen, *(replace(chosen, threads=n) for n in halves(now.threads))], SECONDS, 3)
             if load.of_others() < BUSY_SHARE:
                 chosen = best(threads, chosen)
-            seconds = threads | seconds
+            seconds = shorter(seconds, threads)
     torch.set_num_threads(now.threads)
     return Probe(chosen, seconds, busy=load.of_others() >= BUSY_SHARE)
 
@@ -111,6 +111,11 @@ def compare(step: Step, executions: Sequence[Execution], seconds: float, repeat:
         limit = (HOPELESS if number else 2 * HOPELESS) * min(shortest.values())
         left = [execution for execution in left if shortest[execution] <= limit]
     return shortest
+
+
+def shorter(some: dict[Execution, float], others: dict[Execution, float]) -> dict[Execution, float]:
+    """Return the shorter time of each execution."""
+    return {key: min(some.get(key, math.inf), others.get(key, math.inf)) for key in some | others}
 
 
 def best(seconds: dict[Execution, float], now: Execution) -> Execution:
