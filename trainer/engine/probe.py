@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from trainer.engine.runtime import autocast_of, layout_of
 from trainer.plan.execution import Execution, Precision
 
-STEP_SECONDS = 0.08  # of one step of the probe: it takes fewer images if a step of the run takes longer
+STEP_SECONDS = 0.04  # of one step of the probe: it takes fewer images if a step of the run takes longer
 LEAST_IMAGES = 2  # for BatchNorm
-SECONDS = 0.5  # each for precision, memory layout and threads
+SECONDS = 0.4  # each for precision, memory layout and threads
 FIRST_SECONDS, FIRST_SHARE = 0.3, 4.0  # a first step of more than both, in times of the fastest, is the last one
 ROUNDS = 12
 GAIN = 0.95  # another execution has to take less than this share of the present one's time
