@@ -6,9 +6,9 @@ import platform
 import sqlite3
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 from trainer.system.parallel import available_cores
+from trainer.system.processor import processor
 
 PACKAGES = ("trackside", "torch", "torchvision", "fastapi", "sqlmodel")
 
@@ -19,15 +19,6 @@ def versions() -> dict[str, str]:
         **{name: version(name) for name in PACKAGES},
         "sqlite": sqlite3.sqlite_version,
         "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(available_cores()),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -6,9 +6,7 @@ A verdict is remembered per processor, torch version, network and batch, one fil
 from __future__ import annotations
 
 import hashlib
-import platform
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +14,7 @@ import orjson
 
 from trainer.spec.train_spec import ModelSpec
 from trainer.system.durable import placed
+from trainer.system.processor import processor
 
 Precision = Literal["float32", "bf16", "fp16"]
 
@@ -96,14 +95,3 @@ class Verdicts:
 
     def _path(self, folder: Path, workload: Workload) -> Path:
         return folder / f"{workload.name}.json"
-
-
-@cache
-def processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
