@@ -49,7 +49,7 @@ def fastest(
     *,
     threads_are_free: bool,
 ) -> Probe:
-    """Find the fastest execution of `model` in training mode, in at most two seconds where nothing else runs.
+    """Find the fastest execution of `model` in training mode, in about two seconds where nothing else runs.
 
     `images` float32 B×3×H×W and `labels` are a batch; `now` is how the run is executed at present, and stays unless
     another way is faster by more than noise. `precisions` are allowed. The model and the random state are unchanged.
