@@ -50,4 +50,4 @@ def test_a_stop_while_compiling_leaves_a_checkpoint(cuda_server: CudaServer, tmp
         run = cuda_server.stop_run(run_id)
     with cuda_server.client() as client:
         checkpoints = client.get(f"/api/runs/{run_id}/checkpoints").json()
-    assert [entry["step"] for entry in checkpoints] == [run["step"]]
+    assert run["step"] in {entry["step"] for entry in checkpoints}  # beside that of the epoch's end
