@@ -60,10 +60,12 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
     match event["e"]:
         case "metrics":
             step, time = event["step"], event["t"]
-            for name, value in event["v"].items():
+            # A series only grows: a step that it has passed is from a superseded trainer that wrote on.
+            new = {name: value for name, value in event["v"].items() if step > _last_step(writer, batch, name)}
+            for name, value in new.items():
                 batch.points[name].append((step, NONFINITE[value] if isinstance(value, str) else value, time))
             batch.fields["step"] = max(step, batch.fields.get("step", 0))
-            _summarize(run, batch, step, event["v"])
+            _summarize(run, batch, step, new)
         case "start":
             _flush_points(session, run, writer, batch)
             _start(session, run, writer, batch, event)
@@ -94,6 +96,14 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
             batch.end = event
             if event.get("summary"):
                 batch.fields["summary"] = {**batch.fields.get("summary", run.summary), **event["summary"]}
+
+
+def _last_step(writer: SeriesWriter, batch: Batch, name: str) -> int:
+    """Return the last step of a series, -1 if it is empty."""
+    if added := batch.points.get(name):
+        return added[-1][0]
+    series = writer.series.get(name)
+    return -1 if series is None else series.last_step
 
 
 def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event: Event) -> None:

@@ -28,10 +28,8 @@ function bind() {
     last = at;
     read();
   });
-  list.querySelector("[data-select-all]").addEventListener("change", (event) => {
-    for (const box of list.querySelectorAll("[data-select]")) box.checked = event.target.checked;
-    read();
-  });
+  const all = list.querySelector("[data-select-all]");
+  all.addEventListener("change", () => tickAll(all.checked));
   addEventListener("keydown", (event) => {
     if (event.key !== "x" || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest?.("input:not([type=checkbox]), textarea, select")) return;
@@ -52,7 +50,14 @@ function bind() {
       if (button.dataset.bulkAction !== "delete" || confirm(asked)) act(button.dataset.bulkAction, button);
     });
   }
-  read(); // boxes may have been ticked before this script was loaded, or by a browser that restores them
+  // Boxes may have been ticked before this script was loaded, or by a browser that restores them.
+  if (all.checked) tickAll(true);
+  else read();
+}
+
+function tickAll(checked) {
+  for (const box of list.querySelectorAll("[data-select]")) box.checked = checked;
+  read();
 }
 
 function read() {

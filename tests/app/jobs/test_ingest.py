@@ -111,6 +111,26 @@ def test_attempts_that_were_killed_before_their_first_word_are_passed_over(
     assert (run.tail_attempt, losses(database)) == (6, [(6, 6.0)])
 
 
+@pytest.mark.parametrize("last_words", [[1], [2], [3, 4], []])
+def test_the_last_words_of_a_superseded_trainer_change_nothing_when_all_is_read_anew(
+    database: Database, run: Run, tmp_path: Path, last_words: list[int]
+) -> None:
+    folder = tmp_path / "run"
+    for attempt in (1, 2):
+        events = EventWriter(folder, attempt)
+        events.emit("start", attempt=attempt, from_step=2 * (attempt - 1), **START)
+        for step in range(2 * attempt - 1, 2 * attempt + 1):
+            events.metrics(step, {"train/loss": float(step)})
+        events.close()
+    third = EventWriter(folder, 3)  # it was killed before its first word
+    for step in last_words:
+        third.metrics(step, {"train/loss": -1.0})
+    third.close()
+    EventWriter(folder, 4).emit("start", attempt=4, from_step=4, **START)
+    drain(database, run, folder)
+    assert losses(database) == [(step, float(step)) for step in range(1, 5)]
+
+
 def test_an_end_of_an_older_attempt_ends_nothing(database: Database, run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run.attempt = 2
