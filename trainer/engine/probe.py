@@ -88,23 +88,29 @@ def fastest(
     return Probe(chosen, seconds, busy=load.of_others() >= BUSY_SHARE)
 
 
-def compare(step: Step, executions: Sequence[Execution], seconds: float, repeat: int = 1) -> dict[Execution, float]:
+def compare(
+    step: Step,
+    executions: Sequence[Execution],
+    seconds: float,
+    repeat: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[Execution, float]:
     """Return the shortest time of a step in each execution, in seconds.
 
     They take turns, so that a machine that gets busy slows all of them down, and the shortest time counts. `repeat`
     steps are made per turn, and the last one is timed.
     """
-    deadline = time.perf_counter() + seconds
+    deadline = clock() + seconds
     shortest: dict[Execution, float] = {}
     left = list(executions)
     for number in range(ROUNDS):
         for execution in left:
-            if number and time.perf_counter() > deadline:
+            if number and clock() > deadline:
                 return shortest
             for _ in range(repeat if number else repeat + 1):  # the very first step prepares the kernels
-                began = time.perf_counter()
+                began = clock()
                 step(execution)
-                took = time.perf_counter() - began
+                took = clock() - began
                 if took > max(FIRST_SECONDS, FIRST_SHARE * min(shortest.values(), default=math.inf)):
                     break  # emulated, for example: it is not worth another step
             shortest[execution] = min(took, shortest.get(execution, took))
@@ -134,14 +140,14 @@ class Load:
     """The share of the machine's time that other processes used since this was made."""
 
     def __init__(self) -> None:
-        self._began, self._busy, self._own = time.perf_counter(), _busy_seconds(), time.process_time()
+        self._began, self._busy, self._own = time.perf_counter(), busy_seconds(), time.process_time()
 
     def of_others(self) -> float:
         wall = max(1e-3, time.perf_counter() - self._began)
-        others = _busy_seconds() - self._busy - (time.process_time() - self._own)
+        others = busy_seconds() - self._busy - (time.process_time() - self._own)
         return max(0.0, others) / (wall * (psutil.cpu_count() or 1))
 
 
-def _busy_seconds() -> float:
+def busy_seconds() -> float:
     times = psutil.cpu_times()
     return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
