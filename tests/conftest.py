@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,11 +72,29 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """An empty, migrated database."""
-    database = Database(f"sqlite:///{tmp_path}/t.db")
+@pytest.fixture(scope="session")
+def few_shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A datasets folder with half as many images: an epoch of 64 images a step has 28 steps."""
+    root = tmp_path_factory.mktemp("few")
+    make_shapes100(root, train_per_class=TRAIN_PER_CLASS // 2, test_per_class=3)
+    return root
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an empty, migrated database, to be copied."""
+    path = tmp_path_factory.mktemp("empty") / "trackside.db"
+    database = Database(f"sqlite:///{path}")
     database.migrate()
+    database.close()
+    return path
+
+
+@pytest.fixture
+def database(tmp_path: Path, empty_database: Path) -> Iterator[Database]:
+    """An empty, migrated database."""
+    shutil.copy(empty_database, tmp_path / "t.db")
+    database = Database(f"sqlite:///{tmp_path}/t.db")
     yield database
     database.close()
 

@@ -11,15 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError
 from sqlmodel import Session
 
 from app.errors import CommandError
+from app.storage.migrations import REVISIONS
 from trainer.rundir.events import nonfinite_name
 
 BUSY_SECONDS = 30
@@ -75,9 +72,10 @@ class Database:
         if self.is_sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         with self._opening():
-            current, newest = self._revisions()
-            if current != newest:
-                command.upgrade(alembic_config(self.url), "head")
+            if self._revision() != REVISIONS[-1]:
+                from app.storage.upgrade import upgrade  # loads Alembic, which takes 0.2 s
+
+                upgrade(self.url)
 
     def check(self) -> None:
         """Check that the schema is this version's, and change nothing. Raises UnusableDatabase: it is not.
@@ -87,24 +85,25 @@ class Database:
         if not self.exists():
             raise UnusableDatabase(f"There is no database at {self._name}. `trackside serve` creates it.")
         with self._opening():
-            current, newest = self._revisions()
-        if current != newest:
+            current = self._revision()
+        if current != REVISIONS[-1]:
             raise SchemaTooOld(
                 f"The database at {self._name} has schema {current}, of an older version of Trackside. This version "
                 "upgrades it when `trackside serve` starts."
             )
 
-    def _revisions(self) -> tuple[str | None, str | None]:
-        """Return the schema's revision, None if it is empty, and the newest. Raises SchemaTooNew: it is unknown."""
-        script = ScriptDirectory.from_config(alembic_config(self.url))
+    def _revision(self) -> str | None:
+        """Return the schema's revision, None if there is none yet. Raises SchemaTooNew: it is unknown."""
         with self.engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
-        if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            current: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        if current is not None and current not in REVISIONS:
             raise SchemaTooNew(
                 f"The database at {self._name} has schema {current}, which this version of Trackside does not know. "
                 "Upgrade Trackside, or point TRACKSIDE_HOME elsewhere."
             )
-        return current, script.get_current_head()
+        return current
 
     @contextmanager
     def _opening(self) -> Iterator[None]:
@@ -193,10 +192,3 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.execute("PRAGMA temp_store=MEMORY")
 
     return engine
-
-
-def alembic_config(url: URL | str) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["url"] = url
-    return config

@@ -25,7 +25,7 @@ from trainer.rundir.folder import RunDir
 from trainer.rundir.journal import journal
 from trainer.spec.preset import build_spec
 
-STEPS_PER_EPOCH = 56
+STEPS_PER_EPOCH = 28
 OVERRIDES = {
     "checks": "off",  # they do not change a run: see tests/trainer/diagnosis/test_findings.py
     "epochs": 2,
@@ -85,13 +85,13 @@ def run_through(folder: Path, datasets: Path, overrides: dict[str, object], stop
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_promise_07_weights_are_equal_bit_for_bit(tmp_path: Path, shapes: Path, optimizer: str) -> None:
+def test_promise_07_weights_are_equal_bit_for_bit(tmp_path: Path, few_shapes: Path, optimizer: str) -> None:
     overrides: dict[str, object] = {
         **NARROW, "optimizer.name": optimizer, "optimizer.lr": 1e-3, "precision": "float32"
     }  # fmt: skip
-    whole = run_through(tmp_path / "whole", shapes, overrides, [])
-    mid_epoch_and_end = [1, 20, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 31]
-    assert run_through(tmp_path / "stopped", shapes, overrides, mid_epoch_and_end) == whole
+    whole = run_through(tmp_path / "whole", few_shapes, overrides, [])
+    mid_epoch_and_end = [1, 12, STEPS_PER_EPOCH, STEPS_PER_EPOCH + 15]
+    assert run_through(tmp_path / "stopped", few_shapes, overrides, mid_epoch_and_end) == whole
 
 
 SWIFT = {"model.name": "swift", "model.widths": [8, 16, 16], "model.dropout": 0.1, "optimizer.lr": 0.02}
@@ -123,11 +123,11 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_promise_07_every_part_of_a_recipe_resumes_exactly(tmp_path: Path, shapes: Path, variant: str) -> None:
-    overrides: dict[str, object] = {**SWIFT, "precision": "float32", "epochs": 2, "max_steps": 80, **VARIANTS[variant]}
-    whole = run_through(tmp_path / "whole", shapes, overrides, [])
-    stops = [7] if variant == "bfloat16" else [7, STEPS_PER_EPOCH, 70]
-    assert run_through(tmp_path / "stopped", shapes, overrides, stops) == whole
+def test_promise_07_every_part_of_a_recipe_resumes_exactly(tmp_path: Path, few_shapes: Path, variant: str) -> None:
+    overrides: dict[str, object] = {**SWIFT, "precision": "float32", "epochs": 2, "max_steps": 40, **VARIANTS[variant]}
+    whole = run_through(tmp_path / "whole", few_shapes, overrides, [])
+    stops = [7] if variant == "bfloat16" else [7, STEPS_PER_EPOCH, 35]
+    assert run_through(tmp_path / "stopped", few_shapes, overrides, stops) == whole
 
 
 def train_attempt(folder: Path, datasets: Path, attempt: int, should_stop: Callable[[], bool]) -> None:
@@ -137,7 +137,7 @@ def train_attempt(folder: Path, datasets: Path, attempt: int, should_stop: Calla
 
 
 def test_promise_07_a_budget_of_minutes_is_replayed_as_it_was_measured(
-    tmp_path: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, few_shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = Random(1)
     readings = itertools.accumulate(random.uniform(0.01, 0.05) for _ in itertools.count())
@@ -145,36 +145,36 @@ def test_promise_07_a_budget_of_minutes_is_replayed_as_it_was_measured(
     monkeypatch.setattr("trainer.loop.time", SimpleNamespace(monotonic=lambda: next(readings)))
     overrides = {**SWIFT, "optimizer.name": "muon", "budget.minutes": 0.15, "precision": "float32"}
     first, second = tmp_path / "first", tmp_path / "second"
-    create_run_dir(first, build_spec("shapes100", "quick", overrides), read_record(shapes, "shapes100"), {})
-    train_attempt(first, shapes, 1, stop_at([30]))
+    create_run_dir(first, build_spec("shapes100", "quick", overrides), read_record(few_shapes, "shapes100"), {})
+    train_attempt(first, few_shapes, 1, stop_at([30]))
     shutil.copytree(first, second)
-    train_attempt(first, shapes, 2, lambda: False)
+    train_attempt(first, few_shapes, 2, lambda: False)
     taken = RunDir(first).decisions.read_bytes()
     assert len(taken.splitlines()) > len(RunDir(second).decisions.read_bytes().splitlines()) >= 1
     RunDir(second).decisions.write_bytes(taken)  # as if the machine had crashed with the last checkpoint at step 30
-    train_attempt(second, shapes, 2, stop_at([50]))
-    train_attempt(second, shapes, 3, lambda: False)
+    train_attempt(second, few_shapes, 2, stop_at([50]))
+    train_attempt(second, few_shapes, 3, lambda: False)
     assert weights_hash(second) == weights_hash(first)
     assert RunDir(second).decisions.read_bytes() == taken
 
 
-def test_promise_07_winding_down_and_extending_are_taken_again_at_their_steps(tmp_path: Path, shapes: Path) -> None:
+def test_promise_07_winding_down_and_extending_are_taken_again_at_their_steps(tmp_path: Path, few_shapes: Path) -> None:
     spec = build_spec("shapes100", "baseline-cnn", {**OVERRIDES, **SWIFT, "precision": "float32", "epochs": 9})
     hashes = []
-    for name, stops in (("whole", [40]), ("stopped", [40, 60, 100])):
+    for name, stops in (("whole", [20]), ("stopped", [20, 30, 50])):
         folder = tmp_path / name
-        create_run_dir(folder, spec, read_record(shapes, "shapes100"), {})
+        create_run_dir(folder, spec, read_record(few_shapes, "shapes100"), {})
         should_stop = stop_at(stops)
-        train_attempt(folder, shapes, 1, should_stop)
+        train_attempt(folder, few_shapes, 1, should_stop)
         RunDir(folder).finish_early.touch()
         for attempt in range(2, len(stops) + 2):
-            train_attempt(folder, shapes, attempt, should_stop)
+            train_attempt(folder, few_shapes, attempt, should_stop)
         found = last_checkpoint(folder)
         assert found is not None
-        assert found.step == 40 + STEPS_PER_EPOCH
+        assert found.step == 20 + STEPS_PER_EPOCH
         journal(folder, "resume", extend_epochs=1, extension={"schedule": {"name": "linear"}, "lr": 1e-4})
-        train_attempt(folder, shapes, 9, lambda: False)
-        assert read_decisions(folder) == [(40, "wind-down"), (40 + STEPS_PER_EPOCH, "extend")]
+        train_attempt(folder, few_shapes, 9, lambda: False)
+        assert read_decisions(folder) == [(20, "wind-down"), (20 + STEPS_PER_EPOCH, "extend")]
         hashes.append(weights_hash(folder))
     assert hashes[0] == hashes[1]
 

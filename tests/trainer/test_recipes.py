@@ -76,12 +76,12 @@ class Clock:
 
 
 def test_a_budget_of_minutes_ends_annealed_and_in_time(
-    tmp_path: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, few_shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
     monkeypatch.setattr("trainer.loop.time", clock)
     overrides = {**SWIFT, "budget.minutes": 1, "batch_size": 128, "epochs": 500, "compile": "off"}
-    run(tmp_path / "r", shapes, overrides, preset="quick")
+    run(tmp_path / "r", few_shapes, overrides, preset="quick")
     assert events_of(tmp_path / "r", "plan")
     assert 0.8 * 60 < clock.now - 100 < 1.05 * 60
     rates = series(tmp_path / "r", "lr")
@@ -89,27 +89,27 @@ def test_a_budget_of_minutes_ends_annealed_and_in_time(
     assert rates[-1] < 0.05 * 0.05
 
 
-def test_the_gradient_and_the_update_are_logged(tmp_path: Path, shapes: Path) -> None:
-    run(tmp_path / "r", shapes, {"max_steps": 10})
+def test_the_gradient_and_the_update_are_logged(tmp_path: Path, few_shapes: Path) -> None:
+    run(tmp_path / "r", few_shapes, {"max_steps": 10})
     assert all(value > 0 for value in series(tmp_path / "r", "grad/norm"))
     assert all(0 < value < 0.5 for value in series(tmp_path / "r", "update/ratio"))
-    run(tmp_path / "off", shapes, {"max_steps": 3, "track_gradients": False})
+    run(tmp_path / "off", few_shapes, {"max_steps": 3, "track_gradients": False})
     assert series(tmp_path / "off", "grad/norm") == []
 
 
-def test_each_epochs_answers_are_kept(tmp_path: Path, shapes: Path) -> None:
-    run(tmp_path / "r", shapes, {"epochs": 2})
+def test_each_epochs_answers_are_kept(tmp_path: Path, few_shapes: Path) -> None:
+    run(tmp_path / "r", few_shapes, {"epochs": 2})
     kept = sorted((tmp_path / "r" / "artifacts" / "val").iterdir())
-    assert [path.name for path in kept] == ["00000056.safetensors", "00000112.safetensors"]
+    assert [path.name for path in kept] == ["00000028.safetensors", "00000056.safetensors"]
     answers = safetensors.torch.load_file(kept[-1])
-    labels = open_split(shapes, "shapes100", "train")[1]
+    labels = open_split(few_shapes, "shapes100", "train")[1]
     right = answers["guess"].numpy() == labels[answers["row"].numpy()]
     assert right.mean() == pytest.approx(series(tmp_path / "r", "val/acc")[-1])
     assert np.allclose(answers["own"].numpy()[right], answers["top"].numpy()[right])
     assert kept[-1].stat().st_size < 400 * 12 + 500
 
 
-def test_early_stopping_tests_the_best_epoch(tmp_path: Path, shapes: Path) -> None:
+def test_early_stopping_tests_the_best_epoch(tmp_path: Path, few_shapes: Path) -> None:
     overrides = {
         **NARROW,
         "epochs": 50,
@@ -118,44 +118,44 @@ def test_early_stopping_tests_the_best_epoch(tmp_path: Path, shapes: Path) -> No
         "precision": "float32",
         "compile": "off",
     }
-    outcome = run(tmp_path / "r", shapes, overrides)
+    outcome = run(tmp_path / "r", few_shapes, overrides)
     assert outcome.reason == "finished"
-    assert outcome.step < 50 * 56
-    assert outcome.step == outcome.summary["best/step"] + 2 * 56
+    assert outcome.step < 50 * 28
+    assert outcome.step == outcome.summary["best/step"] + 2 * 28
     best, last = best_checkpoint(tmp_path / "r"), last_checkpoint(tmp_path / "r")
     assert best is not None
     assert last is not None
     assert (best.step, last.step) == (outcome.summary["best/step"], outcome.step)
-    images, labels = open_split(shapes, "shapes100", "test")
-    spec, record = read_spec(tmp_path / "r"), read_record(shapes, "shapes100")
+    images, labels = open_split(few_shapes, "shapes100", "test")
+    spec, record = read_spec(tmp_path / "r"), read_record(few_shapes, "shapes100")
     for name, info in (("test/acc", best), ("last/test/acc", last)):
         classifier = load_classifier(tmp_path / "r", info, spec, record, torch.device("cpu"))
         predicted = [likeliest[0].index for likeliest in classifier.predict(images, 1)]
         assert np.mean(np.asarray(predicted) == labels) == pytest.approx(outcome.summary[name], abs=1e-6)
 
 
-def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, shapes: Path) -> None:
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, few_shapes: Path) -> None:
     """The rate is so high that the update of step 2 overflows, between two logged steps."""
     overrides = {**NARROW, "optimizer.name": "sgd", "optimizer.lr": 10, "log_every": 50, "checkpoint_minutes": 1e-6}
     with pytest.raises(TrainingDiverged):
-        run(tmp_path / "r", shapes, {**overrides, "epochs": 3})
+        run(tmp_path / "r", few_shapes, {**overrides, "epochs": 3})
     for info in list_checkpoints(tmp_path / "r"):
         tensors = checkpoint.load(tmp_path / "r", info).tensors
         assert all(bool(torch.isfinite(value).all()) for value in tensors.values() if value.is_floating_point())
 
 
-def test_a_range_test_breaks_and_suggests_a_rate(tmp_path: Path, shapes: Path) -> None:
-    overrides = {"optimizer.name": "sgd", "optimizer.lr": 10, "schedule.name": "range_test", "epochs": 4}
+def test_a_range_test_breaks_and_suggests_a_rate(tmp_path: Path, few_shapes: Path) -> None:
+    overrides = {"optimizer.name": "sgd", "optimizer.lr": 10, "schedule.name": "range_test", "epochs": 8}
     overrides["model.widths"] = []
-    outcome = run(tmp_path / "r", shapes, {**overrides, "log_every": 1})
+    outcome = run(tmp_path / "r", few_shapes, {**overrides, "log_every": 1})
     assert "lr_range" in [finding["kind"] for finding in events_of(tmp_path / "r", "finding")]
-    assert outcome.step < 4 * 56
+    assert outcome.step < 8 * 28
     assert 1e-4 < outcome.summary["suggested_lr"] < 1
 
 
-def test_the_mean_of_the_weights_is_what_is_evaluated_and_kept(tmp_path: Path, shapes: Path) -> None:
+def test_the_mean_of_the_weights_is_what_is_evaluated_and_kept(tmp_path: Path, few_shapes: Path) -> None:
     overrides = {**SWIFT, "optimizer.ema": 0.9, "epochs": 2, "test_flip": True}
-    outcome = run(tmp_path / "r", shapes, overrides)
+    outcome = run(tmp_path / "r", few_shapes, overrides)
     info = last_checkpoint(tmp_path / "r")
     assert info is not None
     loaded = checkpoint.load(tmp_path / "r", info)
@@ -176,28 +176,31 @@ def test_uneven_classes_count_alike_where_it_is_asked_for(tmp_path: Path) -> Non
     assert series(tmp_path / "r", "train_clean/loss")
 
 
-def test_half_precision_trains_with_a_scaler(tmp_path: Path, shapes: Path) -> None:
-    run(tmp_path / "r", shapes, {**SWIFT, "precision": "fp16", "max_steps": 12})
+def test_half_precision_trains_with_a_scaler(tmp_path: Path, few_shapes: Path) -> None:
+    run(tmp_path / "r", few_shapes, {**SWIFT, "precision": "fp16", "max_steps": 12})
     losses = series(tmp_path / "r", "train/loss")
     assert all(map(math.isfinite, losses))
     assert events_of(tmp_path / "r", "start")[0]["precision"] == "float16"
 
 
 def test_images_that_do_not_fit_the_device_are_streamed_and_the_loop_cannot_tell(
-    tmp_path: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, few_shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = {**SWIFT, "epochs": 2, "augment.crop": 2, "augment.flip": True, "augment.cutout": 6}
-    run(tmp_path / "resident", shapes, overrides)
+    run(tmp_path / "resident", few_shapes, overrides)
     monkeypatch.setenv(DATA_LIMIT, "1000")
-    run(tmp_path / "streamed", shapes, overrides)
+    run(tmp_path / "streamed", few_shapes, overrides)
     resident, streamed = model_hash(tmp_path / "resident"), model_hash(tmp_path / "streamed")
     assert all(torch.equal(resident[name], streamed[name]) for name in resident)
 
 
-def test_winding_down_ends_early_and_annealed(tmp_path: Path, shapes: Path) -> None:
+def test_winding_down_ends_early_and_annealed(tmp_path: Path, few_shapes: Path) -> None:
     folder = tmp_path / "r"
     create_run_dir(
-        folder, build_spec("shapes100", "baseline-cnn", {"epochs": 40}), read_record(shapes, "shapes100"), {}
+        folder,
+        build_spec("shapes100", "baseline-cnn", {**NARROW, "checks": "off", "epochs": 40}),
+        read_record(few_shapes, "shapes100"),
+        {},
     )
     events = EventWriter(folder, 1)
     calls = 0
@@ -209,10 +212,10 @@ def test_winding_down_ends_early_and_annealed(tmp_path: Path, shapes: Path) -> N
             RunDir(folder).finish_early.touch()
         return False
 
-    outcome = train(folder, shapes, "cpu", 1, events, should_stop)
+    outcome = train(folder, few_shapes, "cpu", 1, events, should_stop)
     events.close()
     assert outcome.reason == "finished"
-    assert 69 + 56 <= outcome.step <= 71 + 56
+    assert 69 + 28 <= outcome.step <= 71 + 28
     assert series(folder, "lr")[-1] < 1e-3 / 20
     assert "test/acc" in outcome.summary
     assert not RunDir(folder).finish_early.exists()
@@ -234,11 +237,11 @@ def transfer(weights: Path, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_a_frozen_backbones_features_are_computed_once(tmp_path: Path, shapes: Path, weights: Path) -> None:
+def test_a_frozen_backbones_features_are_computed_once(tmp_path: Path, few_shapes: Path, weights: Path) -> None:
     folder = tmp_path / "r"
-    outcome = run(folder, shapes, transfer(weights, epochs=12), preset="transfer")
+    outcome = run(folder, few_shapes, transfer(weights, epochs=12), preset="transfer")
     kept = safetensors.torch.load_file(folder / "artifacts" / "features.safetensors")
-    assert kept["train"].shape == (4000, 512)
+    assert kept["train"].shape == (2000, 512)
     losses = series(folder, "train/loss")
     assert losses[-1] < losses[0]
     donor, trained = safetensors.torch.load_file(weights), model_hash(folder)
@@ -259,14 +262,14 @@ def test_features_of_own_validation_images_are_computed_too(tmp_path: Path, weig
     assert len(series(tmp_path / "r", "val/acc")) == 3
 
 
-def test_a_backbone_is_frozen_then_unfrozen(tmp_path: Path, shapes: Path, weights: Path) -> None:
-    overrides = transfer(weights, augment__flip=True, model__unfreeze_epoch=1, model__input_size=0, max_steps=9)
-    run(tmp_path / "frozen", shapes, overrides, preset="transfer")
+def test_a_backbone_is_frozen_then_unfrozen(tmp_path: Path, few_shapes: Path, weights: Path) -> None:
+    overrides = transfer(weights, augment__flip=True, model__unfreeze_epoch=1, model__input_size=0, max_steps=4)
+    run(tmp_path / "frozen", few_shapes, overrides, preset="transfer")
     donor = safetensors.torch.load_file(weights)
     trained = model_hash(tmp_path / "frozen")
     assert torch.equal(trained["layer1.0.conv1.weight"], donor["layer1.0.conv1.weight"])
     assert torch.equal(trained["bn1.running_mean"], donor["bn1.running_mean"])
-    run(tmp_path / "thawed", shapes, {**overrides, "max_steps": 12}, preset="transfer")
+    run(tmp_path / "thawed", few_shapes, {**overrides, "max_steps": 6}, preset="transfer")
     assert not torch.equal(model_hash(tmp_path / "thawed")["layer1.0.conv1.weight"], donor["layer1.0.conv1.weight"])
 
 
@@ -274,6 +277,6 @@ def make_tiny(num_classes: int, image_size: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, num_classes))
 
 
-def test_a_network_of_ones_own_trains(tmp_path: Path, shapes: Path) -> None:
-    outcome = run(tmp_path / "r", shapes, {"model.name": f"{__name__}:make_tiny", "max_steps": 5})
+def test_a_network_of_ones_own_trains(tmp_path: Path, few_shapes: Path) -> None:
+    outcome = run(tmp_path / "r", few_shapes, {"model.name": f"{__name__}:make_tiny", "max_steps": 5})
     assert outcome.reason == "finished"

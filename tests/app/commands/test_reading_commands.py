@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from app.cli import main
 from app.settings import Settings
-from app.storage.db import Database, alembic_config
+from app.storage.db import Database
+from app.storage.upgrade import alembic_config
 
 READING = ["doctor", "predict latest images", "datasets list", "tokens list", "backup all.tar"]
 OF_THE_DATABASE = READING[:2]

@@ -315,12 +315,8 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def prepared(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    QueueMachine.datasets = shapes
-    QueueMachine.empty = tmp_path_factory.mktemp("empty") / "trackside.db"
-    database = Database(f"sqlite:///{QueueMachine.empty}")
-    database.migrate()
-    database.close()
+def prepared(shapes: Path, empty_database: Path) -> None:
+    QueueMachine.datasets, QueueMachine.empty = shapes, empty_database
 
 
 TestQueue = QueueMachine.TestCase

@@ -19,10 +19,10 @@ from sqlmodel import SQLModel
 from app.metrics.points import Points
 from app.metrics.reader import Metrics
 from app.metrics.writer import BLOCK, SeriesWriter
-from app.storage.db import Database, alembic_config
+from app.storage.db import Database
+from app.storage.migrations import REVISIONS
 from app.storage.tables import Run
-
-REVISIONS = [script.revision for script in ScriptDirectory.from_config(alembic_config("")).walk_revisions()][::-1]
+from app.storage.upgrade import alembic_config
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -32,6 +32,11 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path}/t.db")
     yield database
     database.close()
+
+
+def test_the_files_are_named_by_their_revisions() -> None:
+    known = ScriptDirectory.from_config(alembic_config("")).walk_revisions()
+    assert [script.revision for script in known][::-1] == REVISIONS
 
 
 def to(database: Database, revision: str, current: str | None = None) -> None:
