@@ -183,7 +183,7 @@ def test_keyboard_and_theme(web: Server, page: Page) -> None:
 
 def test_curves_hold_every_point_and_a_zoom_is_in_the_address(server: Server, page: Page) -> None:
     server.start("web", "worker")
-    run_id = server.launch(overrides={"epochs": 1, "max_steps": 24})
+    run_id = server.launch(overrides={**NARROW, "epochs": 1, "max_steps": 24})
     page.goto(f"{server.url}/runs/{run_id}")
     expect(page.locator("[data-run-status]")).to_have_text("finished", timeout=90_000)
     total = server.series(run_id, "train/loss")["train/loss"]["total"]

@@ -17,8 +17,6 @@ from tests.conftest import NARROW, Server, wait_for
 from tests.crash.series import assert_whole, values
 from trainer.rundir.checkpoints import list_checkpoints
 
-OVERRIDES = {**NARROW, "checks": "off"}
-
 
 def trackside(server: Server, *words: str) -> str:
     command = [sys.executable, "-m", "app.cli", *words]
@@ -30,8 +28,8 @@ def trackside(server: Server, *words: str) -> str:
 def test_a_backup_of_a_home_at_work_is_restored_elsewhere(make_server: Callable[..., Server], tmp_path: Path) -> None:
     server = make_server()
     server.start("web", "worker")
-    ended = server.wait_status(server.launch(overrides={**OVERRIDES, "epochs": 1}), "finished")
-    training = server.launch(overrides={**OVERRIDES, "epochs": 6, "log_every": 1})
+    ended = server.wait_status(server.launch(overrides={**NARROW, "epochs": 1}), "finished")
+    training = server.launch(overrides={**NARROW, "epochs": 5, "log_every": 1})
     folder = server.settings.runs / training
     wait_for(lambda: list_checkpoints(folder), 60, "a checkpoint")
     file = tmp_path / "trackside.tar"

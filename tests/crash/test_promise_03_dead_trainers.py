@@ -58,5 +58,5 @@ def test_a_killed_fork_server_does_not_bury_its_trainers(server: Server) -> None
     os.kill(psutil.Process(trainer).ppid(), signal.SIGKILL)
     run = server.wait_status(run_id, "finished")
     assert run["attempt"] == 1
-    other = server.launch(overrides={"max_steps": 20})
+    other = server.launch(overrides={**NARROW, "max_steps": 20})
     assert server.wait_status(other, "finished")["step"] == 20

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import NARROW, Server
 from tests.crash.series import assert_whole, values
 
-OVERRIDES = {**NARROW, "epochs": 8, "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3}
+OVERRIDES = {**NARROW, "epochs": 7, "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3}
 
 
 @pytest.mark.timeout(300)

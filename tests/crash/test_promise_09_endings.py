@@ -19,7 +19,6 @@ from tests.conftest import ENDLESS, NARROW, Server, wait_for
 from trainer.models import checkpoint
 from trainer.rundir.checkpoints import best_checkpoint, list_checkpoints
 
-QUIET = {**NARROW, "checks": "off"}
 DISK_SIZE = 32 << 20
 MEMORY_LEFT = 150 << 20
 
@@ -35,7 +34,7 @@ def assert_kept(server: Server, run_id: str) -> None:
 @pytest.mark.timeout(120)
 def test_promise_09_nan_is_said_and_never_the_best(server: Server) -> None:
     server.start("web", "worker")
-    overrides = {**QUIET, "epochs": 3, "optimizer.name": "sgd", "optimizer.lr": 10}
+    overrides = {**NARROW, "epochs": 3, "optimizer.name": "sgd", "optimizer.lr": 10}
     run = server.wait_status(server.launch(overrides=overrides), "failed")
     assert run["error"]["code"] == "diverged"
     with server.client() as client:
@@ -49,7 +48,7 @@ def test_promise_09_nan_is_said_and_never_the_best(server: Server) -> None:
 def test_promise_09_out_of_memory_is_said_and_the_checkpoint_kept(server: Server) -> None:
     """A limit on the fork server's address space, which the trainer inherits, is too low for a batch of 2,000."""
     server.start("web", "worker")
-    run_id = server.launch(overrides={**QUIET, "epochs": 1, "batch_size": 2000})
+    run_id = server.launch(overrides={**NARROW, "epochs": 1, "batch_size": 2000})
     server.wait_status(run_id, "finished")
     (forkserver,) = psutil.Process(server.processes["worker"].pid).children()
     limit = forkserver.memory_info().vms + MEMORY_LEFT
@@ -89,7 +88,7 @@ def fill(folder: Path) -> Path:
 @pytest.mark.timeout(180)
 def test_promise_09_a_full_disk_is_said_and_the_checkpoint_kept(server: Server, small_disk: Path) -> None:
     server.start("web", "worker")
-    run_id = server.launch(overrides={**QUIET, **ENDLESS})
+    run_id = server.launch(overrides={**NARROW, **ENDLESS})
     wait_for(lambda: list_checkpoints(small_disk / run_id), 60, "a checkpoint")
     filling = fill(small_disk)
     failed = server.wait_status(run_id, "failed")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.conftest import ENDLESS, Server
+from tests.conftest import ENDLESS, NARROW, Server
 
 # Before, these are the times at which the worker read the events; after a reindex, the times of the events.
 TIMES = ("started_at", "finished_at")
@@ -19,7 +19,7 @@ VOLATILE = {"seq", *TIMES}
 @pytest.mark.timeout(180)
 def test_promise_10_everything_is_back_after_a_reindex(server: Server) -> None:
     server.start("web", "worker")
-    finished = server.launch(overrides={"max_steps": 60}, tags=["kept"], expectation="something")
+    finished = server.launch(overrides={**NARROW, "max_steps": 60}, tags=["kept"], expectation="something")
     server.wait_status(finished, "finished")
     stopped = server.launch(overrides=ENDLESS)
     server.wait_step(stopped, 20)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conftest import ENDLESS, Server, wait_for
+from tests.conftest import ENDLESS, NARROW, Server, wait_for
 
 
 def test_a_run_makes_way_and_goes_on_where_it_was(server: Server) -> None:
@@ -10,7 +10,7 @@ def test_a_run_makes_way_and_goes_on_where_it_was(server: Server) -> None:
     long = server.launch(name="long", overrides={**ENDLESS, "log_every": 1})
     server.wait_step(long, 20)
     waits = server.launch(name="waits", overrides=ENDLESS)
-    urgent = server.launch(name="urgent", overrides={"max_steps": 10})
+    urgent = server.launch(name="urgent", overrides={**NARROW, "max_steps": 10})
     with server.client() as client:
         assert client.post(f"/api/runs/{urgent}/move", json={"to": "now"}).status_code == 200
         server.wait_status(urgent, "finished")

@@ -17,13 +17,13 @@ STOP_SECONDS = "1.5"
 @pytest.mark.timeout(180)
 def test_a_stop_ends_a_trainer_that_hangs_and_the_run_can_go_on(server: Server) -> None:
     server.start("web", "worker", TRACKSIDE_STOP_SECONDS=STOP_SECONDS)
-    run_id = server.launch(overrides={**NARROW, **ENDLESS, "checks": "off"})
+    run_id = server.launch(overrides={**NARROW, **ENDLESS})
     with server.client() as client:
         wait_for(lambda: client.get(f"/api/runs/{run_id}/checkpoints").json(), 60, "a checkpoint")
         trainer = server.trainer_pid(run_id)
         assert trainer is not None
         os.kill(trainer, signal.SIGSTOP)  # like a trainer blocked on a disk that does not respond
-        waits = server.launch(overrides={"max_steps": 5})
+        waits = server.launch(overrides={**NARROW, "max_steps": 5})
         assert client.post(f"/api/runs/{run_id}/stop").status_code == 202
         run = server.wait_status(run_id, "stopped", seconds=30)
         wait_for(lambda: not psutil.pid_exists(trainer), 10, "its end")

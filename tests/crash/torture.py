@@ -46,7 +46,7 @@ from trainer.models import checkpoint
 from trainer.rundir.checkpoints import list_checkpoints
 
 PAUSE = (0.5, 6.0)
-OVERRIDES = {**NARROW, "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3}
+OVERRIDES = {**NARROW, "checks": "quick", "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3}
 SPARES = 3  # per round: runs whose folders are removed
 # Sampling weights.
 VICTIMS = {

@@ -198,7 +198,7 @@ def test_winding_down_ends_early_and_annealed(tmp_path: Path, few_shapes: Path) 
     folder = tmp_path / "r"
     create_run_dir(
         folder,
-        build_spec("shapes100", "baseline-cnn", {**NARROW, "checks": "off", "epochs": 40}),
+        build_spec("shapes100", "baseline-cnn", {**NARROW, "epochs": 40}),
         read_record(few_shapes, "shapes100"),
         {},
     )

@@ -38,7 +38,7 @@ def test_every_path_gives_the_trainers_own_answers(server: Server) -> None:
         (server.home / "datasets").unlink()
         (server.home / "datasets").symlink_to(Path(REAL).resolve())
     server.start("web", "worker", "predictor")
-    overrides = {"checks": "off", "max_steps": 300} if REAL else {**NARROW, "checks": "off", "max_steps": 20}
+    overrides = {"checks": "off", "max_steps": 300} if REAL else {**NARROW, "max_steps": 20}
     run_id = server.launch(dataset=DATASET, overrides=overrides)
     server.wait_status(run_id, "finished", seconds=300)
     images = np.array(open_split(server.settings.datasets, DATASET, "test")[0][:COUNT])
