@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.segment import ControlType
 
 from app.commands.access import password, tokens_app
+from app.commands.completion import dataset_names, preset_names, setting_names
 from app.commands.console import console, errors, fail
 from app.commands.datasets import datasets_app
 from app.commands.group import Commands
@@ -30,7 +31,6 @@ from trainer.process.threads import SPIN_LIMIT
 main = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     help="Launch and watch the training of image classifiers.",
 )
 main.add_typer(datasets_app, name="datasets")
@@ -153,9 +153,11 @@ def worker(device: Device = "cpu") -> None:
 
 @main.command()
 def train(
-    preset: Annotated[str, typer.Option()],
-    dataset: Annotated[str, typer.Option()],
-    assignments: Annotated[list[str] | None, typer.Option("--set", help="field=value, as often as needed")] = None,
+    preset: Annotated[str, typer.Option(autocompletion=preset_names)],
+    dataset: Annotated[str, typer.Option(autocompletion=dataset_names)],
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="field=value, as often as needed", autocompletion=setting_names)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Output directory; it must not exist.")] = None,
     device: Device = "cpu",
 ) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from trainer.errors import TrainerError
 from trainer.spec.numbers import ambiguity
+from trainer.spec.suggest import suggestion
 from trainer.spec.train_spec import Part, TrainSpec
 
 
@@ -42,7 +43,8 @@ def build_spec(dataset: str, preset: str, overrides: Mapping[str, Any] | None = 
     """
     known = presets()
     if preset not in known:
-        raise SpecError({"preset": f"unknown preset {preset!r}; there are {', '.join(known)}"})
+        meant = suggestion(preset, known) or f"; there are {', '.join(known)}"
+        raise SpecError({"preset": f"unknown preset {preset!r}{meant}"})
     return apply_overrides({**known[preset].spec, "preset": preset, "dataset": {"name": dataset}}, overrides or {})
 
 
@@ -51,8 +53,10 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
     merged = _deep_copy(values)
     unknown = {}
     for dotted, value in overrides.items():
-        if dotted.split(".")[0] in ("dataset", "preset") or not _set(merged, dotted.split("."), value, TrainSpec):
+        if dotted.split(".")[0] in ("dataset", "preset"):
             unknown[f"overrides.{dotted}"] = "unknown field"
+        elif not _set(merged, dotted.split("."), value, TrainSpec):
+            unknown[f"overrides.{dotted}"] = f"unknown field{suggestion(dotted, settable())}"
     wrong = unknown | {
         f"overrides.{dotted}": reason for dotted, value in overrides.items() if (reason := _misread(dotted, value))
     }
@@ -101,6 +105,17 @@ def _set(values: dict[str, Any], path: list[str], value: Any, part: type[BaseMod
         return False
     values[path[0]] = value
     return True
+
+
+def settable(part: type[BaseModel] = TrainSpec) -> Iterator[str]:
+    """Yield the dotted names of the fields that overrides may set."""
+    for name, field in part.model_fields.items():
+        if part is TrainSpec and name in ("dataset", "preset"):
+            continue
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from (f"{name}.{inner}" for inner in settable(field.annotation))
+        else:
+            yield name
 
 
 def takes_integers(dotted: str) -> bool:

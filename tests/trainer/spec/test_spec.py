@@ -141,3 +141,19 @@ def test_whether_runs_with_other_seeds_are_validated_on_the_same_images(dataset:
     assert (specs[0].validated_on == specs[1].validated_on) is same
     more = TrainSpec.model_validate({"dataset": {"name": "d", **dataset}, "val_fraction": 0.2})
     assert (more.validated_on == specs[0].validated_on) is specs[0].dataset.has_validation
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("lr", "optimizer.lr"), ("optimzer.lr", "optimizer.lr"), ("augment.mixpu", "augment.mixup"),
+        ("epoch", "epochs"), ("optimizer.rate", None), ("zzz", None), ("dataset.name", None),
+    ],
+)  # fmt: skip
+def test_a_mistyped_field_is_answered_with_the_one_that_was_meant(written: str, meant: str | None) -> None:
+    with pytest.raises(SpecError) as caught:
+        build_spec("d", "quick", {written: 1})
+    hint = f"; did you mean {meant}?" if meant else ""
+    assert caught.value.fields == {f"overrides.{written}": f"unknown field{hint}"}
+    with pytest.raises(SpecError, match="did you mean baseline-cnn"):
+        build_spec("d", "bsaeline-cnn", {})
