@@ -64,7 +64,7 @@ def test_the_form_launches_and_explains_without_a_script(web: Server, browser: B
     page.locator("input[name=epochs]").fill("soon")
     page.locator("[data-launch-button]").click()
     expect(page.locator("[data-error-for='optimizer.lr']")).to_contain_text("greater than 0")
-    expect(page.locator("[data-error-for='epochs']")).to_contain_text("integer")
+    expect(page.locator("[data-error-for='epochs']")).to_contain_text("whole number")
     expect(page.locator("input[name=epochs]")).to_have_value("soon")
 
     page.locator("input[name='optimizer.lr']").fill("3e-4")
@@ -111,7 +111,7 @@ def test_the_launch_form_shows_what_a_choice_means(web: Server, page: Page) -> N
     expect(page.locator("[data-preview=total_steps]")).to_have_text("112")
     assert (page.locator("[data-rate-path]").get_attribute("d") or "").startswith("M0.0")
     page.locator("input[name=epochs]").fill("0")
-    expect(page.locator("[data-error-for='epochs']")).to_contain_text("greater than or equal to 1")
+    expect(page.locator("[data-error-for='epochs']")).to_have_text("must be at least 1")
 
 
 def test_a_run_is_wound_down_and_shows_how_an_extension_would_go(server: Server, page: Page) -> None:

@@ -11,18 +11,21 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from trainer.errors import TrainerError
+from trainer.spec.messages import in_words
 from trainer.spec.numbers import ambiguity
 from trainer.spec.suggest import suggestion
 from trainer.spec.train_spec import Part, TrainSpec
 
 
 class Preset(Part):
-    """A named partial spec, with a description of the results to expect."""
+    """A named partial spec, with a short and a long description, reported results, and the address of its source."""
 
     name: str
     title: str
+    summary: str
     description: str
     reported: str | None = None
+    source: str | None = None
     spec: dict[str, Any]
 
 
@@ -74,7 +77,7 @@ def _problems(error: ValidationError) -> dict[str, str]:
     """Map each invalid field to its error. An impossible combination is reported for each of its fields."""
     found: dict[str, str] = {}
     for item in error.errors(include_input=False, include_url=False):
-        reason = item["msg"].removeprefix("Value error, ")
+        reason = in_words(item)
         named = item.get("ctx", {}).get("fields")
         found |= {f"overrides.{name}": reason for name in named} if named else {_request_field(item["loc"]): reason}
     return found

@@ -65,21 +65,44 @@ LABELS = {
     "thresholds.dead_units": "Dead ReLU fraction",
 }
 MAIN_FIELDS = ("epochs", "budget.minutes", "optimizer.lr", "batch_size", "seed")
+THRESHOLDS = "Diagnosis thresholds"  # last on the page
 GROUPS: dict[str, tuple[str, ...]] = {  # names or prefixes of fields
     "Settings": MAIN_FIELDS,
     "Optimizer": ("optimizer.",),
     "Schedule": ("schedule.",),
     "Augmentation": ("augment.",),
-    "Checks and findings": ("checks", "stop_on_failed_checks", "thresholds."),
     "Network and loss": ("model.", "loss", "label_smoothing", "class_weights", "target"),
+    THRESHOLDS: ("thresholds.",),
+    "Limits, precision, logging, checks": ("",),
 }
 LISTS = frozenset({"model.widths", "schedule.milestones", "augment.resolutions", "augment.resolution_until"})
-OTHER = "Limits, precision, logging"
+# Settings that have an effect only with certain values of another one: a `!` excludes a value.
+NEEDS: dict[str, tuple[str, str]] = {
+    "optimizer.momentum": ("optimizer.name", "sgd muon"),
+    "optimizer.nesterov": ("optimizer.name", "sgd"),
+    "optimizer.rest": ("optimizer.name", "muon"),
+    "optimizer.rest_lr": ("optimizer.name", "muon"),
+    "schedule.warmup_epochs": ("schedule.name", "!range_test"),
+    "schedule.peak": ("schedule.name", "one_cycle"),
+    "schedule.decay_from": ("schedule.name", "trapezoid"),
+    "schedule.milestones": ("schedule.name", "multi_step"),
+    "schedule.factor": ("schedule.name", "multi_step"),
+    "schedule.final": ("schedule.name", "cosine linear one_cycle"),
+    "augment.padding": ("augment.crop", "!0"),
+    "augment.alternating": ("augment.flip", "true"),
+    "augment.resolution_until": ("augment.resolutions", "!none"),
+    "model.unfreeze_epoch": ("model.freeze", "true"),
+    "label_smoothing": ("loss", "cross_entropy"),
+    "stop_on_failed_checks": ("checks", "!off"),
+}
 
 
 @dataclass(frozen=True)
 class SettingField:
-    """One row of the form. `value` is the entered text, `placeholder` the preset's value, `kind` the control."""
+    """One row of the form. `value` is the entered text, `placeholder` the preset's value, `kind` the control.
+
+    `needs` names another field and the values of it, separated by spaces, with which this one has an effect.
+    """
 
     name: str
     label: str
@@ -89,6 +112,7 @@ class SettingField:
     value: str = ""
     placeholder: str = ""
     error: str = ""
+    needs: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,11 +139,13 @@ def setting_groups(
         )
         for field in _fields(TrainSpec)
     }
-    groups = [
-        FieldGroup(title, tuple(fields.pop(name) for name in [*fields] if name.startswith(names)))
+    # The last group takes what is left.
+    groups = {
+        title: FieldGroup(title, tuple(fields.pop(name) for name in [*fields] if name.startswith(names)))
         for title, names in GROUPS.items()
-    ]
-    return (*groups, FieldGroup(OTHER, tuple(fields.values())))
+    }
+    thresholds = groups.pop(THRESHOLDS)
+    return (*groups.values(), thresholds)
 
 
 def preset_values(dataset: str, preset: str) -> dict[str, str]:
@@ -200,4 +226,4 @@ def _field(name: str, info: FieldInfo) -> SettingField:
         kind = "list"
     elif info.annotation is str:
         kind = "text"
-    return SettingField(name, label, info.description or "", kind, choices)
+    return SettingField(name, label, info.description or "", kind, choices, needs=NEEDS.get(name))

@@ -58,4 +58,4 @@ class LaunchPage:
 
     def _is_common(self, card: PresetCard) -> bool:
         name = card.preset.name
-        return not name.startswith("baseline") or name in ("baseline-cnn", "baseline-mlp")
+        return not name.startswith("baseline") or name == "baseline-cnn"

@@ -3,6 +3,7 @@ import { clock, count, duration, fieldName, number, setting } from "../lib/forma
 import { nudge } from "../lib/steps125.js";
 import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
+import { show as showSettings } from "./settings.js";
 
 const PAUSE = 150;
 const WIDTH = 320;
@@ -30,6 +31,11 @@ addEventListener("pageshow", () => {
   showDataset();
   showPreset();
   refresh();
+  const wrong = form.querySelector("[data-errors]") && form.querySelector("[aria-invalid=true]");
+  if (wrong) {
+    wrong.closest("details")?.setAttribute("open", "");
+    wrong.focus();
+  }
 });
 for (const field of form.querySelectorAll("[data-steps-125]")) field.addEventListener("keydown", step);
 
@@ -70,6 +76,7 @@ function showPreset() {
     if (field.matches("select")) field.querySelector("[data-usual]").textContent = `${value.replaceAll("_", "-")} (preset)`;
     else field.placeholder = value;
   }
+  for (const about of form.querySelectorAll("[data-about]")) about.hidden = about.dataset.about !== chosen.value;
   const title = form.querySelector("[data-preset-title]");
   if (title) title.textContent = chosen.closest("label").querySelector("b").textContent;
 }
@@ -87,10 +94,12 @@ function typed() {
 
 async function refresh() {
   const texts = typed();
+  showSettings();
   const data = new FormData(form);
   if (!data.get("dataset") || !data.get("preset")) return;
-  const varies = Object.entries(texts).some(([name, text]) => text.includes("..") || text.includes("list" in fieldOf(name).dataset ? ";" : ","));
-  form.querySelector("[data-draw]").hidden = !varies;
+  const varying = Object.entries(texts).find(([name, text]) => text.includes("..") || text.includes("list" in fieldOf(name).dataset ? ";" : ","));
+  const varies = varying !== undefined;
+  showDraw(varying?.[0]);
   const query = new URLSearchParams({ dataset: data.get("dataset"), preset: data.get("preset"), typed: JSON.stringify(texts) });
   const images = `${root}/api/preview/images.png?${query}`;
   if (varies && data.get("draw").trim()) query.set("draw", data.get("draw").trim());
@@ -103,6 +112,14 @@ async function refresh() {
   if (ok) showImages(images);
 }
 
+/** Below the first setting that has several values, the number of random samples. */
+function showDraw(name) {
+  const draw = form.querySelector("[data-draw]");
+  draw.hidden = name === undefined;
+  const row = draw.hidden ? null : fieldOf(name).closest("[data-setting]");
+  if (row && row.nextElementSibling !== draw && !draw.contains(document.activeElement)) row.after(draw);
+}
+
 function fieldOf(name) {
   return form.querySelector(`[data-setting="${CSS.escape(name)}"] [name]`);
 }
@@ -111,7 +128,7 @@ function show(preview) {
   for (const node of form.querySelectorAll("[data-needs]")) node.hidden = preview[node.dataset.needs] == null;
   for (const node of form.querySelectorAll("[data-preview]")) {
     const value = preview[node.dataset.preview];
-    node.textContent = value == null ? "–" : count(value);
+    node.textContent = value == null ? "–" : node.dataset.preview === "flops" ? millions(value) : count(value);
   }
   form.querySelector("[data-name]").placeholder = preview.name ?? "generated from the changes";
   form.querySelector("[data-validation]").textContent = preview.validation;
@@ -120,20 +137,27 @@ function show(preview) {
   showRate(preview);
 }
 
+function millions(value) {
+  return `${number(Number((value / 1e6).toPrecision(3)))} M`;
+}
+
 const BASES = { set: "(budget)", measured: "(measured)", estimated: "(estimated)" };
 
-function showCost({ runs, seconds, basis, memory }) {
+function showCost({ runs, seconds, basis, memory, ahead, wait_seconds: wait }) {
   form.querySelector("[data-launch-button]").textContent = runs > 1 ? `Launch ${runs} runs` : "Launch";
   if (memory != null) form.querySelector("[data-memory]").textContent = `about ${(memory / 1e9).toFixed(1)} GB`;
-  const when = form.querySelector("[data-when]");
-  if (seconds == null) {
-    when.textContent = runs > 1 ? `${runs} runs are queued as one group.` : "It is queued at once and starts when a device is free.";
-    return;
+  if (seconds != null) form.querySelector("[data-time]").textContent = `${duration(seconds)} ${BASES[basis]}`;
+  form.querySelector("[data-when]").textContent = whenDone(runs, seconds, ahead, wait);
+}
+
+/** The sentence below the button: what is queued first, and when the runs are done. */
+function whenDone(runs, seconds, ahead, wait) {
+  const first = ahead ? `${ahead} run${ahead === 1 ? "" : "s"} first${wait ? `, about ${duration(wait)}` : ""}. ` : "";
+  if (seconds == null || (ahead && wait == null)) {
+    return first + (runs > 1 ? `The ${runs} runs are queued as one group.` : ahead ? "Then this run starts." : "Starts when a device is free.");
   }
-  form.querySelector("[data-time]").textContent = `${duration(seconds)} ${BASES[basis]}`;
-  const done = clock(new Date(Date.now() + 1000 * seconds * runs));
-  const all = runs > 1 ? `${duration(seconds * runs)} in all, done` : "Done";
-  when.textContent = `${all} by ${done} if a device is free now.`;
+  const done = clock(new Date(Date.now() + 1000 * (seconds * runs + (wait ?? 0))));
+  return `${first}${runs > 1 ? `${duration(seconds * runs)} in all, done` : "Done"} by ${done}.`;
 }
 
 function showImages(address) {

@@ -1,0 +1,51 @@
+"""How long a run that is launched now waits for a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlmodel import Session, col, select
+
+from app.runs.estimates import Pace, measured
+from app.runs.public import public
+from app.storage.tables import ACTIVE, Run, Status
+from trainer.data.format import DatasetRecord
+from trainer.plan.schedule import make_plan
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The active and queued runs, and when a new one starts, in seconds; None if that is not known of some of them."""
+
+    active: int
+    queued: int
+    seconds: float | None
+
+
+def waiting(session: Session, past: Sequence[Pace], records: Mapping[str, DatasetRecord], devices: int) -> Waiting:
+    """Estimate the wait for one of `devices`; each takes the next run as soon as it is free."""
+    statement = select(Run).where(col(Run.status).in_([*ACTIVE, Status.QUEUED])).order_by(col(Run.key))
+    rows = session.exec(statement).all()
+    active = [public(row).eta_seconds for row in rows if row.status in ACTIVE]
+    queued = [_duration(row, past, records) for row in rows if row.status == Status.QUEUED]
+    known = [seconds for seconds in (*active, *queued) if seconds is not None]
+    if len(known) < len(rows) or not devices:
+        return Waiting(len(active), len(queued), None)
+    free = sorted([*known[: len(active)], *[0.0] * devices])[:devices]
+    for seconds in known[len(active) :]:
+        free = sorted([free[0] + seconds, *free[1:]])
+    return Waiting(len(active), len(queued), free[0])
+
+
+def _duration(row: Run, past: Sequence[Pace], records: Mapping[str, DatasetRecord]) -> float | None:
+    """Estimate a queued run's duration in seconds from runs with the same settings; None if there are none."""
+    spec, record = public(row).train_spec, records.get(row.dataset)
+    if spec.budget.minutes is not None:
+        return 60 * spec.budget.minutes
+    pace = measured(spec, past)
+    if pace is None or record is None:
+        return None
+    held_out = 0 if record.val_count else round(record.train_count * spec.val_fraction)
+    total = row.total_steps or make_plan(spec, record.train_count - held_out).total_steps
+    return pace * max(0, total - row.step)
