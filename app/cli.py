@@ -9,7 +9,7 @@ import sys
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.segment import ControlType
 
 from app.commands.access import password, tokens_app
+from app.commands.assignments import parse_assignments
 from app.commands.completion import dataset_names, preset_names, setting_names
 from app.commands.console import console, errors, fail
 from app.commands.datasets import datasets_app
@@ -86,7 +87,7 @@ def serve(
 ) -> None:
     """Serve the dashboard, with a worker for each device and the predictor."""
     from app.auth.exposure import cautions, check_exposure
-    from app.commands.demo import prepare_demo
+    from app.commands.demo import prepare_demo, queue_built_in_dataset
     from app.host.devices import devices_in_words, find_devices
     from app.host.network_home import caution
     from app.supervisor import check_address, free_port
@@ -104,6 +105,8 @@ def serve(
     logging.getLogger("alembic").setLevel(logging.WARNING)
     if demo:
         prepare_demo(settings, console)
+    else:
+        queue_built_in_dataset(settings)
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     console.print(f"Trackside on [bold]http://{shown}:{settings.port}{settings.root_path}[/bold]", end="")
     console.print(f", kept in {settings.home.resolve()}. Ctrl-C ends it.", markup=False)
@@ -171,24 +174,6 @@ def train(
     except (TrainerError, FileExistsError) as error:
         raise fail(str(error)) from None
     raise typer.Exit(status)
-
-
-def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """Parse assignments such as `optimizer.lr=3e-4`. Values that are not JSON are kept as text."""
-    import orjson
-
-    from trainer.spec.preset import ambiguous_number
-
-    values: dict[str, Any] = {}
-    for item in assignments:
-        name, equals, text = item.partition("=")
-        if not equals:
-            raise fail(f"--set wants field=value, not {item!r}")
-        try:
-            values[name] = text if ambiguous_number(name, text) else orjson.loads(text)
-        except orjson.JSONDecodeError:
-            values[name] = text
-    return values
 
 
 class Format(StrEnum):

@@ -133,3 +133,18 @@ def test_a_taken_port_is_named_and_another_proposed(server: Server) -> None:
     assert process.returncode == 1
     assert f"Port {port}" in process.stderr
     assert "--port" in process.stderr
+
+
+@pytest.mark.timeout(180)
+def test_a_new_home_gets_the_built_in_dataset(server: Server) -> None:
+    server.settings.datasets.unlink()
+    for path in server.home.glob("trackside.db*"):
+        path.unlink()
+    process = start_serve(server)
+    try:
+        with server.client() as client:
+            wait_for(lambda: client.get("/api/tasks").json()[0]["done"] > 0, 90, "progress of the import")
+            assert client.get("/api/tasks").json()[0]["request"]["name"] == "shapes100"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
