@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import typer
 
-from app.cli import main, parse_assignments
+from app.cli import main
+from app.commands.assignments import parse_assignments
 from app.runs.runs import Runs
 from app.runs.setup import Decided, decided, setup_of
 from tests.conftest import runs_in

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.cli import parse_assignments
+from app.commands.assignments import parse_assignments
 from trainer.spec.numbers import ambiguity
 from trainer.spec.preset import SpecError, build_spec, number_type
 
