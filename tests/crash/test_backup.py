@@ -13,7 +13,7 @@ import pytest
 
 from app.commands.backup import back_up
 from app.settings import Settings
-from tests.conftest import NARROW, Server, wait_for
+from tests.conftest import FIXED, NARROW, Server, wait_for
 from tests.crash.series import assert_whole, values
 from trainer.rundir.checkpoints import list_checkpoints
 
@@ -29,7 +29,7 @@ def test_a_backup_of_a_home_at_work_is_restored_elsewhere(make_server: Callable[
     server = make_server()
     server.start("web", "worker")
     ended = server.wait_status(server.launch(overrides={**NARROW, "epochs": 1}), "finished")
-    training = server.launch(overrides={**NARROW, "epochs": 5, "log_every": 1})
+    training = server.launch(overrides={**NARROW, **FIXED, "epochs": 5, "log_every": 1})
     folder = server.settings.runs / training
     wait_for(lambda: list_checkpoints(folder), 60, "a checkpoint")
     file = tmp_path / "trackside.tar"

@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import NARROW, Server
+from tests.conftest import FIXED, NARROW, Server
 from tests.crash.series import assert_whole, values
 
-OVERRIDES = {**NARROW, "epochs": 7, "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3}
+OVERRIDES = {
+    **NARROW, **FIXED, "epochs": 7, "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3
+}  # fmt: skip
 
 
 @pytest.mark.timeout(300)

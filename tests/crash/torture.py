@@ -28,7 +28,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
 from tests.app.predictor.predict_home import encode, random_image
-from tests.conftest import NARROW, TEST_PER_CLASS, TRAIN_PER_CLASS, Server
+from tests.conftest import FIXED, NARROW, TEST_PER_CLASS, TRAIN_PER_CLASS, Server
 from tests.crash.damage import (
     RENAMED,
     Serve,
@@ -46,7 +46,9 @@ from trainer.models import checkpoint
 from trainer.rundir.checkpoints import list_checkpoints
 
 PAUSE = (0.5, 6.0)
-OVERRIDES = {**NARROW, "checks": "quick", "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3}
+OVERRIDES = {
+    **NARROW, **FIXED, "checks": "quick", "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3
+}  # fmt: skip
 SPARES = 3  # per round: runs whose folders are removed
 # Sampling weights.
 VICTIMS = {
