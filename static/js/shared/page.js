@@ -56,19 +56,35 @@ function bindKeyboard() {
   button.hidden = false;
   button.addEventListener("click", () => help.showModal());
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
+    if (event.key === "k" && (event.ctrlKey || event.metaKey) && !document.querySelector("dialog[open]")) {
+      event.preventDefault();
+      openPalette();
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (event.target.closest?.("input, textarea, select, [contenteditable]")) return;
+    const key = [...document.querySelectorAll("[data-key]")].find((node) => node.dataset.key === event.key && !node.closest("[hidden]"));
     const act = {
       "/": () => focusSearch(),
       n: () => document.querySelector("[data-new-run]").click(),
       "?": () => help.showModal(),
       j: () => moveRow(1),
       k: () => moveRow(-1),
-    }[event.key];
+    }[event.key] ?? (key && (() => press(key)));
     if (!act) return;
     event.preventDefault();
     act();
   });
+  for (const button of document.querySelectorAll("[data-palette-button]")) button.addEventListener("click", openPalette);
+}
+
+async function openPalette() {
+  (await import("./palette.js")).open();
+}
+
+/** A key follows a link, but only moves the focus to a button, which Enter then presses. */
+function press(node) {
+  if (node.matches("a")) node.click();
+  else node.focus();
 }
 
 function focusSearch() {
