@@ -17,6 +17,7 @@ from app.runs.public import public
 from app.storage.changes import publish
 from app.storage.tables import Checkpoint, Finding, LogLine, Run, Status
 from app.storage.transitions import guarded_update, move
+from trainer.plan.schedule import epoch_of
 from trainer.rundir.events import NONFINITE, Event, read_on
 
 LIVE_POINTS = 2000
@@ -126,7 +127,7 @@ def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
             best = {"best_acc": known.metrics.get("val/acc"), "best_step": known.step, "best_epoch": known.epoch}
     batch.fields |= {
         "step": step,
-        "epoch": step // event["steps_per_epoch"],
+        "epoch": epoch_of(step, event["steps_per_epoch"]),
         "epochs": event["epochs"],
         "total_steps": event["total_steps"],
         "steps_per_epoch": event["steps_per_epoch"],
@@ -148,7 +149,7 @@ def _summarize(run: Run, batch: Batch, step: int, values: dict[str, Any]) -> Non
     best = batch.fields.get("best_acc", run.best_acc)
     if isinstance(acc, float | int) and (best is None or acc > best):
         per_epoch = batch.fields.get("steps_per_epoch", run.steps_per_epoch) or 1
-        batch.fields |= {"best_acc": acc, "best_step": step, "best_epoch": step // per_epoch}
+        batch.fields |= {"best_acc": acc, "best_step": step, "best_epoch": epoch_of(step, per_epoch)}
     spark = batch.spark
     train, val = values.get("train/loss"), values.get("val/loss")
     total = batch.fields.get("total_steps", run.total_steps) or 1

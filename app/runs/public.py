@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from app.storage.changes import publish
 from app.storage.tables import ACTIVE, Run, Status
+from trainer.plan.schedule import epoch_of
 from trainer.spec.train_spec import TrainSpec
 
 
@@ -103,7 +104,10 @@ def public(row: Run, seq: int = 0) -> RunPublic:
     eta = None
     if row.status in ACTIVE and row.throughput and row.total_steps:
         eta = (row.total_steps - row.step) * row.spec["batch_size"] / row.throughput
-    return RunPublic(**row.model_dump(), progress=progress, eta_seconds=eta, seq=seq)
+    values = row.model_dump()
+    if row.steps_per_epoch:
+        values["epoch"] = epoch_of(row.step, row.steps_per_epoch)
+    return RunPublic(**values, progress=progress, eta_seconds=eta, seq=seq)
 
 
 def took(run: RunPublic) -> float | None:

@@ -49,8 +49,7 @@ class Plan:
         return math.ceil(self.total_steps / self.steps_per_epoch)
 
     def epoch_of(self, step: int) -> int:
-        """Complete epochs after `step` steps."""
-        return step // self.steps_per_epoch
+        return epoch_of(step, self.steps_per_epoch)
 
     def ends_epoch(self, step: int) -> bool:
         return step % self.steps_per_epoch == 0 or step == self.total_steps
@@ -62,6 +61,11 @@ class Plan:
         """Share of the spec's own schedule that is done before `step`; 1 in added segments."""
         part = self.segment(step)
         return part.share(step) if part.own else 1.0
+
+
+def epoch_of(step: int, steps_per_epoch: int) -> int:
+    """Return the number of the epoch, from 1, that the last of `step` steps belongs to; 0 before the first step."""
+    return -(-step // max(1, steps_per_epoch))
 
 
 def make_plan(spec: TrainSpec, train_count: int) -> Plan:
