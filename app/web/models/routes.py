@@ -90,6 +90,12 @@ async def name_from_page(
     return RedirectResponse(f"/models/{made.name}", 303, background=background)
 
 
+@router.post("/models/{name}/remove", include_in_schema=False)
+def remove_from_page(name: str, models: ModelsDep) -> Response:
+    models.remove(name)
+    return RedirectResponse("/models", 303)
+
+
 @router.get("/models/{name}", include_in_schema=False)
 def card(
     request: Request,

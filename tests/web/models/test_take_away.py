@@ -120,6 +120,15 @@ def taken(client: httpx.Client, tmp_path: Path) -> Path:
     return path
 
 
+def test_an_alias_is_removed_on_the_page_and_its_run_stays(client: httpx.Client) -> None:
+    client.put("/api/models/spare", json={"run": FIRST}).raise_for_status()
+    assert "Remove the alias spare" in client.get("/models").text
+    answer = client.post("/models/spare/remove")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/models")
+    assert_error(client.get("/api/models/spare"), 404)
+    assert client.get(f"/api/runs/{FIRST}").status_code == 200
+
+
 def test_a_file_alone_answers_as_the_run_does(client: httpx.Client, settings: Settings, taken: Path) -> None:
     about = read_portable(taken)
     (info,) = list_checkpoints(settings.runs / FIRST)
