@@ -20,6 +20,7 @@ from app.display.formatting import (
     short,
     size,
 )
+from app.display.markdown import markdown
 from app.web.assets import asset_folder
 from app.web.root import root
 
@@ -39,6 +40,7 @@ def make_templates() -> Jinja2Templates:
         "changes": changes_text,
         "clock": clock,
         "moment": moment,
+        "markdown": markdown,
     }
     environment.globals["interval"] = interval
     environment.globals["root"] = root

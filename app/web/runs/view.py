@@ -107,6 +107,14 @@ class RunPageView:
         return duration(took(self.run))
 
     @property
+    def setting_groups(self) -> tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]:
+        """The settings by the part of the spec: "" for those of the run itself, which come first."""
+        parts: dict[str, list[tuple[str, Any]]] = {"": []}
+        for name, value in self.settings:
+            parts.setdefault(name.rpartition(".")[0], []).append((name, value))
+        return tuple((part, tuple(rows)) for part, rows in parts.items() if rows)
+
+    @property
     def changed_fields(self) -> frozenset[str]:
         return frozenset(item.field for item in self.from_preset)
 

@@ -1,3 +1,24 @@
-import { watchRun } from "./show.js";
+import { toast } from "../shared/page.js";
+import { request } from "../shared/request.js";
+import { root } from "../shared/root.js";
+import { runId, watchRun } from "./show.js";
 
 watchRun();
+const form = document.querySelector("[data-edit]");
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const { tags, ...texts } = Object.fromEntries(new FormData(form));
+  const json = { ...texts, tags: tags.split(",").map((tag) => tag.trim()).filter(Boolean) };
+  const { ok } = await request(`${root}/api/runs/${runId}`, { method: "PATCH", json, button: form.querySelector("button") });
+  if (!ok) return;
+  toast("Saved");
+  showNotes();
+});
+
+/** The notes as the server formats them. */
+async function showNotes() {
+  const { ok, body } = await request(location.href, { as: "text", quiet: true });
+  if (!ok) return;
+  const fresh = new DOMParser().parseFromString(body, "text/html").querySelector("[data-notes]");
+  document.querySelector("[data-notes]").replaceWith(document.adoptNode(fresh));
+}

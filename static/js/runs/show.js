@@ -71,6 +71,8 @@ function showHead(run) {
   setOrDrop("bestAcc", run.best_acc);
   setOrDrop("bestStep", run.best_step);
   setOrDrop("bestEpoch", run.best_epoch);
+  page.dataset.name = run.name;
+  put("h1", run.name);
   put("[data-run-status]", run.status).dataset.status = run.status;
   put("[data-run-detail]", detail(run));
   put("[data-run-device]", run.device ?? "not assigned");

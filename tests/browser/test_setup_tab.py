@@ -1,0 +1,33 @@
+"""The Setup tab: a run is renamed and described there, and other pages follow."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page, expect
+
+from tests.conftest import Server
+
+NOTES = "**Bold** idea\n\n- first\n- [source](https://example.org)\n\n<script>document.title = 'owned'</script>"
+
+
+def test_names_and_notes_are_saved_and_reach_other_tabs(server: Server, page: Page) -> None:
+    server.start("web")
+    run_id = server.launch(name="before")
+    page.goto(f"{server.url}/runs/{run_id}")
+    other = page.context.new_page()
+    other.goto(f"{server.url}/runs/{run_id}?tab=setup")
+    other.get_by_label("Name", exact=True).fill("after")
+    other.get_by_label("Tags, separated by commas").fill("one, two")
+    other.get_by_label("Notes (Markdown)").fill(NOTES)
+    other.get_by_role("button", name="Save", exact=True).click()
+    expect(other.locator("[data-toasts]")).to_have_text("Saved")
+    expect(page.locator("h1")).to_have_text("after")
+    expect(page).to_have_title("after")
+
+    notes = other.locator("[data-notes]")
+    expect(notes.locator("strong")).to_have_text("Bold")
+    expect(notes.locator("li")).to_have_count(2)
+    expect(notes).to_contain_text("<script>")
+    assert other.title() != "owned"
+    assert server.run(run_id)["tags"] == ["one", "two"]
+    expect(other.locator(".spec-part", has_text="Thresholds").locator("table")).to_be_hidden()
+    expect(other.locator(".spec-part", has_text="Optimizer").locator("table")).to_be_visible()
