@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -43,6 +44,7 @@ class Compared(BaseModel):
     best_step: int | None
     best_epoch: int | None
     best_loss: float | None = Field(description="Validation loss at the best step.")
+    started_at: datetime | None
     seconds: float | None = Field(description="From its start to its end; null while it has not ended.")
     parameters: int | None = Field(description="Null for runs that were trained before the count was kept.")
 

@@ -74,6 +74,15 @@ def test_lines_lie_over_each_other_and_the_address_holds_the_view(home: Home, pa
     expect(page.locator("[data-groups] li")).to_contain_text("49.0 ± 1.4 (n = 2)")
     expect(page.locator("[data-cannot-tell] td").nth(1)).to_have_text("not significant")
     expect(page.locator("[data-cannot-tell] td").nth(3)).to_have_text("0.54")
+    expect(page.locator("[data-significance]")).to_have_text("2 of 3 pairs of runs differ significantly.")
+    labels = [node.get_attribute("data-label") for node in page.locator("[data-run]").all()]
+    assert labels == ["lr 1e-3 · seed 0", "lr 1e-3 · seed 1", "lr 1e-4 · seed 0"]
+
+    page.get_by_label("Another metric").select_option("train/acc")
+    expect(page.locator("[data-series-title]")).to_have_text("train/acc")
+    expect(chart).to_have_attribute("data-points", str(3 * 3 * PER_EPOCH))
+    page.get_by_role("link", name="by time").click()
+    assert page.url.endswith("&series=train/acc&x=time")
 
     page.get_by_role("link", name="Training loss").click()
     page.get_by_role("link", name="by step").click()
@@ -86,7 +95,7 @@ def test_lines_lie_over_each_other_and_the_address_holds_the_view(home: Home, pa
     assert "zoom=" in page.url
 
     # Removing a run frees its color and does not change the rest of the view.
-    page.get_by_role("link", name="Take twin out").click()
+    page.get_by_role("link", name="Remove twin from the comparison").click()
     page.wait_for_url(re.compile(r"runs=\w+,,\w+&"))
     expect(page.locator("[data-run].slot-2")).to_have_attribute("data-name", "worse")
     expect(page.locator("[data-back-to-live]")).to_be_visible()

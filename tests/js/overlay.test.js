@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { cut, dashOf, fitted, lastOf, roleOf, spread, valueAt } from "../../static/js/lib/overlay.js";
+import { cut, dashOf, fitted, lastOf, markOf, roleOf, spread, valueAt } from "../../static/js/lib/overlay.js";
 
 test("the axis fits what is in view, within bounds", () => {
   const columns = [{ x: [1, 2, 3], value: [0.2, 0.5, null] }, { x: [2.5], value: [0.9] }];
@@ -35,7 +35,11 @@ test("a long name loses its middle", () => {
   assert.equal(cut("long name", 1, measure), "");
 });
 
-test("six hues, then grey told apart by dashes", () => {
+test("six hues, then grey; any six in a row differ by dash and by mark", () => {
   assert.deepEqual([0, 5, 6, 11].map(roleOf), ["slot-0", "slot-5", "slot-grey", "slot-grey"]);
-  assert.equal(new Set([6, 7, 8, 9, 10, 11].map((slot) => dashOf(slot).join())).size, 6);
+  for (const first of [0, 3, 6]) {
+    const slots = [0, 1, 2, 3, 4, 5].map((index) => first + index);
+    assert.equal(new Set(slots.map((slot) => dashOf(slot).join())).size, 6);
+    assert.equal(new Set(slots.map(markOf)).size, 6);
+  }
 });

@@ -5,12 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app.results.comparison import Comparison, compare, slots_of
-from app.web.compare.view import ComparePage, SeriesName, XAxis, compare_page
+from app.web.compare.view import ComparePage, XAxis, compare_page
 from app.web.errors import described
 from app.web.forms import render
 from app.web.services import DatabaseDep, DatasetsDep, RunsDep
 
 router = APIRouter()
+
+SeriesName = Annotated[str, Query(pattern=r"^[\w./-]{1,80}$")]
 
 Ids = Annotated[
     list[str], Query(alias="runs", description="Ids, separated by commas; at most 12. An empty place is passed over.")

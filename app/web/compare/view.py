@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlencode
 
 from app.datasets.datasets import Datasets
 from app.display.formatting import count, duration, field_name, interval, percent, setting
+from app.metrics.reader import Metrics
 from app.models.registry import MOST_MEMBERS
 from app.results.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, SeedGroup, compare
 from app.runs.public import RunPublic
@@ -17,16 +18,14 @@ from app.runs.runs import Runs
 from app.storage.db import Database
 from app.web.root import root
 
-SeriesName = Literal["val/acc", "val/loss", "train/loss"]
-XAxis = Literal["epoch", "step"]
-SERIES: tuple[tuple[SeriesName, str], ...] = (
+XAxis = Literal["epoch", "step", "time"]
+SERIES: tuple[tuple[str, str], ...] = (
     ("val/acc", "Validation accuracy"),
     ("val/loss", "Validation loss"),
     ("train/loss", "Training loss"),
 )
-AXES: tuple[tuple[XAxis, str], ...] = (("epoch", "by epoch"), ("step", "by step"))
+AXES: tuple[tuple[XAxis, str], ...] = (("epoch", "by epoch"), ("step", "by step"), ("time", "by time"))
 MAX_CHOICES = 40
-MAX_OPEN_PAIRS = 6
 INCOMPARABLE_FIELDS = ("dataset", "target")
 
 
@@ -67,10 +66,13 @@ class PairLine:
 
 @dataclass(frozen=True)
 class ComparePage:
-    """`/compare`. `slots` are run ids by color, "" for a free slot; `choices` are runs that can be added."""
+    """`/compare`. `slots` are run ids by color, "" for a free slot; `choices` are runs that can be added.
+
+    `labels` say how each run differs from the others, by id; `others` are the names of further series.
+    """
 
     slots: tuple[str, ...]
-    series: SeriesName
+    series: str
     x: XAxis
     runs: tuple[Compared, ...]
     outcomes: tuple[TableRow, ...]
@@ -80,6 +82,8 @@ class ComparePage:
     untested: tuple[tuple[str, int], ...]
     choices: tuple[RunPublic, ...]
     seq: int
+    labels: Mapping[str, str]
+    others: tuple[str, ...] = ()
     section: str = "runs"
 
     @property
@@ -96,7 +100,7 @@ class ComparePage:
         return 1 < len(self.runs) <= MOST_MEMBERS and not self.is_mixed and all(run.best_step for run in self.runs)
 
     @property
-    def series_options(self) -> tuple[tuple[SeriesName, str], ...]:
+    def series_options(self) -> tuple[tuple[str, str], ...]:
         return SERIES
 
     @property
@@ -105,7 +109,7 @@ class ComparePage:
 
     @property
     def series_title(self) -> str:
-        return dict(SERIES)[self.series]
+        return dict(SERIES).get(self.series, self.series)
 
     @property
     def is_full(self) -> bool:
@@ -117,14 +121,25 @@ class ComparePage:
         return any(row.title in INCOMPARABLE_FIELDS for row in self.settings)
 
     @property
-    def shown_pairs(self) -> tuple[PairLine, ...]:
-        return tuple(pair for pair in self.pairs if pair.not_significant) if self.folded_pairs else self.pairs
+    def significant_pairs(self) -> tuple[PairLine, ...]:
+        return tuple(pair for pair in self.pairs if not pair.not_significant)
 
     @property
-    def folded_pairs(self) -> tuple[PairLine, ...]:
-        """The significant pairs, shown collapsed if there are more than MAX_OPEN_PAIRS pairs; otherwise empty."""
-        differ = tuple(pair for pair in self.pairs if not pair.not_significant)
-        return differ if len(self.pairs) > MAX_OPEN_PAIRS else ()
+    def other_pairs(self) -> tuple[PairLine, ...]:
+        """The pairs that do not differ significantly."""
+        return tuple(pair for pair in self.pairs if pair.not_significant)
+
+    @property
+    def significance(self) -> str:
+        """The result of the paired tests in one sentence."""
+        tested, differ = len(self.pairs), len(self.significant_pairs)
+        if tested == 1:
+            return f"The two runs {'differ' if differ else 'do not differ'} significantly."
+        if differ == 0:
+            return f"None of the {tested} pairs of runs differs significantly."
+        if differ == tested:
+            return f"All {tested} pairs of runs differ significantly."
+        return f"{differ} of {tested} pairs of runs differ significantly."
 
     @property
     def expected_false_positives(self) -> str:
@@ -147,7 +162,7 @@ def compare_page(
     runs: Runs,
     datasets: Datasets,
     slots: Sequence[str],
-    series: SeriesName = "val/acc",
+    series: str = "val/acc",
     x: XAxis = "epoch",
     *,
     choices: bool = True,
@@ -168,7 +183,30 @@ def compare_page(
         untested=_untested(found.pairs),
         choices=tuple(run for run in listed if run.id not in by_id),
         seq=found.seq,
+        labels=what_differs(found),
+        others=_other_series(database, found.runs),
     )
+
+
+def what_differs(found: Comparison) -> dict[str, str]:
+    """Return what sets each run apart from the others of its preset, by id; the name of a run if nothing does."""
+    presets = {run.preset for run in found.runs}
+    labels = {}
+    for run in found.runs:
+        peers = [other for other in found.runs if other.preset == run.preset]
+        parts = [run.preset or "no preset"] if len(presets) > 1 else []
+        for item in found.settings:
+            differs = any(item.values[other.id] != item.values[run.id] for other in peers)
+            if differs and item.field != "preset":
+                parts.append(f"{field_name(item.field)} {setting(item.values[run.id])}")
+        labels[run.id] = " · ".join(parts) or run.name
+    return labels
+
+
+def _other_series(database: Database, runs: Sequence[Compared]) -> tuple[str, ...]:
+    """Return the names of the series that any of the runs has, without those that have a button."""
+    names = {name for run in runs for name in Metrics(database).names(run.id)}
+    return tuple(sorted(names - dict(SERIES).keys()))
 
 
 def p_value(p: float) -> str:

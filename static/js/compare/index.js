@@ -12,7 +12,8 @@ import { request } from "../shared/request.js";
 import { palette, ROLES } from "../chart/palette.js";
 import { root } from "../shared/root.js";
 
-const NAMES = ["val/acc", "val/loss", "train/loss"];
+const NAMES = ["val/acc", "val/loss", "train/loss"]; // fetched for every run; others when they are chosen
+const MINUTE = 60;
 const POINTS = 1000;
 const MOST_POINTS = 4000;
 const TABLES_DELAY_MS = 1500;
@@ -32,25 +33,31 @@ const KINDS = {
   "train/loss": { ...loss((value) => value.toFixed(3)), dots: false },
 };
 
+const OTHER = { dots: false, bounds: {}, show: (value) => number(Number(value.toPrecision(4))), exact: (value) => number(Number(value.toPrecision(4))) };
+const AXES = {
+  epoch: { tick: (value) => String(Number(value.toFixed(2))), exact: (value) => value.toFixed(2), where: (value) => `epoch ${value.toFixed(2)}`, name: "epoch" },
+  step: { tick: count, exact: String, where: (value) => `step ${count(value)}`, name: "step" },
+  time: { tick: (value) => String(Number(value.toFixed(1))), exact: (value) => value.toFixed(2), where: (value) => `${value.toFixed(1)} min`, name: "minutes since the start" },
+};
 const runs = [...page.querySelectorAll("[data-run]")].map((node) => ({
   node, id: node.dataset.run, slot: Number(node.dataset.slot), output: node.querySelector("[data-value]"),
   series: new Map(NAMES.map((name) => [name, new Series()])), loading: true, queued: [],
-  line: { name: node.dataset.name, slot: Number(node.dataset.slot), x: [], value: [], best: null, lastStep: -1 },
+  line: { name: node.dataset.name, label: node.dataset.label, slot: Number(node.dataset.slot), x: [], value: [], best: null, lastStep: -1 },
 }));
 const view = {
   name: "runs compared",
-  series: known(chosen.get("series"), NAMES),
-  axis: known(chosen.get("x"), ["epoch", "step"]),
+  series: chosen.get("series") || NAMES[0],
+  axis: known(chosen.get("x"), ["epoch", "step", "time"]),
   lines: runs.map((run) => run.line),
-  kind: () => KINDS[view.series],
+  kind: () => KINDS[view.series] ?? (view.series.endsWith("/acc") ? KINDS["val/acc"] : OTHER),
   resumes: [], checkpoints: [], best: null, note: "",
   zoom: zoomFromAddress(), end: 1, settled: 0,
   setZoom,
   range: () => view.zoom ?? [0, view.end],
-  tick: (value) => (view.axis === "epoch" ? String(Number(value.toFixed(2))) : count(value)),
-  exactX: (value) => (view.axis === "epoch" ? value.toFixed(2) : String(value)),
-  where: (value) => (view.axis === "epoch" ? `epoch ${value.toFixed(2)}` : `step ${count(value)}`),
-  axisName: () => view.axis,
+  tick: (value) => AXES[view.axis].tick(value),
+  exactX: (value) => AXES[view.axis].exact(value),
+  where: (value) => AXES[view.axis].where(value),
+  axisName: () => AXES[view.axis].name,
   showValues: (values) => values.forEach((value, index) => setText(runs[index].output, value === null ? "–" : view.kind().exact(value))),
 };
 let frame = 0;
@@ -89,9 +96,10 @@ function applyOrQueue(id, change) {
 
 async function load(run) {
   run.loading = true;
-  const { ok, body } = await request(`${root}/api/runs/${run.id}/metrics?series=${NAMES.join(",")}&points=${POINTS}`);
+  const names = [...new Set([...NAMES, view.series])];
+  const { ok, body } = await request(`${root}/api/runs/${run.id}/metrics?series=${encodeURIComponent(names.join(","))}&points=${POINTS}`);
   if (ok) {
-    for (const name of NAMES) run.series.set(name, new Series());
+    for (const name of names) run.series.set(name, new Series());
     append(run, body.series);
   }
   run.loading = false;
@@ -118,14 +126,17 @@ function draw() {
 function measure({ node, series, line }) {
   const total = Number(node.dataset.totalSteps);
   const perEpoch = Number(node.dataset.stepsPerEpoch);
-  const { step, value } = series.get(view.series);
+  const found = series.get(view.series) ?? new Series();
+  const { step, value, time } = found;
   const scale = view.axis === "epoch" && perEpoch > 0 ? perEpoch : 1;
-  line.x = step.map((item) => item / scale);
+  const started = Number(node.dataset.started ?? time[0]);
+  const place = view.axis === "time" ? (index) => (time[index] - started) / MINUTE : (index) => step[index] / scale;
+  line.x = step.map((_, index) => place(index));
   line.value = view.series === "train/loss" ? smooth(step, value, halfLife(total, perEpoch)) : value;
   line.lastStep = step.at(-1) ?? -1;
   const best = node.dataset.bestStep === undefined ? null : Number(node.dataset.bestStep);
-  const at = view.series === "train/loss" || best === null ? null : series.get(view.series).at(best);
-  line.best = at === null || at === undefined ? null : { x: best / scale, value: at };
+  const index = best === null || !view.series.startsWith("val/") ? -1 : step.indexOf(best);
+  line.best = index < 0 || value[index] === null ? null : { x: line.x[index], value: value[index] };
 }
 
 function showStatus(event) {
@@ -170,13 +181,18 @@ function bindView() {
       else view.axis = link.dataset.axis;
       for (const other of link.parentElement.children) other.toggleAttribute("aria-current", false);
       link.setAttribute("aria-current", "true");
-      setText(document.querySelector("[data-series-title]"), document.querySelector(`[data-series="${view.series}"]`).textContent);
-      saveState();
-      showPaused();
-      chart.build(); // dots and axes depend on the series
-      draw();
+      if (link.dataset.series && others) others.value = "";
+      showView();
     });
   }
+  const others = document.querySelector("[data-other-series]");
+  others?.addEventListener("change", async () => {
+    if (!others.value) return;
+    view.series = others.value;
+    for (const link of document.querySelectorAll("[data-series]")) link.toggleAttribute("aria-current", false);
+    showView();
+    await Promise.all(runs.map(load));
+  });
   document.querySelector("[data-back-to-live]").addEventListener("click", () => setZoom(null));
   chart.plotBox.addEventListener("dblclick", () => view.zoom && setZoom(null));
   for (const { node, slot } of runs) {
@@ -194,6 +210,16 @@ function bindView() {
     chart.build();
     draw();
   });
+}
+
+/** After another series or axis was chosen. */
+function showView() {
+  const link = document.querySelector(`[data-series="${CSS.escape(view.series)}"]`);
+  setText(document.querySelector("[data-series-title]"), link?.textContent ?? view.series);
+  saveState();
+  showPaused();
+  chart.build(); // dots and axes depend on the series
+  draw();
 }
 
 function setZoom(range) {

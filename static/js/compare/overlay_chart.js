@@ -1,6 +1,6 @@
 // A figure with one line per run, labeled at its end.
 import { Chart } from "../chart/chart.js";
-import { cut, dashOf, fitted, lastOf, spread, valueAt } from "../lib/overlay.js";
+import { cut, dashOf, fitted, lastOf, markOf, spread, valueAt } from "../lib/overlay.js";
 import { align } from "../lib/series.js";
 
 const NAMES_FROM = 640; // plot width in pixels; below it only the legend names the lines
@@ -11,7 +11,7 @@ const MOST_DOTS = 60;
 const DOTTED_LINES = 4;
 
 /**
- * `view.lines` are {name, slot, color, x, value, best: {x, value} | null}; `view.kind` formats values;
+ * `view.lines` are {name, label, slot, color, x, value, best: {x, value} | null}; `view.kind` formats values;
  * `view.showValues` receives each line's value at the cursor, or its latest value.
  */
 export class OverlayChart extends Chart {
@@ -90,6 +90,7 @@ export class OverlayChart extends Chart {
         if (within(x, y)) ring(context, x, y, 4 * scale, line.color, colors.bg, 2 * scale);
       }
       const last = lastOf(line);
+      if (last) mark(context, markOf(line.slot), u.valToPos(last.x, "x", true), u.valToPos(last.value, "y", true), 3.5 * scale, line.color, within);
       if (last) ends.push({ line, y: Math.min(box.top + box.height, Math.max(box.top, u.valToPos(last.value, "y", true))) });
     }
     if (named) {
@@ -99,7 +100,7 @@ export class OverlayChart extends Chart {
       const places = spread(ends.map((end) => end.y), 14 * scale, box.top, box.top + box.height);
       ends.forEach(({ line }, index) => {
         context.fillStyle = line.color;
-        const text = cut(line.name, (NAME_WIDTH - 16) * scale, (words) => context.measureText(words).width);
+        const text = cut(line.label, (NAME_WIDTH - 16) * scale, (words) => context.measureText(words).width);
         context.fillText(text, box.left + box.width + 8 * scale, places[index]);
       });
     }
@@ -131,7 +132,7 @@ export class OverlayChart extends Chart {
 
   /** Empty if the names are drawn at the lines' ends. */
   legend() {
-    return this.named ? [] : this.view.lines.map((line) => [`— ${line.name}`, line.color]);
+    return this.named ? [] : this.view.lines.map((line) => [`— ${line.label}`, line.color]);
   }
 
   fillTable() {
@@ -154,6 +155,24 @@ export class OverlayChart extends Chart {
     }
     this.figure.querySelector("[data-table-box]").replaceChildren(table);
   }
+}
+
+/** Draws a filled shape at (x, y) if that is within the plot. */
+function mark(context, shape, x, y, size, color, within) {
+  if (!within(x, y)) return;
+  context.fillStyle = color;
+  context.beginPath();
+  if (shape === "circle") context.arc(x, y, size, 0, 2 * Math.PI);
+  else if (shape === "square") context.rect(x - size, y - size, 2 * size, 2 * size);
+  else if (shape === "bar") context.rect(x - size / 2, y - 1.6 * size, size, 3.2 * size);
+  else if (shape === "cross") {
+    context.rect(x - 1.4 * size, y - size / 2, 2.8 * size, size);
+    context.rect(x - size / 2, y - 1.4 * size, size, 2.8 * size);
+  } else {
+    const corners = shape === "triangle" ? [[0, -1.3], [1.2, 1], [-1.2, 1]] : [[0, -1.4], [1.4, 0], [0, 1.4], [-1.4, 0]];
+    corners.forEach(([dx, dy], index) => context[index ? "lineTo" : "moveTo"](x + dx * size, y + dy * size));
+  }
+  context.fill();
 }
 
 function ring(context, x, y, radius, color, inside, width) {

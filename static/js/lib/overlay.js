@@ -1,11 +1,17 @@
 // Calculations for charts with one line per run.
 
-/** The number of slots with a color of their own; lines of further slots are gray and differ by dash pattern. */
+/** The number of slots with a color of their own; lines of further slots are gray. Any six in a row differ by dash. */
 export const HUES = 6;
 const DASHES = [[], [12, 4], [4, 4], [14, 4, 4, 4], [6, 6], [2, 3]];
+const MARKS = ["circle", "square", "triangle", "diamond", "cross", "bar"];
 
 export function dashOf(slot) {
-  return slot < HUES ? [] : DASHES[(slot - HUES) % DASHES.length];
+  return DASHES[slot % DASHES.length];
+}
+
+/** The shape at a line's end, so that lines differ without color. */
+export function markOf(slot) {
+  return MARKS[slot % MARKS.length];
 }
 
 export function roleOf(slot) {
