@@ -20,6 +20,7 @@ from app.jobs.derived_status import EventSummary, derive_status, summarize_event
 from app.jobs.kinds import KINDS, RUN, TASK, Kind
 from app.jobs.tail import is_behind, tail_of
 from app.runs.requests import RunPatch
+from app.runs.values import add_values
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, Checkpoint, Job, Run, Status, Task
@@ -100,6 +101,7 @@ def add_run(session: Session, folder: Path, datasets: Path) -> Status:
         run.idempotency_key = run.idempotency_body = None
     session.add(run)
     session.flush()
+    add_values(session, run)
     alive = catch_up(session, RUN, run, folder)
     summary = summarize_events(folder, tail_of(run))
     for step, time in summary.saved.items():

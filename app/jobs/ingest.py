@@ -14,6 +14,7 @@ from app.jobs.tail import tail_of
 from app.metrics.points import Points, encode
 from app.metrics.writer import SeriesWriter
 from app.runs.public import public
+from app.runs.values import put_metrics
 from app.storage.changes import publish
 from app.storage.tables import Checkpoint, Finding, LogLine, Run, Status
 from app.storage.transitions import guarded_update, move
@@ -52,6 +53,8 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
         move(session, run, status, **batch.fields)
     else:
         guarded_update(session, run, **batch.fields)
+    if "summary" in batch.fields:
+        put_metrics(session, run)
     if events:
         publish(session, run.id, "status", public(run).live(spark=batch.spark != old_spark))
     return batch.end if tail.attempt == run.attempt else None
@@ -136,7 +139,7 @@ def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
         **best,
     }
     if "parameters" in event:
-        batch.fields["summary"] = {**run.summary, "parameters": event["parameters"]}
+        batch.fields["summary"] = {**batch.fields.get("summary", run.summary), "parameters": event["parameters"]}
 
 
 def _summarize(run: Run, batch: Batch, step: int, values: dict[str, Any]) -> None:
@@ -145,6 +148,10 @@ def _summarize(run: Run, batch: Batch, step: int, values: dict[str, Any]) -> Non
     if isinstance(now, float | int):
         before = batch.fields.get("throughput", run.throughput)
         batch.fields["throughput"] = now if before is None else 0.8 * before + 0.2 * now
+    if validated := {name: value for name, value in values.items() if name.startswith("val/")}:
+        # Until the end event, the summary holds the latest validation, without what is no longer a number.
+        kept = {**batch.fields.get("summary", run.summary), **validated}
+        batch.fields["summary"] = {name: value for name, value in kept.items() if not isinstance(value, str)}
     acc = values.get("val/acc")
     best = batch.fields.get("best_acc", run.best_acc)
     if isinstance(acc, float | int) and (best is None or acc > best):

@@ -18,6 +18,7 @@ from app.runs.permissions import permitted
 from app.runs.public import RunPublic, public, publish_run
 from app.runs.requests import CloneRequest, NewRun
 from app.runs.runs import Runs
+from app.runs.values import add_values
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run
@@ -118,6 +119,7 @@ class Launcher:
                 row.place = max(row.place, newest or row.place)  # the clock may have been set back
                 session.add(row)
                 session.flush()
+                add_values(session, row)
                 publish_run(session, row, "created")
         if known is not None:
             shutil.rmtree(folder)

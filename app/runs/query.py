@@ -3,56 +3,87 @@
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from sqlalchemy import String, cast, func, or_
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from sqlalchemy import ColumnElement, Select, and_, func, or_
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
-from sqlmodel.sql.expression import Select
 
 from app.errors import not_found
 from app.fields import Line
-from app.storage.tables import ACTIVE, Run, Status
+from app.runs.conditions import condition, expression_of, has_tag
+from app.runs.run_fields import RunField, field_named
+from app.runs.search import Term, parse
+from app.storage.tables import ACTIVE, ENDED, Run, Status
 
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-SORTABLE = {
-    "created_at": (Run.created_at, NEVER),
-    "name": (Run.name, ""),
-    "status": (Run.status, ""),
-    "best_acc": (Run.best_acc, -1.0),
-    "finished_at": (Run.finished_at, NEVER),
-}
+NEWEST_FIRST = "-created_at"
+MOST_CHARACTERS = 500
+NOT_NULL = ("name", "status", "created")
+SECTIONS: Mapping[str, Sequence[Status]] = {"active": ACTIVE, "queued": (Status.QUEUED,), "ended": ENDED}
 
 
-def matching(query: RunQuery) -> Select[Run, Any]:
-    """Select runs with the value they are sorted by, in order, from the cursor on."""
+def matching(query: RunQuery, *more: ColumnElement[bool]) -> Select[Any]:
+    """Select the keys of runs with the value they are sorted by, in order, from the cursor on; missing values last.
+
+    Only keys are selected: to sort whole rows, SQLite would copy the specs of all runs.
+    """
     descending = query.sort.startswith("-")
-    column, missing = SORTABLE[query.sort.lstrip("-")]
-    rank: Any = func.coalesce(column, missing)
-    statement = select(Run, rank)
+    statement, rank = expression_of(select_columns(col(Run.key)), query.sort_field)
+    statement = statement.add_columns(rank).where(*conditions(query), *more)
+    key = col(Run.key)
+    if (after := query.after()) is not None:
+        statement = statement.where(_follows(rank, *after, descending=descending))
+    order = [rank.desc(), key.desc()] if descending else [rank.asc(), key.asc()]
+    missing_last = [] if query.sort_field.name in NOT_NULL else [rank.is_(None)]
+    found: Select[Any] = statement.order_by(*missing_last, *order)
+    return found
+
+
+def _follows(rank: Any, value: Any, key: int, *, descending: bool) -> ColumnElement[bool]:
+    """Return the condition for the runs after the one with this value and key."""
+    later = col(Run.key) < key if descending else col(Run.key) > key
+    if value is None:
+        return and_(rank.is_(None), later)
+    return or_(rank < value if descending else rank > value, rank.is_(None), and_(rank == value, later))
+
+
+def conditions(query: RunQuery) -> list[ColumnElement[bool]]:
+    """Return what the filters and the search ask of a run."""
+    wanted: list[ColumnElement[bool]] = []
     for name in ("status", "dataset", "model", "group"):
         if (value := getattr(query, name)) is not None:
-            statement = statement.where(getattr(Run, name) == value)
+            wanted.append(getattr(Run, name) == value)
     if query.starred is not None:
-        statement = statement.where(col(Run.starred) == query.starred)
+        wanted.append(col(Run.starred) == query.starred)
     if query.tag is not None:
-        statement = statement.where(_json_text(Run.tags).contains(json.dumps(query.tag), autoescape=True))
-    if query.q:
-        texts = map(col, (Run.name, Run.notes, Run.preset, Run.dataset, Run.id))
-        found = [text.icontains(query.q, autoescape=True) for text in texts]
-        quoted = json.dumps(query.q)[1:-1]
-        found += [_json_text(column).icontains(quoted, autoescape=True) for column in (Run.tags, Run.changed)]
-        statement = statement.where(or_(*found))
-    if (after := query.after()) is not None:
-        value, key = after
-        same = (rank == value) & (col(Run.key) < key if descending else col(Run.key) > key)
-        statement = statement.where((rank < value if descending else rank > value) | same)
-    order = (rank.desc(), col(Run.key).desc()) if descending else (rank, col(Run.key))
-    return statement.order_by(*order)
+        wanted.append(has_tag(query.tag))
+    return wanted + [condition(term) for term in query.terms]
+
+
+def in_section(name: str) -> ColumnElement[bool]:
+    """Return the condition for active, queued or ended runs.
+
+    Ended runs are those that are neither: nearly all are, and an index on the status would be of no use.
+    """
+    if name == "ended":
+        return col(Run.status).not_in((*ACTIVE, Status.QUEUED))
+    return col(Run.status).in_(SECTIONS[name])
+
+
+def counts_of(session: Session, query: RunQuery) -> dict[str, int]:
+    """Return how many runs match, whatever the cursor, by status."""
+    statement = select(Run.status, func.count()).where(*conditions(query)).group_by(col(Run.status))
+    return dict(session.exec(statement).all())
+
+
+def rows_in_order(session: Session, keys: Sequence[int | None]) -> list[Run]:
+    """Return the rows of these keys, in their order."""
+    found = {row.key: row for row in rows_by_key(session, keys)}
+    return [found[key] for key in keys if key in found]
 
 
 def row_of(session: Session, run_id: str) -> Run:
@@ -92,9 +123,16 @@ def queue_order() -> list[Any]:
     return [col(Run.priority).desc(), col(Run.place), col(Run.key)]
 
 
-def _json_text(column: Any) -> Any:
-    """Return the column's stored text: JSON with \\u escapes."""
-    return cast(column, String)
+def _searchable(text: str) -> str:
+    """Raises SearchError, a ValueError: the search cannot be read."""
+    parse(text)
+    return text
+
+
+def _sortable(sort: str) -> str:
+    """Raises UnknownField, a ValueError."""
+    field_named(sort.removeprefix("-"))
+    return sort
 
 
 class RunQuery(BaseModel):
@@ -106,46 +144,68 @@ class RunQuery(BaseModel):
     tag: Line | None = None
     group: Line | None = None
     starred: bool | None = None
-    q: Line | None = None
-    sort: Literal[
-        "created_at", "-created_at", "name", "-name", "status", "-status", "best_acc", "-best_acc",
-        "finished_at", "-finished_at",
-    ] = "-created_at"  # fmt: skip
+    q: Annotated[
+        Annotated[Line, Field(max_length=MOST_CHARACTERS)] | None,
+        Field(description="Words of names, notes and tags, and fields: `lr<0.01 val/acc>=0.7 status:failed -tag:old`"),
+    ] = None
+    sort: Annotated[
+        Line,
+        AfterValidator(_sortable),
+        Field(description="A column, a setting or a metric, such as `-created_at`, `optimizer.lr` or `-val/acc`"),
+    ] = NEWEST_FIRST
     limit: int = Field(50, ge=1, le=500)
-    cursor: str | None = Field(None, max_length=500)
+    cursor: str | None = Field(None, max_length=2000)
 
     @model_validator(mode="before")
     @classmethod
     def drop_empty(cls, values: Any) -> Any:
         return {name: value for name, value in values.items() if value != ""} if isinstance(values, dict) else values
 
+    @field_validator("q")
+    @classmethod
+    def q_can_be_read(cls, q: str | None) -> str | None:
+        return q if q is None else _searchable(q)
+
     @field_validator("cursor")
     @classmethod
     def cursor_is_valid(cls, cursor: str | None, info: ValidationInfo) -> str | None:
         if cursor is not None and "sort" in info.data:
-            _decode_cursor(cursor, info.data["sort"])
+            _decode_cursor(cursor, _field_of(info.data["sort"]))
         return cursor
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        return parse(self.q or "")
+
+    @property
+    def sort_field(self) -> RunField:
+        return _field_of(self.sort)
 
     def after(self) -> tuple[Any, int] | None:
         """Return the sorted column's value and the key of the last run of the previous page."""
-        return None if self.cursor is None else _decode_cursor(self.cursor, self.sort)
+        return None if self.cursor is None else _decode_cursor(self.cursor, self.sort_field)
 
     def cursor_after(self, value: Any, key: int | None) -> str:
         return base64.urlsafe_b64encode(orjson.dumps([value, key], default=str)).decode()
 
 
-def _decode_cursor(cursor: str, sort: str) -> tuple[Any, int]:
+def _field_of(sort: str) -> RunField:
+    return field_named(sort.removeprefix("-"))
+
+
+def _decode_cursor(cursor: str, field: RunField) -> tuple[Any, int]:
     try:
         value, key = orjson.loads(base64.urlsafe_b64decode(cursor))
         if type(key) is not int or not 0 <= key < 2**63:
             raise ValueError
-        match sort.lstrip("-"):
-            case "created_at" | "finished_at":
-                return datetime.fromisoformat(value).astimezone(UTC), key
-            case "best_acc":
-                return float(value), key
-            case _ if isinstance(value, str):
-                return value, key
+        if value is None:
+            return None, key
+        if field.kind == "time":
+            return datetime.fromisoformat(value).astimezone(UTC), key
+        if field.is_number:
+            return float(value), key
+        if isinstance(value, str):
+            return value, key
         raise ValueError
     except (ValueError, TypeError, OverflowError):  # binascii's error is a ValueError
         raise ValueError("is not a cursor that this listing gave") from None

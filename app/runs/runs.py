@@ -12,12 +12,13 @@ from sqlmodel import col, select
 from app.errors import ApiError, not_found
 from app.runs.names import Aliases
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPage, RunPublic, public, publish_run
-from app.runs.query import RunQuery, matching, queue_order, row_of
+from app.runs.query import RunQuery, active_rows, matching, queue_order, row_of, rows_in_order
 from app.runs.requests import ResumeRequest, RunPatch
+from app.runs.run_fields import settings
 from app.settings import Settings
 from app.storage.changes import current_seq, publish
 from app.storage.db import Database
-from app.storage.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, now
+from app.storage.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, ValueName, now
 from app.storage.transitions import move
 from trainer.data.errors import DatasetError
 from trainer.data.format import read_record
@@ -44,6 +45,21 @@ class Runs:
     def count(self) -> int:
         with self.database.read() as session:
             return session.exec(select(func.count()).select_from(Run)).one()
+
+    def count_active(self) -> int:
+        with self.database.read() as session:
+            return session.exec(select(func.count()).select_from(Run).where(col(Run.status).in_(ACTIVE))).one()
+
+    def active(self) -> list[RunPublic]:
+        """Return the starting, running and stopping runs."""
+        with self.database.read() as session:
+            seq = current_seq(session)
+            return [public(row, seq) for row in active_rows(session)]
+
+    def metrics(self) -> list[str]:
+        """Return the names of the metrics that the summary of any run has had."""
+        with self.database.read() as session:
+            return [name for name in session.exec(select(ValueName.name)).all() if name not in settings()]
 
     def queue(self) -> list[RunPublic]:
         """Return the queued runs in the order in which they will start."""
@@ -211,8 +227,8 @@ class Runs:
     def list(self, query: RunQuery) -> RunPage:
         with self.database.read() as session:
             seq = current_seq(session)
-            rows = session.exec(matching(query).limit(query.limit + 1)).all()
-        items = [public(row, seq) for row, _ in rows[: query.limit]]
-        more = len(rows) > query.limit
-        last = rows[query.limit - 1] if more else None
-        return RunPage(items=items, next_cursor=None if last is None else query.cursor_after(last[1], last[0].key))
+            found = session.connection().execute(matching(query).limit(query.limit + 1)).all()
+            rows = rows_in_order(session, [key for key, _ in found[: query.limit]])
+        last = found[query.limit - 1] if len(found) > query.limit else None
+        cursor = None if last is None else query.cursor_after(last[1], last[0])
+        return RunPage(items=[public(row, seq) for row in rows], next_cursor=cursor)

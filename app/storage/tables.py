@@ -85,6 +85,26 @@ class Run(Job, table=True):
     spark: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
 
 
+class ValueName(SQLModel, table=True):
+    """The name of a setting, such as `optimizer.lr`, or of a metric of the summary, such as `val/acc`."""
+
+    key: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+
+
+class RunValue(SQLModel, table=True):
+    """A run's settings and the metrics of its summary, a row per value: the list of runs searches and sorts by them.
+
+    Numbers and truth values are in `number`, texts and lists in `text`; both are null for a setting that is null.
+    """
+
+    __table_args__ = {"sqlite_with_rowid": False}
+    name: int = Field(primary_key=True, foreign_key="valuename.key")
+    run: int = Field(primary_key=True, foreign_key="run.key", ondelete="CASCADE", index=True)
+    number: float | None = None
+    text: str | None = None
+
+
 class Task(Job, table=True):
     kind: str
     request: dict[str, Any] = Field(sa_type=JSON)
