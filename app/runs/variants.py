@@ -13,10 +13,10 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from app.fields import Integer, Line, RequestBody, Setting
 from app.runs.launching import Launcher
-from app.runs.naming import default_name
+from app.runs.naming import member_name
 from app.runs.public import RunPublic
 from app.runs.requests import NewRun
-from trainer.spec.preset import SpecError, build_spec, differences, takes_integers
+from trainer.spec.preset import SpecError, flatten, takes_integers
 from trainer.spec.train_spec import FiniteFloat
 
 MOST_RUNS = 100
@@ -138,7 +138,6 @@ def _distinct(values: Sequence[Any]) -> list[Any]:
 def launch_variants(launcher: Launcher, request: NewVariants) -> Variants:
     """Queue all variants as one group. If one of them is invalid, none is queued. Raises SpecError."""
     chosen = combinations(request.vary, request.draw, random.Random())
-    base = build_spec(request.dataset, request.preset, request.overrides)
     common = request.model_dump(include={"dataset", "preset", "tags", "expectation", "priority"})
     group = request.group or f"{request.name or request.preset} {_axes(request.vary)} {secrets.token_hex(2)}"
 
@@ -151,9 +150,9 @@ def launch_variants(launcher: Launcher, request: NewVariants) -> Variants:
     for values in chosen:
         new = variant(values)
         plan = launcher.prepare(new)
-        if request.name:
-            new = new.model_copy(update={"name": default_name(differences(plan.spec, base), request.name)})
-        ready.append((new, plan))
+        settings = flatten(plan.spec)
+        name = member_name({field: settings[field] for field in request.vary}, request.name or request.preset)
+        ready.append((new.model_copy(update={"name": name}), plan))
     return Variants(group=group[:200], runs=[launcher.queue(new, plan) for new, plan in ready])
 
 
