@@ -31,9 +31,10 @@ from app.web.predict import page as predict_page
 from app.web.predict import routes as predict
 from app.web.results import routes as results
 from app.web.root import RootMiddleware, root
-from app.web.runs import findings, mistakes, queue
+from app.web.runs import findings, index, mistakes, queue
 from app.web.runs import pages as run_pages
 from app.web.runs import routes as runs
+from app.web.runs import views as saved_views
 from app.web.services import services_of
 from app.web.system import routes as system
 from app.web.templates import make_templates
@@ -54,6 +55,7 @@ PARTS = (
     inference_protocol,
     preview,
     queue,
+    saved_views,
     health,
     docs,
     compare,
@@ -62,6 +64,7 @@ PARTS = (
     auth,
     predict_page,
     launch,  # before run_pages, whose /runs/{run_id} would match /runs/new
+    index,
     run_pages,
 )
 

@@ -15,7 +15,7 @@ from app.settings import Settings
 from trainer.rundir.folder import RunDir
 from trainer.system.durable import placed
 
-BACKED_UP = ("access", "datasets", "models.jsonl", "runs", "tasks", "weights")
+BACKED_UP = ("access", "datasets", "models.jsonl", "runs", "tasks", "views.json", "weights")
 NAMES = RunDir(Path())
 EPHEMERAL = frozenset({NAMES.lock.name, NAMES.owner.name})
 

@@ -39,6 +39,16 @@ def duration(seconds: float | None) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def since(seconds: float) -> str:
+    """Format the time that has passed: just now · 12 s ago · 3 min ago · 5 h ago · 2 d ago"""
+    if seconds < 5:
+        return "just now"
+    for unit, length, longest in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 86400)):
+        if seconds < longest:
+            return f"{int(seconds // length)} {unit} ago"
+    return f"{int(seconds // 86400)} d ago"
+
+
 def number(value: Any) -> str:
     """Format a float as 3e-4 below 0.01 and from 1e6 on, else with up to six significant digits.
 

@@ -16,7 +16,7 @@ from trainer.rundir.folder import RunDir
 from trainer.rundir.journal import journal
 from trainer.system.durable import write_durably
 
-Move = Literal["next", "up", "down", "now"]
+Move = Literal["next", "up", "down", "last", "now"]
 
 
 class Queue:
@@ -25,7 +25,7 @@ class Queue:
         self.settings = settings
 
     def move(self, run_id: str, to: Move) -> RunPublic:
-        """Move a queued run: "next" to the front, "up" or "down" by one place, "now" in place of a running one.
+        """Move a queued run: "next" or "last" to an end, "up" or "down" by one place, "now" in place of a running one.
 
         For "now", the last running run is asked to save and queue again. Raises ApiError 404; 409: it is not queued.
         """
@@ -44,6 +44,10 @@ class Queue:
                     self._swap(row, row_at(at - 1))
                 case "down" if at + 1 < len(queued):
                     self._swap(row, row_at(at + 1))
+                case "last":
+                    last = row_at(-1)
+                    if last is not row:
+                        self._put(row, last.priority, last.place + 0.001)  # less than a run that is queued after this
                 case "next":
                     self._put_before(row, [row_at(0)])
                 case "now":

@@ -26,6 +26,7 @@ from app.prediction.client import PredictorClient
 from app.runs.launching import Launcher
 from app.runs.queue import Queue
 from app.runs.runs import Runs
+from app.runs.views import Views
 from app.settings import Settings
 from app.storage.db import Database
 from app.web.feed import Feed
@@ -42,6 +43,7 @@ class Services:
     runs: Runs
     launcher: Launcher
     queue: Queue
+    views: Views
     metrics: Metrics
     findings: Findings
     datasets: Datasets
@@ -90,6 +92,7 @@ def services_of(settings: Settings) -> Services:
         runs=runs,
         launcher=launcher,
         queue=Queue(database, settings),
+        views=Views(settings.home),
         metrics=Metrics(database),
         findings=Findings(database, runs, launcher),
         datasets=Datasets(settings.datasets),
@@ -126,6 +129,7 @@ DatabaseDep = Annotated[Database, _dependency(Database)]
 RunsDep = Annotated[Runs, _dependency(Runs)]
 LauncherDep = Annotated[Launcher, _dependency(Launcher)]
 QueueDep = Annotated[Queue, _dependency(Queue)]
+ViewsDep = Annotated[Views, _dependency(Views)]
 ModelsDep = Annotated[ModelRegistry, _dependency(ModelRegistry)]
 ModelFilesDep = Annotated[ModelFiles, _dependency(ModelFiles)]
 OnnxFilesDep = Annotated[OnnxFiles, _dependency(OnnxFiles)]

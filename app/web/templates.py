@@ -18,6 +18,7 @@ from app.display.formatting import (
     percent,
     setting,
     short,
+    since,
     size,
 )
 from app.display.markdown import markdown
@@ -41,6 +42,7 @@ def make_templates() -> Jinja2Templates:
         "clock": clock,
         "moment": moment,
         "markdown": markdown,
+        "ago": ago,
     }
     environment.globals["interval"] = interval
     environment.globals["root"] = root
@@ -58,6 +60,16 @@ def clock(when: datetime | float | None) -> Markup | str:
 def moment(when: datetime | float | None) -> Markup | str:
     """A <time> element with date and time in UTC, which the page converts to the local time zone."""
     return _time_element(when, "moment", "%Y-%m-%d %H:%M UTC")
+
+
+def ago(when: datetime | None) -> Markup | str:
+    """A <time> element with the time since then in coarse units; the page keeps it up to date."""
+    if when is None:
+        return ""
+    text = since((datetime.now(UTC) - when).total_seconds())
+    return Markup('<time datetime="{}" data-time="ago" title="{}">{}</time>').format(
+        when.isoformat(), when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"), text
+    )
 
 
 def _time_element(when: datetime | float | None, kind: str, pattern: str) -> Markup | str:

@@ -16,7 +16,8 @@ from playwright.sync_api import sync_playwright
 
 from app.metrics.points import Points
 from app.metrics.writer import SeriesWriter
-from app.runs.query import SORTABLE
+from app.runs.run_fields import COLUMNS
+from app.runs.values import add_values
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status, now
@@ -64,23 +65,45 @@ def long_series(database: Database, client: httpx.Client) -> Iterator[Row]:
 
 
 def long_list(database: Database, client: httpx.Client) -> Iterator[Row]:
-    spec = build_spec("shapes100", "baseline-cnn").model_dump(mode="json")
+    rates = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+    specs = [build_spec("shapes100", "baseline-cnn", {"optimizer.lr": rate}).model_dump(mode="json") for rate in rates]
     spark = {"step": [*range(48)], "train": [4.6 - i / 20 for i in range(48)], "val": [None] * 48}
     moment = now()
     with database.write() as session:
         for index in range(RUNS):
-            session.add(
-                Run(
-                    id=f"r{index:06d}", name=f"run {index * 7919 % RUNS}", dataset=("shapes100", "other")[index % 2],
-                    model=("cnn", "mlp", "swift")[index % 3], preset="baseline-cnn", spec=spec, spark=spark,
-                    tags=["a"] if index % 5 == 0 else [], group=f"g{index % 50}", best_acc=index * 31 % 1000 / 1000,
-                    status=(Status.FINISHED, Status.FAILED, Status.STOPPED)[index % 7 % 3],
-                    created_at=moment - timedelta(minutes=index), finished_at=moment,
-                )
+            acc = index * 31 % 1000 / 1000
+            run = Run(
+                id=f"r{index:06d}", name=f"run {index * 7919 % RUNS}", dataset=("shapes100", "other")[index % 2],
+                model=("cnn", "mlp", "swift")[index % 3], preset="baseline-cnn", spec=specs[index % 5], spark=spark,
+                tags=["a"] if index % 5 == 0 else [], group=f"g{index % 50}", best_acc=acc, val_count=400,
+                summary={"val/acc": acc, "val/loss": 4 - acc, "test/acc": acc / 2, "parameters": 10_000 + index % 9},
+                status=(Status.FINISHED, Status.FAILED, Status.STOPPED)[index % 7 % 3], total_steps=100,
+                step=index % 100, created_at=moment - timedelta(minutes=index), finished_at=moment,
+                started_at=moment - timedelta(minutes=index % 99),
             )  # fmt: skip
-    sorts = [f"/?sort={sign}{name}" for name in SORTABLE for sign in ("", "-")]
-    filters = ["/", "/?status=failed", "/?dataset=other", "/?tag=a", "/?q=run+12", "/?group=g7", "/?model=swift&q=run"]
-    for what, paths in (("any sort", sorts), ("any filter", filters)):
+            session.add(run)
+            session.flush()
+            add_values(session, run)
+    sorts = [
+        f"/?sort={sign}{name}" for name in (*COLUMNS, "optimizer.lr", "model.name", "val/acc") for sign in ("", "-")
+    ]
+    filters = [
+        "/", "/?status=failed", "/?dataset=other", "/?tag=a", "/?q=run+12", "/?group=g7", "/?model=swift&q=run",
+        "/?q=lr%3C0.001", "/?q=-lr%3C0.001+val/acc%3E%3D70%25+status:failed,stopped+-tag:a",
+        "/?q=lr:1e-3+run&sort=-val/loss",
+    ]  # fmt: skip
+    groupings = [f"/?group_by={name}" for name in ("group", "dataset", "optimizer.lr", "seed")]
+    groupings += ["/?group_by=group&sort=-val/acc&cols=best,val/acc,val/loss,test/acc,parameters&open=g7&open=g8"]
+    columns = [
+        "/?cols=status,best,optimizer.lr,batch_size,val/acc,val/loss,test/acc,parameters,progress,started,tags,notes"
+    ]
+    columns += [columns[0] + "&q=val/acc%3E0.5&sort=optimizer.lr", columns[0] + "&group_by=optimizer.lr&open=0.0001"]
+    for what, paths in (
+        ("any sort", sorts),
+        ("any filter", filters),
+        ("any grouping", groupings),
+        ("chosen columns", columns),
+    ):
         slowest = max((milliseconds(client, path), path) for path in paths)
         yield Row(
             f"runs page with {RUNS:,} runs, {what}",

@@ -143,7 +143,7 @@ def test_the_list_follows_without_a_reload(web: Server, page: Page) -> None:
     second = web.launch(name="second", overrides={"optimizer.lr": 1e-4})
     row = page.locator(f"tr[data-run='{second}']")
     expect(row).to_contain_text("lr 1e-3 → 1e-4")
-    assert page.locator("tr[data-run]").first.get_attribute("data-run") == second
+    assert page.locator("tr[data-run]").last.get_attribute("data-run") == second  # in the order of the queue
     with web.client() as client:
         client.post(f"/api/runs/{first}/stop")
     expect(page.locator(f"tr[data-run='{first}'] [data-field=status]")).to_have_text("stopped")
@@ -306,14 +306,20 @@ def test_ticked_rows_are_acted_on_together_and_the_queue_is_moved(web: Server, p
     expect(page.locator("th", has_text="Name")).to_have_attribute("aria-sort", "ascending")
     expect(page.locator("a.name")).to_have_text(["a", "b", "c"])
     page.get_by_label("select all on this page").check()
-    page.on("dialog", lambda dialog: dialog.accept())
     page.locator("[data-bulk-action=stop]").click()
     expect(page.locator("tr[data-run-status=stopped]")).to_have_count(3)
     page.get_by_label("select all on this page").check()
     page.locator("[data-bulk-action=delete]").click()
-    expect(page.locator("tr[data-run]")).to_have_count(0)
+    expect(page.locator("tr[data-run]:visible")).to_have_count(0)
+    assert web.run(ids["a"])["status"] == "stopped"
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("tr[data-run]:visible")).to_have_count(3)
+    page.get_by_label("select a", exact=True).check()
+    page.locator("[data-bulk-action=delete]").click()
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("tr[data-run]")).to_have_count(2)
     with web.client() as client:
-        assert client.get("/api/runs").json()["items"] == []
+        assert [run["name"] for run in client.get("/api/runs?sort=name").json()["items"]] == ["b", "c"]
 
 
 def test_several_values_launch_a_group(web: Server, page: Page) -> None:

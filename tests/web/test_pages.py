@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -46,21 +47,24 @@ class Visitor:
         self.app = create_app(settings)
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
-        return self._wait("GET", path, None, headers or {})
+        return self._wait("GET", path, {}, headers or {})
 
     def post(self, path: str, data: dict[str, str] | None = None) -> httpx.Response:
-        return self._wait("POST", path, data, {})
+        return self._wait("POST", path, {"data": data}, {})
 
-    def _wait(self, method: str, path: str, data: dict[str, str] | None, extra: dict[str, str]) -> httpx.Response:
+    def send_json(self, path: str, body: Any) -> httpx.Response:
+        return self._wait("POST", path, {"json": body}, {})
+
+    def _wait(self, method: str, path: str, body: dict[str, Any], extra: dict[str, str]) -> httpx.Response:
         """Run `_send` in a new thread: a browser test leaves its event loop running in the main thread."""
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(lambda: asyncio.run(self._send(method, path, data, extra))).result()
+            return thread.submit(lambda: asyncio.run(self._send(method, path, body, extra))).result()
 
-    async def _send(self, method: str, path: str, data: dict[str, str] | None, extra: dict[str, str]) -> httpx.Response:
+    async def _send(self, method: str, path: str, body: dict[str, Any], extra: dict[str, str]) -> httpx.Response:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         headers = {"accept": "text/html"} | extra
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
-            return await client.request(method, path, data=data)
+            return await client.request(method, path, **body)
 
 
 @pytest.fixture
@@ -141,6 +145,8 @@ def test_older_runs_follow_the_newer_ones(client: Visitor, runs: Runs) -> None:
         Launcher(runs.database, runs.settings).create(NewRun(dataset="shapes100", preset="baseline-mlp", priority=0)).id
         for _ in range(53)
     ]
+    for run_id in ids:
+        runs.stop(run_id)
     first = client.get("/")
     older = re.search(r'href="(/\?cursor=[^"]+)"', first.text)
     assert older is not None

@@ -1,4 +1,4 @@
-"""The runs page and the page of a run, with the handlers of their forms."""
+"""The page of a run, with the handlers of its forms."""
 
 from __future__ import annotations
 
@@ -12,74 +12,20 @@ from starlette.responses import RedirectResponse
 from app.datasets.datasets import Datasets
 from app.datasets.validation import validation_of_run
 from app.fields import none_if_empty
-from app.host.workers import seen_workers
 from app.runs.public import RunPublic
-from app.runs.query import RunQuery
 from app.runs.requests import CloneRequest, ResumeRequest, RunPatch, StopRequest
-from app.runs.runs import Runs
 from app.runs.setup import decided, setup_of
-from app.storage.changes import current_seq
-from app.storage.db import Database
-from app.storage.tables import ACTIVE, Status
+from app.storage.tables import Status
 from app.web.forms import checked, render, texts
 from app.web.runs.checks_tab import checks_tab, notable_findings
 from app.web.runs.errors_tab import tab_of
-from app.web.runs.lanes import Lane, lanes_of, loads
-from app.web.runs.rows import Row
-from app.web.runs.view import TAIL_LINES, RunPageView, RunsPageView
-from app.web.services import DatabaseDep, DatasetsDep, FindingsDep, LauncherDep, RunsDep
+from app.web.runs.rows import places_of
+from app.web.runs.view import TAIL_LINES, RunPageView
+from app.web.services import DatasetsDep, FindingsDep, LauncherDep, RunsDep
 from trainer.data.errors import DatasetError
 from trainer.data.splits import validation_counts
 
 router = APIRouter(include_in_schema=False)
-
-FILTERS = ("status", "dataset", "q", "tag", "group", "model", "starred", "sort", "cursor")
-
-
-@router.get("/")
-def runs_page(request: Request, database: DatabaseDep, runs: RunsDep, datasets: DatasetsDep) -> Response:
-    filters = {name: request.query_params.get(name, "").strip() for name in FILTERS}
-    with database.read() as session:
-        seq = current_seq(session)  # read first, so that the page misses no event of the feed
-    found = runs.list(checked(RunQuery, {name: value for name, value in filters.items() if value}))
-    active, queue = _active(runs), runs.queue()
-    places = _places(runs, len(active))
-    page = RunsPageView(
-        lanes=_lanes(database, active, queue),
-        rows=tuple(Row(run, places.get(run.id)) for run in found.items),
-        datasets=tuple(record.name for record in datasets.list()),
-        filters=filters,
-        total=runs.count(),
-        next_cursor=found.next_cursor,
-        seq=seq,
-    )
-    return render(request, "runs/index.html", page)
-
-
-@router.get("/runs/{run_id}/row")
-def row_fragment(request: Request, run_id: str, runs: RunsDep) -> Response:
-    return render(
-        request, "runs/_row.html", None, row=Row(runs.get(run_id), _places(runs, len(_active(runs))).get(run_id))
-    )
-
-
-@router.get("/lanes")
-def lanes_fragment(request: Request, database: DatabaseDep, runs: RunsDep) -> Response:
-    return render(request, "runs/_lanes.html", None, lanes=_lanes(database, _active(runs), runs.queue()))
-
-
-def _lanes(database: Database, active: dict[str, RunPublic], queue: list[RunPublic]) -> tuple[Lane, ...]:
-    workers = seen_workers(database)
-    return lanes_of(workers, active, queue, loads(database, workers))
-
-
-def _active(runs: Runs) -> dict[str, RunPublic]:
-    return {run.id: run for status in ACTIVE for run in runs.list(RunQuery(status=status)).items}
-
-
-def _places(runs: Runs, active: int) -> dict[str, int]:
-    """The number of runs ahead of each queued run, by run id; `active` runs are ahead of all."""
-    return {run_id: place + active for run_id, place in runs.queue_places().items()}
 
 
 @router.get("/runs/{run_id}")
@@ -106,7 +52,7 @@ def run_page(
         shown["validation"] = _validation(datasets, run)
         shown["checkpoints"] = tuple(reversed(runs.checkpoints(run_id)))
     if run.status == Status.QUEUED:
-        shown["behind"] = _places(runs, len(_active(runs))).get(run_id, 0)
+        shown["behind"] = places_of(runs).get(run_id, 0)
     if run.status == Status.FAILED:
         shown["tail"] = tuple(runs.log(run_id)[-TAIL_LINES:])
     if tab == "errors":

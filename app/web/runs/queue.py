@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from fastapi import APIRouter
 from starlette.responses import RedirectResponse, Response
 
@@ -12,26 +10,29 @@ from app.runs.bulk import BulkAnswer, BulkRequest, act_on
 from app.runs.public import RunPublic
 from app.runs.queue import Move
 from app.web.errors import described
-from app.web.services import QueueDep, RunsDep
+from app.web.services import LauncherDep, QueueDep, RunsDep
 
 router = APIRouter()
 
 
 class MoveRequest(RequestBody):
-    to: Literal["next", "up", "down", "now"]
+    to: Move
 
 
 @router.post("/api/runs/bulk", tags=["runs"])
-def bulk(body: BulkRequest, runs: RunsDep) -> BulkAnswer:
-    """Stop, delete, tag or star many runs. Returns one result per run, with the reason for each that failed."""
-    return act_on(runs, body)
+def bulk(body: BulkRequest, runs: RunsDep, launcher: LauncherDep, queue: QueueDep) -> BulkAnswer:
+    """Stop, resume, clone, move, delete, tag or star many runs.
+
+    Returns one result per run, with the reason for each that failed.
+    """
+    return act_on(body, runs, launcher, queue)
 
 
 @router.post(
     "/api/runs/{run_id}/move", tags=["runs"], responses=described({404: "No such run", 409: "The run is not queued"})
 )
 def move(run_id: str, body: MoveRequest, queue: QueueDep) -> RunPublic:
-    """Move a queued run to the front (next), by one place (up, down), or start it now.
+    """Move a queued run to the front (next) or the end (last), by one place (up, down), or start it now.
 
     "now" makes a running run save a checkpoint and return to the queue; it continues later.
     """

@@ -8,14 +8,16 @@ from datetime import UTC, datetime, timedelta
 from app.display.formatting import changes_text, duration
 from app.display.sparkline import Sparkline, sparkline
 from app.runs.public import RunPublic, took
+from app.runs.runs import Runs
 from app.storage.tables import Status
+from app.web.runs.columns import Column, cell
 
 MOVING = (Status.STARTING, Status.RUNNING, Status.STOPPING)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A run in the list. `place` is the number of runs ahead of a queued one; `time` is the text of its time column."""
+    """A run in the list. `place` is the number of runs ahead of a queued one; `time` is shown beside its progress."""
 
     run: RunPublic
     place: int | None = None
@@ -33,6 +35,11 @@ class Row:
         return arrival(self.run)
 
     @property
+    def why(self) -> str:
+        """Why the run failed."""
+        return self.run.error.message if self.run.status == Status.FAILED and self.run.error else ""
+
+    @property
     def time(self) -> str:
         run = self.run
         match run.status:
@@ -47,6 +54,15 @@ class Row:
             case _:
                 left = duration(run.eta_seconds)
                 return f"{left} left" if left else run.phase or run.status
+
+    def cell(self, column: Column) -> str:
+        return cell(self.run, column)
+
+
+def places_of(runs: Runs) -> dict[str, int]:
+    """The number of runs ahead of each queued run, by run id; active runs are ahead of all."""
+    active = runs.count_active()
+    return {run_id: place + active for run_id, place in runs.queue_places().items()}
 
 
 def arrival(run: RunPublic) -> datetime | None:

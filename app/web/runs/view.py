@@ -1,60 +1,20 @@
-"""The template contexts of the runs page and the page of a run."""
+"""The template context of the page of a run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, get_args
-from urllib.parse import urlencode
 
 from app.display.formatting import duration
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
 from app.runs.setup import Decided, Difference
-from app.storage.tables import Status
-from app.web.root import root
 from app.web.runs.checks_tab import ChecksTab, FindingView
 from app.web.runs.errors_tab import ErrorsTab
-from app.web.runs.lanes import Lane
-from app.web.runs.rows import MOVING, Row, arrival, failed_at
+from app.web.runs.rows import MOVING, arrival, failed_at
 from trainer.spec.train_spec import ScheduleName
 
 TAIL_LINES = 20
-
-
-@dataclass(frozen=True)
-class RunsPageView:
-    """`/`. `total` is the number of all runs, regardless of filters; `filters` is "" for a filter that is not set."""
-
-    lanes: tuple[Lane, ...]
-    rows: tuple[Row, ...]
-    datasets: tuple[str, ...]
-    filters: dict[str, str]
-    total: int
-    next_cursor: str | None
-    seq: int
-    section: str = "runs"
-
-    @property
-    def statuses(self) -> tuple[str, ...]:
-        return tuple(Status)
-
-    @property
-    def older(self) -> str | None:
-        return None if self.next_cursor is None else self.link(cursor=self.next_cursor)
-
-    @property
-    def is_filtered(self) -> bool:
-        return any(self.filters[name] for name in ("status", "dataset", "q", "tag", "group", "model", "starred"))
-
-    @property
-    def is_first_page(self) -> bool:
-        return not self.filters["cursor"]
-
-    def link(self, **changed: str | None) -> str:
-        """The URL of this page with changed filters; `cursor` is dropped unless it is given."""
-        kept = {name: value for name, value in self.filters.items() if name != "cursor"} | changed
-        query = urlencode({name: value for name, value in kept.items() if value})
-        return f"{root()}/?{query}" if query else f"{root()}/"
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,33 @@
 // Keeps the list of runs and the lanes up to date without a reload.
 import { arrival, isMoving, timeText } from "../lib/row.js";
 import { clock, interval, percent } from "../lib/format.js";
+import { metric } from "../lib/metric.js";
 import { sparkline } from "../lib/spark.js";
 import { follow } from "../shared/live.js";
 import { localizeTimes } from "../shared/page.js";
 import { request } from "../shared/request.js";
+import { bindColumns } from "./columns.js";
+import { refresh, rowOf } from "./navigate.js";
 import { restoreSelection } from "./selection.js";
 import { root } from "../shared/root.js";
+import "./views.js";
 
 const LANES_DELAY_MS = 300;
+const REFRESH_DELAY_MS = 250;
+const AGO_MS = 30_000;
+const SECTIONS = { queued: "queued", starting: "active", running: "active", stopping: "active" };
 
-const list = document.querySelector("[data-runs]");
+const page = document.querySelector("[data-runs]");
 const lanes = document.querySelector("[data-lanes]");
 const latest = new Map();
 let frame = 0;
 let lanesTimer = 0;
+let refreshTimer = 0;
 
+bindColumns();
 follow({
   kinds: ["status", "created", "deleted", "device"],
-  after: Number(list.dataset.seq),
+  after: Number(page.dataset.seq),
   on: {
     status: note,
     device: ({ host, device, utilisation }) => {
@@ -26,26 +35,24 @@ follow({
       const node = lane?.querySelector("[data-load]");
       if (node) node.textContent = `${Math.round(100 * utilisation)}%`;
     },
-    created: (run) => {
-      if (list.matches("[data-grows]") && !rowOf(run.run)) insert(run);
-      else if (list.matches("[data-none-yet]")) location.reload();
+    created: () => {
+      if (page.querySelector("[data-none-yet]")) location.reload();
+      refreshSoon();
       refreshLanes();
     },
     deleted: ({ run }) => {
       rowOf(run)?.remove();
+      refreshSoon();
       refreshLanes();
     },
     resync: () => {
-      for (const row of list.querySelectorAll("[data-run]")) replace(row);
+      refreshSoon();
       refreshLanes();
     },
   },
 });
 setInterval(refreshLanes, 15000);
-
-function rowOf(id) {
-  return list.querySelector(`tr[data-run="${CSS.escape(id)}"]`);
-}
+setInterval(() => localizeTimes(page), AGO_MS);
 
 function note(run) {
   const before = latest.get(run.run);
@@ -57,29 +64,40 @@ function show() {
   frame = 0;
   for (const run of latest.values()) {
     const row = rowOf(run.run);
-    if (row && row.dataset.runStatus !== run.status) replace(row);
-    else if (row) patch(row, run);
+    if (!row || row.dataset.runStatus !== run.status) moved(row, run);
+    else patch(row, run);
     updateLane(run);
   }
   latest.clear();
 }
 
+/** A run has another status: its row is replaced, and the list too if the run belongs to another section now. */
+function moved(row, run) {
+  if (row) replace(row);
+  const section = row?.closest("[data-section]").dataset.section;
+  if (section !== (SECTIONS[run.status] ?? "ended")) refreshSoon();
+}
+
 function patch(row, run) {
-  const put = (name, text) => {
-    const node = row.querySelector(`[data-field="${name}"]`);
+  const put = (selector, text) => {
+    const node = row.querySelector(selector);
     if (node && node.textContent !== text) node.textContent = text;
   };
-  put("best", percent(run.best_acc));
-  put("interval", interval(run.best_acc, run.val_count));
-  if (run.status !== "queued") put("time", timeText(run));
+  put('[data-field="best"]', percent(run.best_acc));
+  put('[data-field="interval"]', interval(run.best_acc, run.val_count));
+  if (run.status !== "queued") put('[data-field="time"]', timeText(run));
   const due = arrival(run);
-  put("arrival", due ? clock(due) : "");
-  put("device", run.device ?? "");
-  row.querySelector('[data-field="progress"]').value = run.progress;
+  put('[data-field="arrival"]', due ? ` · ${clock(due)}` : "");
+  for (const cell of row.querySelectorAll("[data-value]")) put(`[data-value="${cell.dataset.value}"]`, String(run[cell.dataset.value] ?? ""));
+  for (const { dataset } of row.querySelectorAll("[data-metric]")) {
+    put(`[data-metric="${CSS.escape(dataset.metric)}"]`, metric(dataset.metric, run.summary[dataset.metric]));
+  }
+  const bar = row.querySelector('[data-field="progress"]');
+  if (bar) bar.value = run.progress;
   if (!run.spark) return; // the event has it only if it changed
   const paths = sparkline(run.spark, run.total_steps);
-  row.querySelector('[data-field="spark-train"]').setAttribute("d", paths.train);
-  row.querySelector('[data-field="spark-val"]').setAttribute("d", paths.val);
+  row.querySelector('[data-field="spark-train"]')?.setAttribute("d", paths.train);
+  row.querySelector('[data-field="spark-val"]')?.setAttribute("d", paths.val);
 }
 
 function updateLane(run) {
@@ -96,36 +114,24 @@ function updateLane(run) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-async function insert(run) {
-  const row = await fetchRow(run.run);
-  if (!row || rowOf(run.run)) return;
-  row.classList.add("fade-in");
-  list.querySelector("[data-rows]").prepend(row);
-  const total = document.querySelector("[data-total]");
-  if (total) total.textContent = (Number(total.textContent.replaceAll(",", "")) + 1).toLocaleString("en-US");
-}
-
 /** Replaces a row with a new one from the server, and keeps the focus and the selection. */
 async function replace(row) {
   row.dataset.runStatus = "";
-  const fresh = await fetchRow(row.dataset.run);
-  if (!fresh) return;
+  const { cols } = row.closest("[data-cols]").dataset;
+  const { ok, body } = await request(`${root}/runs/${row.dataset.run}/row?cols=${encodeURIComponent(cols)}`, { as: "text", quiet: true });
+  const fresh = ok && fragment(body).querySelector("tr");
+  if (!fresh || !row.isConnected) return;
   const focused = row.contains(document.activeElement);
   restoreSelection(fresh);
   row.replaceWith(fresh);
   if (focused) fresh.querySelector("a.name").focus({ preventScroll: true });
 }
 
-async function fetchRow(id) {
-  const { ok, body } = await request(`${root}/runs/${id}/row`, { as: "text", quiet: true });
-  return ok ? fragment(body).querySelector("tr") : null;
-}
-
 addEventListener("runschanged", ({ detail }) => {
   for (const id of detail) if (rowOf(id)) replace(rowOf(id));
 });
 
-list.addEventListener("click", async (event) => {
+page.addEventListener("click", async (event) => {
   const row = event.target.closest("tr[data-run]");
   const star = event.target.closest("[data-star]");
   const move = event.target.closest("[data-move]");
@@ -138,9 +144,16 @@ list.addEventListener("click", async (event) => {
   const { ok } = await request(url, { method, json, button: star ?? move });
   if (!ok) return;
   if (star) return replace(row);
-  for (const waiting of list.querySelectorAll('[data-run-status="queued"]')) replace(waiting);
+  await refresh();
   refreshLanes();
 });
+
+function refreshSoon() {
+  refreshTimer ||= setTimeout(async () => {
+    await refresh();
+    refreshTimer = 0;
+  }, REFRESH_DELAY_MS);
+}
 
 function refreshLanes() {
   if (lanesTimer || document.hidden) return;

@@ -3,36 +3,48 @@ import { toast } from "../shared/page.js";
 import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
 
-const list = document.querySelector("[data-runs]");
-const bar = document.querySelector("[data-bulk]");
+const UNDO_SECONDS = 8;
+const INVERSE = { tag: "untag", untag: "tag" };
+const DONE = { stop: "stopped", resume: "queued again", clone: "launched again", star: "starred", tag: "tagged", untag: "untagged", move: "moved" };
+
+const page = document.querySelector("[data-runs]");
+const bar = page.querySelector("[data-bulk]");
 const chosen = new Set();
+const leaving = new Set(); // deleted, but for the time in which that can be undone
 let last = null;
 
-if (bar) bind();
+bind();
 
-/** Restores the checkbox of a replaced row. */
+/** Restores the checkbox of a replaced row, and hides the row of a run that is being deleted. */
 export function restoreSelection(row) {
-  const box = row.querySelector("[data-select]");
-  if (box) box.checked = chosen.has(row.dataset.run);
+  row.querySelector("[data-select]").checked = chosen.has(row.dataset.run);
+  row.hidden = leaving.has(row.dataset.run);
+}
+
+function boxes(within = page) {
+  return [...within.querySelectorAll("tr:not([hidden]) [data-select]")];
 }
 
 function bind() {
-  list.addEventListener("click", (event) => {
+  page.addEventListener("click", (event) => {
     if (!event.target.matches("[data-select]")) return;
-    const boxes = [...list.querySelectorAll("[data-select]")];
-    const at = boxes.indexOf(event.target);
+    const all = boxes();
+    const at = all.indexOf(event.target);
     if (event.shiftKey && last !== null) {
       const [from, to] = [Math.min(at, last), Math.max(at, last)];
-      for (const box of boxes.slice(from, to + 1)) box.checked = event.target.checked;
+      for (const box of all.slice(from, to + 1)) box.checked = event.target.checked;
     }
     last = at;
     read();
   });
-  const all = list.querySelector("[data-select-all]");
-  all.addEventListener("change", () => tickAll(all.checked));
+  page.addEventListener("change", ({ target }) => {
+    if (target.matches("[data-select-all], [data-select-group]")) tickAll(target);
+  });
   addEventListener("keydown", (event) => {
-    if (event.key !== "x" || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest?.("input:not([type=checkbox]), textarea, select")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest?.("input:not([type=checkbox]), textarea, select, dialog, [data-menu][open]")) return;
+    if (event.key === "Escape" && chosen.size) clear();
+    if (event.key !== "x") return;
     const box = document.activeElement.closest?.("tr[data-run]")?.querySelector("[data-select]");
     if (!box) return;
     box.checked = !box.checked;
@@ -41,52 +53,87 @@ function bind() {
   bar.querySelector("[data-bulk-clear]").addEventListener("click", clear);
   bar.querySelector("[data-bulk-tag]").addEventListener("submit", (event) => {
     event.preventDefault();
-    act("tag", event.submitter, new FormData(event.target).get("tag"));
+    act(event.submitter?.value || "tag", event.submitter, { tag: new FormData(event.target).get("tag") });
   });
   for (const button of bar.querySelectorAll("[data-bulk-action]")) {
     button.addEventListener("click", () => {
-      const count = chosen.size;
-      const asked = `Delete ${count} run${count === 1 ? "" : "s"}, with curves and checkpoints, for good?`;
-      if (button.dataset.bulkAction !== "delete" || confirm(asked)) act(button.dataset.bulkAction, button);
+      const { bulkAction: action } = button.dataset;
+      if (action === "delete") remove([...chosen]);
+      else if (action === "first" || action === "last") act("move", button, { to: action });
+      else act(action, button);
     });
   }
+  addEventListener("listchanged", () => {
+    for (const row of page.querySelectorAll("tr[data-run]")) restoreSelection(row);
+    read();
+  });
   // Boxes may have been ticked before this script was loaded, or by a browser that restores them.
-  if (all.checked) tickAll(true);
+  const ticked = page.querySelectorAll("[data-select-all]:checked, [data-select-group]:checked");
+  if (ticked.length) ticked.forEach(tickAll);
   else read();
 }
 
-function tickAll(checked) {
-  for (const box of list.querySelectorAll("[data-select]")) box.checked = checked;
+function tickAll(master) {
+  const within = master.matches("[data-select-all]") ? page : master.closest("tbody");
+  for (const box of boxes(within)) box.checked = master.checked;
   read();
 }
 
+/** Only runs that are shown are selected: nobody acts on what they do not see. */
 function read() {
-  for (const box of list.querySelectorAll("[data-select]")) {
-    const { run } = box.closest("tr").dataset;
-    if (box.checked) chosen.add(run);
-    else chosen.delete(run);
-  }
-  show();
-}
-
-function show() {
+  chosen.clear();
+  for (const box of boxes()) if (box.checked) chosen.add(box.closest("tr").dataset.run);
   bar.hidden = chosen.size === 0;
   bar.querySelector("[data-bulk-count]").textContent = `${chosen.size} selected`;
   bar.querySelector("[data-bulk-compare]").href = `${root}/compare?runs=${[...chosen].join(",")}`;
 }
 
 function clear() {
-  chosen.clear();
-  for (const box of list.querySelectorAll("[data-select], [data-select-all]")) box.checked = false;
-  show();
+  for (const box of page.querySelectorAll("[data-select], [data-select-all], [data-select-group]")) box.checked = false;
+  read();
 }
 
-async function act(action, button, tag) {
-  const json = { ids: [...chosen], action, ...(tag ? { tag } : {}) };
-  const { ok, body: answer } = await request(`${root}/api/runs/bulk`, { method: "POST", json, button });
-  if (!ok) return;
-  const refused = answer.results.filter((item) => !item.done);
-  if (refused.length) toast(`${refused.length} of ${answer.results.length} refused: ${refused[0].reason}`);
-  dispatchEvent(new CustomEvent("runschanged", { detail: answer.results.map((item) => item.id) }));
-  if (action === "delete") clear();
+async function act(action, button, more = {}) {
+  const results = await send({ ids: [...chosen], action, ...more }, button);
+  if (!results) return;
+  const changed = results.filter((item) => item.changed).map((item) => item.id);
+  const undo = { label: "Undo", act: () => send({ ids: changed, action: INVERSE[action], ...more }) };
+  if (changed.length) toast(`${counted(changed.length)} ${DONE[action]}${more.tag ? ` ${more.tag}` : ""}.`, action in INVERSE ? undo : null);
+}
+
+async function send(json, button = null) {
+  const { ok, body } = await request(`${root}/api/runs/bulk`, { method: "POST", json, button });
+  if (!ok) return null;
+  const refused = body.results.filter((item) => !item.done);
+  if (refused.length) toast(`${refused.length} of ${body.results.length} refused: ${refused[0].reason}`);
+  dispatchEvent(new CustomEvent("runschanged", { detail: body.results.map((item) => item.id) }));
+  return body.results;
+}
+
+/** Hides the runs, and deletes them when it is too late to undo that: a deleted run cannot be brought back. */
+function remove(ids) {
+  setLeaving(ids, true);
+  clear();
+  const text = `${counted(ids.length)} deleted, with curves and checkpoints.`;
+  toast(text, { label: "Undo", act: () => setLeaving(ids, false), seconds: UNDO_SECONDS, after: () => destroy(ids) });
+}
+
+async function destroy(ids) {
+  const { ok, body } = await request(`${root}/api/runs/bulk`, { method: "POST", json: { ids, action: "delete" }, keepalive: true });
+  const refused = ok ? body.results.filter((item) => !item.done) : ids.map((id) => ({ id }));
+  setLeaving(refused.map((item) => item.id), false);
+  if (ok && refused.length) toast(`${refused.length} of ${ids.length} not deleted: ${refused[0].reason}`);
+}
+
+function setLeaving(ids, isLeaving) {
+  for (const id of ids) {
+    if (isLeaving) leaving.add(id);
+    else leaving.delete(id);
+    const row = page.querySelector(`tr[data-run="${CSS.escape(id)}"]`);
+    if (row) row.hidden = isLeaving;
+  }
+}
+
+function counted(count) {
+  return `${count} run${count === 1 ? "" : "s"}`;
 }

@@ -1,5 +1,5 @@
 // Runs on every page: theme, keyboard shortcuts, local times, confirmations, copy buttons.
-import { clock, clockSeconds } from "../lib/format.js";
+import { ago, clock, clockSeconds } from "../lib/format.js";
 import "./print.js";
 
 const root = document.documentElement;
@@ -14,7 +14,7 @@ bindCopies();
 export function localizeTimes(scope) {
   for (const node of scope.querySelectorAll("time[data-time]")) {
     const date = new Date(node.dateTime);
-    node.textContent = clock(date);
+    node.textContent = node.dataset.time === "ago" ? ago((Date.now() - date) / 1000) : clock(date);
     node.title = date.toLocaleString();
   }
   for (const node of scope.querySelectorAll("time[data-log-time]")) {
@@ -22,12 +22,31 @@ export function localizeTimes(scope) {
   }
 }
 
-export function toast(message) {
+/**
+ * Shows a message for some seconds. With `undo`, a button beside it calls `act`; `after` is called instead once the
+ * message is gone, or when it is closed or the page is left.
+ * @param {{label: string, act: function(): void, seconds?: number, after?: function(): void}|null} undo
+ */
+export function toast(message, undo = null) {
   const node = document.createElement("p");
   node.className = "toast fade-in";
   node.textContent = message;
+  const end = (then) => {
+    if (!node.isConnected) return;
+    node.remove();
+    clearTimeout(timer);
+    then?.();
+  };
+  const timer = setTimeout(() => end(undo?.after), 1000 * (undo?.seconds ?? 6));
+  if (undo) {
+    for (const [text, then] of [[undo.label, undo.act], ["Close", undo.after]]) {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: text });
+      button.addEventListener("click", () => end(then));
+      node.append(" ", button);
+    }
+    addEventListener("pagehide", () => end(undo.after));
+  }
   document.querySelector("[data-toasts]").append(node);
-  setTimeout(() => node.remove(), 6000);
 }
 
 function bindTheme() {
