@@ -59,6 +59,7 @@ def none_if_empty(value: Any) -> Any:
 
 
 Line = Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
+LongLine = Annotated[str, Field(max_length=4000), AfterValidator(_one_line)]
 Text = Annotated[str, Field(max_length=20_000), AfterValidator(_no_control)]
 Tag = Annotated[str, Field(max_length=60), AfterValidator(_one_line), AfterValidator(not_empty)]
 Tags = Annotated[list[Tag], Field(max_length=30)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ SHORT_NAMES = {
 }
 
 
+_ACCURACY = re.compile(r"(^|_)(acc\d*|f1)(_|$)")
+
+
 def duration(seconds: float | None) -> str:
     """Format a duration: 12 s · 3:41 · 1 h 12 · 2 d 3 h. Empty for None and for non-finite values."""
     if seconds is None or not math.isfinite(seconds):
@@ -39,7 +43,7 @@ def duration(seconds: float | None) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def since(seconds: float) -> str:
+def ago(seconds: float) -> str:
     """Format the time that has passed: just now · 12 s ago · 3 min ago · 5 h ago · 2 d ago"""
     if seconds < 5:
         return "just now"
@@ -69,6 +73,15 @@ def number(value: Any) -> str:
 def short(value: float) -> str:
     """Format with three significant digits, for a measured value beside its threshold."""
     return number(float(f"{value:.3g}"))
+
+
+def metric(name: str, value: Any) -> str:
+    """Format a metric: accuracies in percent, whole numbers with all digits, others with three. Empty if it is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return ""
+    if _ACCURACY.search(name.rsplit("/", 1)[-1]):
+        return f"{percent(value)}%"
+    return count(int(value)) if float(value).is_integer() and abs(value) < 1e15 else short(value)
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:

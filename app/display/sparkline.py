@@ -40,14 +40,12 @@ def sparkline(spark: Mapping[str, Any], total_steps: int | None) -> Sparkline:
 def _path(steps: Sequence[int], values: Sequence[float | None], last: int, low: Any, high: Any) -> str:
     span = (high - low) or 1.0
     parts: list[str] = []
+    x_scale, y_scale, bottom = WIDTH / last, (HEIGHT - 2 * MARGIN) / span, HEIGHT - MARGIN
     for step, value in zip(steps, values, strict=False):
-        if not _drawable(value):
-            continue
-        assert value is not None
-        x = WIDTH * step / last
-        y = MARGIN + (HEIGHT - 2 * MARGIN) * (1 - min(1.0, (value - low) / span))
-        parts.append(f"{'L' if parts else 'M'}{x:.1f} {y:.1f}")
-    return "".join(parts) if len(parts) > 1 else ""
+        if value is not None and _drawable(value):
+            y = max(MARGIN, bottom - y_scale * (value - low))
+            parts.append(f"{x_scale * step:.1f} {y:.1f}")
+    return "M" + "L".join(parts) if len(parts) > 1 else ""
 
 
 def _drawable(value: float | None) -> bool:

@@ -29,12 +29,15 @@ def condition(term: Term) -> ColumnElement[bool]:
 
 
 def _word(word: str) -> ColumnElement[bool]:
-    texts = (Run.name, Run.notes, Run.preset, Run.dataset, Run.group)
+    noted = aliased(Run)
+    notes = select(noted.key).where(col(noted.notes) != "", col(noted.notes).icontains(word, autoescape=True))
+    texts = (Run.name, Run.preset, Run.dataset, Run.group)
     found = [_known(col(text).icontains(word, autoescape=True)) for text in texts]
     quoted = json.dumps(word)[1:-1]
     found += [_json_text(column).icontains(quoted, autoescape=True) for column in (Run.tags, Run.changed)]
     if len(word) >= LEAST_OF_ID:
         found.append(col(Run.id).istartswith(word, autoescape=True))
+    found.append(col(Run.key).in_(notes))  # by an index of the runs that have any
     return or_(*found)
 
 

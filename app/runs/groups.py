@@ -13,7 +13,7 @@ from sqlmodel import Session, col
 
 from app.runs.conditions import condition, expression_of
 from app.runs.public import RunPublic, public
-from app.runs.query import RunQuery, conditions, matching, rows_in_order
+from app.runs.query import RunQuery, conditions, matching, rows_in_order, unindexed
 from app.runs.run_fields import RunField, field_named
 from app.runs.search import exactly
 from app.storage.changes import current_seq
@@ -87,17 +87,22 @@ def groups_of(
 ) -> GroupPage:
     """Return a page of the groups of the runs that match. `metrics` are summed up besides the best accuracy."""
     with database.read() as session:
-        found = _groups(session, query, by, [BEST, *metrics], page)
-        count, runs = session.connection().execute(_counts(query, by)).one()
+        found, count, runs = _groups(session, query, by, [BEST, *metrics], page)
         groups = [_opened(session, query, by, group) if group.token in opened else group for group in found[:GROUPS]]
     return GroupPage(groups, count, runs, len(found) > GROUPS)
 
 
-def _groups(session: Session, query: RunQuery, by: RunField, metrics: Sequence[str], page: int) -> list[Group]:
+def _groups(
+    session: Session, query: RunQuery, by: RunField, metrics: Sequence[str], page: int
+) -> tuple[list[Group], int, int]:
+    """Return the groups of the page, one more than are shown, and the number of all groups and of their runs."""
     active = func.sum(case((col(Run.status).in_(ACTIVE), 1), else_=0))
     newest: Any = func.max(col(Run.created_at))
     statement, value = expression_of(select(), by)
-    statement = statement.add_columns(value, func.count(), active, newest).select_from(Run)
+    value = unindexed(value)
+    count = func.count()
+    totals = func.count().over(), func.sum(count).over()
+    statement = statement.add_columns(*totals, value, count, active, newest).select_from(Run)
     orders: dict[str, Any] = {}
     for metric in metrics:
         statement, x = expression_of(statement, field_named(metric))
@@ -108,7 +113,8 @@ def _groups(session: Session, query: RunQuery, by: RunField, metrics: Sequence[s
     order = _order(query, by, value, newest, orders)
     page_of = statement.order_by(*order).limit(GROUPS + 1).offset((page - 1) * GROUPS)
     rows = session.connection().execute(page_of).all()
-    return [_group(row, metrics) for row in rows]
+    count_groups, count_runs = rows[0][:2] if rows else (0, 0)
+    return [_group(row[2:], metrics) for row in rows], count_groups, count_runs
 
 
 def _order(query: RunQuery, by: RunField, value: Any, newest: Any, orders: dict[str, Any]) -> list[Any]:
@@ -139,14 +145,6 @@ def _figures(count: int, mean: float | None, square: float | None, best: float |
     if mean is not None and square is not None and count > 1:
         sd = math.sqrt(max(0.0, square - mean * mean) * count / (count - 1))
     return Figures(count, mean, sd, best)
-
-
-def _counts(query: RunQuery, by: RunField) -> Any:
-    """Select the number of groups and of their runs."""
-    statement, value = expression_of(select(), by)
-    sizes = func.count().label("size")
-    groups = statement.add_columns(sizes).select_from(Run).where(*conditions(query)).group_by(value).subquery()
-    return select(func.count(), func.coalesce(func.sum(groups.c.size), 0)).select_from(groups)
 
 
 def _opened(session: Session, query: RunQuery, by: RunField, group: Group) -> Group:

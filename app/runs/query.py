@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from sqlalchemy import ColumnElement, Select, and_, func, or_
+from sqlalchemy import ColumnElement, Select, and_, func, null, or_
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from app.errors import not_found
-from app.fields import Line
+from app.fields import Line, LongLine
 from app.runs.conditions import condition, expression_of, has_tag
 from app.runs.run_fields import RunField, field_named
 from app.runs.search import Term, parse
-from app.storage.tables import ACTIVE, ENDED, Run, Status
+from app.storage.tables import ACTIVE, Run, Status
 
 NEWEST_FIRST = "-created_at"
-MOST_CHARACTERS = 500
 NOT_NULL = ("name", "status", "created")
-SECTIONS: Mapping[str, Sequence[Status]] = {"active": ACTIVE, "queued": (Status.QUEUED,), "ended": ENDED}
 
 
 def matching(query: RunQuery, *more: ColumnElement[bool]) -> Select[Any]:
@@ -31,24 +29,21 @@ def matching(query: RunQuery, *more: ColumnElement[bool]) -> Select[Any]:
 
     Only keys are selected: to sort whole rows, SQLite would copy the specs of all runs.
     """
-    descending = query.sort.startswith("-")
     statement, rank = expression_of(select_columns(col(Run.key)), query.sort_field)
-    statement = statement.add_columns(rank).where(*conditions(query), *more)
-    key = col(Run.key)
+    return in_order(statement.add_columns(rank).where(*conditions(query), *more), col(Run.key), rank, query)
+
+
+def in_order(statement: Select[Any], key: Any, rank: Any, query: RunQuery) -> Select[Any]:
+    """Return the statement from the cursor on, ordered by the rank, which the query sorts by, and then by the key."""
+    descending = query.sort.startswith("-")
     if (after := query.after()) is not None:
-        statement = statement.where(_follows(rank, *after, descending=descending))
+        value, last = after
+        later = key < last if descending else key > last
+        follows = or_(rank < value if descending else rank > value, rank.is_(None), and_(rank == value, later))
+        statement = statement.where(and_(rank.is_(None), later) if value is None else follows)
     order = [rank.desc(), key.desc()] if descending else [rank.asc(), key.asc()]
     missing_last = [] if query.sort_field.name in NOT_NULL else [rank.is_(None)]
-    found: Select[Any] = statement.order_by(*missing_last, *order)
-    return found
-
-
-def _follows(rank: Any, value: Any, key: int, *, descending: bool) -> ColumnElement[bool]:
-    """Return the condition for the runs after the one with this value and key."""
-    later = col(Run.key) < key if descending else col(Run.key) > key
-    if value is None:
-        return and_(rank.is_(None), later)
-    return or_(rank < value if descending else rank > value, rank.is_(None), and_(rank == value, later))
+    return statement.order_by(*missing_last, *order)
 
 
 def conditions(query: RunQuery) -> list[ColumnElement[bool]]:
@@ -64,20 +59,13 @@ def conditions(query: RunQuery) -> list[ColumnElement[bool]]:
     return wanted + [condition(term) for term in query.terms]
 
 
-def in_section(name: str) -> ColumnElement[bool]:
-    """Return the condition for active, queued or ended runs.
+def unindexed(expression: Any) -> Any:
+    """Return the same value as an expression that SQLite does not group by with an index.
 
-    Ended runs are those that are neither: nearly all are, and an index on the status would be of no use.
+    The indexes of single columns lead to the rows, each of which has a page of its own; the index of all listed columns
+    is read at once.
     """
-    if name == "ended":
-        return col(Run.status).not_in((*ACTIVE, Status.QUEUED))
-    return col(Run.status).in_(SECTIONS[name])
-
-
-def counts_of(session: Session, query: RunQuery) -> dict[str, int]:
-    """Return how many runs match, whatever the cursor, by status."""
-    statement = select(Run.status, func.count()).where(*conditions(query)).group_by(col(Run.status))
-    return dict(session.exec(statement).all())
+    return func.coalesce(expression, null())
 
 
 def rows_in_order(session: Session, keys: Sequence[int | None]) -> list[Run]:
@@ -145,7 +133,7 @@ class RunQuery(BaseModel):
     group: Line | None = None
     starred: bool | None = None
     q: Annotated[
-        Annotated[Line, Field(max_length=MOST_CHARACTERS)] | None,
+        LongLine | None,
         Field(description="Words of names, notes and tags, and fields: `lr<0.01 val/acc>=0.7 status:failed -tag:old`"),
     ] = None
     sort: Annotated[

@@ -61,12 +61,12 @@ class Runs:
         with self.database.read() as session:
             return [name for name in session.exec(select(ValueName.name)).all() if name not in settings()]
 
-    def queue(self) -> list[RunPublic]:
+    def queue(self, limit: int = 200) -> list[RunPublic]:
         """Return the queued runs in the order in which they will start."""
         with self.database.read() as session:
             seq = current_seq(session)
             rows = session.exec(
-                select(Run).where(Run.status == Status.QUEUED).order_by(*queue_order()).limit(200)
+                select(Run).where(Run.status == Status.QUEUED).order_by(*queue_order()).limit(limit)
             ).all()
         return [public(row, seq) for row in rows]
 

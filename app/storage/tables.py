@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 
@@ -51,9 +51,21 @@ class Job(SQLModel):
     finished_at: datetime | None = None
 
 
+# What the list of runs filters and sorts by. As columns of one index they are read without the specs beside them, which
+# fill a page per run: the list of ten thousand runs takes a fifth of the time.
+LISTED = (
+    "created_at", "status", "dataset", "model", "group", "preset", "name", "tags", "changed", "starred", "best_acc",
+    "started_at", "finished_at", "epoch", "step", "total_steps", "throughput", "device", "id", "parent",
+)  # fmt: skip
+
+
 class Run(Job, table=True):
     """`place` orders the queue within a priority: the UNIX time of queueing, or a value set when users reorder it."""
 
+    __table_args__ = (
+        Index("ix_run_listed", *LISTED).ddl_if(dialect="sqlite"),
+        Index("ix_run_noted", "notes", sqlite_where=text("notes != ''")).ddl_if(dialect="sqlite"),
+    )
     name: str
     dataset: str = Field(index=True)
     preset: str | None = None

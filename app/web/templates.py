@@ -8,6 +8,7 @@ from fastapi.templating import Jinja2Templates
 from jinja2 import StrictUndefined
 from markupsafe import Markup
 
+from app.display import formatting
 from app.display.formatting import (
     changes_text,
     count,
@@ -18,7 +19,6 @@ from app.display.formatting import (
     percent,
     setting,
     short,
-    since,
     size,
 )
 from app.display.markdown import markdown
@@ -66,7 +66,7 @@ def ago(when: datetime | None) -> Markup | str:
     """A <time> element with the time since then in coarse units; the page keeps it up to date."""
     if when is None:
         return ""
-    text = since((datetime.now(UTC) - when).total_seconds())
+    text = formatting.ago((datetime.now(UTC) - when).total_seconds())
     return Markup('<time datetime="{}" data-time="ago" title="{}">{}</time>').format(
         when.isoformat(), when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"), text
     )

@@ -106,7 +106,7 @@ def test_the_launch_form_shows_what_a_choice_means(web: Server, page: Page) -> N
     rate.press("ArrowUp")
     expect(rate).to_have_value("5e-4")
     expect(page.locator("[data-changes]")).to_contain_text("1e-4 → 5e-4")
-    expect(page.locator("[data-name]")).to_have_attribute("placeholder", "baseline-cnn-lr1e-4 lr5e-4")
+    expect(page.locator("[data-name]")).to_have_attribute("placeholder", "baseline-cnn lr5e-4")
     page.locator("input[name=epochs]").fill("2")
     expect(page.locator("[data-preview=total_steps]")).to_have_text("112")
     assert (page.locator("[data-rate-path]").get_attribute("d") or "").startswith("M0.0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from enum import Enum
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -26,7 +27,7 @@ from app.runs.estimates import (
     paces,
     rate_curve,
 )
-from app.runs.naming import changes, default_name
+from app.runs.naming import changes, default_name, member_name
 from app.runs.permissions import permitted
 from app.runs.variants import MOST_RUNS, NewVariants, Variants, checked_vary, combinations, launch_variants, possible
 from app.runs.waiting import Waiting, waiting
@@ -36,7 +37,7 @@ from app.web.launch.form import parse_overrides, split_variants
 from app.web.services import DatabaseDep, DatasetsDep, LauncherDep, PredictorDep, RunsDep, SettingsDep
 from trainer.plan.prepared import Prepared, prepared
 from trainer.plan.schedule import Plan, Segment, extended
-from trainer.spec.preset import Preset, presets
+from trainer.spec.preset import Preset, flatten, presets
 from trainer.spec.train_spec import ScheduleName, ScheduleSpec
 
 router = APIRouter(prefix="/api")
@@ -94,7 +95,7 @@ async def preview(
     typed: Annotated[Json, Query(description="Settings as they are typed into the form, in place of overrides.")] = "",
     draw: Annotated[Integer | None, Query(ge=1, le=MOST_RUNS)] = None,
 ) -> Preview:
-    def prepare() -> tuple[Prepared, int, list[Pace], Waiting]:
+    def prepare() -> tuple[Prepared, str, int, list[Pace], Waiting]:
         values, vary = _asked(overrides, typed)
         chosen = combinations(vary, draw, random.Random(0)) if vary else [{}]
         variants = [values | one for one in possible(vary, chosen)]
@@ -104,15 +105,15 @@ async def preview(
         with database.read() as session:
             past = paces(session, device_kind(database))
             queue = waiting(session, past, records, devices)
-        return ready, len(chosen), past, queue
+        return ready, _name(ready, preset, vary), len(chosen), past, queue
 
     # It is asked for at each keystroke: streams and predictions, on the event loop, must not wait for it.
-    ready, runs, past, queue = await run_in_threadpool(prepare)
+    ready, name, runs, past, queue = await run_in_threadpool(prepare)
     spec, record, plan = ready.spec, ready.record, ready.plan
     known = await describe_or_none(predictor, spec.model, len(record.target_names(spec.target)), record.size)
     seconds, basis = await duration_of(spec, plan, past, known, predictor, record)
     return Preview(
-        name=default_name(ready.changed, preset),
+        name=name,
         epochs=plan.epochs,
         total_steps=plan.total_steps,
         steps_per_epoch=plan.steps_per_epoch,
@@ -160,6 +161,14 @@ async def augmented_images(
     ready = await run_in_threadpool(prepare)
     picture = await predictor.augment(ready.spec, IMAGES_SECONDS)
     return Response(picture, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
+
+
+def _name(ready: Prepared, preset: str, vary: Mapping[str, Any]) -> str:
+    """The name of the run, or of the first of several variants."""
+    if not vary:
+        return default_name(ready.changed, preset)
+    settings = flatten(ready.spec)
+    return member_name({field: settings[field] for field in vary}, preset)
 
 
 def _checked(dataset: str, preset: str, variants: list[dict[str, Any]], settings: Settings) -> Prepared:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from app.display.formatting import SHORT_NAMES, count, duration, field_name, number, percent, setting, short
+from app.display.formatting import SHORT_NAMES, count, duration, field_name, metric, number, setting
 from app.runs.public import RunPublic, took
 from app.runs.run_fields import UnknownField, field_named, settings
 
@@ -16,7 +15,6 @@ NAME_WIDTH = 240
 NARROWEST, WIDEST = 48, 800
 MOST_COLUMNS = 40
 COOKIE = "runs_columns"
-_ACCURACY = re.compile(r"(^|_)(acc\d*|f1)(_|$)")
 
 
 @dataclass(frozen=True)
@@ -42,21 +40,21 @@ class Column:
 BUILT_IN = {
     column.id: column
     for column in (
-        Column("status", "Status", 104, "status", "status"),
+        Column("status", "Status", 100, "status", "status"),
         Column("changed", "Settings changed", 176, None, "changed"),
-        Column("curve", "Loss", 144, None, "curve", "Training and validation loss over the run"),
+        Column("curve", "Loss", 120, None, "curve", "Training and validation loss over the run"),
         Column(
             "best",
-            "Best validation",
-            148,
+            "Best validation, %",
+            144,
             "-best",
             "best",
             "Best validation accuracy, in percent, with its 95% interval",
         ),
-        Column("progress", "Progress", 168, "-progress", "progress"),
-        Column("started", "Started", 92, "-started", "time"),
-        Column("dataset", "Dataset", 104, "dataset"),
-        Column("tags", "Tags", 100, "tag", "tags"),
+        Column("progress", "Progress", 176, "-progress", "progress"),
+        Column("started", "Started", 88, "-started", "time"),
+        Column("dataset", "Dataset", 96, "dataset"),
+        Column("tags", "Tags", 96, "tag", "tags"),
         Column("group", "Group", 160, "group"),
         Column("preset", "Preset", 120, "preset"),
         Column("model", "Model", 120, "model"),
@@ -164,15 +162,6 @@ def cell(run: RunPublic, column: Column) -> str:
         case name:
             value = getattr(run, name)
             return "" if value is None else str(value)
-
-
-def metric(name: str, value: Any) -> str:
-    """Format a metric: accuracies in percent, whole numbers with all digits, others with three, as lib/metric.js."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return ""
-    if _ACCURACY.search(name.rsplit("/", 1)[-1]):
-        return f"{percent(value)}%"
-    return count(int(value)) if float(value).is_integer() and abs(value) < 1e15 else short(value)
 
 
 def value_text(value: str | float | None, *, flag: bool = False) -> str:

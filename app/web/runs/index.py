@@ -22,7 +22,7 @@ from app.web.errors import wants_html
 from app.web.forms import checked, render
 from app.web.runs.columns import COOKIE, Choice, chosen, offered
 from app.web.runs.index_view import Asked, RunsPageView, group_view, sections_view
-from app.web.runs.lanes import Lane, lanes_of, loads
+from app.web.runs.lanes import WAITING_SHOWN, Lane, lanes_of, loads
 from app.web.runs.rows import Row, places_of
 from app.web.services import DatabaseDep, DatasetsDep, RunsDep, ViewsDep
 
@@ -116,4 +116,4 @@ def _groups(
 def _lanes(database: Database, runs: Runs) -> tuple[Lane, ...]:
     workers = seen_workers(database)
     active = {run.id: run for run in runs.active()}
-    return lanes_of(workers, active, runs.queue(), loads(database, workers))
+    return lanes_of(workers, active, runs.queue(WAITING_SHOWN * len(workers)), loads(database, workers))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlencode
 
 from starlette.datastructures import QueryParams
 
-from app.display.formatting import count, percent
+from app.display.formatting import count, metric, percent
+from app.results.comparison import MOST_RUNS
 from app.runs.groups import BEST, GROUPABLE_COLUMNS, Figures, Group
-from app.runs.run_fields import COLUMNS, RunField, settings, short_names
+from app.runs.run_fields import COLUMNS, RunField, UnknownField, field_named, settings, short_names
 from app.runs.sections import Sections
 from app.runs.views import View
 from app.storage.tables import Status
 from app.web.root import root
-from app.web.runs.columns import Choice, Column, metric, value_text
+from app.web.runs.columns import Choice, Column, value_text
 from app.web.runs.lanes import Lane
 from app.web.runs.rows import Row
 
@@ -35,7 +37,9 @@ class Asked:
 
     @classmethod
     def of(cls, given: QueryParams) -> Asked:
-        return cls({name: given.get(name, "").strip() for name in PARAMETERS}, tuple(given.getlist("open")))
+        values = {name: given.get(name, "").strip() for name in PARAMETERS}
+        values |= {name: _full_name(values[name]) for name in ("sort", "group_by")}
+        return cls(values, tuple(given.getlist("open")))
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]
@@ -60,6 +64,14 @@ class Asked:
         return f"{root()}/?{urlencode(pairs)}" if pairs else f"{root()}/"
 
 
+def _full_name(text: str) -> str:
+    """Return the name of a field, perhaps after a minus, in full; other texts as they are."""
+    name = text.removeprefix("-")
+    with suppress(UnknownField):
+        return text[: len(text) - len(name)] + field_named(name).name if name else text
+    return text
+
+
 @dataclass(frozen=True)
 class Section:
     """`shown` may be fewer than `count`."""
@@ -75,6 +87,7 @@ class GroupView:
     """A group with its figures as texts by column. Its links open or close it, and show its runs alone."""
 
     group: Group
+    field: str
     label: str
     figures: Mapping[str, tuple[str, str]]  # mean and spread, best
     toggle: str
@@ -96,6 +109,7 @@ def group_view(asked: Asked, by: RunField, group: Group, places: Mapping[str, in
     value = "none" if group.value is None else quoted(group.token)
     return GroupView(
         group=group,
+        field=short(by),
         label=label,
         figures={name: _figures(name, figures) for name, figures in group.figures.items()},
         toggle=asked.link(others if group.runs else (*others, group.token)),
@@ -188,6 +202,13 @@ class RunsPageView:
     @property
     def columns(self) -> tuple[Column, ...]:
         return self.choice.columns
+
+    @property
+    def compare_link(self) -> str | None:
+        """The comparison of the runs that the filters leave; None if they are too many, or not all are shown."""
+        shown = [row.run.id for section in self.sections for row in section.rows]
+        few = self.is_filtered and len(shown) == self.matching and 2 <= len(shown) <= MOST_RUNS
+        return f"{root()}/compare?runs={','.join(shown)}" if few else None
 
     @property
     def queue_link(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 from app.display.formatting import changes_text, duration
 from app.display.sparkline import Sparkline, sparkline
@@ -22,7 +23,7 @@ class Row:
     run: RunPublic
     place: int | None = None
 
-    @property
+    @cached_property
     def spark(self) -> Sparkline:
         return sparkline(self.run.spark, self.run.total_steps)
 
@@ -44,7 +45,7 @@ class Row:
         run = self.run
         match run.status:
             case Status.QUEUED:
-                return f"queue #{(self.place or 0) + 1}"
+                return f"#{(self.place or 0) + 1}"
             case Status.FAILED:
                 return failed_at(run)
             case Status.STOPPED:

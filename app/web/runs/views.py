@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from starlette.datastructures import QueryParams
 from starlette.responses import RedirectResponse, Response
 
-from app.fields import Line, RequestBody, not_empty
+from app.fields import Line, LongLine, RequestBody, not_empty
 from app.runs.query import RunQuery
 from app.runs.views import View
 from app.web.errors import described
@@ -38,7 +38,7 @@ def _of_the_list(query: str) -> str:
 
 
 ViewName = Annotated[Line, Field(max_length=60), AfterValidator(not_empty), AfterValidator(_without_slash)]
-ViewQuery = Annotated[str, Field(max_length=4000, description="A query string of the runs page")]
+ViewQuery = Annotated[LongLine, Field(description="A query string of the runs page")]
 
 
 class NewView(RequestBody):

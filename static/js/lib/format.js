@@ -1,5 +1,6 @@
 // Formats numbers and times; app/display/formatting.py is the server's counterpart.
 const Z95 = 1.959964;
+const ACCURACY = /(^|_)(acc\d*|f1)(_|$)/;
 
 const SHORT_NAMES = {
   "optimizer.lr": "lr",
@@ -48,6 +49,13 @@ export function number(value) {
 
 export function count(value) {
   return value === null || value === undefined ? "" : Math.round(value).toLocaleString("en-US");
+}
+
+/** Accuracies in percent, whole numbers with all digits, others with three. Empty if there is none. */
+export function metric(name, value) {
+  if (typeof value !== "number") return "";
+  if (ACCURACY.test(name.split("/").at(-1))) return `${percent(value)}%`;
+  return Number.isInteger(value) && Math.abs(value) < 1e15 ? count(value) : number(Number(value.toPrecision(3)));
 }
 
 export function percent(fraction, digits = 1) {

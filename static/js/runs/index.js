@@ -1,7 +1,6 @@
 // Keeps the list of runs and the lanes up to date without a reload.
 import { arrival, isMoving, timeText } from "../lib/row.js";
-import { clock, interval, percent } from "../lib/format.js";
-import { metric } from "../lib/metric.js";
+import { clock, interval, metric, percent } from "../lib/format.js";
 import { sparkline } from "../lib/spark.js";
 import { follow } from "../shared/live.js";
 import { localizeTimes } from "../shared/page.js";
@@ -20,6 +19,7 @@ const SECTIONS = { queued: "queued", starting: "active", running: "active", stop
 const page = document.querySelector("[data-runs]");
 const lanes = document.querySelector("[data-lanes]");
 const latest = new Map();
+const statuses = new Map();
 let frame = 0;
 let lanesTimer = 0;
 let refreshTimer = 0;
@@ -64,8 +64,9 @@ function show() {
   frame = 0;
   for (const run of latest.values()) {
     const row = rowOf(run.run);
-    if (!row || row.dataset.runStatus !== run.status) moved(row, run);
-    else patch(row, run);
+    if (row && row.dataset.runStatus === run.status) patch(row, run);
+    else if (statuses.get(run.run) !== run.status) moved(row, run);
+    statuses.set(run.run, run.status);
     updateLane(run);
   }
   latest.clear();

@@ -1,6 +1,6 @@
 // Follows the links, the filters and the search of the list without leaving the page. What is replaced keeps the focus,
 // the selection and the place of what is in view; the URL always reproduces what is shown.
-import { localizeTimes } from "../shared/page.js";
+import { localizeTimes, toast } from "../shared/page.js";
 import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
 
@@ -9,6 +9,7 @@ const page = document.querySelector("[data-runs]");
 const form = page.querySelector("[data-list-form]");
 let latest = 0;
 let typing = 0;
+let asking = 0; // requests of the person, which news from the server do not overtake
 
 if (form) bind();
 
@@ -19,22 +20,30 @@ if (form) bind();
 export async function show(address, { past = "push", only = null } = {}) {
   const mine = ++latest;
   clearTimeout(typing);
+  asking += 1;
   const { ok, status, body } = await request(address, { as: "text", quiet: true });
+  asking -= 1;
   if (mine !== latest) return;
   if (past === "push") history.pushState(null, "", address);
   if (past === "replace") history.replaceState(null, "", address);
-  if (!ok) return showProblem(status === 422 ? body.error.detail?.[0]?.message : body.error.message);
+  if (!ok) return status === 422 ? showProblem(body.error.detail[0].message) : toast(body.error.message);
   showProblem("");
-  const fresh = new DOMParser().parseFromString(body, "text/html");
-  localizeTimes(fresh);
+  const fresh = parsed(body);
   if (!only) syncFilters(fresh);
   replaceParts(fresh, only);
-  dispatchEvent(new CustomEvent("listchanged"));
 }
 
 /** Fetches the list again, upon news from the server. */
-export function refresh() {
-  return show(location.href, { past: "none", only: ["list", "count"] });
+export async function refresh() {
+  const before = latest;
+  const { ok, body } = await request(location.href, { as: "text", quiet: true });
+  if (ok && before === latest && !asking) replaceParts(parsed(body), ["list", "count"]);
+}
+
+function parsed(html) {
+  const fresh = new DOMParser().parseFromString(html, "text/html");
+  localizeTimes(fresh);
+  return fresh;
 }
 
 function bind() {
@@ -82,7 +91,10 @@ function syncFilters(fresh) {
   if (!theirs) return;
   for (const field of form.querySelectorAll("select")) {
     const other = theirs.elements[field.name];
-    if (other) field.replaceChildren(...other.childNodes);
+    if (!other) continue;
+    const { value } = other; // options that are moved one by one become selected
+    field.replaceChildren(...other.childNodes);
+    field.value = value;
   }
   const { q } = form.elements;
   if (document.activeElement !== q) q.value = theirs.elements.q.value;
@@ -102,6 +114,7 @@ function replaceParts(fresh, only) {
   const again = anchor && rowOf(anchor.id);
   if (again) scrollBy(0, again.getBoundingClientRect().top - anchor.top);
   if (focused && !page.contains(document.activeElement)) page.querySelector(focused)?.focus({ preventScroll: true });
+  dispatchEvent(new CustomEvent("listchanged"));
 }
 
 export function rowOf(id) {

@@ -58,6 +58,7 @@ function bind() {
   for (const button of bar.querySelectorAll("[data-bulk-action]")) {
     button.addEventListener("click", () => {
       const { bulkAction: action } = button.dataset;
+      bar.querySelector("[data-menu]").open = false;
       if (action === "delete") remove([...chosen]);
       else if (action === "first" || action === "last") act("move", button, { to: action });
       else act(action, button);

@@ -37,7 +37,11 @@ export function toast(message, undo = null) {
     clearTimeout(timer);
     then?.();
   };
-  const timer = setTimeout(() => end(undo?.after), 1000 * (undo?.seconds ?? 6));
+  let timer = 0;
+  const wait = () => (timer = setTimeout(() => end(undo?.after), 1000 * (undo?.seconds ?? 6)));
+  for (const kind of ["pointerenter", "focusin"]) node.addEventListener(kind, () => clearTimeout(timer));
+  for (const kind of ["pointerleave", "focusout"]) node.addEventListener(kind, wait);
+  wait();
   if (undo) {
     for (const [text, then] of [[undo.label, undo.act], ["Close", undo.after]]) {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: text });

@@ -24,6 +24,8 @@ FUNCTIONS: dict[str, Any] = {
     "bytes": formatting.size,
     "setting": formatting.setting,
     "fieldName": formatting.field_name,
+    "ago": formatting.ago,
+    "metric": formatting.metric,
 }
 
 

@@ -11,6 +11,10 @@ from alembic import op
 revision = "0005"
 down_revision = "0004"
 BATCH = 500  # runs
+LISTED = [
+    "created_at", "status", "dataset", "model", "group", "preset", "name", "tags", "changed", "starred", "best_acc",
+    "started_at", "finished_at", "epoch", "step", "total_steps", "throughput", "device", "id", "parent",
+]  # fmt: skip
 
 
 def upgrade() -> None:
@@ -33,12 +37,18 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_runvalue_run", "runvalue", ["run"])
+    if op.get_bind().dialect.name == "sqlite":
+        op.create_index("ix_run_listed", "run", LISTED)
+        op.create_index("ix_run_noted", "run", ["notes"], sqlite_where=sa.text("notes != ''"))
     assert names is not None
     assert values is not None
     _fill(op.get_bind(), names, values)
 
 
 def downgrade() -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        op.drop_index("ix_run_noted", "run")
+        op.drop_index("ix_run_listed", "run")
     op.drop_table("runvalue")
     op.drop_table("valuename")
 
