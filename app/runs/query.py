@@ -37,13 +37,18 @@ def in_order(statement: Select[Any], key: Any, rank: Any, query: RunQuery) -> Se
     """Return the statement from the cursor on, ordered by the rank, which the query sorts by, and then by the key."""
     descending = query.sort.startswith("-")
     if (after := query.after()) is not None:
-        value, last = after
-        later = key < last if descending else key > last
-        follows = or_(rank < value if descending else rank > value, rank.is_(None), and_(rank == value, later))
-        statement = statement.where(and_(rank.is_(None), later) if value is None else follows)
+        statement = statement.where(_follows(key, rank, *after, descending=descending))
     order = [rank.desc(), key.desc()] if descending else [rank.asc(), key.asc()]
     missing_last = [] if query.sort_field.name in NOT_NULL else [rank.is_(None)]
     return statement.order_by(*missing_last, *order)
+
+
+def _follows(key: Any, rank: Any, value: Any, last: int, *, descending: bool) -> ColumnElement[bool]:
+    """Return the condition for the runs after the one with this value and key."""
+    later = key < last if descending else key > last
+    if value is None:
+        return and_(rank.is_(None), later)
+    return or_(rank < value if descending else rank > value, rank.is_(None), and_(rank == value, later))
 
 
 def conditions(query: RunQuery) -> list[ColumnElement[bool]]:

@@ -312,11 +312,11 @@ def test_ticked_rows_are_acted_on_together_and_the_queue_is_moved(web: Server, p
     page.locator("[data-bulk-action=delete]").click()
     expect(page.locator("tr[data-run]:visible")).to_have_count(0)
     assert web.run(ids["a"])["status"] == "stopped"
-    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Undo").last.click()
     expect(page.locator("tr[data-run]:visible")).to_have_count(3)
     page.get_by_label("select a", exact=True).check()
     page.locator("[data-bulk-action=delete]").click()
-    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Close").last.click()
     expect(page.locator("tr[data-run]")).to_have_count(2)
     with web.client() as client:
         assert [run["name"] for run in client.get("/api/runs?sort=name").json()["items"]] == ["b", "c"]
