@@ -191,7 +191,7 @@ def _decode_cursor(cursor: str, field: RunField) -> tuple[Any, int]:
         value, key = orjson.loads(base64.urlsafe_b64decode(cursor))
         if type(key) is not int or not 0 <= key < 2**63:
             raise ValueError
-        if value is None:
+        if value is None and field.name not in NOT_NULL:
             return None, key
         if field.kind == "time":
             return datetime.fromisoformat(value).astimezone(UTC), key
