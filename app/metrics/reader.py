@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, Field
 from sqlalchemy import func
 from sqlmodel import Session, col, select
@@ -16,6 +18,7 @@ from app.errors import not_found
 from app.metrics.downsample import extremes, width_for
 from app.metrics.levels import coarse_points
 from app.metrics.points import Points, encode
+from app.metrics.smoothing import smoothed
 from app.metrics.writer import tail_points
 from app.storage.db import Database
 from app.storage.tables import Chunk, Point, Run, Series
@@ -33,24 +36,36 @@ class Metrics:
             return sorted(row.name for row in self._series(session, run_id).values())
 
     def read(
-        self, run_id: str, names: Sequence[str] | None = None, points: int = 1000, after_step: int | None = None
+        self,
+        run_id: str,
+        names: Sequence[str] | None = None,
+        points: int = 1000,
+        after_step: int | None = None,
+        smoothing: float | None = None,
     ) -> dict[str, Any]:
         """Return each series, downsampled to about `points` points if it has more, in the form of MetricsPublic.
 
-        Unknown names are ignored. Raises ApiError 404 for an unknown run.
+        With `smoothing`, each has its average too, over all points. Unknown names are ignored. Raises ApiError 404 for
+        an unknown run.
         """
         with self.database.read() as session:
             known = self._series(session, run_id)
             wanted = known if names is None else {name: known[name] for name in names if name in known}
-            return {"series": {name: self._read(session, row, points, after_step) for name, row in wanted.items()}}
+            found = {name: self._read(session, row, points, after_step) for name, row in wanted.items()}
+            if smoothing is not None:
+                for name, body in found.items():
+                    self._add_average(session, wanted[name], body, smoothing)
+            return {"series": found}
 
-    def csv(self, run_id: str) -> Iterator[str]:
+    def csv(self, run_id: str, only: Sequence[str] | None = None) -> Iterator[str]:
         """Yield CSV text with every point: the header, then per series its rows of series, step, value, time.
+
+        With `only`, other series are left out.
 
         No connection is held between two yields: a client may read as slowly as it likes.
         """
         with self.database.read() as session:
-            names = sorted(self._series(session, run_id))
+            names = sorted(name for name in self._series(session, run_id) if only is None or name in only)
         yield "series,step,value,time\r\n"
         for name in names:
             with self.database.read() as session:
@@ -85,6 +100,13 @@ class Metrics:
             width = width_for(int(points.steps[0]), int(points.steps[-1]), buckets)
         return encode(extremes(points, width)) | {"total": row.total}
 
+    def _add_average(self, session: Session, row: Series, body: dict[str, Any], weight: float) -> None:
+        points = self._points(session, row)
+        average, fence = smoothed(points, weight, keep_start=row.name.endswith("loss"))
+        at = np.searchsorted(points.steps, np.array(body["step"], dtype=np.int64))
+        body["smoothed"] = [None if math.isnan(value) else value for value in average[at].tolist()]
+        body["outliers_above"] = fence if math.isfinite(fence) else None
+
     def _points(self, session: Session, row: Series, after_step: int | None = None) -> Points:
         """Return every point, or those past `after_step`."""
         where = [Chunk.series == row.key]
@@ -118,6 +140,12 @@ class SeriesPublic(BaseModel):
     value: list[float | None] = Field(description="Null where it is not a finite number.")
     time: list[float] = Field(description="Seconds since 1970, UTC.")
     total: int = Field(description="How many points there are before down-sampling.")
+    smoothed: list[float | None] = Field(
+        [], description="With `smoothing`: a debiased exponential average of all points; null at outliers."
+    )
+    outliers_above: float | None = Field(
+        None, description="With `smoothing`: larger values are outliers, which the average leaves out."
+    )
     nonfinite: list[NonFinite] = Field([], description="The values that are null; left out where all are finite.")
 
 

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse
 from app.datasets.datasets import Datasets
 from app.datasets.validation import validation_of_run
 from app.fields import none_if_empty
+from app.runs.attempts import attempts_of
 from app.runs.public import RunPublic
 from app.runs.requests import CloneRequest, ResumeRequest, RunPatch, StopRequest
 from app.runs.setup import decided, setup_of
@@ -21,7 +22,7 @@ from app.web.runs.checks_tab import checks_tab, notable_findings
 from app.web.runs.errors_tab import tab_of
 from app.web.runs.rows import places_of
 from app.web.runs.view import TAIL_LINES, RunPageView
-from app.web.services import DatasetsDep, FindingsDep, LauncherDep, RunsDep
+from app.web.services import DatasetsDep, FindingsDep, LauncherDep, MetricsDep, RunsDep
 from trainer.data.errors import DatasetError
 from trainer.data.splits import validation_counts
 
@@ -35,6 +36,7 @@ def run_page(
     runs: RunsDep,
     datasets: DatasetsDep,
     findings: FindingsDep,
+    metrics: MetricsDep,
     tab: str = "curves",
     step: Annotated[int | None, Query(ge=0, le=2**40), BeforeValidator(none_if_empty)] = None,
     cell: Annotated[str | None, Query(pattern=r"^\d{1,6},\d{1,6}$")] = None,
@@ -44,6 +46,9 @@ def run_page(
     tab = tab if tab in ("curves", "checks", "errors", "log", "setup") else "curves"
     found = findings.of(run_id)
     shown: dict[str, Any] = {}
+    if tab == "curves":
+        shown["series"] = tuple(metrics.names(run_id))
+        shown["attempts"] = tuple(attempts_of(runs.folder(run_id)))
     if tab == "log":
         shown["lines"] = tuple(runs.log(run_id))
     if tab == "setup":

@@ -83,18 +83,25 @@ def metrics(
     series: Annotated[str | None, Query(max_length=4000)] = None,
     points: Annotated[int, Query(ge=1, le=100_000)] = 1000,
     after_step: Annotated[int | None, Query(ge=-1, le=2**62), BeforeValidator(none_if_empty)] = None,
+    smoothing: Annotated[float | None, Query(ge=0, lt=1), BeforeValidator(none_if_empty)] = None,
 ) -> Response:
-    names = [name for name in (series or "").split(",") if name]
-    body = store.read(run_id, names or None, points, after_step)
+    body = store.read(run_id, _names(series), points, after_step, smoothing)
     return Response(orjson.dumps(body), media_type="application/json")
 
 
 @router.get("/{run_id}/metrics.csv", responses={**NO_RUN, 200: CSV}, response_class=StreamingResponse)
-def metrics_csv(run_id: str, store: MetricsDep) -> StreamingResponse:
+def metrics_csv(
+    run_id: str, store: MetricsDep, series: Annotated[str | None, Query(max_length=4000)] = None
+) -> StreamingResponse:
     store.names(run_id)
     headers = {"Content-Disposition": f'attachment; filename="{run_id}.csv"'}
-    rows: Iterator[str] = store.csv(run_id)
+    rows: Iterator[str] = store.csv(run_id, _names(series))
     return StreamingResponse(rows, media_type="text/csv", headers=headers)
+
+
+def _names(series: str | None) -> list[str] | None:
+    """The names of a comma-separated list; None, which stands for all series, if there are none."""
+    return [name for name in (series or "").split(",") if name] or None
 
 
 @router.get("/{run_id}/log", responses=NO_RUN)

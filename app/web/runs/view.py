@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, get_args
 
+import orjson
+
 from app.display.formatting import duration
+from app.runs.attempts import Attempt
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
 from app.runs.setup import Decided, Difference
 from app.web.runs.checks_tab import ChecksTab, FindingView
@@ -39,6 +42,8 @@ class RunPageView:
     command: str = ""
     decided: tuple[Decided, ...] = ()
     validation: str = ""
+    series: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
     section: str = "runs"
     schedules: tuple[str, ...] = field(default=get_args(ScheduleName), init=False)
     tabs: tuple[tuple[str, str], ...] = field(
@@ -77,6 +82,11 @@ class RunPageView:
     @property
     def changed_fields(self) -> frozenset[str]:
         return frozenset(item.field for item in self.from_preset)
+
+    @property
+    def logged(self) -> str:
+        """What the script of the curves is told, as JSON: the names of the run's series, and its attempts."""
+        return orjson.dumps({"series": self.series, "attempts": self.attempts}).decode()
 
     @property
     def failed_at(self) -> str:

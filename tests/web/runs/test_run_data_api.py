@@ -77,6 +77,20 @@ def test_the_series_that_were_asked_for(api: httpx.Client, run: str) -> None:
     assert len(ask(series="train/loss", points=1)["train/loss"]["step"]) <= 5
 
 
+def test_an_average_is_of_all_points_and_leaves_outliers_out(api: httpx.Client, run: str) -> None:
+    def ask(points: int) -> dict[str, Any]:
+        asked: dict[str, Any] = {"series": "train/loss", "points": points, "smoothing": 0.9}
+        found: dict[str, Any] = api.get(f"/api/runs/{run}/metrics", params=asked).json()["series"]["train/loss"]
+        return found
+
+    every, few = ask(100_000), ask(100)
+    average = dict(zip(every["step"], every["smoothed"], strict=True))
+    assert few["smoothed"] == [average[step] for step in few["step"]]
+    assert average[1501] is None  # the spike
+    assert every["outliers_above"] < 50
+    assert_error(api.get(f"/api/runs/{run}/metrics", params={"smoothing": 1}), 422)
+
+
 def test_every_point_as_csv(api: httpx.Client, run: str) -> None:
     answer = api.get(f"/api/runs/{run}/metrics.csv")
     assert answer.headers["content-type"].startswith("text/csv")
@@ -84,6 +98,8 @@ def test_every_point_as_csv(api: httpx.Client, run: str) -> None:
     assert len(rows) == STEPS + 4
     assert rows[0] == {"series": "train/loss", "step": "1", "value": "1.0", "time": "0.1"}
     assert [row["value"] for row in rows[2000:2002]] == ["nan", "inf"]
+    one = api.get(f"/api/runs/{run}/metrics.csv", params={"series": "val/loss,none"}).text
+    assert [row["series"] for row in csv.DictReader(io.StringIO(one))] == ["val/loss"] * 4
 
 
 def test_log_lines_after_the_last_one_seen(api: httpx.Client, run: str) -> None:
