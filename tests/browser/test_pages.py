@@ -191,17 +191,17 @@ def test_curves_hold_every_point_and_a_zoom_is_in_the_address(server: Server, pa
     expect(loss).to_have_attribute("data-points-train", str(total))
     expect(loss).to_have_attribute("data-points-val", "1")
     expect(loss).to_have_attribute("data-last-step", "24")
-    loss.locator("summary").click()
+    loss.locator("summary", has_text="Table").click()
     expect(loss.locator("tbody tr")).to_have_count(total)
     expect(loss.locator("tbody tr").first.locator("td").first).to_have_text("24")
 
     zoom(page, loss.locator(".u-over"))
-    assert "x=" in page.url
+    assert "zoom=" in page.url
     page.reload()
     expect(page.locator("[data-back-to-live]")).to_be_visible()
     page.locator("[data-back-to-live]").click()
     expect(page.locator("[data-back-to-live]")).to_be_hidden()
-    assert "x=" not in page.url
+    assert "zoom=" not in page.url
 
     page.goto(f"{server.url}/runs/{run_id}?tab=setup")
     expect(page.locator("[data-copyable] pre")).to_contain_text("--set max_steps=24")

@@ -50,7 +50,7 @@ def test_each_tab_draws_what_was_trained(make_server: Callable[..., Server], pag
             expect(chart).to_have_attribute("data-points-val", "2")
         assert chart.locator("canvas").first.evaluate(PAINTED) > 3
     loss = page.locator("[data-chart=loss]")
-    loss.locator("summary").click()
+    loss.locator("summary", has_text="Table").click()
     newest = loss.locator("tbody tr").first
     expect(newest.locator("td").first).to_have_text(str(stored["train/loss"]["step"][-1]))
     expect(newest).to_contain_text(f"{stored['train/loss']['value'][-1]:.3f}"[:5])

@@ -31,3 +31,10 @@ test("another day's clock time carries its date", () => {
   assert.equal(format.clock(new Date(2026, 0, 2, 9, 5), now), "09:05");
   assert.equal(format.clock(new Date(2026, 0, 3, 9, 5), now), "3 Jan, 09:05");
 });
+
+test("three significant figures, and more only where ticks would look the same", () => {
+  const figures = [0.12345, 12.345, 1234.5, 0.00012345, 1e-3, 2e36, 0, NaN].map((value) => format.figures(value));
+  assert.deepEqual(figures, ["0.123", "12.3", "1,230", "1.23e-4", "1e-3", "2e36", "0", "NaN"]);
+  assert.deepEqual([12, 3.7, 0, 1200].map((value) => format.figures(value, true)), ["12.0", "3.70", "0", "1,200"]);
+  assert.deepEqual([format.tickText(2.5, 0.5), format.tickText(4.5234, 0.0002)], ["2.5", "4.5234"]);
+});

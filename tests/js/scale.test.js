@@ -1,50 +1,66 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { countAbove, extent, halfLife, isShort, lossTop, usesEpochs } from "../../static/js/lib/scale.js";
+import { extent, extremes, halfLife, logRange, logTicks, niceRange, outlierFence, usesEpochs } from "../../static/js/lib/scale.js";
 
-test("the loss axis holds chance, and forgets the first 2%", () => {
-  const column = { step: [1, 10, 500], value: [90, 40, 2] };
-  assert.equal(lossTop([column], 1000, Math.log(100)), 1.05 * Math.log(100));
-  assert.equal(lossTop([{ step: [1, 21, 500], value: [90, 40, 2] }], 1000, 4.6), 42);
+test("a spike is an outlier, the fall of a loss is none", () => {
+  const fall = Array.from({ length: 200 }, (_, index) => 1 + 3.6 * Math.exp(-index / 30));
+  assert.ok(outlierFence(fall) > 4.6);
+  const spiked = [4.6, 5984, 700, ...Array(60).fill(4.6), NaN, null];
+  assert.ok(outlierFence(spiked) < 10);
+  assert.equal(outlierFence([1, 900]), Infinity);
+  const long = [4.6, 3, 2, ...Array(500).fill(1)];
+  assert.ok(outlierFence(long) < 2 && outlierFence(long, true) > 4.6);
 });
 
-test("while nothing else is there, the first points do set the axis", () => {
-  assert.equal(lossTop([{ step: [1, 2], value: [10, 8] }], 1000, null), 10.5);
-  assert.equal(lossTop([{ step: [], value: [] }], 1000, null), 1);
+test("extremes leave out what is above the fence and what is no number", () => {
+  assert.deepEqual(extremes([3, null, NaN, 1, 900], 10), [1, 3]);
+  assert.equal(extremes([null]), null);
 });
 
-test("what lies above the axis is counted", () => {
-  assert.equal(countAbove([{ value: [1, 5, null, 9] }, { value: [2] }], 4), 2);
+test("a range ends at round numbers, within its bounds, with zero if that is near", () => {
+  const share = { least: 0, most: 1 };
+  assert.deepEqual(niceRange(0.612, 0.714, share), [0.6, 0.725]);
+  assert.deepEqual(niceRange(0.01, 0.5, share), [0, 0.5]);
+  assert.deepEqual(niceRange(0.93, 0.999, share), [0.92, 1]);
+  assert.deepEqual(niceRange(0, 0, share), [0, 0.6]);
+  assert.deepEqual(niceRange(-2.2, 3.1), [-4, 4]);
+  const [low, high] = niceRange(1e-3, 1e-3);
+  assert.ok(low < 1e-3 && high > 1e-3);
 });
 
-test("a live axis only grows, in few strides, and not past the run", () => {
+test("a logarithmic range ends at one significant figure", () => {
+  assert.deepEqual(logRange(0.0123, 5984), [0.01, 6000]);
+  assert.deepEqual(logRange(3, 3), [3, 6]);
+  assert.deepEqual(logTicks([0.9, 1, 2, 3, 4, 5, 6]), [null, 1, 2, null, null, 5, null]);
+  assert.deepEqual(logTicks([1, 2, 10, 1000]), [1, null, 10, 1000]);
+});
+
+test("a live axis only grows, to a tenth more than was reached, and not past the run", () => {
   let end = 0;
   const ends = new Set();
   for (let reached = 0; reached <= 100; reached += 0.5) {
-    const next = extent(end, reached, 100, { live: true, short: false });
-    assert.ok(next >= end && next >= reached);
+    const next = extent(end, reached, 100, true);
+    assert.ok(next >= end && next >= reached && next <= Math.max(2, 1.1 * reached));
     end = next;
     ends.add(end);
   }
   assert.equal(end, 100);
-  assert.ok(ends.size < 15, `${ends.size} strides`);
+  assert.ok(ends.size < 45, `${ends.size} strides`);
 });
 
-test("a short run shows its whole length, an ended one what it did", () => {
-  assert.equal(extent(0, 1, 12, { live: true, short: true }), 12);
-  assert.equal(extent(12, 7, 12, { live: false, short: true }), 7);
+test("an ended run's axis ends where the run did", () => {
+  assert.equal(extent(12, 7, 12, false), 7);
+  assert.equal(extent(0, 0, 12, false), 12);
 });
 
 test("epochs from two epochs on", () => {
   assert.equal(usesEpochs(199, 100), false);
   assert.equal(usesEpochs(200, 100), true);
   assert.equal(usesEpochs(200, 0), false);
-  assert.equal(isShort(2000, 100), true);
-  assert.equal(isShort(2001, 100), false);
 });
 
-test("smoothing looks back a quarter epoch, less in a short run", () => {
+test("compared runs are smoothed over a quarter epoch, less in a short run", () => {
   assert.equal(halfLife(70300, 703), 703 / 4);
   assert.equal(halfLife(600, 703), 10);
   assert.equal(halfLife(20, 1), 1);

@@ -42,6 +42,18 @@ test("a rewind between points keeps the one before, one to the start keeps nothi
   assert.equal(series.last, -1);
 });
 
+test("an answer of the API says whether it holds every point, and which average belongs to each", () => {
+  const answer = { step: [1, 5], value: [3, 4], time: [1, 5], total: 5, smoothed: [3, 3.5], outliers_above: null };
+  const series = new Series(answer);
+  series.append({ step: [6], value: [5], time: [6] });
+  assert.equal(series.isComplete, false);
+  assert.equal(series.fence, Infinity);
+  series.rewind(1);
+  assert.deepEqual(series.averages, [3]);
+  assert.equal(new Series({ ...answer, total: 2 }).isComplete, true);
+  assert.equal(new Series().isComplete, true);
+});
+
 test("columns share one x: what is missing is undefined, what is not finite is null", () => {
   const table = align([
     { step: [1, 2, 4], value: [1, null, 4] },

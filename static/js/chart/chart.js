@@ -1,32 +1,53 @@
-// A figure that contains a uPlot chart: two training series (raw and smoothed) and one validation series, over steps.
-import { countAbove } from "../lib/scale.js";
+// A figure that contains a uPlot chart: a training series (raw and smoothed) and a validation series.
+import { increments } from "../lib/axis.js";
+import { extremes, logRange, logTicks, niceRange, outlierFence } from "../lib/scale.js";
 import { align } from "../lib/series.js";
-import { smooth } from "../lib/smooth.js";
-import { marks } from "./chart_marks.js";
+import { extend, halfLifeOf, smooth } from "../lib/smooth.js";
 import { isPrinting, PAPER_HEIGHT, PAPER_WIDTH } from "../shared/print.js";
+import { marks, paint } from "./chart_marks.js";
+import { fillTable } from "./chart_table.js";
+import { savePng, saveSvg } from "./download.js";
+import { bindKeys } from "./keyboard.js";
 import { translucent } from "./palette.js";
+import { Tooltip } from "./tooltip.js";
 
 const { uPlot } = window; // the page's other script: the minified build, half the size of the module
 const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 const MOST_DOTS = 150;
-const TABLE_ROWS = 200;
-const EMPTY = { step: [], value: [] };
+const GUTTER = 72; // pixels right of the plot, for the best value
+const NARROW = 440;
+const LABEL = { labelFont: FONT, labelSize: 16, labelGap: 0 };
+const RAW_ALPHA = 0.45;
+const LEAST_DRAG = 4;
+const EMPTY = { step: [], value: [], time: [] };
 
 export class Chart {
   /**
    * @param {HTMLElement} figure
-   * @param {{train: string, val?: string, top: function(Chart): number, show: function(number): string}} kind
-   * @param {object} view state shared by all charts of the page: x scale, zoom, marks, colors
+   * @param {object} kind how the values are shown: {val, unit, bounds, smooth, chance, tick, show, exact}
+   * @param {object} view shared by all charts of the page: x axis, zoom, marks, colors, and `state` (lib/curve_state.js)
    */
   constructor(figure, kind, view) {
-    Object.assign(this, { figure, kind, view, train: EMPTY, val: EMPTY, smoothed: [] });
+    Object.assign(this, { figure, kind, view, id: figure.dataset.chart, train: EMPTY, val: EMPTY, smoothed: [], fence: Infinity });
     this.plotBox = figure.querySelector("[data-plot]");
     this.note = figure.querySelector("[data-note]");
     this.keys = Object.fromEntries([...figure.querySelectorAll("[data-key]")].map((node) => [node.dataset.key, node]));
+    this.tooltip = new Tooltip(this);
     this.build();
     new ResizeObserver(() => this.resize()).observe(this.plotBox);
-    this.bindTable();
-    figure.querySelector("[data-png]").addEventListener("click", () => this.savePng());
+    this.table = figure.querySelector("[data-table]");
+    this.table.addEventListener("toggle", () => this.table.open && this.fillTable());
+    figure.querySelector("[data-png]").addEventListener("click", () => savePng(this));
+    figure.querySelector("[data-svg]")?.addEventListener("click", () => saveSvg(this));
+    bindKeys(this);
+  }
+
+  get title() {
+    return this.figure.querySelector("b").textContent;
+  }
+
+  get isLog() {
+    return this.view.state?.log.includes(this.id) ?? false;
   }
 
   build() {
@@ -34,117 +55,166 @@ export class Chart {
     this.uplot = new uPlot(this.options(), this.columns(), this.plotBox);
     this.canvas = this.uplot.ctx.canvas;
     this.canvas.setAttribute("role", "img");
-    this.canvas.setAttribute("aria-label", `${this.figure.querySelector("b").textContent}; the table below has the values`);
+    this.canvas.setAttribute("aria-label", `${this.title}; the table below has the values`);
+    this.uplot.over.addEventListener("mousedown", () => (this.isDragging = true));
+    this.tooltip.follow(this.uplot);
   }
 
-  /** Draws the given series. Smoothing runs over all points; its half-life is in steps. */
   update(train, val) {
     this.train = train ?? EMPTY;
     this.val = val ?? EMPTY;
-    this.smoothed = this.kind.val ? smooth(this.train.step, this.train.value, this.view.halfLife) : [];
-    this.top = this.kind.top(this);
+    this.fence = this.kind.bounds ? Infinity : (this.train.fence ?? outlierFence(this.train.value, this.kind.keepsStart));
+    this.smoothed = this.averages();
     this.uplot.setData(this.columns());
-    const above = countAbove([this.train, this.val], this.top);
-    this.note.hidden = above === 0;
-    this.note.textContent = `▲ ${above} above`;
     this.showKeys();
-    if (this.figure.querySelector("[data-table]").open) this.fillTable();
+    if (this.table.open) this.fillTable();
+  }
+
+  /** The average of the training series: the server's if the page does not hold all points, none until it is there. */
+  averages() {
+    const { train, fence } = this;
+    const weight = this.view.state?.smooth ?? 0;
+    if (!this.kind.smooth || weight === 0) return [];
+    const halfLife = halfLifeOf(train.step, weight);
+    if (train.isComplete) return smooth(train.step, train.value, halfLife, fence);
+    if (!train.averages) return [];
+    extend(train.step, train.value, train.averages, halfLife, fence);
+    return train.averages;
   }
 
   columns() {
-    const steady = this.kind.val ? { step: this.train.step, value: this.smoothed } : EMPTY;
+    const steady = this.smoothed.length ? { step: this.train.step, value: this.smoothed } : EMPTY;
     const [steps, ...values] = align([this.train, steady, this.val]);
     this.steps = steps;
-    return [steps.map((step) => this.view.x(step)), ...values];
+    const drawable = this.isLog ? (column) => column.map((value) => (value <= 0 ? null : value)) : (column) => column;
+    return [steps.map((step) => this.view.x(step)), ...values.map(drawable)];
   }
 
   options() {
     const { colors } = this.view;
-    const axis = { stroke: colors.muted, font: FONT, ticks: { show: false }, border: { show: false } };
+    const size = this.size();
+    const axis = { stroke: colors.muted, font: FONT, ticks: { show: false }, border: { show: false }, ...LABEL };
+    const yLabel = size.width > NARROW ? this.kind.unit : undefined;
+    const filter = (_, splits) => (this.isLog ? logTicks(splits) : splits);
     const many = () => this.val.step.length > MOST_DOTS;
     return {
-      ...this.size(),
-      padding: [10, this.kind.val ? 72 : 12, 0, 0],
+      ...size,
+      padding: [16, this.kind.val ? GUTTER : 12, 0, 0],
       legend: { show: false },
-      cursor: { sync: { key: "curves" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
+      cursor: {
+        sync: { key: "curves" }, points: { size: 6 },
+        drag: { x: true, y: Boolean(this.view.state), uni: 30, dist: LEAST_DRAG, setScale: false },
+      },
       scales: {
         x: { time: false, range: () => this.view.range() },
-        y: { range: () => this.range() },
+        y: { range: () => this.range(), distr: this.isLog ? 3 : 1 },
       },
       axes: [
-        { ...axis, size: 26, gap: 6, space: 64, grid: { show: false }, values: (_, splits) => splits.map(this.view.tick) },
         {
-          ...axis, size: 52, gap: 6, grid: { stroke: colors.line, width: 1 },
-          values: (_, splits) => splits.map(this.kind.show), space: this.kind.val ? 48 : 36,
+          ...axis, size: 24, gap: 6, space: 72, grid: { show: false }, label: this.view.xTitle?.(), incrs: () => increments(this.view.axis),
+          values: (u, splits) => splits.map((value) => this.view.tick(value, u.scales.x.max - u.scales.x.min)),
+        },
+        {
+          ...axis, size: 52, gap: 6, grid: { stroke: colors.line, width: 1, filter }, label: yLabel, filter,
+          values: (_, splits) => splits.map((value) => (value === null ? "" : this.kind.tick(value, splits))), space: this.kind.val ? 44 : 30,
         },
       ],
       series: [
         {},
-        {
-          stroke: this.kind.val ? translucent(colors.train, 0.25) : colors.train,
-          width: 1,
-          points: { show: false },
-        },
-        { stroke: colors.train, width: 1, points: { show: false } },
+        { stroke: () => (this.smoothed.length ? translucent(colors.train, RAW_ALPHA) : colors.train), width: 1, points: { show: false } },
+        { stroke: colors.train, width: 1.5, points: { show: false } },
         {
           stroke: colors.val, width: 2,
           points: { show: () => !many(), size: 5, fill: colors.val, stroke: colors.val, width: 0 },
         },
       ],
       hooks: {
-        draw: [(u) => marks(u, this), () => this.exposeCounts()],
+        draw: [(u) => paint(u.ctx, this.marks(u)), (u) => this.exposeCounts(u)],
         setSelect: [(u) => this.select(u)],
         setCursor: [() => this.showKeys()],
       },
     };
   }
 
-  /** The y range: fixed, or while zoomed the range of the visible values plus a margin. */
-  range() {
-    const full = [0, this.top ?? 1];
-    if (!this.view.zoom || !this.kind.val) return full;
-    const [from, to] = this.view.zoom;
-    const seen = [this.train, this.val].flatMap(({ step, value }) =>
-      value.filter((item, index) => item !== null && this.view.x(step[index]) >= from && this.view.x(step[index]) <= to),
-    );
-    if (!seen.length) return full;
-    const low = seen.reduce((a, b) => Math.min(a, b));
-    const high = seen.reduce((a, b) => Math.max(a, b));
-    const margin = 0.06 * (high - low || high || 1);
-    return [Math.max(0, low - margin), high + margin];
+  marks(u) {
+    return marks(u, this);
   }
 
-  /** Writes the number of points drawn and the last step to data attributes, which the browser tests wait for. */
-  exposeCounts() {
+  /** The y range: chosen by zoom or toggle, else fitted to the visible values up to the outliers. */
+  range() {
+    const zoomed = this.view.state?.y[this.id];
+    if (zoomed) return zoomed;
+    const { log, bounds } = { log: this.isLog, bounds: this.kind.bounds };
+    if (!log && bounds && this.view.state.whole.includes(this.id)) return [bounds.least, bounds.most];
+    const ends = [this.train, this.val].map((series) => {
+      const seen = this.visible(series).filter((value) => !log || value > 0);
+      return extremes(seen, log || bounds ? Infinity : outlierFence(seen, this.kind.keepsStart));
+    });
+    const values = ends.flatMap((pair) => pair ?? []);
+    if (!values.length) return log ? [0.1, 1] : [0, 1];
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    return log ? logRange(low, high) : niceRange(low, high, bounds);
+  }
+
+  /** The finite values of a series within the x range that is zoomed to. */
+  visible({ step, value }) {
+    const [from, to] = this.view.zoom ?? [-Infinity, Infinity];
+    return value.filter((item, index) => item !== null && this.view.x(step[index]) >= from && this.view.x(step[index]) <= to);
+  }
+
+  /** Writes what is drawn to data attributes, which the browser tests wait for. */
+  exposeCounts({ scales: { x, y } }) {
     Object.assign(this.figure.dataset, {
       pointsTrain: this.train.step.length,
       pointsVal: this.val.step.length,
+      pointsSmoothed: this.smoothed.length,
       lastStep: Math.max(this.train.step.at(-1) ?? -1, this.val.step.at(-1) ?? -1),
+      xRange: `${x.min}..${x.max}`,
+      yRange: `${y.min}..${y.max}`,
     });
   }
 
+  /** Zooms to the rectangle that was dragged: to its x on all charts, to its y on this one. */
   select(u) {
-    const { left, width } = u.select;
-    if (width < 4) return;
-    const range = [u.posToVal(left, "x"), u.posToVal(left + width, "x")];
+    const { left, width, top, height } = u.select;
+    const whole = { width: u.over.clientWidth, height: u.over.clientHeight };
+    const isMine = this.isDragging;
+    this.isDragging = false;
+    if (width < LEAST_DRAG && height < LEAST_DRAG) return;
     u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-    this.view.setZoom(range);
+    if (!isMine) return;
+    const x = width >= LEAST_DRAG && width < whole.width - 1 ? [u.posToVal(left, "x"), u.posToVal(left + width, "x")] : undefined;
+    const y = height >= LEAST_DRAG && height < whole.height - 1 ? [u.posToVal(top + height, "y"), u.posToVal(top, "y")] : undefined;
+    if (x || y) this.view.setZoom(x, y, this.id);
   }
 
-  /** Shows the values at the cursor, or the latest values when the cursor is outside the chart. */
-  showKeys() {
-    const at = this.uplot?.cursor.idx ?? null;
-    const [, raw, steady, val] = this.uplot?.data ?? [[], [], [], []];
-    const before = (values) => {
+  /** The values at an index of the columns, or the last ones before it; null where there is none. */
+  valuesAt(at) {
+    const [, ...columns] = this.uplot.data;
+    const [raw, smoothed, val] = columns.map((values) => {
       let index = at ?? values.length - 1;
       while (index >= 0 && (values[index] === undefined || values[index] === null)) index -= 1;
       return index < 0 ? null : values[index];
-    };
-    const format = (value) => (value === null ? "" : this.kind.exact(value));
-    const rawText = at === null || !this.kind.val ? "" : ` (${format(before(raw))})`;
-    this.keys.train.textContent = format(before(this.kind.val ? steady : raw)) + rawText;
-    if (this.keys.val) this.keys.val.textContent = format(before(val));
-    if (this.keys.x) this.keys.x.textContent = at === null ? "" : this.view.where(this.steps[at]);
+    });
+    return { raw, smoothed, val };
+  }
+
+  /** Shows the latest values beside the title, and those at the pointer in the tooltip. */
+  showKeys() {
+    if (!this.uplot) return;
+    const at = this.uplot.cursor.idx ?? null;
+    const { raw, smoothed, val } = this.valuesAt(at);
+    const text = (value) => (value === null ? "" : this.kind.show(value));
+    if (this.keys.train) this.keys.train.textContent = text(smoothed ?? raw);
+    if (this.keys.val) this.keys.val.textContent = text(val);
+    this.tooltip.show(at);
+  }
+
+  /** [name, text] pairs of the tooltip. */
+  tooltipRows(at) {
+    const { raw, smoothed, val } = this.valuesAt(at);
+    const rows = [["smoothed", smoothed], [this.kind.val ? "train" : "value", raw], ["validation", val]];
+    return [...rows.filter(([, value]) => value !== null).map(([name, value]) => [name, this.kind.show(value)]), ...this.view.whereRows(this.steps[at])];
   }
 
   size() {
@@ -154,32 +224,13 @@ export class Chart {
 
   resize() {
     const { width, height } = this.size();
-    if (width > 0 && (width !== this.uplot.width || height !== this.uplot.height)) this.uplot.setSize({ width, height });
-  }
-
-  bindTable() {
-    const details = this.figure.querySelector("[data-table]");
-    details.addEventListener("toggle", () => details.open && this.fillTable());
+    if (width === 0 || (width === this.uplot.width && height === this.uplot.height)) return;
+    if (width > NARROW === this.uplot.width > NARROW) this.uplot.setSize({ width, height });
+    else this.build();
   }
 
   fillTable() {
-    const names = ["step", ...(this.view.inEpochs ? ["epoch"] : []), this.kind.val ? "train" : "value", ...(this.kind.val ? ["validation"] : [])];
-    const [, raw, , val] = this.uplot.data;
-    const cells = this.steps.slice(-TABLE_ROWS).map((step, offset, kept) => {
-      const index = this.steps.length - kept.length + offset;
-      const row = [String(step), raw[index], ...(this.kind.val ? [val[index]] : [])];
-      if (this.view.inEpochs) row.splice(1, 0, this.view.x(step).toFixed(2));
-      return row.map((cell) => (typeof cell === "number" ? this.kind.exact(cell) : (cell ?? "")));
-    });
-    const table = document.createElement("table");
-    const head = table.createTHead().insertRow();
-    for (const name of names) head.append(Object.assign(document.createElement("th"), { textContent: name, scope: "col" }));
-    const body = table.createTBody();
-    for (const row of cells.reverse()) {
-      const line = body.insertRow();
-      for (const cell of row) line.insertCell().textContent = cell;
-    }
-    this.figure.querySelector("[data-table-box]").replaceChildren(table);
+    fillTable(this);
   }
 
   /** [text, color] pairs of the legend above an exported picture. */
@@ -187,39 +238,4 @@ export class Chart {
     const { colors } = this.view;
     return this.kind.val ? [["— train", colors.train], ["— validation", colors.val]] : [];
   }
-
-  savePng() {
-    const { colors, name } = this.view;
-    const scale = this.canvas.width / this.uplot.width;
-    const sheet = document.createElement("canvas");
-    const context = sheet.getContext("2d");
-    const font = (context.font = `600 ${13 * scale}px system-ui, sans-serif`);
-    let [left, row] = [12 * scale, 0];
-    const words = [[`${this.figure.querySelector("b").textContent} · ${name}`, colors.ink], ...this.legend()].map(([text, color]) => {
-      const { width } = context.measureText(text);
-      if (left > 12 * scale && left + width > this.canvas.width) [left, row] = [12 * scale, row + 1];
-      const place = { text, color, x: left, y: (20 + 20 * row) * scale };
-      left += width + 16 * scale;
-      return place;
-    });
-    const top = (32 + 20 * row) * scale;
-    Object.assign(sheet, { width: this.canvas.width, height: this.canvas.height + top });
-    context.fillStyle = colors.bg;
-    context.fillRect(0, 0, sheet.width, sheet.height);
-    context.drawImage(this.canvas, 0, top);
-    context.font = font; // setting a canvas's size resets its context
-    for (const { text, color, x, y } of words) {
-      context.fillStyle = color;
-      context.fillText(text, x, y);
-    }
-    sheet.toBlob((blob) => {
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(blob);
-      link.download = `${name} ${this.figure.dataset.chart}.png`.replaceAll(/[^\w. -]+/g, "_");
-      link.click();
-      URL.revokeObjectURL(link.href);
-    });
-  }
 }
-
-

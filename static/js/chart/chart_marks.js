@@ -1,73 +1,113 @@
-// Marks drawn over the lines: chance level, checkpoints, resumes and the best value.
-const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+// What a chart shows besides its lines, as shapes in CSS pixels: drawn on the canvas, and written to SVG by download.js.
+import { spread } from "../lib/overlay.js";
+
+const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+const ROW = 14;
+
+/** The plot's box within the canvas, and where values lie, in CSS pixels. */
+export function layout(u) {
+  const ratio = u.ctx.canvas.width / u.width;
+  const box = Object.fromEntries(["left", "top", "width", "height"].map((side) => [side, u.bbox[side] / ratio]));
+  const at = (value, scale) => u.valToPos(value, scale, true) / ratio;
+  return { ...box, right: box.left + box.width, bottom: box.top + box.height, x: (value) => at(value, "x"), y: (value) => at(value, "y") };
+}
 
 export function marks(u, chart) {
   const { view, kind } = chart;
-  const context = u.ctx;
-  const scale = devicePixelRatio;
-  const box = u.bbox;
-  const x = (value) => u.valToPos(value, "x", true);
-  const y = (value) => u.valToPos(value, "y", true);
-  context.save();
-  context.lineWidth = scale;
-  context.font = `${11 * scale}px ${FONT}`;
-  context.textBaseline = "middle";
-
-  const level = kind.chance?.(view);
-  if (level && y(level) >= box.top && y(level) <= box.top + box.height) {
-    line(context, view.colors.muted, [2 * scale, 4 * scale], box.left, y(level), box.left + box.width, y(level));
-    context.fillStyle = view.colors.muted;
-    context.textAlign = "left";
-    context.fillText("chance", box.left + box.width + 6 * scale, y(level));
+  const { colors } = view;
+  const place = layout(u);
+  const inside = (step) => place.x(view.x(step)) >= place.left - 1 && place.x(view.x(step)) <= place.right + 1;
+  const shapes = [];
+  const labels = [];
+  const rest = place.x(view.reached ?? Infinity);
+  if (rest < place.right - 1 && rest >= place.left) shapes.push({ rect: [rest, place.top, place.right - rest, place.height], color: colors.line, alpha: 0.35 });
+  const chance = kind.chance?.(view);
+  if (chance && place.y(chance) >= place.top && place.y(chance) <= place.bottom) {
+    shapes.push({ line: [place.left, place.y(chance), place.right, place.y(chance)], color: colors.muted, dash: [2, 4] });
+    labels.push({ text: "chance", y: place.y(chance), color: colors.muted });
   }
-  const inside = (step) => x(view.x(step)) >= box.left - 1 && x(view.x(step)) <= box.left + box.width + 1;
   for (const step of view.resumes.filter(inside)) {
-    line(context, view.colors["line-strong"], [scale, 3 * scale], x(view.x(step)), box.top, x(view.x(step)), box.top + box.height);
+    const x = place.x(view.x(step));
+    shapes.push({ line: [x, place.top, x, place.bottom], color: colors["line-strong"], dash: [1, 3] });
   }
-  for (const step of view.checkpoints.filter(inside)) {
-    const bottom = box.top + box.height;
-    line(context, view.colors.muted, [], x(view.x(step)), bottom, x(view.x(step)), bottom + 5 * scale);
+  for (const { step } of view.checkpoints.filter((item) => inside(item.step))) {
+    const x = place.x(view.x(step));
+    shapes.push({ line: [x, place.bottom, x, place.bottom + 5], color: colors.muted });
   }
-  if (kind.val && view.best !== null && inside(view.best)) best(context, chart, { x, y, box, scale });
+  shapes.push(...clipped(u, chart, place));
+  if (kind.val && view.best !== null && inside(view.best)) best(chart, place, shapes, labels);
+  const rows = spread(labels.map((label) => label.y), ROW, place.top, place.bottom);
+  labels.forEach((label, index) => shapes.push({ ...label, x: place.right + 6, y: rows[index] }));
+  return shapes;
+}
+
+/** A triangle at the edge for each point above the axis, and one note of how many there are. */
+function clipped(u, chart, place) {
+  const { max } = u.scales.y;
+  const [from, to] = [u.scales.x.min, u.scales.x.max];
+  const columns = new Map();
+  let [many, largest] = [0, -Infinity];
+  for (const [series, color] of [[chart.train, chart.view.colors.train], [chart.val, chart.view.colors.val]]) {
+    series.value.forEach((value, index) => {
+      if (value === null || value <= max) return;
+      const x = chart.view.x(series.step[index]);
+      if (x < from || x > to) return;
+      many += 1;
+      largest = Math.max(largest, value);
+      columns.set(Math.round(place.x(x) / 4), { triangle: [place.x(x), place.top], color });
+    });
+  }
+  chart.note.hidden = many === 0;
+  chart.note.textContent = `▲ ${many} above the axis, at most ${chart.kind.show(largest)}`;
+  return [...columns.values()];
+}
+
+/** A ring of 8 px diameter on the best value, a hairline from it to the right, and its value in the gutter there. */
+function best({ view, val, kind }, place, shapes, labels) {
+  const value = val.at?.(view.best);
+  if (value === null || value === undefined) return;
+  const [x, y] = [place.x(view.x(view.best)), place.y(value)];
+  if (y < place.top - 1 || y > place.bottom + 1) return;
+  shapes.push({ line: [x + 4, y, place.right, y], color: view.colors.muted, dash: [2, 4] });
+  shapes.push({ ring: [x, y, 4], color: view.colors.val, fill: view.colors.bg });
+  labels.push({ text: kind.show(value), y, color: view.colors.ink, bold: true }, { text: view.bestName(), y: y + ROW, color: view.colors.muted });
+}
+
+export function paint(context, shapes) {
+  const ratio = devicePixelRatio;
+  context.save();
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.textBaseline = "middle";
+  context.textAlign = "left";
+  for (const shape of shapes) paintOne(context, shape);
   context.restore();
 }
 
-/** Draws a vertical line at the best step, a ring of 8 px diameter on the best value, and the value as text. */
-function best(context, chart, { x, y, box, scale }) {
-  const { view, kind, val } = chart;
-  const value = val.at?.(view.best);
-  if (value === null || value === undefined || y(value) < box.top - 1) return;
-  const left = x(view.x(view.best));
-  line(context, view.colors.muted, [2 * scale, 4 * scale], left, box.top, left, box.top + box.height);
+function paintOne(context, { line, ring, rect, triangle, text, x, y, color, fill, dash = [], alpha = 1, bold = false }) {
+  context.fillStyle = context.strokeStyle = color;
+  context.globalAlpha = alpha;
+  context.lineWidth = ring ? 2 : 1;
+  context.setLineDash(dash);
   context.beginPath();
-  context.arc(left, y(value), 4 * scale, 0, 2 * Math.PI);
-  context.fillStyle = view.colors.bg;
-  context.fill();
-  context.strokeStyle = view.colors.val;
-  context.lineWidth = 2 * scale;
-  context.stroke();
-  const text = `${kind.label(value)} · ${view.bestName()}`;
-  context.font = `600 ${11 * scale}px ${FONT}`;
-  const width = context.measureText(text).width;
-  const fits = left + 10 * scale + width < box.left + box.width + 72 * scale;
-  const start = fits ? left + 10 * scale : left - 10 * scale - width;
-  const height = y(value) + (kind.below ? 14 : -12) * scale;
-  const row = Math.min(box.top + box.height - 8 * scale, Math.max(box.top + 6 * scale, height));
-  context.textAlign = "left";
-  context.lineWidth = 4 * scale;
-  context.lineJoin = "round";
-  context.strokeStyle = view.colors.bg;
-  context.strokeText(text, start, row);
-  context.fillStyle = view.colors.ink;
-  context.fillText(text, start, row);
+  if (line) {
+    const [x1, y1, x2, y2] = line.map((value) => Math.round(value) + 0.5);
+    context.moveTo(x1, y1);
+    context.lineTo(x2, y2);
+    context.stroke();
+  } else if (ring) {
+    context.arc(...ring, 0, 2 * Math.PI);
+    context.fillStyle = fill;
+    context.fill();
+    context.stroke();
+  } else if (rect) {
+    context.fillRect(...rect);
+  } else if (triangle) {
+    for (const [dx, dy] of TRIANGLE) context.lineTo(triangle[0] + dx, triangle[1] + dy);
+    context.fill();
+  } else {
+    context.font = bold ? `600 ${FONT}` : FONT;
+    context.fillText(text, x, y);
+  }
 }
 
-function line(context, color, dash, x1, y1, x2, y2) {
-  context.beginPath();
-  context.strokeStyle = color;
-  context.setLineDash(dash);
-  context.moveTo(Math.round(x1) + 0.5, Math.round(y1) + 0.5);
-  context.lineTo(Math.round(x2) + 0.5, Math.round(y2) + 0.5);
-  context.stroke();
-  context.setLineDash([]);
-}
+export const TRIANGLE = [[-4, 6], [0, 0], [4, 6]];

@@ -58,6 +58,7 @@ const view = {
   exactX: (value) => AXES[view.axis].exact(value),
   where: (value) => AXES[view.axis].where(value),
   axisName: () => AXES[view.axis].name,
+  xTitle: () => AXES[view.axis].name,
   showValues: (values) => values.forEach((value, index) => setText(runs[index].output, value === null ? "–" : view.kind().exact(value))),
 };
 let frame = 0;

@@ -128,6 +128,13 @@ export class OverlayChart extends Chart {
     const x = at === null ? Infinity : this.xs[at];
     showValues(lines.map((line) => valueAt(line, x)));
     this.keys.x.textContent = at === null ? "" : where(x);
+    this.tooltip?.show(at);
+  }
+
+  tooltipRows(at) {
+    const { lines, kind, where } = this.view;
+    const values = lines.map((line) => [line.name, valueAt(line, this.xs[at])]);
+    return [...values.map(([name, value]) => [name, value === null ? "–" : kind().exact(value)]), ["at", where(this.xs[at])]];
   }
 
   /** Empty if the names are drawn at the lines' ends. */

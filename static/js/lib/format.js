@@ -47,6 +47,24 @@ export function number(value) {
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(6)));
 }
 
+/** Three significant figures: 0.123, 12.3, 1,230, 1.23e-4; with `zeros`, also 12.0. */
+export function figures(value, zeros = false) {
+  if (!Number.isFinite(value)) return String(value);
+  const rounded = Number(value.toPrecision(3));
+  if (rounded !== 0 && (Math.abs(rounded) < 0.01 || Math.abs(rounded) >= 1e6)) {
+    const [mantissa, exponent] = rounded.toExponential(2).split("e");
+    return `${Number(mantissa)}e${Number(exponent)}`;
+  }
+  if (Math.abs(rounded) >= 1000) return rounded.toLocaleString("en-US");
+  return zeros && rounded !== 0 ? value.toPrecision(3) : String(rounded);
+}
+
+/** The value of a tick: three significant figures, more where ticks `step` apart would look the same. */
+export function tickText(value, step) {
+  const digits = step > 0 && value !== 0 ? Math.ceil(Math.log10(Math.abs(value) / step)) + 1 : 0;
+  return digits > 3 ? String(Number(value.toPrecision(Math.min(12, digits)))) : figures(value);
+}
+
 export function count(value) {
   return value === null || value === undefined ? "" : Math.round(value).toLocaleString("en-US");
 }

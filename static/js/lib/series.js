@@ -1,11 +1,21 @@
 /**
  * The points of one series, by increasing step. `step`, `value` (null where not finite) and `time` have equal length.
+ * `averages` are the server's, if the series is too long to be here in full; `fence` is the value above which it left
+ * points out.
  */
 export class Series {
-  constructor() {
+  /** @param {object} [answer] a series of the API */
+  constructor(answer) {
     this.step = [];
     this.value = [];
     this.time = [];
+    this.averages = null;
+    this.isComplete = true; // whether every point of the series is here
+    if (!answer) return;
+    this.append(answer);
+    this.isComplete = answer.total <= this.length;
+    this.averages = answer.smoothed ?? null;
+    if (answer.smoothed) this.fence = answer.outliers_above ?? Infinity;
   }
 
   get length() {
@@ -30,6 +40,7 @@ export class Series {
       const known = this.step[place] === step[index] ? 1 : 0;
       this.step.splice(place, known, step[index]);
       this.value.splice(place, known, value[index]);
+      this.averages?.splice(place, known, null);
       this.time.splice(place, known, time?.[index] ?? null);
       changed = Math.min(changed, place);
     }
@@ -40,6 +51,7 @@ export class Series {
   rewind(step) {
     const keep = lowerBound(this.step, step + 1);
     this.step.length = this.value.length = this.time.length = keep;
+    if (this.averages) this.averages.length = Math.min(this.averages.length, keep);
   }
 
   at(step) {

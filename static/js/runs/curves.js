@@ -1,74 +1,120 @@
-// The Curves tab: fetches the series once, then draws each new point in the next animation frame.
+// The Curves tab: fetches the series of the charts that are shown, then draws each new point in the next animation frame.
 import { Chart } from "../chart/chart.js";
-import { count, number, percent } from "../lib/format.js";
-import { extent, halfLife, isShort, lossTop, usesEpochs } from "../lib/scale.js";
-import { Series } from "../lib/series.js";
 import { palette } from "../chart/palette.js";
+import { groups, STANDARD } from "../lib/chart_groups.js";
+import { Series } from "../lib/series.js";
 import { request } from "../shared/request.js";
-import { isMoving, page, runId, setBestTime, watchRun } from "./show.js";
 import { root } from "../shared/root.js";
+import { otherKind, standardKinds } from "./chart_kinds.js";
+import { bindChart, bindTools, showTools } from "./curve_tools.js";
+import { CurveView } from "./curve_view.js";
+import { isMoving, page, runId, setBestTime, watchRun } from "./show.js";
 
 const POINTS = 2000;
 const MOST_POINTS = 4000;
-const NAMES = ["train/loss", "train/acc", "val/loss", "val/acc", "lr", "throughput", "grad/norm", "update/ratio"];
+const SMOOTHING_DELAY_MS = 200;
 
-const series = new Map(NAMES.map((name) => [name, new Series()]));
+const box = document.querySelector("[data-curves]");
+const groupBox = document.querySelector("[data-groups]");
+const logged = JSON.parse(box.dataset.logged);
+const names = new Set(logged.series);
+const series = new Map(); // of the charts that there are
 const queued = [];
+const charts = new Map();
 let loading = true;
 let frame = 0;
+let smoothingTimer = 0;
+let stoodStill = !isMoving(page.dataset.status);
+let builtFor = ""; // the kind of x axis
 
-const view = {
-  colors: palette(),
-  name: page.dataset.name,
-  checkpoints: [],
-  resumes: [],
-  best: null,
-  zoom: zoomFromAddress(),
-  end: 0,
-  setZoom,
-  range: () => view.zoom ?? [0, view.end || 1],
-  x: (step) => (view.inEpochs ? step / view.perEpoch : step),
-  tick: (value) => (view.inEpochs ? String(Number(value.toFixed(2))) : count(value)),
-  where: (step) => (view.inEpochs ? `epoch ${view.x(step).toFixed(2)} · step ${count(step)}` : `step ${count(step)}`),
-  bestName: () => (view.inEpochs ? `ep ${page.dataset.bestEpoch}` : `step ${count(view.best)}`),
-};
-measure();
-
-const classes = Number(page.dataset.classes);
-const byChance = classes > 1 && page.dataset.loss === "cross_entropy";
-const largest = (chart) => 1.1 * chart.train.value.reduce((a, b) => Math.max(a, b ?? 0), 0) || 1;
-const KINDS = {
-  loss: {
-    train: "train/loss", val: "val/loss", below: false,
-    top: (chart) => lossTop([chart.train, chart.val], view.total, byChance ? Math.log(classes) : null),
-    chance: () => (byChance ? Math.log(classes) : null),
-    show: (value) => number(value), exact: (value) => precise(value), label: (value) => value.toFixed(2),
-  },
-  accuracy: {
-    train: "train/acc", val: "val/acc", below: true,
-    top: () => 1,
-    chance: () => (classes > 1 ? 1 / classes : null),
-    show: (value) => `${percent(value, value % 0.01 > 1e-9 && view.zoom ? 1 : 0)}%`,
-    exact: (value) => `${percent(value)}%`, label: (value) => `${percent(value)}%`,
-  },
-  lr: { train: "lr", top: largest, show: number, exact: number },
-  gradient: { train: "grad/norm", top: largest, show: number, exact: (value) => number(Number(value.toPrecision(3))) },
-  update: { train: "update/ratio", top: largest, show: number, exact: (value) => number(Number(value.toPrecision(3))) },
-  throughput: { train: "throughput", top: largest, show: (value) => count(value), exact: (value) => count(value) },
-};
-const charts = [...document.querySelectorAll("[data-curves] [data-chart]")].map(
-  (figure) => new Chart(figure, KINDS[figure.dataset.chart], view),
-);
+const view = new CurveView(logged.attempts, changed);
+const kinds = standardKinds(Number(page.dataset.classes), page.dataset.loss);
+for (const figure of box.querySelectorAll("[data-chart]")) addChart(figure, kinds[figure.dataset.chart]);
+showGroups();
+bindTools(view, charts);
 
 watchRun({
   metrics: (event) => applyOrQueue(() => append(event.series)),
   rewind: ({ step }) => applyOrQueue(() => rewind(step)),
-  resync: load,
+  resync: () => load(),
   checkpoint: loadCheckpoints,
-  status: () => applyOrQueue(() => {}),
+  status: () => applyOrQueue(() => (stoodStill ||= !isMoving(page.dataset.status))),
+});
+addEventListener("themechange", () => {
+  view.colors = palette();
+  build();
+  draw();
 });
 await load();
-bindView();
+
+function addChart(figure, kind) {
+  for (const name of [kind.train, kind.val]) if (name && !series.has(name)) series.set(name, new Series());
+  const chart = new Chart(figure, kind, view);
+  chart.home = figure.parentElement;
+  charts.set(chart.id, chart);
+  bindChart(chart, view, charts);
+  chart.plotBox.addEventListener("dblclick", () => view.isZoomed && view.resetZoom());
+}
+
+/** The folded groups of the series that no chart at the top shows. Their charts are made when they are unfolded. */
+function showGroups() {
+  for (const { prefix, charts: members } of groups([...names])) {
+    let group = groupBox.querySelector(`[data-group="${CSS.escape(prefix)}"]`);
+    if (!group) {
+      group = document.querySelector("[data-group-template]").content.firstElementChild.cloneNode(true);
+      group.dataset.group = prefix;
+      group.open = view.state.open.includes(prefix);
+      group.addEventListener("toggle", () => {
+        if (group.open !== view.state.open.includes(prefix)) view.toggle("open", prefix);
+      });
+      groupBox.append(group);
+    }
+    group.querySelector("summary").textContent = `${prefix} · ${members.length} chart${members.length === 1 ? "" : "s"}`;
+    for (const member of members) {
+      if (charts.has(member.id)) addValidation(charts.get(member.id), member.val);
+      else if (group.open || view.state.pin.includes(member.id)) addChart(figureOf(member, group.querySelector(".charts")), otherKind(member));
+    }
+  }
+}
+
+/** A validation series that was not logged yet when its chart was made. */
+function addValidation(chart, name) {
+  if (!name || chart.kind.val) return;
+  chart.kind.val = name;
+  series.set(name, new Series());
+  chart.build();
+}
+
+function figureOf({ id, title, val }, parent) {
+  const figure = document.querySelector("[data-chart-template]").content.firstElementChild.cloneNode(true);
+  figure.dataset.chart = id;
+  figure.querySelector("b").textContent = title;
+  figure.querySelector("[data-menu] summary").setAttribute("aria-label", `More: ${title}`);
+  figure.querySelector("[data-plot]").setAttribute("aria-label", title);
+  const link = figure.querySelector("[data-csv]");
+  link.href += `?series=${encodeURIComponent([id, val].filter(Boolean).join(","))}`;
+  parent.append(figure);
+  return figure;
+}
+
+function changed(what) {
+  if (what.includes("open")) {
+    const before = new Set(series.keys());
+    showGroups();
+    const added = [...series.keys()].filter((name) => !before.has(name));
+    if (added.length) load(added);
+  }
+  if (what.includes("log")) build();
+  if (what.includes("smooth")) {
+    clearTimeout(smoothingTimer);
+    smoothingTimer = setTimeout(loadAverages, SMOOTHING_DELAY_MS);
+  }
+  draw();
+}
+
+function build() {
+  for (const chart of charts.values()) chart.build();
+}
 
 /**
  * Applies a change. Changes that arrive while the series are being fetched are queued and applied afterwards, in
@@ -82,88 +128,83 @@ function applyOrQueue(change) {
   }
 }
 
-async function load() {
-  loading = true;
+/** Fetches series, then the averages of those that are too long to be here in full. */
+async function load(wanted = [...series.keys()]) {
   loadCheckpoints();
-  const { ok, body } = await request(`${root}/api/runs/${runId}/metrics?series=${NAMES.join(",")}&points=${POINTS}`);
+  await fetchSeries(wanted);
+  await loadAverages();
+}
+
+async function fetchSeries(wanted, smoothing = "") {
+  loading = true;
+  const list = encodeURIComponent(wanted.join(","));
+  const { ok, body } = await request(`${root}/api/runs/${runId}/metrics?series=${list}&points=${POINTS}${smoothing}`);
   if (ok) {
-    for (const name of NAMES) series.set(name, new Series());
-    append(body.series);
+    for (const name of wanted) series.set(name, new Series(body.series[name]));
   }
   loading = false;
   for (const change of queued.splice(0)) change();
   draw();
 }
 
+async function loadAverages() {
+  if (loading) return;
+  const weight = view.state.smooth;
+  const smoothed = [...charts.values()].filter(({ kind }) => kind.smooth).map(({ kind }) => kind.train);
+  const long = smoothed.filter((name) => !series.get(name).isComplete);
+  if (!long.length || weight === 0) return;
+  await fetchSeries(long, `&smoothing=${weight}`);
+  if (view.state.smooth !== weight) await loadAverages();
+}
+
 async function loadCheckpoints() {
   const { ok, body } = await request(`${root}/api/runs/${runId}/checkpoints`, { quiet: true });
   if (!ok) return;
-  view.checkpoints = body.map((item) => item.step);
+  view.checkpoints = body;
   frame ||= requestAnimationFrame(draw);
 }
 
 function append(fresh) {
+  const before = names.size;
+  const time = Object.values(fresh)[0]?.time?.[0];
+  if (stoodStill && isMoving(page.dataset.status) && time) noteAttempt(time);
+  for (const name of Object.keys(fresh)) names.add(name);
+  if (names.size > before) showGroups();
   for (const [name, points] of Object.entries(fresh)) series.get(name)?.append(points);
   // Limits the points that a long-open page holds: the server downsamples them.
-  if (!loading && series.get("train/loss").length > MOST_POINTS) load();
+  if (!loading && series.get(STANDARD.loss.train).length > MOST_POINTS) load();
 }
 
 function rewind(step) {
   for (const item of series.values()) item.rewind(step);
-  view.resumes.push(step);
+  stoodStill = true;
+}
+
+/** The run goes on: the time since its last point was a pause. */
+function noteAttempt(time) {
+  stoodStill = false;
+  const points = series.get(STANDARD.loss.train);
+  const { attempts } = view;
+  if (!points.length || attempts.at(-1)?.start > points.time.at(-1)) return; // the page knows of it already
+  if (attempts.length) attempts.at(-1).end = points.time.at(-1);
+  attempts.push({ step: points.last, start: time, end: time });
 }
 
 function draw() {
   frame = 0;
-  measure();
-  const reached = Math.max(...[...series.values()].map((item) => item.last), 0);
-  const options = { live: isMoving(page.dataset.status) || page.dataset.status === "queued", short: isShort(view.total, view.perEpoch) };
-  view.end = extent(view.end, view.x(reached), view.x(view.total), options);
-  for (const chart of charts) chart.update(series.get(chart.kind.train), series.get(chart.kind.val));
-  const validation = series.get("val/acc");
+  view.reach(Math.max(...[...series.values()].map((item) => item.last), 0), longest());
+  if (view.axis !== builtFor) build();
+  builtFor = view.axis;
+  showTools(view, charts);
+  for (const chart of charts.values()) {
+    if (!chart.figure.hidden) chart.update(series.get(chart.kind.train), series.get(chart.kind.val));
+  }
+  const validation = series.get(STANDARD.accuracy.val);
   const place = view.best === null ? -1 : validation.step.indexOf(view.best);
   if (place >= 0) setBestTime(validation.time[place]);
 }
 
-function measure() {
-  const { totalSteps, stepsPerEpoch, bestStep } = page.dataset;
-  view.total = Number(totalSteps);
-  view.perEpoch = Number(stepsPerEpoch);
-  view.inEpochs = usesEpochs(view.total, view.perEpoch);
-  view.halfLife = halfLife(view.total, view.perEpoch);
-  view.best = bestStep === undefined ? null : Number(bestStep);
-}
-
-function setZoom(range) {
-  view.zoom = range;
-  const address = new URL(location.href);
-  if (range) address.searchParams.set("x", range.map((value) => Number(value.toFixed(3))).join("-"));
-  else address.searchParams.delete("x");
-  history.replaceState(null, "", address);
-  showPaused();
-  draw();
-}
-
-function zoomFromAddress() {
-  const parts = (new URLSearchParams(location.search).get("x") ?? "").split("-").map(Number);
-  return parts.length === 2 && parts.every(Number.isFinite) && parts[0] < parts[1] ? parts : null;
-}
-
-function showPaused() {
-  document.querySelector("[data-paused]").hidden = !view.zoom;
-}
-
-function bindView() {
-  showPaused();
-  document.querySelector("[data-back-to-live]").addEventListener("click", () => setZoom(null));
-  for (const chart of charts) chart.plotBox.addEventListener("dblclick", () => view.zoom && setZoom(null));
-  addEventListener("themechange", () => {
-    view.colors = palette();
-    for (const chart of charts) chart.build();
-    draw();
-  });
-}
-
-function precise(value) {
-  return Math.abs(value) >= 100 ? value.toFixed(1) : Math.abs(value) >= 0.01 ? value.toFixed(3) : number(value);
+/** The series by which steps are told in time. */
+function longest() {
+  return [...series.values()].reduce((a, b) => (b.length > a.length ? b : a));
 }

@@ -1,0 +1,38 @@
+// How the values of each chart are shown.
+import { STANDARD } from "../lib/chart_groups.js";
+import { figures, number, percent, tickText } from "../lib/format.js";
+
+const SHARE = /(^|[/_])(acc|accuracy|acc5|balanced_acc|flips)$/; // series whose values are shares of one
+const FINE = 0.0099; // ticks closer than this need a decimal
+
+const plain = { tick: (value, splits) => tickText(value, splits[1] - splits[0]), show: (value) => figures(value, true), exact: precise, smooth: true };
+const share = {
+  bounds: { least: 0, most: 1 }, unit: "%", smooth: true,
+  tick: (value, splits) => percent(value, splits.length > 1 && splits[1] - splits[0] < FINE ? 1 : 0),
+  show: (value) => `${figures(100 * value, true)}%`, exact: (value) => `${percent(value)}%`,
+};
+
+/** The kinds of the charts at the top, given the number of classes (0 if unknown) and the name of the loss. */
+export function standardKinds(classes, loss) {
+  const byChance = classes > 1 && loss === "cross_entropy";
+  const kinds = {
+    loss: { ...plain, keepsStart: true, unit: byChance ? "loss, nats" : "loss", chance: () => (byChance ? Math.log(classes) : null) },
+    accuracy: { ...share, unit: "accuracy, %", chance: () => (classes > 1 ? 1 / classes : null) },
+    lr: { ...plain, unit: "learning rate", smooth: false, show: figures, exact: number },
+    throughput: { ...plain, unit: "images / s" },
+    gradient: { ...plain, unit: "L2 norm" },
+    update: { ...plain, unit: "ratio" },
+  };
+  for (const [id, kind] of Object.entries(kinds)) Object.assign(kind, STANDARD[id]);
+  return kinds;
+}
+
+/** The kind of a chart of lib/chart_groups.js. Only series of training are smoothed. */
+export function otherKind(chart) {
+  const kind = SHARE.test(chart.train) ? share : { ...plain, unit: chart.title.split("/").at(-1) };
+  return { ...kind, ...chart, keepsStart: chart.train.endsWith("loss"), smooth: !/^(val|test)/.test(chart.train) };
+}
+
+function precise(value) {
+  return Math.abs(value) >= 100 ? value.toFixed(1) : Math.abs(value) >= 0.01 ? value.toFixed(3) : number(Number(value.toPrecision(4)));
+}

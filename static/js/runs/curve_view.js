@@ -1,0 +1,165 @@
+// The view that all charts of the Curves tab share: x axis, zoom, smoothing, and which charts are shown and where.
+import { palette } from "../chart/palette.js";
+import { AXES, Clock, exact, tick } from "../lib/axis.js";
+import { fromAddress, intoAddress } from "../lib/curve_state.js";
+import { clockSeconds, count, duration, figures } from "../lib/format.js";
+import { extent, usesEpochs } from "../lib/scale.js";
+import { isMoving, page } from "./show.js";
+
+const KEPT = "curves";
+const NEAR = 5; // pixels from a checkpoint within which it is named
+
+export class CurveView {
+  /** `changed` is called with the names of what changed, after the address has it. */
+  constructor(attempts, changed) {
+    Object.assign(this, { attempts, changed, name: page.dataset.name, colors: palette(), checkpoints: [], best: null, end: 0, reached: 0, clock: new Clock() });
+    this.state = fromAddress(location.search, kept());
+    this.measure();
+    this.keep();
+    this.x = this.x.bind(this);
+    this.tick = (value, span) => tick(this.axis, value, span);
+  }
+
+  /** Reads what the head of the page says of the run's length and its best step. */
+  measure() {
+    const { totalSteps, stepsPerEpoch, bestStep } = page.dataset;
+    this.total = Number(totalSteps);
+    this.perEpoch = Number(stepsPerEpoch);
+    this.best = bestStep === undefined ? null : Number(bestStep);
+    const axis = this.possible(this.state.x ?? (usesEpochs(this.total, this.perEpoch) ? "epoch" : "step"));
+    if (axis !== this.axis) Object.assign(this, { axis, end: 0 });
+  }
+
+  possible(axis) {
+    if (axis === "epoch") return this.perEpoch > 0 ? "epoch" : "step";
+    return axis === "step" || !this.clock.isEmpty ? axis : "step";
+  }
+
+  get resumes() {
+    return this.attempts.slice(1).map((attempt) => attempt.step);
+  }
+
+  get zoom() {
+    return this.state.zoom;
+  }
+
+  x(step) {
+    if (this.axis === "step") return step;
+    return this.axis === "epoch" ? step / this.perEpoch : this.clock.at(step, this.axis);
+  }
+
+  stepAt(value) {
+    if (this.axis === "step") return value;
+    return this.axis === "epoch" ? value * this.perEpoch : this.clock.stepAt(value, this.axis);
+  }
+
+  xTitle() {
+    return AXES[this.axis];
+  }
+
+  range() {
+    return this.zoom ?? this.whole();
+  }
+
+  whole() {
+    const first = this.axis === "wall" ? this.clock.wall[0] : 0;
+    return [first, Math.max(this.end, first + 1e-3)];
+  }
+
+  /** Fits the x axis to the last step that was reached. */
+  reach(step, points) {
+    const live = isMoving(page.dataset.status) || page.dataset.status === "queued";
+    this.clock = new Clock(points, this.attempts);
+    this.measure();
+    const first = this.axis === "wall" ? this.clock.wall[0] : 0;
+    const total = this.axis === "step" || this.axis === "epoch" ? this.x(this.total) : 0;
+    const x = this.x(step) - first;
+    this.reached = live ? x + first : Infinity;
+    this.end = first + extent(Math.max(0, this.end - first), x, total, live);
+  }
+
+  whereRows(step) {
+    const rows = [["step", count(step)]];
+    if (this.perEpoch > 0) rows.push(["epoch", figures(step / this.perEpoch)]);
+    if (!this.clock.isEmpty) {
+      rows.push(["time", `${clockSeconds(new Date(1000 * this.clock.at(step, "wall")))}, after ${duration(this.clock.at(step, "relative"))}`]);
+    }
+    const found = this.near(step);
+    if (found) rows.push([found.best ? "best checkpoint" : "checkpoint", `step ${count(found.step)}`]);
+    return rows;
+  }
+
+  /** The checkpoint whose tick is at the cursor. */
+  near(step) {
+    const [from, to] = this.range();
+    const within = (NEAR * (to - from)) / 600;
+    return this.checkpoints.find((item) => Math.abs(this.x(item.step) - this.x(step)) <= within);
+  }
+
+  /** The titles and texts of a table's columns beside the step: the other x, if one is chosen. */
+  columnNames() {
+    return this.axis === "step" ? [] : [this.axis === "epoch" ? "epoch" : "time"];
+  }
+
+  columnTexts(step) {
+    if (this.axis === "step") return [];
+    return [this.axis === "epoch" ? (step / this.perEpoch).toFixed(2) : exact(this.axis, this.x(step))];
+  }
+
+  bestName() {
+    return page.dataset.bestEpoch === undefined ? `step ${count(this.best)}` : `epoch ${page.dataset.bestEpoch}`;
+  }
+
+  setZoom(x, y, id) {
+    const change = {};
+    if (x !== undefined) change.zoom = x;
+    if (y !== undefined) change.y = { ...this.state.y, [id]: y };
+    this.set(change);
+  }
+
+  resetZoom() {
+    this.set({ zoom: null, y: {} });
+  }
+
+  get isZoomed() {
+    return this.zoom !== null || Object.keys(this.state.y).length > 0;
+  }
+
+  /** The part of the run that is zoomed to stays the same on the other axis. */
+  setAxis(axis) {
+    const steps = this.zoom?.map((value) => this.stepAt(value));
+    this.axis = this.possible(axis);
+    this.end = 0;
+    this.set({ x: axis, zoom: steps ? steps.map(this.x) : null });
+  }
+
+  toggle(list, id) {
+    const has = this.state[list].includes(id);
+    this.set({ [list]: has ? this.state[list].filter((item) => item !== id) : [...this.state[list], id] });
+  }
+
+  set(change) {
+    Object.assign(this.state, change);
+    this.keep();
+    this.changed(Object.keys(change));
+  }
+
+  keep() {
+    const { zoom, y, ...lasting } = this.state;
+    try {
+      localStorage.setItem(KEPT, JSON.stringify(lasting));
+    } catch {
+      // without storage, the address alone has it
+    }
+    const address = intoAddress(new URL(location.href), this.state);
+    history.replaceState(null, "", address.href.replaceAll("%2C", ",").replaceAll("%2F", "/").replaceAll("%7E", "~"));
+  }
+}
+
+function kept() {
+  try {
+    return JSON.parse(localStorage.getItem(KEPT));
+  } catch {
+    return null;
+  }
+}
