@@ -174,8 +174,7 @@ def test_scales_fit_the_data_and_their_toggles_are_in_the_address(home: Home, pa
     assert span(loss, "y") == (2, 6000)
     accuracy.get_by_role("button", name="0–100%").click()
     expect(accuracy).to_have_attribute("data-y-range", "0..1")
-    assert "log=loss" in page.url
-    assert "whole=accuracy" in page.url
+    expect(page).to_have_url(re.compile("log=loss&whole=accuracy"))
     page.reload()
     expect(loss).to_have_attribute("data-y-range", "2..6000")
     expect(loss.get_by_role("button", name="log")).to_have_attribute("aria-pressed", "true")
@@ -192,7 +191,7 @@ def test_the_x_axis_is_steps_epochs_or_time_and_keeps_the_part_that_is_zoomed_to
     assert span(loss, "x") == (BEGAN + 1, BEGAN + PAUSE + STEPS)
     axis.select_option("relative")
     expect(loss).to_have_attribute("data-x-range", "0..80")  # without the pause
-    assert "x=relative" in page.url
+    expect(page).to_have_url(re.compile("x=relative"))
 
     reset = page.get_by_role("button", name="Reset zoom")
     expect(reset).to_be_hidden()
@@ -206,6 +205,7 @@ def test_the_x_axis_is_steps_epochs_or_time_and_keeps_the_part_that_is_zoomed_to
     low, high = span(loss, "y")
     assert 2.5 < low < high < 4.7
     axis.select_option("epoch")
+    expect(page).to_have_url(re.compile(r"x=epoch&zoom=[\d.]+&y=loss~"))
     assert span(loss, "x") == pytest.approx((2, 6), abs=0.05)
     address = page.url
     page.reload()
@@ -215,7 +215,7 @@ def test_the_x_axis_is_steps_epochs_or_time_and_keeps_the_part_that_is_zoomed_to
     assert page.url == address
     reset.click()
     expect(loss).to_have_attribute("data-x-range", "0..8")
-    assert "zoom" not in page.url
+    expect(page).not_to_have_url(re.compile("zoom"))
 
 
 def test_the_pointer_reads_all_charts_and_the_keyboard_does_so_too(home: Home, page: Page) -> None:
@@ -268,7 +268,7 @@ def test_smoothing_is_of_all_points_and_remembered(home: Home, page: Page) -> No
     slider = page.get_by_label("Smoothing")
     slider.fill("0")
     expect(loss).to_have_attribute("data-points-smoothed", "0")
-    assert "smooth=0" in page.url
+    expect(page).to_have_url(re.compile("smooth=0"))
     long = page.locator("[data-chart=loss]")
     page.goto(home.url("long"))
     expect(long).to_have_attribute("data-points-smoothed", "0")
@@ -296,6 +296,7 @@ def test_charts_are_grouped_pinned_moved_hidden_and_downloaded(home: Home, page:
     expect(order.nth(1)).to_have_attribute("data-chart", "accuracy")
     act("loss", "Hide")
     expect(loss).to_be_hidden()
+    expect(page).to_have_url(re.compile("hide=loss"))
     address = page.url
     page.evaluate("localStorage.clear()")
     page.goto("about:blank")

@@ -196,12 +196,12 @@ def test_curves_hold_every_point_and_a_zoom_is_in_the_address(server: Server, pa
     expect(loss.locator("tbody tr").first.locator("td").first).to_have_text("24")
 
     zoom(page, loss.locator(".u-over"))
-    assert "zoom=" in page.url
+    expect(page).to_have_url(re.compile("zoom="))
     page.reload()
     expect(page.locator("[data-back-to-live]")).to_be_visible()
     page.locator("[data-back-to-live]").click()
     expect(page.locator("[data-back-to-live]")).to_be_hidden()
-    assert "zoom=" not in page.url
+    expect(page).not_to_have_url(re.compile("zoom="))
 
     page.goto(f"{server.url}/runs/{run_id}?tab=setup")
     expect(page.locator("[data-copyable] pre")).to_contain_text("--set max_steps=24")

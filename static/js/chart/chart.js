@@ -143,7 +143,7 @@ export class Chart {
   /** The y range: chosen by zoom or toggle, else fitted to the visible values up to the outliers. */
   range() {
     const zoomed = this.view.state?.y[this.id];
-    if (zoomed) return zoomed;
+    if (zoomed && (!this.isLog || zoomed[0] > 0)) return zoomed;
     const { log, bounds } = { log: this.isLog, bounds: this.kind.bounds };
     if (!log && bounds && this.view.state.whole.includes(this.id)) return [bounds.least, bounds.most];
     const ends = [this.train, this.val].map((series) => {

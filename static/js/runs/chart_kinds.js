@@ -7,7 +7,7 @@ const FINE = 0.0099; // ticks closer than this need a decimal
 
 const plain = { tick: (value, splits) => tickText(value, splits[1] - splits[0]), show: (value) => figures(value, true), exact: precise, smooth: true };
 const share = {
-  bounds: { least: 0, most: 1 }, unit: "%", smooth: true,
+  bounds: { least: 0, most: 1 }, smooth: true,
   tick: (value, splits) => percent(value, splits.length > 1 && splits[1] - splits[0] < FINE ? 1 : 0),
   show: (value) => `${figures(100 * value, true)}%`, exact: (value) => `${percent(value)}%`,
 };
@@ -29,7 +29,8 @@ export function standardKinds(classes, loss) {
 
 /** The kind of a chart of lib/chart_groups.js. Only series of training are smoothed. */
 export function otherKind(chart) {
-  const kind = SHARE.test(chart.train) ? share : { ...plain, unit: chart.title.split("/").at(-1) };
+  const name = chart.title.split("/").at(-1);
+  const kind = SHARE.test(chart.train) ? { ...share, unit: `${name}, %` } : { ...plain, unit: name };
   return { ...kind, ...chart, keepsStart: chart.train.endsWith("loss"), smooth: !/^(val|test)/.test(chart.train) };
 }
 

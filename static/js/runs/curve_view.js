@@ -7,6 +7,7 @@ import { extent, usesEpochs } from "../lib/scale.js";
 import { isMoving, page } from "./show.js";
 
 const KEPT = "curves";
+const KEEP_DELAY_MS = 200;
 const NEAR = 5; // pixels from a checkpoint within which it is named
 
 export class CurveView {
@@ -140,7 +141,8 @@ export class CurveView {
 
   set(change) {
     Object.assign(this.state, change);
-    this.keep();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.keep(), "smooth" in change ? KEEP_DELAY_MS : 0); // browsers limit how often an address is written
     this.changed(Object.keys(change));
   }
 

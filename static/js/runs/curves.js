@@ -109,6 +109,7 @@ function changed(what) {
     clearTimeout(smoothingTimer);
     smoothingTimer = setTimeout(loadAverages, SMOOTHING_DELAY_MS);
   }
+  showTools(view, charts);
   draw();
 }
 
@@ -193,9 +194,11 @@ function noteAttempt(time) {
 function draw() {
   frame = 0;
   view.reach(Math.max(...[...series.values()].map((item) => item.last), 0), longest());
-  if (view.axis !== builtFor) build();
-  builtFor = view.axis;
-  showTools(view, charts);
+  if (view.axis !== builtFor) {
+    builtFor = view.axis;
+    build();
+    showTools(view, charts);
+  }
   for (const chart of charts.values()) {
     if (!chart.figure.hidden) chart.update(series.get(chart.kind.train), series.get(chart.kind.val));
   }
