@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -13,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 import pytest
-from PIL import Image
 
-from tests.conftest import Server, new_server
+from tests.conftest import new_server
 from tests.cuda import build
 from tests.cuda.log import Log
-from tests.cuda.train import Case
+from tests.gpu.cases import Case
+from tests.gpu.server import GpuServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,37 +85,13 @@ def device(library: Path, tmp_path: Path) -> Device:
 
 
 @dataclass
-class CudaServer(Server):
+class CudaServer(GpuServer):
     """A server whose processes see the simulated device."""
 
     device: Device = field(kw_only=True)
 
     def environment(self) -> dict[str, str]:
         return {**super().environment(), **self.device.environment}
-
-    def start_worker(self, name: str, **environment: str) -> None:
-        """Start the worker of the device `name`, such as "cuda:0"."""
-        self.processes[name] = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "worker", "--device", name],
-            env={**os.environ, **self.environment(), **environment},
-            start_new_session=True,
-        )
-
-    def fork_server(self, worker: str) -> int:
-        """Return the pid of the worker's fork server."""
-        children = psutil.Process(self.processes[worker].pid).children()
-        return next(child.pid for child in children if "trainer.process.forkserver" in child.cmdline())
-
-    def predicts(self, run_id: str) -> bool:
-        """Return whether the predictor answers for an image."""
-        file = io.BytesIO()
-        Image.new("RGB", (32, 32), (200, 40, 40)).save(file, "PNG")
-        with self.client() as client:
-            params, files = {"model": run_id}, {"file": ("a.png", file.getvalue())}
-            return client.post("/api/predict", params=params, files=files).status_code == 200
-
-    def children(self, name: str) -> set[int]:
-        return {child.pid for child in psutil.Process(self.processes[name].pid).children(recursive=True)}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.conftest import NARROW
 from tests.cuda.conftest import Device
-from tests.cuda.train import Case
+from tests.gpu.cases import Case
 
 CUDA_1 = Case("second", {**NARROW, "epochs": 1, "compile": "off", "optimizer.ema": 0.99}, device="cuda:1", stop_at=20)
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import NARROW
 from tests.cuda.conftest import Device, server_on
-from tests.cuda.train import Case
+from tests.gpu.cases import Case
 
 # Training takes 1.3 GiB at this size, evaluation of 250 images at once 5.2 GiB.
 LARGE_IMAGES = {"model.name": "resnet18", "model.input_size": 224, "batch_size": 8, "max_steps": 2}

@@ -7,26 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import NARROW
 from tests.cuda.conftest import Device
 from tests.cuda.log import Event, Log
-from tests.cuda.train import Case
+from tests.gpu.cases import Case, data_paths
 
 STEPS = 40
-SHORT = {"max_steps": STEPS, "batch_size": 50, "log_every": 10, "compile": "off", "checks": "off"}
-CNN = {**NARROW, **SHORT}
-MUON = {"optimizer.name": "muon", "optimizer.lr": 0.1}
-CASES = [
-    Case("resident", {**CNN, "augment.flip": True, "augment.crop": 4}),
-    Case("mixed", {**CNN, "augment.mixup": 0.2, "augment.cutmix": 1.0}),
-    Case("clipped", {**CNN, "optimizer.clip_norm": 1.0}),
-    Case("averaged", {**CNN, "optimizer.ema": 0.99}),
-    Case("fast", SHORT, preset="fast"),
-    Case("fp16", {**CNN, "precision": "fp16"}),
-    Case("fp16 and Muon", {**CNN, **MUON, "precision": "fp16"}),
-    Case("streamed", CNN, streamed=True),
-    Case("TrivialAugment", {**CNN, "augment.trivial": True}),
-]
+CASES = data_paths(max_steps=STEPS, batch_size=50, log_every=10)
 SEARCH = {"cudaDeviceSynchronize", "cudaEventSynchronize"}  # how torch.backends.cudnn.benchmark waits
 NEW_SIZES = {"fast": 1}  # unlogged steps that are the first ones with images of another size
 
