@@ -99,7 +99,9 @@ class Stopwatch(EventWriter):
         super().metrics(step, values)  # type: ignore[arg-type]
 
 
-def product_speed(root: Path, name: str, spec: TrainSpec, steps: int, warm_up: int = WARM_UP) -> float:
+def product_speed(
+    root: Path, name: str, spec: TrainSpec, steps: int, warm_up: int = WARM_UP, device: str = "cpu"
+) -> float:
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
         create_run_dir(run_dir, spec, read_record(root, name), {})
@@ -112,17 +114,17 @@ def product_speed(root: Path, name: str, spec: TrainSpec, steps: int, warm_up: i
             calls += 1
             return calls > steps + warm_up - 1
 
-        train(run_dir, root, "cpu", 1, events, should_stop)
+        train(run_dir, root, device, 1, events, should_stop)
         events.close()
     first, last = min(step for step in events.seen if step >= warm_up), max(events.seen)
     return (last - first) * spec.batch_size / (events.seen[last] - events.seen[first])
 
 
-def bare_speed(root: Path, spec: TrainSpec, steps: int, warm_up: int) -> float:
+def bare_speed(root: Path, spec: TrainSpec, steps: int, warm_up: int, device_name: str = "cpu") -> float:
     """Measure forward, backward and optimizer step on one batch that is already on the device."""
-    device = prepare("cpu")
+    device = prepare(device_name)
     precision = pick_precision(spec, device)
-    autocast = torch.autocast("cpu", precision, enabled=precision != torch.float32)
+    autocast = torch.autocast(device.type, precision, enabled=precision != torch.float32)
     data = load_resident(root, spec, device)
     trainee = make_trainee(spec, data, device, precision, fresh=True)
     images = network_input(data.train.images[: spec.batch_size], channel_constants(data.record, device), 32)
@@ -134,14 +136,21 @@ def bare_speed(root: Path, spec: TrainSpec, steps: int, warm_up: int) -> float:
     trainee.train()
     for step in range(warm_up + steps):
         if step == warm_up:
+            wait_for_device(device)
             started = time.perf_counter()
         with autocast:
             loss = batch_loss(spec, forward(images), labels)
         trainee.optimizers.zero_grad()
         trainee.backward(loss)
         trainee.optimizers.step()
+    wait_for_device(device)
     spent = time.perf_counter() - started
     return steps * spec.batch_size / spent
+
+
+def wait_for_device(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
