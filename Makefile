@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
 
-.PHONY: run test check install bench bench-long torture fuzz audit screenshots clean
+.PHONY: run test check install bench bench-long torture fuzz gpu gpu-data audit screenshots clean
 
 run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
@@ -30,6 +30,14 @@ bench-long: $(VENV)/.dev
 fuzz: $(VENV)/.dev
 	TRACKSIDE_TEST_EXAMPLES=300 $(BIN)/python -m pytest tests/app/jobs/test_queue_machine.py
 	$(BIN)/python -m tests.fuzz
+
+# Try the GPU path on one NVIDIA GPU, in about 8 minutes: see tests/gpu/README.md. make gpu DATA=gpu-data
+gpu: $(VENV)/.dev
+	$(BIN)/python -m tests.gpu --out gpu.jsonl $(if $(DATA),--data $(DATA))
+
+# Write CIFAR-100 in a form to be carried along: make gpu-data FROM=cifar100.zip. FROM may also be a dataset of the home.
+gpu-data: $(VENV)/.dev
+	$(BIN)/python -m tests.gpu.mosaics --from $(or $(FROM),cifar100) --to $(or $(DATA),gpu-data)
 
 # Check the versions in constraints.txt for known vulnerabilities. Requires network access.
 audit: $(VENV)/.dev
