@@ -12,7 +12,7 @@ from tests.cuda.conftest import Device
 from tests.cuda.dry_run import dry_run
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_steps_of_make_gpu_end_with_verdicts(device: Device) -> None:
     done = dry_run(device, "--steps", "probe", "runs", "resume", stdout=subprocess.PIPE)
     assert done.returncode == 0, done.stdout.decode()

@@ -23,6 +23,8 @@ from tests.gpu.verdict import Verdict, check, measurement, skipped
 ROOT = Path(__file__).parents[2]
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 LAST_LINES = 25
+DRY_RUN_FACTOR = 5  # of the time limits: the simulated device is for machines without a GPU, and with few cores
+ROUNDS = 2  # a process that is killed may have started another one just before
 LEAST_SECONDS = 5.0  # with less left of the whole, a step is not begun
 
 
@@ -39,7 +41,7 @@ def run_steps(
         elif step.needs_cifar and not setup.has_cifar:
             report.add(step.name, skipped(step.title, "no CIFAR-100 is given: --data DIR"))
         else:
-            run_step(step, setup, report, min(left, seconds or step.seconds))
+            run_step(step, setup, report, min(left, seconds or setup.size(1, DRY_RUN_FACTOR) * step.seconds))
 
 
 def run_step(step: Step, setup: Setup, report: Report, limit: float) -> None:
@@ -62,27 +64,29 @@ def run_step(step: Step, setup: Setup, report: Report, limit: float) -> None:
         process.wait(limit)
     except subprocess.TimeoutExpired:
         report.add(step.name, check(step.title, False, f"not done after {limit:.0f} s", "", _end_of(log)))
-        process.kill()
-        process.wait()
     else:
         if process.returncode:
             lines = _end_of(log)
             reason = next((line for line in reversed(lines) if line.strip()), "no output")
             report.add(step.name, check(step.title, False, f"exit status {process.returncode}: {reason}", "", lines))
-    end_children()
-    reader.join()
-    if not told and not process.returncode:
+    finally:  # after Ctrl-C too
+        process.kill()
+        process.wait()
+        end_children()
+        reader.join()
+    if not told and process.returncode == 0:
         report.add(step.name, check(step.title, False, "the step ended without a verdict", "", _end_of(log)))
     report.add(step.name, measurement("time of the step", f"{time.monotonic() - began:.1f} s of {limit:.0f} s"))
 
 
 def end_children() -> None:
     """Kill what this process has started, directly or not, and wait for its end."""
-    children = psutil.Process().children(recursive=True)
-    for child in children:
-        with suppress(psutil.NoSuchProcess):
-            child.kill()
-    psutil.wait_procs(children, 10)
+    for _ in range(ROUNDS):
+        children = psutil.Process().children(recursive=True)
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, 10)
 
 
 def _adopt_orphans() -> None:
