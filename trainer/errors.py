@@ -27,6 +27,7 @@ OUT_OF_MEMORY = (
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUSOLVER_STATUS_ALLOC_FAILED",
     "unable to find an engine to execute this computation",  # cuDNN: no memory for the workspace of any algorithm
+    "NVML_SUCCESS == ",  # torch 2.11 asks NVML who holds the memory, and NVML does not answer
 )
 LOST = ("CUDA error:", "cuDNN error:")  # parts of the messages of errors after which a process cannot use the GPU
 NO_MEMORY = "The device ran out of memory: lower batch_size, or choose a smaller model."
