@@ -31,7 +31,11 @@ from trainer.rundir.events import EventWriter
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import AugmentSpec
 
-pytestmark = [pytest.mark.gpu, pytest.mark.timeout(170)]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.timeout(170),
+    pytest.mark.filterwarnings("default::DeprecationWarning"),  # which other versions of PyTorch give
+]
 
 CPU = torch.device("cpu")
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
@@ -130,7 +134,7 @@ def test_out_of_memory_is_told_in_words(tmp_path: Path, shapes: Path, gpu: torch
     with pytest.raises(RuntimeError) as raised:
         train_through(tmp_path / "large", shapes, Case("large", large, device=str(gpu)), Watcher())
     told = explain(raised.value)
-    assert told["code"] == "out_of_memory"
+    assert told["code"] == "out_of_memory", told
     assert "batch_size" in told["message"]
 
 
