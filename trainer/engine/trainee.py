@@ -34,6 +34,17 @@ class Progress:
     elapsed: float = 0.0  # seconds of all attempts so far
     scaler: dict[str, float] = field(default_factory=dict)
 
+    def stagnates(self, epochs: int, steps_per_epoch: int) -> bool:
+        """Early stopping: whether `epochs` epochs, if not 0, have passed since the best one."""
+        waited = (self.step - self.best_step) / steps_per_epoch
+        return bool(epochs) and self.best_acc >= 0 and waited >= epochs
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The last validation, and the best one."""
+        best = {"best/val_acc": self.best_acc, "best/step": self.best_step} if self.best_acc >= 0 else {}
+        return {**self.validation, **best}
+
 
 @dataclass
 class Trainee:
@@ -175,14 +186,13 @@ def fresh_model(spec: TrainSpec, data: ResidentData, device: torch.device, *, in
     `initialized` also loads the weights that the spec names, or computes `swift`'s stem from training images.
     """
     torch.manual_seed(spec.seed)
-    constants = channel_constants(data.record, torch.device("cpu"))
     size = spec.model.input_size or data.record.size
-    model = build_model(spec.model, data.num_classes, size, pretrained=initialized)
+    model = build_model(spec.model, data.num_classes, size, pretrained=initialized).to(device)
     if initialized and isinstance(model, Swift):
+        constants = channel_constants(data.record, device)
         first = data.train_rows[:WHITENING_IMAGES].to(data.train.images.device)
         parts = torch.split(first, whitening_batch(data.record.size))
-        model.whiten(normalize(data.train.images[part].cpu(), *constants) for part in parts)
-    model.to(device)
+        model.whiten(normalize(data.train.images[part].to(device), *constants) for part in parts)
     return model.to(memory_format=torch.channels_last)
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.models.device import accumulator
 from trainer.spec.train_spec import ModelSpec
 
 WIDTHS = (48, 192, 192)
@@ -65,15 +66,19 @@ class Swift(nn.Module):
     def whiten(self, batches: Iterable[Tensor]) -> None:
         """Set the stem's filters so that its outputs over the patches of all images are uncorrelated.
 
-        `batches`: normalized float N×3×H×W, read one at a time; `whitening_batch` tells how large they may be.
+        `batches`: normalized float N×3×H×W on the model's device, read one at a time; `whitening_batch` tells how large
+        they may be.
         """
-        products = torch.zeros(3 * PATCH**2, 3 * PATCH**2, dtype=torch.float64)
+        device = self.stem.weight.device
+        products = torch.zeros(3 * PATCH**2, 3 * PATCH**2, dtype=accumulator(device), device=device)
         count = 0
         for images in batches:
             patches = F.unfold(images, PATCH).transpose(1, 2).reshape(-1, 3 * PATCH**2)
+            if device.type == "cuda":
+                patches = patches.double()  # products of float32 may be rounded to TF32 there
             products += patches.T @ patches
             count += len(patches)
-        values, vectors = torch.linalg.eigh((products / count).float())
+        values, vectors = torch.linalg.eigh((products / count).float().cpu())
         filters = (vectors / (values + WHITENING_EPS).sqrt()).T.reshape(-1, 3, PATCH, PATCH)
         self.stem.weight.copy_(torch.cat([filters, -filters]))
 
