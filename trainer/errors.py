@@ -5,7 +5,7 @@ TrainerError                 code, message, detail
 ├── ProcessDied              trainer/system/parallel.py: a helper process was killed
 ├── SpecError                trainer/spec/preset.py: fields of a spec that are wrong
 ├── CheckFailed              trainer/diagnosis/checks.py: a pre-training check failed and the spec says to stop
-├── TrainingDiverged         trainer/loop.py: the training loss is not finite
+├── TrainingDiverged         trainer/points.py: the training loss is not finite
 ├── CheckpointDamaged        trainer/rundir/checkpoints.py: a file does not have its recorded hash, or cannot be read
 ├── NoCheckpoint             trainer/inference/classifier.py: nothing to predict with
 ├── OutputNotFinite          trainer/inference/classifier.py: the model's outputs are not finite

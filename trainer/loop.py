@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -21,49 +20,40 @@ from trainer.engine.context import Context
 from trainer.engine.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.engine.features import with_cached_features
 from trainer.engine.loss import ClassWeights, batch_loss, count_correct
-from trainer.engine.optim import update_ratio
+from trainer.engine.optim import UpdateRatio
 from trainer.engine.portions import Portions
-from trainer.engine.range_test import RangeTest, suggest
+from trainer.engine.range_test import suggest
 from trainer.engine.resident import load_resident
 from trainer.engine.runtime import Runtime, precision_name
-from trainer.engine.saving import save
+from trainer.engine.saving import Saver
 from trainer.engine.trainee import Progress, make_trainee, start_from_weights
 from trainer.engine.tuning import Tuning
-from trainer.errors import TrainerError
 from trainer.models import checkpoint
 from trainer.models.build import count_parameters
-from trainer.models.device import free_memory, precision_of, prepare
-from trainer.models.inputs import channel_constants, network_input
+from trainer.models.device import free_memory, precision_of, prepare, search_kernels
+from trainer.models.inputs import Inputs, channel_constants
 from trainer.plan.decisions import Decisions
 from trainer.plan.execution import Execution
 from trainer.plan.pace import Pace
-from trainer.plan.schedule import gradient_interval, is_logged, learning_rate, log_interval, make_plan, resolution
-from trainer.plan.steering import (
-    Course,
-    extensions_asked_for,
-    finish_early,
-    finish_early_requested,
-    replay,
+from trainer.plan.schedule import (
+    gradient_interval,
+    is_logged,
+    learning_rate,
+    log_interval,
+    make_plan,
+    resolution,
+    steps_of_size,
 )
+from trainer.plan.steering import Course, extensions_asked_for, finish_early, finish_early_requested, replay
+from trainer.points import Points, TrainingDiverged
 from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import read_spec
-from trainer.spec.train_spec import TrainSpec
 
 ONE_BATCH_EVALUATIONS = 20
 
 log = logging.getLogger(__name__)
-
-
-class TrainingDiverged(TrainerError):
-    """The training loss is not finite."""
-
-    code = "diverged"
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-        super().__init__(f"The training loss became non-finite at step {step}: try a lower learning rate.")
 
 
 @dataclass(frozen=True)
@@ -88,19 +78,21 @@ def train(
     Where torch.compile does not work, the run goes back to its last checkpoint and goes on in eager mode. Raises
     TrainingDiverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what loading the dataset raises.
     """
-    while True:
-        try:
-            return train_on(run_dir, datasets, device_name, attempt, events, should_stop, cache)
-        except StoppedWhileCompiling:
-            saved = last_checkpoint(run_dir)  # the run was saved before it was compiled
-            return Outcome("interrupted", 0 if saved is None else saved.step, {})
-        except CompiledPassFailed as failure:
-            log.warning("the compiled pass is given up", exc_info=failure)
-            reason = str(failure)
-        give_up_compiling(run_dir)
-        torch._dynamo.reset()
-        free_memory()
-        events.emit("log", line=f"{reason}; the run goes back to its last checkpoint and is not compiled")
+    with Saver(run_dir, events) as saver:
+        while True:
+            try:
+                return train_on(run_dir, datasets, device_name, attempt, events, should_stop, cache, saver)
+            except StoppedWhileCompiling:
+                saved = last_checkpoint(run_dir)  # the run was saved before it was compiled
+                return Outcome("interrupted", 0 if saved is None else saved.step, {})
+            except CompiledPassFailed as failure:
+                log.warning("the compiled pass is given up", exc_info=failure)
+                reason = str(failure)
+            saver.finish()
+            give_up_compiling(run_dir)
+            torch._dynamo.reset()
+            free_memory()
+            events.emit("log", line=f"{reason}; the run goes back to its last checkpoint and is not compiled")
 
 
 def train_on(
@@ -111,6 +103,7 @@ def train_on(
     events: EventWriter,
     should_stop: Callable[[], bool],
     cache: Path | None,
+    saver: Saver,
 ) -> Outcome:
     """Train from the last good checkpoint. Raises CompiledPassFailed and StoppedWhileCompiling as well."""
     began = time.monotonic()
@@ -170,7 +163,6 @@ def train_on(
     class_weights = ClassWeights.of(spec, context.data)
     pace = Pace(spec, context.full_size, plan.batch_size, tested_images(context), evaluations_of_epoch(context))
     pace.follow(decisions.taken)
-    range_test = RangeTest()
     interval = log_interval(spec, plan)
     gradients_interval = gradient_interval(interval)
     evaluation_interval = max(1, plan.total_steps // ONE_BATCH_EVALUATIONS) if spec.overfit_one_batch else 1
@@ -180,17 +172,24 @@ def train_on(
     if spec.checks != "off" and not progress.step and not spec.caches_features:
         events.emit("phase", phase="checks")
         check(context, trainee.model, batches, size, fresh=not branched)
+    search_kernels(steps_of_size(spec, plan, progress.step, context.full_size))
+    inputs = Inputs(context.constants, data.record.size)
+    update_ratio = UpdateRatio(trainee.optimizers)
     watch = Watch(context, progress.step)
-    saved_at = logged_at = timed_at = time.monotonic()
-    logged_step = timed_step = finite_at = progress.step
-    shown = False
+    points = Points(context, plan.batch_size, pace, passes, watch, progress.step)
+    saved_at = time.monotonic()
+
+    def save(*, best: bool) -> None:
+        points.write(everything=True)
+        progress.elapsed = earlier + time.monotonic() - began
+        saver.save(context, trainee, progress, plan.epoch_of(progress.step), best=best)
+
     events.emit("phase", phase="first step")
-    while progress.step < plan.total_steps and not gives_up(spec, plan.steps_per_epoch, progress):
+    while progress.step < plan.total_steps and not progress.stagnates(spec.early_stopping, plan.steps_per_epoch):
         step = progress.step
         if should_stop():
-            progress.elapsed = earlier + time.monotonic() - began
-            save(context, trainee, progress, plan.epoch_of(step), best=False)
-            return Outcome("interrupted", step, summary_of(progress))
+            save(best=False)
+            return Outcome("interrupted", step, progress.summary)
 
         epoch, position = (0, 0) if spec.overfit_one_batch else divmod(step, plan.steps_per_epoch)
         # Decisions that apply from this step on are recorded, so that a resumed run takes the same ones.
@@ -201,6 +200,7 @@ def train_on(
         if finish_early_requested(run_dir):
             taken = [*taken, finish_early(run_dir, decisions, step)]
         if taken:
+            points.write(everything=True)
             course = replay(course, taken)
             plan = course.plan
             pace.follow(taken)
@@ -211,27 +211,28 @@ def train_on(
                     "log", line=f"from step {step:,} executed in {course.execution}, the fastest of those tried"
                 )
             events.emit("plan", step=step, total_steps=plan.total_steps, epochs=plan.epochs)
-            # What a decision took does not count as training time.
-            logged_at, logged_step = timed_at, timed_step = time.monotonic(), step
+            points.restart(step)  # what a decision took does not count as training time
 
         rate = learning_rate(plan, step)
         trainee.optimizers.set_rate(rate)
         trainee.unfreeze_from(spec.model.unfreeze_epoch, epoch)
         if (next_size := resolution(spec, plan.share(step), context.full_size)) != size:
-            size, timed_at, timed_step = next_size, time.monotonic(), step
+            size = next_size
+            search_kernels(steps_of_size(spec, plan, step, context.full_size))
+            points.restart(step)
         if course.compiling != passes.are_compiled:
             passes.switch(compiled=course.compiling)
             pace.switched(compiled=course.compiling)
         built: AbstractContextManager[None] = nullcontext()
         if passes.builds(size, frozen=trainee.frozen is not None):
-            progress.elapsed = earlier + time.monotonic() - began
-            save(context, trainee, progress, plan.epoch_of(step), best=False)  # a compiler may fail, or take minutes
+            save(best=False)  # a compiler may fail, or take minutes
+            saver.finish()
             events.emit("phase", phase="compile")
-            built, shown = passes.building(step, size, frozen=trainee.frozen is not None), False
+            built, points.opens_phase = passes.building(step, size, frozen=trainee.frozen is not None), True
         logs = is_logged(step + 1, interval) or step + 1 == plan.total_steps
 
         raw, labels, draws, chosen = batches.take(epoch, position)
-        images = network_input(raw, context.constants, size)
+        images = inputs(raw, size)
         mixed = mix(spec.augment, images, labels, draws, chosen)
         trainee.train()
         with built:
@@ -241,87 +242,54 @@ def train_on(
             trainee.optimizers.zero_grad()
             trainee.backward(loss)
         measures = spec.track_gradients and logs and is_logged(step + 1, gradients_interval)
-        ratio = update_ratio(trainee.optimizers, trainee.scaler) if measures else None
+        if measures:
+            update_ratio.before(trainee.scaler)
         trainee.optimizers.step(trainee.scaler)
         trainee.update_average(step)
         with torch.no_grad():
-            trainee.window[0] += loss
-            trainee.window[1] += count_correct(logits, labels, mixed)
+            trainee.window += torch.stack([loss, count_correct(logits, labels, mixed)])
         progress.step = step = step + 1
         progress.window_steps += 1
 
         if logs:
-            # The only synchronization with the device in a step.
-            mean_loss, mean_acc = (trainee.window / progress.window_steps).tolist()
-            now = time.monotonic()
-            speed = (step - logged_step) * plan.batch_size / max(1e-9, now - logged_at)
-            measured = {} if ratio is None else ratio()
-            values = {"train/loss": mean_loss, "train/acc": mean_acc, "lr": rate, "throughput": speed, **measured}
-            events.metrics(step, values)
-            if step > 2:
-                pace.stepped(size, step - timed_step, now - timed_at)
-            if not shown:
-                shown = True
-                events.emit("phase", phase="training")
+            means = trainee.window / progress.window_steps
+            points.take(plan, step, rate, size, torch.cat([means, update_ratio.after()]) if measures else means)
             trainee.window.zero_()
             progress.window_steps = 0
-            logged_at, logged_step = timed_at, timed_step = now, step
-            range_test.add(rate, mean_loss)
-            if spec.schedule.name == "range_test" and range_test.broken:
-                break
-            if not math.isfinite(mean_loss):
-                passes.check(step, finite_at)
-                watch.diverged(step)
-                raise TrainingDiverged(step)
-            finite_at = step
-            watch.logged(plan, step, values)
+        points.write()  # those that the device has computed by now: no step waits for it
+        saver.poll()
+        if points.end_range_test:
+            break
 
         if plan.ends_epoch(step) and (step % evaluation_interval == 0 or step == plan.total_steps):
+            points.write(everything=True)
             evaluating = time.monotonic()
             found = validate(context, trainee, progress, plan.epoch_of(step))
             watch.evaluated(plan, step, found, trainee.evaluated)
             pace.evaluated(pace.epoch_images, time.monotonic() - evaluating)
             stale = time.monotonic() - saved_at > 60 * spec.checkpoint_minutes
             if found.improved or stale or step == plan.total_steps:
-                progress.elapsed = earlier + time.monotonic() - began
-                save(context, trainee, progress, plan.epoch_of(step), best=found.improved)
+                save(best=found.improved)
                 saved_at = time.monotonic()
-            logged_at, logged_step = timed_at, timed_step = (
-                time.monotonic(),
-                step,
-            )  # evaluation does not count as training time
+            points.restart(step)  # evaluation does not count as training time
         elif time.monotonic() - saved_at > 60 * spec.checkpoint_minutes:
-            progress.elapsed = earlier + time.monotonic() - began
-            save(context, trainee, progress, plan.epoch_of(step), best=False)
-            saved_at = timed_at = time.monotonic()
-            timed_step = step
+            save(best=False)
+            saved_at = time.monotonic()
+            points.restart(step)
 
     if spec.schedule.name != "range_test":  # a range test ends when the loss is no longer finite
         if not trainee.is_finite():
             watch.diverged(progress.step)
             raise TrainingDiverged(progress.step)
-        progress.elapsed = earlier + time.monotonic() - began
-        save(
-            context, trainee, progress, plan.epoch_of(progress.step), best=False
-        )  # does nothing if this step is saved already
+        save(best=False)  # does nothing if this step is saved already
+    saver.finish()
     events.emit("phase", phase="testing")
     if should_stop():
-        return Outcome("interrupted", progress.step, summary_of(progress))
-    summary = summary_of(progress) | test(context, trainee, progress.step)
+        return Outcome("interrupted", progress.step, progress.summary)
+    summary = progress.summary | test(context, trainee, progress.step)
     if spec.schedule.name == "range_test":
-        suggest(events, progress.step, range_test)
-        summary["suggested_lr"] = range_test.suggestion
+        suggest(events, progress.step, points.range_test)
+        summary["suggested_lr"] = points.range_test.suggestion
     events.metrics(progress.step, {name: value for name, value in summary.items() if "test/" in name})
     events.emit("log", line=f"tested: acc {summary['test/acc']:.4f}, loss {summary['test/loss']:.4f}")
     return Outcome("finished", progress.step, summary)
-
-
-def gives_up(spec: TrainSpec, steps_per_epoch: int, progress: Progress) -> bool:
-    """Early stopping: whether `spec.early_stopping` epochs have passed since the best one."""
-    waited = (progress.step - progress.best_step) / steps_per_epoch
-    return bool(spec.early_stopping) and progress.best_acc >= 0 and waited >= spec.early_stopping
-
-
-def summary_of(progress: Progress) -> dict[str, float]:
-    best = {"best/val_acc": progress.best_acc, "best/step": progress.best_step} if progress.best_acc >= 0 else {}
-    return {**progress.validation, **best}

@@ -24,6 +24,7 @@ from trainer.loop import train
 from trainer.models.build import build_model
 from trainer.models.device import gains_by_compiling, pick_precision, prepare
 from trainer.models.inputs import channel_constants, network_input
+from trainer.plan.steering import COMPILE_AT
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter
 from trainer.spec.preset import build_spec
@@ -31,7 +32,7 @@ from trainer.spec.train_spec import TrainSpec
 
 ROUNDS = 5
 STEPS = 120
-WARM_UP = 60  # past the step at which the forward pass is compiled
+WARM_UP = COMPILE_AT + 16
 FEW_STEPS, FEW_WARM_UP = 30, 5  # for a slower network that is not compiled
 
 

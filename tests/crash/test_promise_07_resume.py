@@ -142,7 +142,8 @@ def test_promise_07_a_budget_of_minutes_is_replayed_as_it_was_measured(
     random = Random(1)
     readings = itertools.accumulate(random.uniform(0.01, 0.05) for _ in itertools.count())
     # No step takes the same time twice, and how busy this machine is does not matter.
-    monkeypatch.setattr("trainer.loop.time", SimpleNamespace(monotonic=lambda: next(readings)))
+    for module in ("trainer.loop", "trainer.engine.moments"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: next(readings)))
     overrides = {**SWIFT, "optimizer.name": "muon", "budget.minutes": 0.15, "precision": "float32"}
     first, second = tmp_path / "first", tmp_path / "second"
     create_run_dir(first, build_spec("shapes100", "quick", overrides), read_record(few_shapes, "shapes100"), {})

@@ -1,7 +1,7 @@
 """`python -m tests.cuda.train FOLDER DATASETS CASES`: train runs in this process, one after the other.
 
 CASES is a JSON list of Case. The log gets the marks "run NAME" before each attempt, "step" at the start of each step,
-and "metrics" when values are recorded. Prints as JSON how each run ended, by name.
+and "metrics STEP" when values are recorded. Prints as JSON how each run ended, by name.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Marks(Watcher):
     def step(self, number: int) -> None:
         mark("step")
 
-    def metrics(self) -> None:
-        mark("metrics")
+    def metrics(self, step: int) -> None:
+        mark(f"metrics {step}")
 
 
 def mark(text: str) -> None:

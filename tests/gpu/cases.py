@@ -67,8 +67,8 @@ class Watcher:
     def step(self, number: int) -> None:
         """The step after `number` steps of this attempt begins."""
 
-    def metrics(self) -> None:
-        """Values are recorded."""
+    def metrics(self, step: int) -> None:
+        """Values of `step` are recorded."""
 
 
 class WatchedEvents(EventWriter):
@@ -77,7 +77,7 @@ class WatchedEvents(EventWriter):
         self._watcher = watcher
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        self._watcher.metrics()
+        self._watcher.metrics(step)
         super().metrics(step, values)
 
 

@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import NARROW
 from trainer.data.format import open_split, read_record
 from trainer.data.splits import stratified_split
-from trainer.loop import Outcome, TrainingDiverged, train
+from trainer.loop import Outcome, train
+from trainer.points import TrainingDiverged
 from trainer.process.assignment import Assignment
 from trainer.process.trainer import run_trainer
 from trainer.rundir.checkpoints import best_checkpoint, list_checkpoints

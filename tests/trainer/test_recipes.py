@@ -18,10 +18,11 @@ from tests.trainer.data.own_validation import make_own_validation
 from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
 from trainer.inference.classifier import load_classifier
-from trainer.loop import Outcome, TrainingDiverged, train
+from trainer.loop import Outcome, train
 from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.models.device import DATA_LIMIT
+from trainer.points import TrainingDiverged
 from trainer.rundir.checkpoints import best_checkpoint, last_checkpoint, list_checkpoints
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
@@ -80,6 +81,7 @@ def test_a_budget_of_minutes_ends_annealed_and_in_time(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr("trainer.loop.time", clock)
+    monkeypatch.setattr("trainer.engine.moments.time", clock)
     overrides = {**SWIFT, "budget.minutes": 1, "batch_size": 128, "epochs": 500, "compile": "off"}
     run(tmp_path / "r", few_shapes, overrides, preset="quick")
     assert events_of(tmp_path / "r", "plan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,54 +14,65 @@ from trainer.engine.context import Context
 PREFETCHED = 2  # batches that a thread reads while the device computes
 
 
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch's random values, and in their order the samples: `rows` int64 (n,) on the device of the stored images,
+    `labels` int64 (n,) on the run's device."""
+
+    number: int
+    draws: EpochDraws
+    rows: Tensor
+    labels: Tensor
+
+
 class Batches:
     def __init__(self, context: Context, batch_size: int) -> None:
         self._spec, self._data, self._device = context.spec, context.data, context.device
         self._batch_size = batch_size
-        self._epoch = -1
-        self._draws: EpochDraws | None = None
+        self._epoch: Epoch | None = None
         self._fill = (255 * torch.tensor(self._data.record.mean)).round().to(torch.uint8).to(self._device)
         self._reader = ThreadPoolExecutor(1, "reader") if self._data.streamed else None
-        self._rows = self._data.train_rows.cpu() if self._data.streamed else self._data.train_rows
         self._reading: dict[int, Future[Tensor]] = {}
+        self._rows = self._data.train_rows.to(self._data.train.images.device)
+        self._labels = self._data.train.labels[self._data.train_rows]
+        self._all = torch.arange(batch_size, device=self._device)
 
     def take(self, epoch: int, position: int) -> tuple[Tensor, Tensor, EpochDraws, Tensor]:
         """Return images uint8 B×H×W×3 (or float features B×F), labels (B,), the epoch's draws, and positions (B,)."""
-        draws = self._draws_of(epoch)
-        chosen, drawn = self._chosen(draws, position), self._chosen(draws.on_cpu, position)
-        rows = self._data.train_rows[chosen]
-        labels = self._data.train.labels[rows]
-        images = self._data.train.images
+        drawn, part = self._drawn(epoch), self._part(position)
+        draws, labels, chosen = drawn.draws, drawn.labels[part], drawn.draws.order[part]
+        images, rows = self._data.train.images, drawn.rows[part]
         if self._reader is not None:
-            images = self._read(draws, position).to(self._device, non_blocking=True)
-            rows = torch.arange(len(rows), device=self._device)
-        if images.dtype != torch.uint8:
-            return images[rows], labels, draws, chosen
-        return (
-            place(self._spec.augment, images, rows, draws, chosen, fill=self._fill, drawn=drawn),
-            labels,
-            draws,
-            chosen,
-        )
+            images = self._read(drawn, position).to(self._device, non_blocking=True)
+            rows = self._all[: len(chosen)]
+        if images.dtype == torch.uint8:
+            on_cpu = draws.on_cpu.order[part]
+            placed = place(self._spec.augment, images, rows, draws, chosen, fill=self._fill, drawn=on_cpu)
+        else:
+            placed = images.index_select(0, rows)
+        return placed, labels, draws, chosen
 
-    def _draws_of(self, epoch: int) -> EpochDraws:
-        if self._draws is None or epoch != self._epoch:
-            count, size = len(self._data.train_rows), self._data.record.size
-            self._draws = draw_epoch(self._spec.augment, count, self._spec.seed, epoch, self._device, size)
-            self._epoch = epoch
+    def _drawn(self, number: int) -> Epoch:
+        if self._epoch is None or self._epoch.number != number:
+            data = self._data
+            draws = draw_epoch(
+                self._spec.augment, len(data.train_rows), self._spec.seed, number, self._device, data.record.size
+            )
+            order = draws.on_cpu.order if data.streamed else draws.order
+            self._epoch = Epoch(number, draws, self._rows[order], self._labels[draws.order])
             self._reading.clear()
-        return self._draws
+        return self._epoch
 
-    def _chosen(self, draws: EpochDraws, position: int) -> Tensor:
-        return draws.order[position * self._batch_size : (position + 1) * self._batch_size]
+    def _part(self, position: int) -> slice:
+        return slice(position * self._batch_size, (position + 1) * self._batch_size)
 
-    def _read(self, draws: EpochDraws, position: int) -> Tensor:
+    def _read(self, drawn: Epoch, position: int) -> Tensor:
         """Return the stored images of a batch, and start to read those of the next PREFETCHED batches."""
         assert self._reader is not None
         for number in range(position, position + PREFETCHED + 1):
-            chosen = self._chosen(draws.on_cpu, number)
-            if number not in self._reading and len(chosen):
-                self._reading[number] = self._reader.submit(self._fetch, self._rows[chosen])
+            rows = drawn.rows[self._part(number)]
+            if number not in self._reading and len(rows):
+                self._reading[number] = self._reader.submit(self._fetch, rows)
         return self._reading.pop(position).result()
 
     def _fetch(self, rows: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -120,27 +120,39 @@ def has_gradients(optimizer: Optimizer) -> bool:
     return any(parameter.grad is not None for group in optimizer.param_groups for parameter in group["params"])
 
 
-def update_ratio(optimizers: Optimizers, scaler: torch.amp.GradScaler | None = None) -> Callable[[], dict[str, float]]:
-    """Call before a step; the returned function, called after it, gives the gradient norm and |update| / |weights|.
+class UpdateRatio:
+    """Measures a step's gradient norm and |update| / |weights|. `before` is called before the step, `after` after it.
 
-    The norm is that of the unscaled gradients, before clipping.
+    The weights before a step are kept in the same memory each time.
     """
-    if scaler is not None:
-        optimizers.unscale(scaler)
-    trained = [parameter for parameter in optimizers.parameters if parameter.grad is not None]
-    gradients = _norm([parameter.grad for parameter in trained if parameter.grad is not None])
-    before = [parameter.detach().clone() for parameter in trained]
 
-    def after() -> dict[str, float]:
-        updates = torch._foreach_sub([parameter.detach() for parameter in trained], before)
-        norms = torch.stack([gradients, _norm(list(updates)) / _norm(before)]).tolist()
-        return {"grad/norm": norms[0], "update/ratio": norms[1]}
+    def __init__(self, optimizers: Optimizers) -> None:
+        self._optimizers = optimizers
+        self._trained: list[Tensor] = []
+        self._old: list[Tensor] = []
+        self._norms: tuple[Tensor, Tensor]
 
-    return after
+    def before(self, scaler: torch.amp.GradScaler | None = None) -> None:
+        """Measure the norm of the gradients, unscaled and before clipping."""
+        if scaler is not None:
+            self._optimizers.unscale(scaler)
+        trained = [parameter for parameter in self._optimizers.parameters if parameter.grad is not None]
+        self._norms = _norm([parameter.grad for parameter in trained if parameter.grad is not None]), _norm(trained)
+        if len(trained) != len(self._trained):  # a backbone is trained from an epoch on
+            self._old = [torch.empty_like(parameter, requires_grad=False) for parameter in trained]
+        self._trained = [parameter.detach() for parameter in trained]
+        torch._foreach_copy_(self._old, self._trained)
+
+    def after(self) -> Tensor:
+        """Return the norm and the ratio, float32 (2,) on the device."""
+        gradients, weights = self._norms
+        torch._foreach_sub_(self._old, self._trained)
+        return torch.stack([gradients, _norm(self._old) / weights])
 
 
-def _norm(tensors: list[Tensor]) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+@torch.no_grad()
+def _norm(tensors: Sequence[Tensor]) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
     return norm
 
 

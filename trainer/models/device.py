@@ -19,6 +19,7 @@ from trainer.system.parallel import available_cores
 
 DATA_SHARE = 0.5  # maximum share of the device's memory that the dataset takes
 TENSOR_CORES = (7, 0)  # compute capability from which GPUs multiply float16 in tensor cores
+SEARCH_STEPS = 500  # with images of one size: the search takes time, and what it gains is a part of each step
 DATA_LIMIT = "TRACKSIDE_DEVICE_DATA_BYTES"
 
 
@@ -34,8 +35,12 @@ def prepare(name: str, threads: int = 0) -> torch.device:
         torch.cuda.set_device(device)
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
     return device
+
+
+def search_kernels(steps: int) -> None:
+    """Let cuDNN try its kernels for each new input size, if at least SEARCH_STEPS steps follow with the same size."""
+    torch.backends.cudnn.benchmark = steps >= SEARCH_STEPS
 
 
 def device_named(name: str) -> torch.device:

@@ -18,13 +18,42 @@ def network_input(images: Tensor, constants: tuple[Tensor, Tensor], size: int) -
     return resize(normalize(images, *constants), size)
 
 
+class Inputs:
+    """`network_input` for images of one width: constants are made once, and the result is no second copy."""
+
+    def __init__(self, constants: tuple[Tensor, Tensor], width: int) -> None:
+        self._scale, self._offset = row_constants(*constants, width)
+
+    def __call__(self, images: Tensor, size: int) -> Tensor:
+        if images.dtype != torch.uint8:
+            return images
+        rows = rows_of(images)
+        torch.addcmul(self._offset, rows, self._scale, out=rows)
+        return resize(images_of(rows, images.shape), size)
+
+
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Convert uint8 N×H×W×3 to float32 N×3×H×W in channels_last memory, each channel as (x/255 − mean)/std."""
-    count, height, width, channels = images.shape
-    # Computed on whole rows: an operation on the three channels is not vectorized and takes twice as long.
-    scale, offset = (1 / (255 * std)).repeat(width), (-mean / std).repeat(width)
-    rows = images.reshape(count * height, width * channels).float()
-    return torch.addcmul(offset, rows, scale).view(count, height, width, channels).permute(0, 3, 1, 2)
+    scale, offset = row_constants(mean, std, images.shape[2])
+    return images_of(torch.addcmul(offset, rows_of(images), scale), images.shape)
+
+
+def row_constants(mean: Tensor, std: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Return the scale and the offset of each value of a row of pixels, float32 (3 · width,)."""
+    return (1 / (255 * std)).repeat(width), (-mean / std).repeat(width)
+
+
+def rows_of(images: Tensor) -> Tensor:
+    """Convert uint8 N×H×W×3 to float32 (N · H)×(W · 3).
+
+    An operation on the three channels is not vectorized and takes twice as long as one on whole rows.
+    """
+    return images.reshape(-1, images.shape[2] * images.shape[3]).float()
+
+
+def images_of(rows: Tensor, shape: torch.Size) -> Tensor:
+    """View what `rows_of` returned for images of `shape` as N×3×H×W."""
+    return rows.view(shape).permute(0, 3, 1, 2)
 
 
 def channel_constants(record: DatasetRecord, device: torch.device) -> tuple[Tensor, Tensor]:

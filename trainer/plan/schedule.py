@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 
 from trainer.spec.train_spec import ScheduleSpec, TrainSpec
@@ -158,6 +159,13 @@ def resolution(spec: TrainSpec, share: float, full: int) -> int:
 def resolutions(spec: TrainSpec, full: int) -> list[int]:
     """The smaller resolutions in pixels: those below 1 are shares of `full`."""
     return [round(size * full) if size < 1 else int(size) for size in spec.augment.resolutions]
+
+
+def steps_of_size(spec: TrainSpec, plan: Plan, step: int, full: int) -> int:
+    """Steps from `step` on, with it, whose images have the same size."""
+    size = resolution(spec, plan.share(step), full)
+    ahead = range(step, plan.total_steps)
+    return bisect_left(ahead, True, key=lambda later: resolution(spec, plan.share(later), full) != size)
 
 
 def log_interval(spec: TrainSpec, plan: Plan) -> int:

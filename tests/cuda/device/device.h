@@ -34,6 +34,7 @@ int installed_devices(void);                 /* FAKE_CUDA_DEVICES, by default 1 
 int visible_devices(void);                   /* those that CUDA_VISIBLE_DEVICES leaves */
 int physical_device(int device);             /* the index that NVML uses; -1 if there is none */
 size_t total_memory(void);                   /* FAKE_CUDA_MEMORY_MB, by default 80 GiB, in bytes */
+long late_queries(void);                     /* FAKE_CUDA_LATE, by default 0 */
 void device_uuid(int physical, char uuid[16]);
 void device_uuid_text(int physical, char text[48]);
 

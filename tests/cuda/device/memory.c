@@ -58,11 +58,15 @@ static bool on_device(const void *address) {
 }
 
 /* Fill `words` with what the results of kernels read as: 1 in 64 bits, which is true as a boolean, a small count as an
-   integer, and finite as a float; or the process's value of FAKE_CUDA_RESULT for a single float. */
+   integer, and finite as a float; or the process's value of FAKE_CUDA_RESULT for a single float or two doubles. */
 static void make_result(uint64_t words[], size_t count, size_t size) {
     float value;
     for (size_t word = 0; word < count; word++) words[word] = 1;
     if (size == sizeof value && scripted_result(&value)) memcpy(words, &value, sizeof value);
+    if (size == 2 * sizeof(double) && scripted_result(&value)) {
+        double pair[2] = {value, value};
+        memcpy(words, pair, sizeof pair);
+    }
 }
 
 /* Kernels write nothing, so that a copy of at most 4 KiB from a device, which is how torch reads a kernel's result

@@ -124,19 +124,50 @@ cudaError_t cudaGetDriverEntryPointByVersion(
     return cudaSuccess;
 }
 
-/* ---- waits */
+/* ---- the order of events, and waits */
 
-static cudaError_t wait_in(const char *function) {
+#define EVENTS 65536 /* that exist at one time, at most */
+
+static unsigned long recorded[EVENTS]; /* by handle: an event's place in the order of records */
+static unsigned long last_recorded, last_complete;
+static long late; /* queries of the next event that is not complete */
+
+static unsigned long *place_of(cudaEvent_t event) { return &recorded[(uintptr_t)event % EVENTS]; }
+
+static void complete(unsigned long place) {
+    if (place <= last_complete) return;
+    last_complete = place;
+    late = 0;
+}
+
+static cudaError_t wait_in(const char *function, unsigned long place) {
     ENTER_CONTEXT();
     log_event("wait", current_device, function);
+    complete(place);
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return wait_in("cudaStreamSynchronize"); }
-cudaError_t cudaDeviceSynchronize(void) { return wait_in("cudaDeviceSynchronize"); }
-cudaError_t cudaEventSynchronize(cudaEvent_t event) { return wait_in("cudaEventSynchronize"); }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return wait_in("cudaStreamSynchronize", last_recorded); }
+cudaError_t cudaDeviceSynchronize(void) { return wait_in("cudaDeviceSynchronize", last_recorded); }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) { return wait_in("cudaEventSynchronize", *place_of(event)); }
 
-/* ---- streams and events: handles that count up; nothing is ever pending */
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+    unsigned long place = *place_of(event);
+    if (place > last_complete && ++late <= late_queries()) return failed(cudaErrorNotReady);
+    complete(place);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    *place_of(event) = ++last_recorded;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags) {
+    return cudaEventRecord(event, stream);
+}
+
+/* ---- streams and events: handles that count up */
 
 static void *next_handle(void) {
     static uintptr_t last = 0x1000;
@@ -187,10 +218,6 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
 
 cudaError_t cudaEventCreate(cudaEvent_t *event) { return cudaEventCreateWithFlags(event, 0); }
 cudaError_t cudaEventDestroy(cudaEvent_t event) { return cudaSuccess; }
-cudaError_t cudaEventQuery(cudaEvent_t event) { return cudaSuccess; }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) { return cudaSuccess; }
-
-cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned flags) { return cudaSuccess; }
 
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEvent_t end) {
     *milliseconds = 1;

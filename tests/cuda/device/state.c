@@ -33,6 +33,8 @@ int installed_devices(void) {
 
 size_t total_memory(void) { return (size_t)number_setting("FAKE_CUDA_MEMORY_MB", 80 << 10) << 20; }
 
+long late_queries(void) { return number_setting("FAKE_CUDA_LATE", 0); }
+
 void device_uuid(int physical, char uuid[16]) {
     memset(uuid, 0, 16);
     uuid[15] = (char)(physical + 1);

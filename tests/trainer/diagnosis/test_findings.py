@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
 from trainer.diagnosis.checks import CheckFailed
-from trainer.loop import TrainingDiverged, train
+from trainer.loop import train
+from trainer.points import TrainingDiverged
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
 from trainer.spec.preset import build_spec

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainer.engine.optim import Optimizers, update_ratio
+from trainer.engine.optim import Optimizers, UpdateRatio
 from trainer.spec.train_spec import OptimizerSpec
 
 
@@ -20,9 +20,10 @@ def gradient_norm(scaler: torch.amp.GradScaler | None) -> tuple[float, torch.Ten
     optimizers = Optimizers(OptimizerSpec(name="sgd", lr=0.1, clip_norm=1.0), model, torch.device("cpu"))
     loss = model(torch.randn(16, 8)).square().mean()
     (loss if scaler is None else scaler.scale(loss)).backward()
-    measured = update_ratio(optimizers, scaler)
+    ratio = UpdateRatio(optimizers)
+    ratio.before(scaler)
     optimizers.step(scaler)
-    return measured()["grad/norm"], model.weight.detach().clone()
+    return ratio.after()[0].item(), model.weight.detach().clone()
 
 
 def test_the_gradient_norm_does_not_depend_on_the_scale_of_the_loss() -> None:
@@ -32,6 +33,21 @@ def test_the_gradient_norm_does_not_depend_on_the_scale_of_the_loss() -> None:
     assert scaled == pytest.approx(plain, rel=1e-5)
     assert torch.allclose(weights, same_weights)
     assert gradient_norm(scaler)[0] == pytest.approx(plain, rel=1e-5)
+
+
+def test_the_update_is_measured_relative_to_the_weights_step_after_step() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2))
+    optimizers = Optimizers(OptimizerSpec(name="sgd", lr=0.1), model, torch.device("cpu"))
+    ratio = UpdateRatio(optimizers)
+    for _ in range(2):
+        optimizers.zero_grad()
+        model(torch.randn(16, 8)).square().mean().backward()
+        before = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+        ratio.before()
+        optimizers.step()
+        update = nn.utils.parameters_to_vector(model.parameters()).detach() - before
+        assert ratio.after()[1].item() == pytest.approx((update.norm() / before.norm()).item(), rel=1e-5)
 
 
 def test_muon_names_the_field_where_it_has_nothing_to_train() -> None:

@@ -20,6 +20,7 @@ from trainer.plan.schedule import (
     replanned,
     resolution,
     resolutions,
+    steps_of_size,
 )
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import TrainSpec
@@ -163,6 +164,12 @@ def test_winding_down_falls_from_the_rate_of_now_to_zero(name: str, step: int) -
 def test_small_images_come_first(sizes: list[float]) -> None:
     spec = spec_of(augment__resolutions=sizes, augment__resolution_until=[0.2, 0.5])
     assert [resolution(spec, share, 32) for share in (0, 0.19, 0.2, 0.49, 0.5, 1.0)] == [20, 20, 24, 24, 32, 32]
+
+
+def test_the_steps_with_images_of_one_size_are_counted() -> None:
+    spec = spec_of(epochs=2, augment__resolutions=[20, 24], augment__resolution_until=[0.25, 0.5])
+    plan = make_plan(spec, 64 * 100)
+    assert [steps_of_size(spec, plan, step, 32) for step in (0, 49, 50, 99, 100, 199)] == [50, 1, 50, 1, 100, 1]
 
 
 @pytest.mark.parametrize("preset", ["quick", "fast"])
