@@ -48,7 +48,8 @@ def rows_of(images: Tensor) -> Tensor:
 
     An operation on the three channels is not vectorized and takes twice as long as one on whole rows.
     """
-    return images.reshape(-1, images.shape[2] * images.shape[3]).float()
+    count, height, width, channels = images.shape
+    return images.reshape(count * height, width * channels).float()
 
 
 def images_of(rows: Tensor, shape: torch.Size) -> Tensor:
