@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.conftest import NARROW
 from tests.cuda.conftest import Device
-from tests.cuda.train import Case
+from tests.gpu.cases import Case
 from trainer.rundir.events import read_from
 
 RUN = {
