@@ -33,7 +33,7 @@ from trainer.spec.train_spec import AugmentSpec
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.timeout(170),
+    pytest.mark.timeout(600),  # the step of `make gpu` has a limit of its own
     pytest.mark.filterwarnings("default::DeprecationWarning"),  # which other versions of PyTorch give
 ]
 
