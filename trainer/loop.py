@@ -171,7 +171,7 @@ def train_on(
     tuning = Tuning(context, trainee, batches, class_weights, decisions, plan.batch_size, size, cache)
     if spec.checks != "off" and not progress.step and not spec.caches_features:
         events.emit("phase", phase="checks")
-        check(context, trainee.model, batches, size, fresh=not branched)
+        check(context, trainee.model, batches, size, plan, fresh=not branched)
     search_kernels(steps_of_size(spec, plan, progress.step, context.full_size))
     inputs = Inputs(context.constants, data.record.size)
     update_ratio = UpdateRatio(trainee.optimizers)
@@ -291,5 +291,6 @@ def train_on(
         suggest(events, progress.step, points.range_test)
         summary["suggested_lr"] = points.range_test.suggestion
     events.metrics(progress.step, {name: value for name, value in summary.items() if "test/" in name})
+    watch.tested(plan, progress.step, summary, progress.best_step)
     events.emit("log", line=f"tested: acc {summary['test/acc']:.4f}, loss {summary['test/loss']:.4f}")
     return Outcome("finished", progress.step, summary)

@@ -112,4 +112,5 @@ class Points:
             self._watch.diverged(step)
             raise TrainingDiverged(step)
         self._finite_at = step
-        self._watch.logged(point.plan, step, values)
+        if self._watch.logged(point.plan, step, values):
+            self._began = Moment(self._context.device)  # experiments do not count as training time

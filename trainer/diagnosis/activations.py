@@ -39,3 +39,8 @@ def dead_units(model: nn.Module, images: Tensor, autocast: torch.autocast, porti
         for hook in hooks:
             hook.remove()
     return {name: 1 - active.float().mean().item() for name, active in alive.items()}
+
+
+def layer_name(model: nn.Module, name: str) -> str:
+    """Return a module's name and kind, such as "features.4 (ReLU)"."""
+    return f"{name or 'the network'} ({type(model.get_submodule(name)).__name__})"

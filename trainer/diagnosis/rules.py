@@ -1,54 +1,85 @@
-"""Rules that find problems in a run's history. Does not import torch.
+"""Rules that look at a run's history. Does not import torch.
 
-Each rule is a function that returns a finding or None. The thresholds come from the spec (`thresholds.*`); the
-evidence of a finding contains the threshold that was applied.
+Each rule is a function of a case, the history up to one step. A finding is told if its rule holds at two looks in a
+row, so each rule is also asked about the look before. Looks are counted in steps, or in evaluations.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from trainer.diagnosis.findings import Finding, Remedy
+from trainer.diagnosis.findings import Finding, Remedy, value
 from trainer.diagnosis.history import Curve, History
+from trainer.diagnosis.reference import Reference
+from trainer.diagnosis.trend import Trend, trend
 from trainer.plan.schedule import Plan, learning_rate
 from trainer.spec.train_spec import TrainSpec
 
-WINDOW = 20  # logged points per median
-FIRST_LOOK = 60  # steps before which only an exploding loss is reported
-EPOCHS = 3  # evaluations per median of a curve with one value per evaluation
-NO_PROGRESS = 0.98  # fraction of the initial loss above which the loss has not decreased
-NOISE = 0.05  # fraction of the initial loss; a smaller increase counts as noise
+LOOKS = 20  # looks per run, at least SHORTEST and at most LONGEST steps apart
+SHORTEST, LONGEST = 50, 2000
+FIRST_LOOK = 100  # steps before which a loss that does not fall says nothing
+START = 5  # first logged steps, whose median loss is the run's own start
+NO_PROGRESS = 0.02  # of the possible decrease of the loss: less is none
+SLOW_SHARE = 0.2  # of the run, before which a slow decrease says nothing
+LARGE_STEP = 0.08  # step / weights, in norms: about 1e-3 is common
+MEASURED = 10  # first measurements of it
+ENOUGH = 50  # validation images below which accuracies say nothing
+GUESSING_STEPS = 300
+Z = 3.0  # standard errors
 
 
 @dataclass(frozen=True)
 class Case:
-    """The input of a rule.
+    """The input of a rule: the history up to `step`.
 
-    `guess` is the fraction of the most frequent class among the `val_count` validation images. `epoch_ended` says
-    that the validation metrics of this step have just been added to `history`.
+    `guess` is the fraction of the most frequent class among the `val_count` validation images.
     """
 
     spec: TrainSpec
     plan: Plan
     step: int
     history: History
+    reference: Reference
     guess: float
     val_count: int
-    epoch_ended: bool
+
+    @cached_property
+    def loss(self) -> Curve:
+        return self.history["train/loss"].until(self.step)
+
+    @cached_property
+    def window(self) -> Curve:
+        """The training loss in the last `span` steps."""
+        return self.loss.between(self.step - self.span, self.step)
 
     @property
-    def initial_loss(self) -> float:
-        """The loss at initialization: the first logged one, for cross-entropy at most log(number of classes)."""
-        first = self.history["train/loss"].values[0]
-        return min(first, math.log(self.class_count)) if self.spec.loss == "cross_entropy" else first
+    def span(self) -> int:
+        """The steps that the trend is taken over: the second half of the run so far."""
+        return max(look_interval(self.plan), self.step // 2)
+
+    @cached_property
+    def now(self) -> float:
+        """The loss of the last steps; NaN if it is not known."""
+        last = self.loss.between(self.step - look_interval(self.plan), self.step).values
+        return statistics.median(last) if last else math.nan
+
+    @cached_property
+    def trend(self) -> Trend:
+        return trend(self.window.steps, self.window.values)
+
+    @cached_property
+    def start(self) -> float:
+        """The loss at the run's start, at least that of a network that knows only the class frequencies."""
+        return max(statistics.median(self.loss.values[:START]), self.loss.values[0], self.reference.prior)
 
     @property
-    def class_count(self) -> float:
-        """The effective number of classes, 1 / `guess`, at least 2."""
-        return max(2.0, 1 / max(self.guess, 1e-6))
+    def fallen(self) -> float:
+        """The decrease of the loss below guessing, as a share of the possible decrease."""
+        return (self.reference.prior - self.now) / self.reference.range
 
     @property
     def rate(self) -> float:
@@ -58,250 +89,198 @@ class Case:
 
     @property
     def chance_level(self) -> float:
-        """The upper limit of the accuracy of guessing: `guess` plus two standard deviations (exceeded in about 2%)."""
-        return self.guess + 2 * math.sqrt(self.guess * (1 - self.guess) / max(1, self.val_count))
-
-    @property
-    def epochs_done(self) -> int:
-        return len(self.history["val/acc"])
+        """The upper limit of the accuracy of guessing: `guess` plus three standard errors."""
+        return self.guess + Z * math.sqrt(self.guess * (1 - self.guess) / max(1, self.val_count))
 
     @property
     def progress(self) -> float:
-        """The fraction of the planned steps that is done."""
         return self.step / max(1, self.plan.total_steps)
 
+    def validation(self, name: str) -> Curve:
+        return self.history[f"val/{name}"].until(self.step)
 
-def diagnose(case: Case) -> Iterator[Finding]:
-    """Yield the findings that apply now and were not reported before, and add them to the history."""
-    if case.spec.schedule.name == "range_test" or case.spec.overfit_one_batch or not len(case.history["train/loss"]):
-        return
-    for kind, rule in RULES.items():
-        if kind in case.history.told or any(other in case.history.told for other in EXPLAINED_BY.get(kind, ())):
-            continue
-        if (finding := rule(case)) is not None:
-            case.history.told[kind] = case.step
-            yield finding
+    @property
+    def before(self) -> Case | None:
+        """The case of the look before; None at the first."""
+        step = self.step - look_interval(self.plan)
+        return replace(self, step=step) if step > 0 else None
 
-
-def diverged(spec: TrainSpec, history: History, step: int) -> Finding:
-    """Return the finding for a loss that is NaN or infinite, which ends the run."""
-    message = f"The training loss is NaN or infinite at step {step:,}: the learning rate is too high."
-    lines = {"training loss": [*_finite(history["train/loss"])]}
-    return Finding("diverged", "fail", message, {"lines": lines}, _with_rate(spec, 0.1))
+    @property
+    def evaluation_before(self) -> Case | None:
+        """The case of the evaluation before; None at the first."""
+        steps = [step for step in self.history["val/acc"].steps if step < self.step]
+        return replace(self, step=steps[-1]) if steps else None
 
 
-def rate_too_high(case: Case) -> Finding | None:
-    """Report a loss that has risen, or that does not fall although the updates are large relative to the weights."""
-    loss, ratio = case.history["train/loss"], case.history["update/ratio"]
-    if len(loss) < WINDOW:
+Rule = Callable[[Case], Finding | None]
+
+
+def look_interval(plan: Plan) -> int:
+    return min(LONGEST, max(SHORTEST, plan.total_steps // LOOKS))
+
+
+def is_look(plan: Plan, step: int, last: int) -> bool:
+    """Whether a look is due at a logged step, `last` being the logged step before."""
+    interval = look_interval(plan)
+    return step // interval > last // interval
+
+
+def twice(rule: Rule, case: Case, *, evaluations: bool = False) -> Finding | None:
+    """Return the rule's finding if it holds at this look and at the one before."""
+    earlier = case.evaluation_before if evaluations else case.before
+    if earlier is None or not len(earlier.loss) or rule(earlier) is None:
         return None
-    now, above = statistics.median(loss.values[-WINDOW:]), 1 + case.spec.thresholds.rise
-    lines = {"training loss": loss.drawn()}
-    if now > above * case.initial_loss:
-        message = (
-            f"The training loss has risen to {now:.3g}, from {case.initial_loss:.3g} at initialization: "
-            f"the learning rate, {case.spec.optimizer.lr:g}, is too high."
-        )
-        evidence = {"measured": now / case.initial_loss, "threshold": above, "lines": lines, "level": case.initial_loss}
-        return Finding("lr_too_high", "fail", message, evidence, _with_rate(case.spec, 0.1))
-    if case.step < FIRST_LOOK or not len(ratio) or case.spec.optimizer.name == "muon":
-        return None  # the size of Muon's updates depends on the learning rate alone, not on the loss
-    moved, limit = statistics.median(ratio.values[-WINDOW:]), case.spec.thresholds.update_ratio
-    if now > NO_PROGRESS * case.initial_loss and moved > limit and case.rate > 0.5:
-        message = (
-            f"The loss does not fall ({now:.3g} after {case.step:,} steps) while each step moves the weights by "
-            f"{100 * moved:.1g}% of their size: the learning rate, {case.spec.optimizer.lr:g}, is too high."
-        )
-        lines["update to weight"] = ratio.drawn()
-        evidence = {"measured": moved, "threshold": limit, "lines": lines}
-        return Finding("lr_too_high", "fail", message, evidence, _with_rate(case.spec, 0.1))
-    return None
+    return rule(case)
 
 
-def rate_too_low(case: Case) -> Finding | None:
-    """Report a loss that hardly falls while the updates are small relative to the weights."""
-    loss, ratio = case.history["train/loss"], case.history["update/ratio"]
-    if not case.epoch_ended or case.epochs_done < 2 or len(loss) < 2 * WINDOW or not len(ratio):
+def loss_risen(case: Case) -> Finding | None:
+    """The loss lies above the run's own start, and does not fall."""
+    above = 1 + case.spec.thresholds.rise
+    if case.step < SHORTEST or not case.now > above * case.start:
         return None
-    now, moved = statistics.median(loss.values[-WINDOW:]), statistics.median(ratio.values[-WINDOW:])
-    decrease, limit = 1 - now / case.initial_loss, case.spec.thresholds.slow_ratio
-    if -NOISE < decrease < case.spec.thresholds.slow_fall and 0 < moved < limit and case.rate > 0.5:
-        message = (
-            f"After {case.epochs_done} epochs the loss has fallen by {100 * decrease:.1f}% only, and a step moves the "
-            f"weights by {moved:.1e} of their size (about 1e-3 is common): the learning rate, "
-            f"{case.spec.optimizer.lr:g}, is too low."
-        )
-        evidence = {"measured": moved, "threshold": limit, "lines": {"training loss": loss.drawn()}}
-        return Finding("lr_too_low", "warn", message, evidence, _with_rate(case.spec, 10))
-    return None
-
-
-def dead_network(case: Case) -> Finding | None:
-    """Report gradients of zero in the last three measurements."""
-    norms = case.history["grad/norm"].values[-3:]
-    if case.step < FIRST_LOOK or len(norms) < 3 or max(norms) > case.spec.thresholds.dead_gradient:
+    if case.trend.low * case.span < -NO_PROGRESS * case.now:
         return None
-    if case.history["train/acc"].values[-1] > 0.9:
-        return None  # the training set is memorized, so gradients near zero are normal
-    message = f"Gradients are zero (norm {max(norms):.1e}): gradients vanished, no step changes the weights."
-    lines = {"gradient norm": case.history["grad/norm"].drawn()}
-    evidence = {"measured": max(norms), "threshold": case.spec.thresholds.dead_gradient, "lines": lines}
-    return Finding("dead", "fail", message, evidence, _with_rate(case.spec, 0.1))
+    message = f"The training loss is {case.now:.3g}; it started at {case.start:.3g}."
+    evidence = value("training loss / loss at the start", case.now / case.start, above)
+    return Finding("loss_risen", "info", message, {**evidence, **_loss_line(case)})
 
 
-def memorization_only(case: Case) -> Finding | None:
-    """Report training images that are memorized while the validation accuracy stays at the level of guessing.
+def loss_stalled(case: Case) -> Finding | None:
+    """The loss is that of guessing, and its trend excludes a decrease that matters."""
+    if case.step < FIRST_LOOK or case.rate < 0.1 or not case.fallen < NO_PROGRESS:
+        return None
+    fall = -case.trend.low * case.span / case.reference.range
+    if fall > NO_PROGRESS:
+        return None
+    message = (
+        f"The training loss does not fall: {case.now:.3g} after {case.step:,} steps; the class frequencies alone give "
+        f"{case.reference.prior:.3g}."
+    )
+    evidence = value("decrease of the loss, share of the possible one", 100 * case.fallen, 100 * NO_PROGRESS, "%")
+    return Finding("loss_stalled", "info", message, {**evidence, **_loss_line(case)})
 
-    Labels that do not match their images are a typical cause.
+
+def loss_slow(case: Case) -> Finding | None:
+    """At its present pace the loss will hardly have fallen when the run ends."""
+    if case.step < FIRST_LOOK or case.progress < SLOW_SHARE or case.rate < 0.1:
+        return None
+    steepest = max(0.0, -case.trend.low) * (case.plan.total_steps - case.step) / case.reference.range
+    expected, limit = max(0.0, case.fallen) + steepest, case.spec.thresholds.slow_fall
+    if not expected < limit:
+        return None
+    message = (
+        f"The training loss falls too slowly: {case.now:.3g} after {case.step:,} of {case.plan.total_steps:,} steps. "
+        f"At this pace it will have fallen by at most {100 * expected:.3g}% of what is possible."
+    )
+    evidence = value("expected decrease, share of the possible one", 100 * expected, 100 * limit, "%")
+    return Finding("loss_slow", "info", message, {**evidence, **_loss_line(case)})
+
+
+def steps_too_large(case: Case) -> Finding | None:
+    """A step replaces a good part of the weights, and the loss has hardly fallen.
+
+    Not with Muon, whose steps have that size by design, and are judged before training.
     """
-    val = case.history["val/acc"]
-    if not case.epoch_ended or len(val) < EPOCHS or case.val_count < 50:
+    ratios = case.history["update/ratio"].until(case.step).values[:MEASURED]
+    if case.spec.optimizer.name == "muon" or len(ratios) < 3 or case.fallen > 5 * NO_PROGRESS:
         return None
-    best, train = statistics.median(val.values[-EPOCHS:]), statistics.median(_training_accuracy(case).values[-EPOCHS:])
-    if best > case.chance_level or train < case.guess + case.spec.thresholds.by_heart:
+    moved = statistics.median(ratios)
+    if not moved > LARGE_STEP:
+        return None
+    message = f"The first steps change the weights by {100 * moved:.3g}% each (threshold {100 * LARGE_STEP:g}%)."
+    evidence = value("step / weights", 100 * moved, 100 * LARGE_STEP, "%")
+    return Finding("steps_too_large", "info", message, {**evidence, **_loss_line(case)})
+
+
+def learns(case: Case) -> bool:
+    """Whether the training loss has fallen clearly below guessing."""
+    return case.fallen > 5 * NO_PROGRESS and case.now < case.start
+
+
+def gradients_vanished(case: Case) -> Finding | None:
+    """Gradients of zero in the last three measurements."""
+    norms = case.history["grad/norm"].until(case.step).values[-3:]
+    limit = case.spec.thresholds.dead_gradient
+    if case.step < SHORTEST or len(norms) < 3 or max(norms) > limit or learns(case):
+        return None
+    message = f"The gradient norm is {max(norms):.3g}: no step changes the weights."
+    lines = {"gradient norm": case.history["grad/norm"].until(case.step).drawn()}
+    return Finding("gradients_vanished", "info", message, {**value("gradient norm", max(norms), limit), "lines": lines})
+
+
+def guesses(case: Case) -> Finding | None:
+    """The validation accuracy has never exceeded the level of guessing."""
+    accuracy = case.validation("acc")
+    if case.val_count < ENOUGH or case.step < GUESSING_STEPS or not len(accuracy):
+        return None
+    best = max(accuracy.values)
+    if best > case.chance_level:
         return None
     message = (
-        f"{100 * train:.0f}% of the training images are learned, yet on others the network is no better than "
-        f"guessing ({100 * best:.1f}%, guessing gives {100 * case.guess:.1f}%): labels may not belong to "
-        "their images. Check the dataset."
+        f"The validation accuracy is {100 * best:.3g}% at best after {case.step:,} steps; the most frequent class "
+        f"alone gives {100 * case.guess:.3g}%."
     )
-    lines = {"training accuracy": _training_accuracy(case).drawn(), "validation accuracy": val.drawn()}
-    return Finding("by_heart_only", "fail", message, {"measured": best, "threshold": case.chance_level, "lines": lines})
+    evidence = value("validation accuracy", 100 * best, 100 * case.chance_level, "%")
+    return Finding("guesses", "info", message, {**evidence, "lines": {"validation accuracy": accuracy.drawn()}})
 
 
-def no_better_than_guessing(case: Case) -> Finding | None:
-    """Report a validation accuracy that has never exceeded the level of guessing."""
-    val = case.history["val/acc"]
-    if not case.epoch_ended or len(val) < EPOCHS or case.val_count < 50 or case.progress < 0.02:
+def memorized_only(case: Case) -> Finding | None:
+    """Training images are memorized while the validation accuracy stays at the level of guessing."""
+    if guesses(replace_first(case)) is None:
         return None
-    if max(val.values) > case.chance_level or case.step < 200:
+    accuracy, train = case.validation("acc"), case.history.training_accuracy.until(case.step)
+    now = statistics.median(train.values[-3:]) if len(train) else 0.0
+    if now < case.guess + case.spec.thresholds.by_heart:
         return None
+    best = max(accuracy.values)
     message = (
-        f"After {len(val)} epochs the network is no better than guessing: {100 * max(val.values):.1f}% at best, where "
-        f"the commonest class gives {100 * case.guess:.1f}%. See the checks and the dataset."
+        f"{100 * now:.3g}% of the training images are memorized, yet {100 * best:.3g}% of the validation images are "
+        f"right at best, and guessing gives {100 * case.guess:.3g}%: nothing learned holds for other images. "
+        "The labels may not belong to their images. Check the dataset."
     )
-    lines = {"validation accuracy": val.drawn()}
-    evidence = {"measured": max(val.values), "threshold": case.chance_level, "lines": lines}
-    return Finding("no_better_than_guessing", "fail", message, evidence)
+    lines = {"training accuracy": train.drawn(), "validation accuracy": accuracy.drawn()}
+    evidence = value("validation accuracy", 100 * best, 100 * case.chance_level, "%")
+    return Finding("labels", "fail", message, {**evidence, "lines": lines})
 
 
-def overfitting(case: Case) -> Finding | None:
-    """Report a validation loss that rises from its minimum while the training loss falls.
-
-    The validation loss is the moving median over EPOCHS evaluations.
-    """
-    val, train, patience = case.history["val/loss"], case.history.training, case.spec.thresholds.patience
-    if not case.epoch_ended or len(val) < EPOCHS + patience:
-        return None
-    smooth = val.medians(EPOCHS)
-    lowest = min(range(len(smooth)), key=smooth.__getitem__)
-    turned = val.steps[lowest + EPOCHS - 1]
-    rise, limit = smooth[-1] / max(smooth[lowest], 1e-12) - 1, case.spec.thresholds.overfit_rise
-    then, now = train.at(turned), train.at(case.step)
-    if len(smooth) - 1 - lowest < patience or rise < limit or then is None or now is None or now > 0.97 * then:
-        return None
-    message = (
-        f"Overfitting since epoch {case.plan.epoch_of(turned)}: the validation loss has risen by {100 * rise:.0f}% "
-        f"from its lowest ({smooth[lowest]:.3g}) while the training loss fell from {then:.3g} to {now:.3g}."
-    )
-    lines = {"training loss": train.drawn(), "validation loss": val.drawn()}
-    evidence = {"measured": rise, "threshold": limit, "lines": lines, "turn": turned}
-    return Finding("overfitting", "warn", message, evidence, _regularized(case.spec))
+def replace_first(case: Case) -> Case:
+    """The same case for a rule that waits for GUESSING_STEPS: memorized images are evidence at any step."""
+    return replace(case, step=max(case.step, GUESSING_STEPS))
 
 
 def plateau(case: Case) -> Finding | None:
-    """Report training loss and validation accuracy that no longer improve at a constant learning rate."""
-    loss, patience = case.history.training, case.spec.thresholds.patience
-    val = case.history["val/acc"]
-    window = max(patience + 2, case.plan.epochs // 10)
-    if not case.epoch_ended or case.spec.schedule.name != "constant" or len(val) < window + EPOCHS:
+    """At a constant learning rate, neither the training loss nor the validation accuracy improves any more."""
+    accuracy, epochs = case.validation("acc"), case.spec.thresholds.patience + 2
+    width = max(epochs, case.plan.epochs // 10)
+    if (
+        case.spec.schedule.name != "constant"
+        or len(accuracy) < 2 * width
+        or case.val_count < ENOUGH
+        or not learns(case)
+    ):
         return None
-    before, now = loss.at(val.steps[-1 - window]), loss.at(case.step)
-    recent, earlier = max(val.values[-window:]), max(val.values[:-window])
-    if before is None or now is None or _training_accuracy(case).values[-1] > 0.95:
-        return None
-    gained, limit = 1 - now / before, case.spec.thresholds.plateau
-    if gained > limit or recent > earlier:
-        return None
-    message = (
-        f"Nothing has improved for {window} epochs: the training loss fell by {100 * gained:.1f}%, the validation "
-        "accuracy not at all. A rate that falls to the end often goes further."
-    )
-    lines = {"training loss": loss.drawn(), "validation accuracy": val.drawn()}
-    return Finding("plateau", "info", message, {"measured": gained, "threshold": limit, "lines": lines}, ANNEALED)
-
-
-def unstable_predictions(case: Case) -> Finding | None:
-    """Report predictions that still change between evaluations in the last fifth of training."""
-    flips = case.history["val/flips"]
-    if not case.epoch_ended or case.progress < 0.8 or len(flips) < EPOCHS or case.val_count < 100:
-        return None
-    now, limit = statistics.median(flips.values[-EPOCHS:]), case.spec.thresholds.flips
-    if now < limit:
+    loss = case.history["train/loss"].between(accuracy.steps[-width], case.step)
+    slope = trend(loss.steps, loss.values)
+    gained = -slope.low * (case.step - accuracy.steps[-width]) / max(case.now, 1e-9)
+    recent, earlier = max(accuracy.values[-width:]), max(accuracy.values[:-width])
+    limit = case.spec.thresholds.plateau
+    if gained > limit or recent > earlier or case.history.training_accuracy.values[-1] > 0.95:
         return None
     message = (
-        f"Late in training {100 * now:.0f}% of the predictions still change from one epoch to the next: the learning "
-        "rate is high for this late stage."
+        f"Neither training loss nor validation accuracy has improved for {width} epochs at a constant learning rate. A "
+        "schedule that lowers the rate often improves both."
     )
-    evidence = {"measured": now, "threshold": limit, "lines": {"answers changed": flips.drawn()}}
-    return Finding("restless", "info", message, evidence, ANNEALED if case.spec.schedule.name == "constant" else None)
+    evidence = value("decrease of the training loss", 100 * gained, 100 * limit, "%")
+    remedy = Remedy("a cosine schedule", {"schedule.name": "cosine"})
+    return Finding("plateau", "info", message, {**evidence, **_loss_line(case)}, remedy)
 
 
-ANNEALED = Remedy("a cosine schedule", {"schedule.name": "cosine"})
-RULES: dict[str, Callable[[Case], Finding | None]] = {
-    "lr_too_high": rate_too_high,
-    "dead": dead_network,
-    "lr_too_low": rate_too_low,
-    "by_heart_only": memorization_only,
-    "no_better_than_guessing": no_better_than_guessing,
-    "overfitting": overfitting,
-    "plateau": plateau,
-    "restless": unstable_predictions,
-}
-# Kind of finding -> the kinds that explain it: it is not reported after one of them.
-EXPLAINED_BY = {
-    "no_better_than_guessing": ("lr_too_high", "lr_too_low", "dead", "same_answer", "by_heart_only", "check/input"),
-    "overfitting": ("by_heart_only",),
-    "by_heart_only": ("check/input",),
-    "dead": ("check/input",),
-    "plateau": (
-        "check/input",
-        "lr_too_high",
-        "lr_too_low",
-        "dead",
-        "same_answer",
-        "overfitting",
-        "no_better_than_guessing",
-    ),
-    "restless": ("lr_too_high", "overfitting", "by_heart_only", "no_better_than_guessing"),
-    "lr_too_low": ("lr_too_high", "dead"),
-}
+def _loss_line(case: Case) -> dict[str, dict[str, list[list[float]]]]:
+    return {"lines": {"training loss": finite(case.loss)}}
 
 
-def _training_accuracy(case: Case) -> Curve:
-    clean = case.history["train_clean/acc"]
-    return clean if len(clean) else case.history["train/acc"]
-
-
-def _finite(curve: Curve) -> list[list[float]]:
+def finite(curve: Curve) -> list[list[float]]:
+    """Return the finite values of a curve for a plot."""
     steps, values = curve.drawn()
-    kept = [(step, value) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
-    return [[step for step, _ in kept], [value for _, value in kept]]
-
-
-def _with_rate(spec: TrainSpec, factor: float) -> Remedy:
-    rate = float(f"{spec.optimizer.lr * factor:.2g}")
-    return Remedy(f"learning rate {rate:g}", {"optimizer.lr": rate})
-
-
-def _regularized(spec: TrainSpec) -> Remedy | None:
-    """Return the first regularization that the spec does not use yet; None if it uses all of them."""
-    if not spec.augment.changes_images:
-        return Remedy("random crop and flip", {"augment.flip": True, "augment.crop": 4})
-    if not spec.optimizer.weight_decay:
-        return Remedy("weight decay 5e-4", {"optimizer.weight_decay": 5e-4})
-    if not spec.augment.cutout and not spec.augment.trivial:
-        return Remedy("TrivialAugment", {"augment.trivial": True})
-    if not spec.label_smoothing and spec.loss == "cross_entropy":
-        return Remedy("label smoothing 0.1", {"label_smoothing": 0.1})
-    return None
+    kept = [(step, item) for step, item in zip(steps, values, strict=True) if math.isfinite(item)]
+    return [[step for step, _ in kept], [item for _, item in kept]]

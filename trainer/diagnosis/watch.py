@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainer.data.splits import listed
-from trainer.diagnosis.activations import dead_units
-from trainer.diagnosis.findings import Finding, Remedy, tell
-from trainer.diagnosis.history import History
-from trainer.diagnosis.rules import FIRST_LOOK, WINDOW, Case, diagnose, diverged
+from trainer.diagnosis import rules
+from trainer.diagnosis.causes import HINDERING, INFERRED, explanation, hindrance
+from trainer.diagnosis.coverage import coverage
+from trainer.diagnosis.dataset import class_counts
+from trainer.diagnosis.findings import Finding, tell, withdraw
+from trainer.diagnosis.history import History, Told
+from trainer.diagnosis.investigation import Investigation, worst_dead_layer
+from trainer.diagnosis.reference import reference
+from trainer.diagnosis.rules import Case, Rule, is_look, twice
+from trainer.diagnosis.settings import with_rate
+from trainer.diagnosis.validation import Losses, confused_classes, overfitting, rare_classes, splits_disagree
 from trainer.engine.context import Context
 from trainer.engine.evaluate import Validation
 from trainer.engine.resident import ResidentData
-from trainer.models.inputs import network_input
 from trainer.plan.schedule import Plan
+from trainer.rundir.answers import Answers, answered_steps, read_answers
 from trainer.spec.train_spec import TrainSpec
 
-PROBED = 250  # validation images used to detect dead units
-FEWEST = 50  # validation images required to report that all predictions are the same class
-ONE_CLASS = 0.99  # fraction of the predictions
+SYMPTOMS: tuple[Rule, ...] = (
+    rules.loss_risen, rules.loss_stalled, rules.steps_too_large, rules.loss_slow, rules.gradients_vanished,
+)  # fmt: skip
+INVESTIGATIONS = 2  # per run
+RECOVERED = 0.25  # share of the possible decrease of the loss from which on a network learns after all
+RECOVERED_RATE = 0.75  # the same for a rate that does not suit: the network may then learn, but less
+HALF = 0.5  # of the run, from which on classes are compared
 
 
 class Watch:
@@ -30,60 +44,175 @@ class Watch:
     def __init__(self, context: Context, from_step: int) -> None:
         self.history = History.of_run(context.run_dir, from_step)
         self._context, self._spec = context, context.spec
-        self._single_class = 0  # consecutive evaluations that predicted a single class
         data = context.data
         val_labels = data.val.labels[data.val_rows]
         counts = torch.bincount(val_labels, minlength=data.num_classes)
+        self._labels: npt.NDArray[np.int64] = val_labels.cpu().numpy()
         self._guess = (counts.max() / counts.sum().clamp(min=1)).item()
+        self._counts = class_counts(data)
+        self._reference = reference(context.spec, self._counts)
+        self._investigation = Investigation(context)
+        self._logged = from_step
+        self._investigated: list[int] = []
+        self._losses = Losses.empty()
+        self._held: dict[str, int] = {}  # kind -> the evaluations in a row at which it has held
+        for step in answered_steps(context.run_dir):
+            if step <= from_step and (answers := read_answers(context.run_dir, step)) is not None:
+                self._losses.add(answers)
         if not from_step:
             self._tell(from_step, classes_without_validation(self._spec, data, counts.tolist()))
 
-    def logged(self, plan: Plan, step: int, values: Mapping[str, float]) -> None:
-        self.history.add(step, values)
-        if step % WINDOW == 0 or len(self.history["train/loss"]) == WINDOW:
-            self._tell(step, diagnose(self._case(plan, step)))
+    @property
+    def _is_silent(self) -> bool:
+        return self._spec.schedule.name == "range_test" or self._spec.overfit_one_batch
 
-    def evaluated(self, plan: Plan, step: int, found: Validation, model: nn.Module) -> None:
+    def logged(self, plan: Plan, step: int, values: Mapping[str, float]) -> bool:
+        """Look at a run after a logged step. Returns whether experiments were made, which take time."""
+        self.history.add(step, values)
+        last, self._logged = self._logged, step
+        if self._is_silent or not is_look(plan, step, last):
+            return False
+        return self._look(self._case(plan, step), SYMPTOMS)
+
+    def evaluated(self, plan: Plan, step: int, found: Validation, model: nn.Module) -> bool:
+        """Look at a run after an evaluation. Returns whether experiments were made, which take time."""
         self.history.add(step, found.values)
-        if found.guesses is not None:
-            self._tell(step, self._prediction_findings(step, found.guesses, model))
-        self._tell(step, diagnose(self._case(plan, step, epoch_ended=True)))
+        if self._is_silent or not len(self.history["train/loss"]):
+            return False
+        case = self._case(plan, step)
+        self._repeated(step, "plateau", twice(rules.plateau, case, evaluations=True))
+        self._repeated(step, "labels", twice(rules.memorized_only, case, evaluations=True))
+        if found.guesses is not None and (answers := read_answers(self._context.run_dir, step)) is not None:
+            self._compare(case, answers)
+        self._dead_units(case, model)
+        return self._look(case, (rules.guesses,), evaluations=True)
 
     def diverged(self, step: int) -> None:
-        self._tell(step, [diverged(self._spec, self.history, step)])
+        """Tell of a loss that is NaN or infinite, which ends the run."""
+        cause = hindrance(self.history.problems)
+        lines = {"training loss": rules.finite(self.history["train/loss"])}
+        message = f"The training loss is NaN or infinite at step {step:,}."
+        symptom = Finding("diverged", "info", message, {"lines": lines}, cause=cause)
+        if cause is None:
+            settings = self._spec.optimizer
+            text = f"The learning rate, {settings.lr:g}, is too high. {message}"
+            remedy = with_rate(settings.lr / 10)
+            self._tell(step, [Finding("lr_too_high", "fail", text, {"lines": lines}, remedy)])
+        self._tell(step, [replace(symptom, cause=cause or "lr_too_high")])
 
-    def _case(self, plan: Plan, step: int, *, epoch_ended: bool = False) -> Case:
-        return Case(self._spec, plan, step, self.history, self._guess, len(self._context.data.val_rows), epoch_ended)
+    def tested(self, plan: Plan, step: int, summary: Mapping[str, float], best_step: int) -> None:
+        """Compare the test with the validation at `best_step`, and record which rules could look at this run."""
+        case, data = self._case(plan, step), self._context.data
+        answers = None if self._is_silent else read_answers(self._context.run_dir, best_step)
+        if answers is not None and len(answers.guess) == len(self._labels):
+            counts = torch.bincount(data.test.labels, minlength=data.num_classes).cpu().numpy()
+            found = splits_disagree(summary["test/acc"], counts, answers.guess.astype(np.int64), self._labels)
+            if found is not None:
+                self._tell(step, [replace(found, cause=explanation(found.kind, self.history.problems))])
+        self._tell(step, [coverage(self._context, case)])
 
-    def _prediction_findings(self, step: int, guesses: Tensor, model: nn.Module) -> Iterable[Finding]:
-        """Yield the findings from predictions and activations; none if the check found the inputs to be blank."""
-        told = self.history.told.keys()
-        if "check/input" in told:
+    def _look(self, case: Case, symptoms: Iterable[Rule], *, evaluations: bool = False) -> bool:
+        self._withdraw_recovered(case)
+        for rule in symptoms:
+            found = twice(rule, case, evaluations=evaluations)
+            if found is None or not self.history.may_tell(found.kind):
+                continue
+            cause = hindrance(self.history.problems)
+            if cause is not None:
+                self._tell(case.step, [replace(found, cause=cause)])
+            elif self._may_investigate(case.step):
+                self._investigated.append(case.step)
+                told = self._investigation.cause(case, found)
+                if told is not None:
+                    self._promote(case.step, told)
+                    self._tell(case.step, [replace(found, cause=told.kind)])
+                return True
+        return False
+
+    def _may_investigate(self, step: int) -> bool:
+        """The second time only where the run has become twice as long."""
+        last = self._investigated[-1] if self._investigated else 0
+        return len(self._investigated) < INVESTIGATIONS and step >= 2 * last
+
+    def _compare(self, case: Case, answers: Answers) -> None:
+        """Compare predictions for the validation images with those of the best evaluation, and class with class."""
+        self._losses.add(answers)
+        rise = self._losses.rise
+        if rise is not None:
+            self._repeated(case.step, "overfitting", self._held_twice("overfitting", overfitting(case, rise)))
+        guesses, names = answers.guess.astype(np.int64), self._context.data.record.target_names(self._spec.target)
+        if case.progress < HALF or len(guesses) != len(self._labels):
             return
-        rate = float(f"{self._spec.optimizer.lr / 10:.2g}")
-        remedy = Remedy(f"learning rate {rate:g}", {"optimizer.lr": rate})
-        share = (torch.bincount(guesses).max() / len(guesses)).item()
-        single_class = len(guesses) >= FEWEST and share > max(ONE_CLASS, self._guess)
-        self._single_class = self._single_class + 1 if single_class else 0
-        if "same_answer" not in told and self._single_class >= 2 and step >= FIRST_LOOK:  # normal early in training
-            message = f"The network answers the same class for {100 * share:.0f}% of the held-out images."
-            yield Finding("same_answer", "fail", message, {"measured": share, "threshold": ONE_CLASS}, remedy)
-        limit = self._spec.thresholds.dead_units
-        stored = self._context.data.val.images
-        if "dead_units" in told or stored.dtype != torch.uint8:
+        rare = rare_classes(self._spec, guesses == self._labels, self._labels, self._counts)
+        if (found := self._held_twice("imbalance", rare)) is not None and "imbalance" not in self.history.problems:
+            self._promote(case.step, found)
+        confused = confused_classes(guesses, self._labels, names)
+        self._repeated(case.step, "confused_classes", self._held_twice("confused_classes", confused))
+
+    def _held_twice(self, kind: str, found: Finding | None) -> Finding | None:
+        self._held[kind] = self._held.get(kind, 0) + 1 if found is not None else min(0, self._held.get(kind, 0)) - 1
+        return found if self._held[kind] >= 2 else None
+
+    def _dead_units(self, case: Case, model: nn.Module) -> None:
+        """Measured only where the network does not learn, and told as a symptom."""
+        cause = hindrance(self.history.problems)
+        if cause is None or rules.learns(case) or not self.history.may_tell("dead_units"):
             return
-        rows = self._context.data.val_rows[:PROBED].to(stored.device)
-        images = network_input(stored[rows].to(self._context.device), self._context.constants, self._context.full_size)
-        layers = dead_units(model, images, self._context.autocast, self._context.portions)
-        worst = max(layers, key=layers.__getitem__, default=None)
-        if worst is not None and layers[worst] > limit:
-            message = f"{100 * layers[worst]:.0f}% of the units after layer {worst} never activate."
-            evidence = {"measured": layers[worst], "threshold": limit, "bars": [*layers.values()]}
-            yield Finding("dead_units", "warn", message, evidence, remedy)
+        found = self._held_twice("dead_units", worst_dead_layer(self._context, model, self._spec.thresholds.dead_units))
+        if found is not None:
+            self._tell(case.step, [replace(found, cause=cause)])
+
+    def _repeated(self, step: int, kind: str, found: Finding | None) -> None:
+        """Tell a finding, or withdraw it if its rule has not held at two looks in a row."""
+        if found is not None and self.history.may_tell(kind):
+            self._tell(step, [replace(found, cause=explanation(kind, self.history.problems))])
+        elif kind in self.history.active and kind != "plateau" and self._held.get(kind, 0) <= -2:
+            self._withdraw(step, kind)
+
+    def _withdraw_recovered(self, case: Case) -> None:
+        earlier = case.before
+        inferred = [kind for kind in INFERRED if kind in self.history.active]
+        if not inferred or earlier is None or min(case.fallen, earlier.fallen) < RECOVERED:
+            return
+        if min(case.fallen, earlier.fallen) < RECOVERED_RATE:
+            inferred = [kind for kind in inferred if kind not in ("lr_too_high", "lr_too_low")]
+        if "labels" in inferred and rules.guesses(rules.replace_first(case)) is not None:
+            inferred.remove("labels")
+        for kind in inferred:
+            self._withdraw(case.step, kind)
+
+    def _withdraw(self, step: int, kind: str) -> None:
+        kinds = [kind]
+        if kind in HINDERING and hindrance(set(self.history.problems) - {kind}) is None:
+            symptoms = (
+                "loss_risen",
+                "loss_stalled",
+                "steps_too_large",
+                "loss_slow",
+                "gradients_vanished",
+                "guesses",
+                "dead_units",
+            )
+            kinds += [symptom for symptom in symptoms if symptom in self.history.active and symptom != kind]
+        for ended in kinds:
+            self.history.record.append(Told(step, ended, ended=True))
+            withdraw(self._context.events, step, ended)
+
+    def _promote(self, step: int, finding: Finding) -> None:
+        """Tell a cause; a review of the same kind ends with it."""
+        if finding.kind in self.history.active:
+            self.history.record.append(Told(step, finding.kind, ended=True))
+            withdraw(self._context.events, step, finding.kind)
+        self._tell(step, [finding])
+
+    def _case(self, plan: Plan, step: int) -> Case:
+        count = len(self._context.data.val_rows)
+        return Case(self._spec, plan, step, self.history, self._reference, self._guess, count)
 
     def _tell(self, step: int, findings: Iterable[Finding]) -> None:
         for finding in findings:
-            self.history.told.setdefault(finding.kind, step)
+            if finding.level != "pass":
+                self.history.record.append(Told(step, finding.kind, problem=finding.level == "fail"))
             tell(self._context.events, step, finding)
 
 

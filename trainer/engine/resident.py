@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainer.data.format import DatasetRecord, read_record
 from trainer.data.splits import validation_split
+from trainer.engine.duplicates import digests
 from trainer.errors import TrainerError
 from trainer.models.device import data_limit
 from trainer.spec.train_spec import TrainSpec
@@ -77,14 +78,28 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
     fine = np.load(root / record.name / "train.labels.npy").astype(np.int64)
     validation = validation_split(spec, record, fine)
     coarse = spec.target == "coarse"
+    test, train_rows = split("test"), torch.from_numpy(validation.train_rows).to(device)
+    val = train if validation.split == "train" else split(validation.split)
+    val_rows = torch.from_numpy(validation.rows).to(device)
+    if spec.drop_duplicates:
+        train_rows = without_duplicates(train, train_rows, val, val_rows, test)
     return ResidentData(
         record=record,
         train=train,
-        val=train if validation.split == "train" else split(validation.split),
-        test=split("test"),
-        train_rows=torch.from_numpy(validation.train_rows).to(device),
-        val_rows=torch.from_numpy(validation.rows).to(device),
+        val=val,
+        test=test,
+        train_rows=train_rows,
+        val_rows=val_rows,
         num_classes=len(record.target_names(spec.target)),
         coarse_of=None if coarse or to_coarse is None else torch.from_numpy(to_coarse).to(device),
         streamed=streamed,
     )
+
+
+def without_duplicates(train: Split, train_rows: Tensor, val: Split, val_rows: Tensor, test: Split) -> Tensor:
+    """Return the rows to train on whose images are not validation or test images too; all if none would remain."""
+    own = digests(train.images)
+    held = own if val is train else digests(val.images)
+    elsewhere = torch.cat([held[val_rows.to(held.device)], digests(test.images)])
+    kept = train_rows[~torch.isin(own[train_rows.to(own.device)], elsewhere).to(train_rows.device)]
+    return kept if len(kept) else train_rows

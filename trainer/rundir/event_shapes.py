@@ -66,6 +66,13 @@ class FindingSeen(_Event):
     evidence: dict[str, Any] = {}
 
 
+class FindingEnded(_Event):
+    """The latest finding of `kind` no longer holds."""
+
+    step: Count
+    kind: Short
+
+
 class Line(_Event):
     line: Text
 
@@ -97,6 +104,7 @@ SHAPES: dict[str, type[_Event]] = {
     "checkpoint": CheckpointSaved,
     "pruned": Pruned,
     "finding": FindingSeen,
+    "finding_ended": FindingEnded,
     "log": Line,
     "end": End,
     "progress": Progress,

@@ -226,25 +226,30 @@ class ThresholdSpec(Part):
     one_batch_loss: FiniteFloat = Field(1e-3, gt=0, le=10, description="Loss at which one batch counts as learned.")
     one_batch_steps: int = Field(400, ge=1, le=100_000, description="Steps in which one batch has to be learned.")
     rise: FiniteFloat = Field(
-        0.5, gt=0, le=1e6, description="Share by which the loss rises above its start where the rate is too high."
+        0.5, gt=0, le=1e6, description="Share by which the training loss rises above its start: a problem."
     )
     update_ratio: FiniteFloat = Field(
-        0.01, gt=0, le=10, description="Step to weight ratio that is too long where the loss does not fall."
+        0.01, gt=0, le=10, description="No longer used: the rate is judged by a few steps on copies."
     )
     slow_ratio: FiniteFloat = Field(
-        3e-4, gt=0, le=10, description="Step to weight ratio that is too short where the loss hardly falls."
+        3e-4, gt=0, le=10, description="No longer used: the rate is judged by a few steps on copies."
     )
-    slow_fall: Share = Field(0.1, description="Share by which the loss has to fall in two epochs or more.")
+    slow_fall: Share = Field(
+        0.1, description="Share of the possible decrease that the loss has to reach by the end at its present pace."
+    )
     dead_gradient: FiniteFloat = Field(
         1e-7, ge=0, le=1, description="Gradient norm below which gradients count as vanished."
     )
     dead_units: Share = Field(0.5, description="Share of a ReLU layer's units that never activate.")
     by_heart: Share = Field(0.3, description="Training accuracy above guessing, where validation has none.")
     overfit_rise: FiniteFloat = Field(
-        0.1, gt=0, le=100, description="Share by which the validation loss rises above its lowest: overfitting."
+        0.05,
+        gt=0,
+        le=100,
+        description="Share by which the validation loss rises above its best, beside 3 standard errors: overfitting.",
     )
-    plateau: Share = Field(0.01, description="Share by which the training loss has to fall while others wait.")
-    patience: int = Field(3, ge=1, le=1000, description="Epochs to wait before overfitting or a plateau is reported.")
+    plateau: Share = Field(0.01, description="Share by which the training loss has to fall within some epochs.")
+    patience: int = Field(3, ge=1, le=1000, description="Epochs to wait before a plateau is reported.")
     flips: Share = Field(0.3, description="Share of predictions that may change from epoch to epoch late in training.")
 
 
@@ -282,6 +287,9 @@ class TrainSpec(Part):
         le=0.5,
         description="Share of the training split held out to choose the best epoch, at least one image of each class "
         "that has two.",
+    )
+    drop_duplicates: bool = Field(
+        False, description="Leave out training images that are identical to a validation or test image."
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Decides weights, order and augmentation.")
     precision: Literal["auto", "float32", "bf16", "fp16"] = Field(

@@ -52,6 +52,7 @@ LABELS = {
     "model.freeze": "Freeze the backbone",
     "model.unfreeze_epoch": "Unfreeze at epoch",
     "val_fraction": "Validation share",
+    "drop_duplicates": "Drop duplicates of held-out images",
     "log_every": "Log every, steps",
     "checkpoint_minutes": "Checkpoint minutes",
     "max_steps": "Max steps",
