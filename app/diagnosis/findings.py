@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field
 from sqlmodel import col, select
 
+from app.diagnosis.remedies import Remedy, Trial, children_of, offered, trials_of
 from app.errors import ApiError, not_found
 from app.runs.launching import Launcher
-from app.runs.public import RunPublic
+from app.runs.public import RunPublic, public
 from app.runs.query import key_of
+from app.runs.queue import Queue
 from app.runs.requests import CloneRequest
 from app.runs.runs import Runs
 from app.storage.db import Database
-from app.storage.tables import Finding
+from app.storage.tables import Finding, Run, Status
 from trainer.rundir.folder import RunDir
 
+STOPPABLE = (Status.QUEUED, Status.STARTING, Status.RUNNING)
 PICTURES = ("input", "one_batch")
-
-
-class Remedy(BaseModel):
-    label: str
-    overrides: dict[str, Any] = Field(description="Overrides for a clone of the run")
 
 
 class FindingPublic(BaseModel):
     id: int
     step: int
     kind: str = Field(description='The rule; "check/…" for the checks before the first step')
-    level: str = Field(description="pass, look, info, warn or fail")
+    level: str = Field(description="pass, info, look (review) or fail (problem); warn in older runs")
     message: str
-    evidence: dict[str, Any] = Field(description='Numbers and thresholds; "lines" are {name: [[x], [y]]}')
-    remedy: Remedy | None
+    evidence: dict[str, Any] = Field(
+        description='Numbers with "name", "unit" and "threshold"; "lines" are {name: [[x], [y]]}'
+    )
+    remedy: Remedy | None = Field(description="The change that is offered now")
+    cause: str | None = Field(None, description="The kind of the finding of which this is a symptom")
+    ended: int | None = Field(None, description="The step since which it no longer holds")
+    trials: list[Trial] = Field([], description="The copies that were launched with its remedy")
 
     @property
     def is_check(self) -> bool:
@@ -49,14 +53,21 @@ class Findings:
         self.database = database
         self.runs = runs
         self._launcher = launcher
+        self._queue = Queue(database, runs.settings)
 
     def of(self, run_id: str) -> list[FindingPublic]:
         """Return the run's findings, oldest first. Raises ApiError 404."""
+        run = self.runs.get(run_id)
         with self.database.read() as session:
             rows = session.exec(
                 select(Finding).where(Finding.run == key_of(session, run_id)).order_by(col(Finding.key))
             ).all()
-        return [_public(row) for row in rows]
+            children = children_of(session, run_id) if any("remedy" in row.evidence for row in rows) else []
+            parent = None
+            if run.parent is not None and run.parent_step is None:
+                known = session.exec(select(Run).where(Run.id == run.parent)).first()
+                parent = None if known is None else public(known)
+        return [_public(row, run, children, parent) for row in rows]
 
     def get(self, run_id: str, finding_id: int) -> FindingPublic:
         found = next((item for item in self.of(run_id) if item.id == finding_id), None)
@@ -64,12 +75,20 @@ class Findings:
             raise not_found("finding", str(finding_id))
         return found
 
-    def try_remedy(self, run_id: str, finding_id: int) -> RunPublic:
-        """Queue a clone with the remedy's overrides. Raises ApiError 404; 409: the finding has no remedy."""
+    def try_remedy(self, run_id: str, finding_id: int, *, stop: bool = False) -> RunPublic:
+        """Queue a clone with the remedy's overrides. Raises ApiError 404; 409: the finding has no remedy.
+
+        `stop` stops the run if it is active. The clone of a stopped run goes first in the queue.
+        """
         finding = self.get(run_id, finding_id)
         if finding.remedy is None:
-            raise ApiError(409, "no_remedy", "This finding comes without a setting to try.")
-        return self._launcher.clone(run_id, CloneRequest(overrides=finding.remedy.overrides, from_step=None))
+            raise ApiError(409, "no_remedy", "This finding has no setting to try.")
+        if stop and self.runs.get(run_id).status in STOPPABLE:
+            self.runs.stop(run_id)
+        clone = self._launcher.clone(run_id, CloneRequest(overrides=finding.remedy.overrides, from_step=None))
+        if self.runs.get(run_id).status in (Status.STOPPED, Status.STOPPING):
+            return self._queue.move(clone.id, "next")
+        return clone
 
     def picture(self, run_id: str, name: str) -> Path:
         self.runs.exists(run_id)
@@ -79,9 +98,10 @@ class Findings:
         return path
 
 
-def _public(row: Finding) -> FindingPublic:
+def _public(row: Finding, run: RunPublic, children: Sequence[RunPublic], parent: RunPublic | None) -> FindingPublic:
     evidence = dict(row.evidence)
-    remedy = evidence.pop("remedy", None)
+    cause, ended, own = (evidence.pop(name, None) for name in ("cause", "ended", "remedy"))
+    remedy = None if own is None else Remedy.model_validate(own)
     return FindingPublic(
         id=row.key or 0,
         step=row.step,
@@ -89,5 +109,8 @@ def _public(row: Finding) -> FindingPublic:
         level=row.level,
         message=row.message,
         evidence=evidence,
-        remedy=None if remedy is None else Remedy.model_validate(remedy),
+        remedy=offered(run, row.kind, remedy, children, parent, has_evidence=bool(evidence.get("probe"))),
+        cause=cause if isinstance(cause, str) else None,
+        ended=ended,
+        trials=[] if remedy is None else trials_of(run, children, remedy),
     )

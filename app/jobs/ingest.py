@@ -23,6 +23,7 @@ from trainer.rundir.events import NONFINITE, Event, read_on
 
 LIVE_POINTS = 2000
 SPARK_POINTS = 48
+ENDED = "ended"  # in a finding's evidence: the step since which it no longer holds
 
 
 @dataclass
@@ -89,8 +90,11 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
             )
         case "finding":
             values = {name: event[name] for name in ("step", "kind", "level", "message")}
-            session.add(Finding(run=run.key or 0, time=event["t"], evidence=event.get("evidence", {}), **values))
+            evidence = {name: value for name, value in event.get("evidence", {}).items() if name != ENDED}
+            session.add(Finding(run=run.key or 0, time=event["t"], evidence=evidence, **values))
             publish(session, run.id, "finding", {"run": run.id, **values})
+        case "finding_ended":
+            _end_finding(session, run, event)
         case "log":
             line = LogLine(run=run.key or 0, attempt=attempt, time=event["t"], line=event["line"])
             session.add(line)
@@ -110,10 +114,31 @@ def _last_step(writer: SeriesWriter, batch: Batch, name: str) -> int:
     return -1 if series is None else series.last_step
 
 
+def _end_finding(session: Session, run: Run, event: Event) -> None:
+    """Record in the latest finding of the event's kind that it no longer holds."""
+    kind, step = event["kind"], event["step"]
+    query = select(Finding).where(col(Finding.run) == run.key, col(Finding.kind) == kind)
+    row = session.exec(query.order_by(col(Finding.key).desc())).first()
+    if row is not None:
+        row.evidence = {**row.evidence, ENDED: step}
+        session.add(row)
+        publish(session, run.id, "finding", {"run": run.id, "kind": kind, "step": row.step, ENDED: step})
+
+
+def _reopen_findings(session: Session, run: Run, step: int) -> None:
+    """Findings that ended after `step`, from which the run goes on, hold again."""
+    for row in session.exec(select(Finding).where(col(Finding.run) == run.key)):
+        ended = row.evidence.get(ENDED)
+        if isinstance(ended, int) and ended > step:
+            row.evidence = {name: value for name, value in row.evidence.items() if name != ENDED}
+            session.add(row)
+
+
 def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event: Event) -> None:
     step = event["from_step"]
     # A run that restarts at step 0 repeats its pre-training checks: their findings are deleted too.
     session.exec(delete(Finding).where(col(Finding.run) == run.key, col(Finding.step) > (step or -1)))
+    _reopen_findings(session, run, step)
     if writer.trim(step):
         publish(session, run.id, "rewind", {"run": run.id, "step": step})
     # These checkpoints are no longer in the directory, or will be written again.

@@ -36,8 +36,11 @@ def test_a_finding_appears_with_its_evidence_and_its_remedy_is_one_click_away(se
     with Image.open(BytesIO(filters.body())) as picture:
         assert len(picture.getcolors(1 << 20) or []) > 100
 
+    with server.client() as client:
+        found = {item["kind"]: item for item in client.get(f"/api/runs/{run_id}/findings").json()}
+    rate = found["lr_too_high"]["remedy"]["overrides"]["optimizer.lr"]
     page.locator("[data-finding=lr_too_high] [data-try]").click()
-    expect(page.locator("h1")).to_contain_text("lr0.01")
+    expect(page.locator("h1")).to_contain_text(f"lr{rate}")
     clone = server.run(page.url.rsplit("/", 1)[1])
-    assert clone["spec"]["optimizer"]["lr"] == 0.01
+    assert clone["spec"]["optimizer"]["lr"] == rate < 0.1
     assert clone["parent"] == run_id

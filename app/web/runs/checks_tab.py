@@ -15,8 +15,9 @@ from app.diagnosis.strip import PredictionStrip, prediction_strip
 from app.display.small_plot import SmallPlot, small_plot
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
+from trainer.diagnosis.findings import COVERAGE
 
-VERDICTS = {"pass": "passed", "look": "review", "info": "info", "warn": "warning", "fail": "problem"}
+VERDICTS = {"pass": "passed", "look": "review", "info": "info", "warn": "review", "fail": "problem"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,15 @@ class FindingView:
     @property
     def measured(self) -> Any:
         return self.finding.evidence.get("measured")
+
+    @property
+    def name(self) -> str:
+        """What was measured; those of older runs do not say."""
+        return str(self.finding.evidence.get("name") or "value")
+
+    @property
+    def unit(self) -> str:
+        return str(self.finding.evidence.get("unit") or "")
 
 
 @dataclass(frozen=True)
@@ -75,12 +85,14 @@ class Step:
 
 @dataclass(frozen=True)
 class ChecksTab:
-    """`/runs/{id}?tab=checks`. `troubles` are the findings made during training; `filters_step` is the step of the
-    checkpoint whose first-layer filters are drawn."""
+    """`/runs/{id}?tab=checks`. `troubles` are the findings other than the checks' own; `rules` says of each group
+    of rules why it could not look at the run, None if it did; `filters_step` is the step of the checkpoint whose
+    first-layer filters are drawn."""
 
     level: str
     steps: tuple[Step, ...]
     troubles: tuple[FindingView, ...]
+    rules: tuple[tuple[str, str | None], ...]
     strip: PredictionStrip | None
     filters_step: int | None
 
@@ -128,11 +140,6 @@ def finding_views(findings: Sequence[FindingPublic]) -> tuple[FindingView, ...]:
     return tuple(FindingView(item, small_plot(item.evidence)) for item in findings)
 
 
-def notable_findings(findings: Sequence[FindingPublic]) -> tuple[FindingView, ...]:
-    """The findings shown above the tabs: warnings, failures, and information from training."""
-    return finding_views([item for item in findings if item.is_problem or (item.level == "info" and not item.is_check)])
-
-
 def checks_tab(runs: Runs, datasets: Datasets, run: RunPublic, findings: Sequence[FindingPublic]) -> ChecksTab:
     """The tab's context. Class names and the prediction strip are missing if the dataset was deleted or replaced."""
     record = datasets.found_for(run.train_spec.dataset)
@@ -149,8 +156,13 @@ def checks_tab(runs: Runs, datasets: Datasets, run: RunPublic, findings: Sequenc
         Step(title, asks, full, by_kind.get(kind), _sheet(by_kind.get(kind), names))
         for kind, (title, asks, full) in STEPS.items()
     )
-    found = tuple(item for item in finding_views(findings) if not item.finding.is_check)
-    return ChecksTab(run.train_spec.checks, steps, found, strip, kept[-1] if kept else None)
+    found = finding_views([item for item in findings if not item.is_check and item.kind != COVERAGE])
+    return ChecksTab(run.train_spec.checks, steps, found, _rules(findings), strip, kept[-1] if kept else None)
+
+
+def _rules(findings: Sequence[FindingPublic]) -> tuple[tuple[str, str | None], ...]:
+    recorded = [item.evidence["rules"] for item in findings if item.kind == COVERAGE and "rules" in item.evidence]
+    return tuple((what, reason) for what, reason in recorded[-1]) if recorded else ()
 
 
 def _sheet(item: FindingView | None, names: Sequence[str]) -> Sheet | None:

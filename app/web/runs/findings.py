@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from app.diagnosis.findings import FindingPublic
@@ -13,8 +14,8 @@ from app.errors import not_found
 from app.runs.public import RunPublic
 from app.web.assets import Download
 from app.web.errors import described
-from app.web.forms import render
-from app.web.runs.checks_tab import notable_findings
+from app.web.forms import render, texts
+from app.web.runs.cards import finding_cards
 from app.web.services import FindingsDep, RunsDep
 
 router = APIRouter()
@@ -35,8 +36,14 @@ def findings(run_id: str, store: FindingsDep) -> list[FindingPublic]:
     tags=["runs"],
     responses=described({404: "No such run or finding", 409: "The finding names nothing to try"}),
 )
-def try_remedy(run_id: str, finding_id: int, store: FindingsDep, response: Response) -> RunPublic:
-    run = store.try_remedy(run_id, finding_id)
+def try_remedy(
+    run_id: str,
+    finding_id: int,
+    store: FindingsDep,
+    response: Response,
+    stop: Annotated[bool, Query(description="Also stop the run; the copy then goes first in the queue")] = False,
+) -> RunPublic:
+    run = store.try_remedy(run_id, finding_id, stop=stop)
     response.headers["Location"] = f"/api/runs/{run.id}"
     return run
 
@@ -71,10 +78,12 @@ def filters(run_id: str, step: int, runs: RunsDep) -> Response:
 
 @router.get("/runs/{run_id}/findings", include_in_schema=False)
 def findings_fragment(request: Request, run_id: str, store: FindingsDep, runs: RunsDep) -> Response:
-    found = notable_findings(store.of(run_id))
-    return render(request, "runs/_findings.html", None, run=runs.get(run_id), findings=found)
+    cards = finding_cards(store.of(run_id))
+    return render(request, "runs/_findings.html", None, run=runs.get(run_id), cards=cards)
 
 
 @router.post("/runs/{run_id}/findings/{finding_id}/try", include_in_schema=False)
-def try_remedy_from_page(run_id: str, finding_id: int, store: FindingsDep) -> Response:
-    return RedirectResponse(f"/runs/{store.try_remedy(run_id, finding_id).id}", 303)
+async def try_remedy_from_page(request: Request, run_id: str, finding_id: int, store: FindingsDep) -> Response:
+    stop = bool(texts(await request.form()).get("stop"))
+    run = await run_in_threadpool(store.try_remedy, run_id, finding_id, stop=stop)
+    return RedirectResponse(f"/runs/{run.id}", 303)

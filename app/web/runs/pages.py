@@ -18,7 +18,8 @@ from app.runs.requests import CloneRequest, ResumeRequest, RunPatch, StopRequest
 from app.runs.setup import decided, setup_of
 from app.storage.tables import Status
 from app.web.forms import checked, render, texts
-from app.web.runs.checks_tab import checks_tab, notable_findings
+from app.web.runs.cards import finding_cards
+from app.web.runs.checks_tab import checks_tab
 from app.web.runs.errors_tab import tab_of
 from app.web.runs.rows import places_of
 from app.web.runs.view import TAIL_LINES, RunPageView
@@ -68,7 +69,7 @@ def run_page(
         shown["checks"] = checks_tab(runs, datasets, run, found)
     record = datasets.found_for(run.train_spec.dataset)
     classes = None if record is None else len(record.target_names(run.train_spec.target))
-    context = RunPageView(run=run, tab=tab, classes=classes, findings=notable_findings(found), **shown)
+    context = RunPageView(run=run, tab=tab, classes=classes, cards=finding_cards(found), **shown)
     return render(request, "runs/show.html", context)
 
 

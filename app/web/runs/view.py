@@ -12,7 +12,8 @@ from app.display.formatting import duration
 from app.runs.attempts import Attempt
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
 from app.runs.setup import Decided, Difference
-from app.web.runs.checks_tab import ChecksTab, FindingView
+from app.web.runs.cards import Card
+from app.web.runs.checks_tab import ChecksTab
 from app.web.runs.errors_tab import ErrorsTab
 from app.web.runs.rows import MOVING, arrival, failed_at
 from trainer.spec.train_spec import ScheduleName
@@ -34,7 +35,7 @@ class RunPageView:
     tail: tuple[LogLinePublic, ...] = ()
     lines: tuple[LogLinePublic, ...] = ()
     checkpoints: tuple[CheckpointPublic, ...] = ()
-    findings: tuple[FindingView, ...] = ()
+    cards: tuple[Card, ...] = ()
     checks: ChecksTab | None = None
     errors: ErrorsTab | None = None
     settings: tuple[tuple[str, Any], ...] = ()

@@ -36,6 +36,7 @@ VALID: list[dict[str, Any]] = [
     {"e": "checkpoint", "step": 7, "epoch": 1, "sha256": "ab", "size": 5, "metrics": {"val/acc": 0.5}, "best": True},
     {"e": "pruned", "steps": [7]},
     {"e": "finding", "step": 7, "kind": "k", "level": "warn", "message": "m", "evidence": {}},
+    {"e": "finding_ended", "step": 8, "kind": "k"},
     {"e": "log", "line": "a line"},
     {"e": "end", "reason": "finished", "step": 9, "summary": {"test/acc": 0.5}, "error": None},
     {"e": "end", "reason": "failed", "step": 9, "summary": {}, "error": {"code": "x", "message": "x", "detail": None}},

@@ -196,7 +196,9 @@ def test_a_rewind_takes_back_all_that_is_past_it(database: Database, run: Run, t
         first.emit(
             "checkpoint", step=step, epoch=step // 10, sha256="s", size=1, metrics={"val/acc": acc}, best=acc == 0.6
         )
-        first.emit("finding", step=step, kind="k", level="warn", message="m", evidence={})
+        first.emit("finding", step=step, kind="k", level="fail", message="m", evidence={})
+        if step == 20:
+            first.emit("finding_ended", step=25, kind="k")
     first.close()
     drain(database, run, folder)
     assert (run.best_acc, run.best_step, run.best_epoch) == (0.6, 20, 2)
@@ -212,6 +214,25 @@ def test_a_rewind_takes_back_all_that_is_past_it(database: Database, run: Run, t
     assert stored.best_step in (10, None)
     assert stored.spark["step"] == [10]
     assert Metrics(database).read("run", ["val/acc"])["series"]["val/acc"]["step"] == [10]
+
+
+def test_a_finding_ends_and_holds_again_after_a_rewind(database: Database, run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    first = EventWriter(folder, 1)
+    first.emit("start", attempt=1, from_step=0, **START)
+    first.emit("finding", step=5, kind="k", level="fail", message="m", evidence={"a": 1})
+    first.emit("finding_ended", step=20, kind="k")
+    first.emit("finding_ended", step=20, kind="unknown")
+    first.close()
+    drain(database, run, folder)
+    with database.read() as session:
+        assert [row.evidence for row in session.exec(select(Finding)).all()] == [{"a": 1, "ended": 20}]
+    second = EventWriter(folder, 2)
+    second.emit("start", attempt=2, from_step=10, **START)
+    second.close()
+    drain(database, run, folder)
+    with database.read() as session:
+        assert [row.evidence for row in session.exec(select(Finding)).all()] == [{"a": 1}]
 
 
 def test_nan_is_kept_but_never_the_best(database: Database, run: Run, tmp_path: Path) -> None:
