@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.datasets.notes import Note
 from app.jobs.tasks import TaskPublic
 from trainer.data.format import DatasetRecord
 from trainer.data.image_formats import readable_here
@@ -21,8 +22,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class DatasetCard:
+    """`notes` are what its statistics mean for a run; none if they have not been computed."""
+
     record: DatasetRecord
     samples: tuple[Sample, ...]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,6 @@ class DatasetsPage:
         return {ending[1:]: known.media_type for known in readable_here() for ending in known.endings}
 
 
-def dataset_card(record: DatasetRecord) -> DatasetCard:
+def dataset_card(record: DatasetRecord, notes: tuple[Note, ...] = ()) -> DatasetCard:
     rows = [index * record.train_count // SAMPLES for index in range(SAMPLES)]
-    return DatasetCard(record, tuple(Sample("train", row, "") for row in rows if row < record.train_count))
+    return DatasetCard(record, tuple(Sample("train", row, "") for row in rows if row < record.train_count), notes)

@@ -11,17 +11,19 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import ValidationError
 from starlette.responses import RedirectResponse
 
+from app.datasets.datasets import Datasets
+from app.datasets.notes import notes
+from app.datasets.statistics import DatasetStatistics
 from app.runs.launching import Launcher
 from app.runs.public import RunPublic
 from app.runs.requests import CloneRequest, NewRun, RunPatch
 from app.runs.runs import Runs
 from app.runs.variants import NewVariants, checked_vary, launch_variants
-from app.web.datasets.view import dataset_card
+from app.web.datasets.view import DatasetCard, dataset_card
 from app.web.forms import render, texts
 from app.web.launch.form import parse_overrides, preset_values, setting_groups, split_variants, typed_from
 from app.web.launch.view import LaunchPage, PresetCard
-from app.web.services import DatasetsDep, LauncherDep, RunsDep
-from trainer.data.format import DatasetRecord
+from app.web.services import DatasetsDep, LauncherDep, RunsDep, StatisticsDep
 from trainer.spec.preset import SpecError, build_spec, differences, presets
 
 router = APIRouter(include_in_schema=False)
@@ -36,6 +38,7 @@ def launch_page(
     request: Request,
     runs: RunsDep,
     datasets: DatasetsDep,
+    statistics: StatisticsDep,
     parent: Annotated[str | None, Query(alias="from", max_length=40)] = None,
 ) -> Response:
     typed = {name: value for name, value in request.query_params.items() if name != "from"}
@@ -43,11 +46,13 @@ def launch_page(
     if parent_run is not None:
         spec = parent_run.train_spec
         typed = {"dataset": parent_run.dataset, "preset": parent_run.preset or "", **typed_from(spec), **typed}
-    return _launch_form(request, datasets.list(), typed, {}, parent_run)
+    return _launch_form(request, _cards(datasets, statistics), typed, {}, parent_run)
 
 
 @router.post("/runs")
-async def launch(request: Request, runs: RunsDep, launcher: LauncherDep, datasets: DatasetsDep) -> Response:
+async def launch(
+    request: Request, runs: RunsDep, launcher: LauncherDep, datasets: DatasetsDep, statistics: StatisticsDep
+) -> Response:
     typed = texts(await request.form())
     try:
         address = await run_in_threadpool(_launch, runs, launcher, typed)
@@ -56,7 +61,7 @@ async def launch(request: Request, runs: RunsDep, launcher: LauncherDep, dataset
 
         def form() -> Response:
             parent_run = runs.get(typed["from"]) if typed.get("from") else None
-            return _launch_form(request, datasets.list(), typed, errors, parent_run, 422)
+            return _launch_form(request, _cards(datasets, statistics), typed, errors, parent_run, 422)
 
         return await run_in_threadpool(form)
     return RedirectResponse(address, 303)
@@ -106,20 +111,26 @@ def _clone(runs: Runs, launcher: Launcher, typed: Mapping[str, str], overrides: 
     return runs.patch(run.id, RunPatch(expectation=expectation)) if expectation else run
 
 
+def _cards(datasets: Datasets, statistics: DatasetStatistics) -> tuple[DatasetCard, ...]:
+    """The datasets, with what their statistics mean for a run where these have been computed."""
+    measured = ((record, statistics.of(record)) for record in datasets.list())
+    return tuple(dataset_card(record, () if found is None else notes(record, found[0])) for record, found in measured)
+
+
 def _launch_form(
     request: Request,
-    records: list[DatasetRecord],
+    cards: tuple[DatasetCard, ...],
     typed: Mapping[str, str],
     errors: Mapping[str, str],
     parent: RunPublic | None,
     status: int = 200,
 ) -> Response:
-    dataset = typed.get("dataset") or next((record.name for record in records), "")
+    dataset = typed.get("dataset") or next((card.record.name for card in cards), "")
     preset = typed.get("preset", "")
     if preset not in presets():
         preset = next(iter(presets()))
     page = LaunchPage(
-        datasets=tuple(dataset_card(record) for record in records),
+        datasets=cards,
         dataset=dataset,
         presets=tuple(PresetCard(item, preset_values("-", item.name)) for item in presets().values()),
         preset=preset,

@@ -37,7 +37,18 @@ addEventListener("pageshow", () => {
     wrong.focus();
   }
 });
+for (const link of form.querySelectorAll("[data-sets]")) link.addEventListener("click", applyNote);
 for (const field of form.querySelectorAll("[data-steps-125]")) field.addEventListener("keydown", step);
+
+/** Sets the field that a note on the dataset names. Without this script its link loads the form with the value. */
+function applyNote(event) {
+  event.preventDefault();
+  const field = fieldOf(event.currentTarget.dataset.sets);
+  field.value = event.currentTarget.dataset.value;
+  field.closest("details")?.setAttribute("open", "");
+  field.dispatchEvent(new Event("change", { bubbles: true }));
+  field.focus();
+}
 
 /** The arrow keys move the value along the 1–2–5 series, starting from the preset's value if the field is empty. */
 function step(event) {
