@@ -25,6 +25,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks
 
 bench-long: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks.guidance
 	$(BIN)/python -m tests.benchmarks.long
 
 fuzz: $(VENV)/.dev
