@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def page(lines: list[Line]) -> list[str]:
     healthy = [line for line in lines if line["kind"] == "healthy"]
     example = [line for line in lines if line["kind"] == "example"]
     tried = [line["remedy"] for line in faults if "remedy" in line]
-    latest = lines[-1]
+    latest, commits = lines[-1], Counter(line["commit"] for line in lines)
     return [
         "# Guidance: what the checks and findings get right",
         "",
@@ -34,6 +35,8 @@ def page(lines: list[Line]) -> list[str]:
         "tried by a copy of the run.",
         "",
         f"Latest result: {latest['date']}, commit {latest['commit']}, {latest['machine']}.",
+        "",
+        f"Results by commit: {', '.join(f'{name}: {count}' for name, count in commits.items())}.",
         "",
         "| | result |",
         "|---|---|",
