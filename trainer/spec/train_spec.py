@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -214,11 +214,24 @@ class AugmentSpec(Part):
         return self != AugmentSpec()
 
 
+FORMER = {"update_ratio", "slow_ratio", "flips"}
+
+
 class ThresholdSpec(Part):
     """Thresholds of checks and findings. The defaults are the project's own.
 
     Karpathy's "A Recipe for Training Neural Networks" (2019), which the checks follow, gives few numbers.
     """
+
+    @model_validator(mode="before")
+    @classmethod
+    def without_former_ones(cls, values: Any) -> Any:
+        """Thresholds of rules that no longer exist may be in the specs of older runs."""
+        return (
+            {name: value for name, value in values.items() if name not in FORMER}
+            if isinstance(values, dict)
+            else values
+        )
 
     start_loss: FiniteFloat = Field(
         0.1, gt=0, le=10, description="Share by which the initial loss may differ from the expected one."
@@ -227,12 +240,6 @@ class ThresholdSpec(Part):
     one_batch_steps: int = Field(400, ge=1, le=100_000, description="Steps in which one batch has to be learned.")
     rise: FiniteFloat = Field(
         0.5, gt=0, le=1e6, description="Share by which the training loss rises above its start: a problem."
-    )
-    update_ratio: FiniteFloat = Field(
-        0.01, gt=0, le=10, description="No longer used: the rate is judged by a few steps on copies."
-    )
-    slow_ratio: FiniteFloat = Field(
-        3e-4, gt=0, le=10, description="No longer used: the rate is judged by a few steps on copies."
     )
     slow_fall: Share = Field(
         0.1, description="Share of the possible decrease that the loss has to reach by the end at its present pace."
@@ -250,7 +257,6 @@ class ThresholdSpec(Part):
     )
     plateau: Share = Field(0.01, description="Share by which the training loss has to fall within some epochs.")
     patience: int = Field(3, ge=1, le=1000, description="Epochs to wait before a plateau is reported.")
-    flips: Share = Field(0.3, description="Share of predictions that may change from epoch to epoch late in training.")
 
 
 class TrainSpec(Part):

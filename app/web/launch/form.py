@@ -62,7 +62,6 @@ LABELS = {
     "thresholds.rise": "Loss increase",
     "thresholds.slow_fall": "Min loss decrease",
     "thresholds.by_heart": "Memorization gap",
-    "thresholds.flips": "Prediction churn",
     "thresholds.dead_units": "Dead ReLU fraction",
 }
 MAIN_FIELDS = ("epochs", "budget.minutes", "optimizer.lr", "batch_size", "seed")

@@ -157,3 +157,10 @@ def test_a_mistyped_field_is_answered_with_the_one_that_was_meant(written: str, 
     assert caught.value.fields == {f"overrides.{written}": f"unknown field{hint}"}
     with pytest.raises(SpecError, match="did you mean baseline-cnn"):
         build_spec("d", "bsaeline-cnn", {})
+
+
+def test_a_spec_with_former_thresholds_is_read() -> None:
+    values = build_spec("d", "quick").model_dump(mode="json")
+    assert TrainSpec.model_validate({**values, "thresholds": {**values["thresholds"], "flips": 0.3}}) == (
+        TrainSpec.model_validate(values)
+    )
