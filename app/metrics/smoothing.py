@@ -38,7 +38,8 @@ def smoothed(points: Points, weight: float, *, keep_start: bool = False) -> tupl
     gaps = np.maximum(1, np.diff(steps, prepend=0))
     log_decay = math.log(weight) * gaps / _regular_gap(points.steps)
     share = -np.expm1(log_decay)
-    average[kept] = _recurrence(log_decay, values * share) / _recurrence(log_decay, share)
+    total, weights = _recurrence(log_decay, np.stack([values * share, share]))
+    average[kept] = total / weights
     return average, fence
 
 
@@ -59,20 +60,23 @@ def _regular_gap(steps: npt.NDArray[np.int64]) -> float:
     """Return the distance in steps over which the weight applies: the median gap, or RESOLUTION of the whole length."""
     if len(steps) < 2:
         return 1.0
-    return max(float(np.quantile(np.diff(steps), 0.5, method="lower")), float(steps[-1] - steps[0]) / RESOLUTION)
+    part = float(steps[-1] - steps[0]) / RESOLUTION
+    if len(steps) > 2 * RESOLUTION:
+        return part  # half of the gaps are as large as the median, so that it is smaller
+    return max(float(np.quantile(np.diff(steps), 0.5, method="lower")), part)
 
 
 def _recurrence(log_decay: Floats, added: Floats) -> Floats:
-    """Return x with x[i] = exp(log_decay[i]) * x[i - 1] + added[i].
+    """Return x with x[:, i] = exp(log_decay[i]) * x[:, i - 1] + added[:, i]; `added` is (rows, n).
 
     Vectorized: x divided by the product of all decays is a plain sum. It is taken in blocks, so that the product does
     not underflow.
     """
     product = np.cumsum(np.maximum(log_decay, -BLOCK_DECAY))
     starts = np.flatnonzero(np.diff(np.floor(product / -BLOCK_DECAY), prepend=-1.0))
-    x, before = np.empty_like(added), 0.0
-    for first, stop in pairwise([*starts.tolist(), len(added)]):
+    x, before = np.empty_like(added), np.zeros((len(added), 1))
+    for first, stop in pairwise([*starts.tolist(), added.shape[1]]):
         decay = np.exp(product[first:stop] - (product[first - 1] if first else 0.0))
-        x[first:stop] = decay * (before + np.cumsum(added[first:stop] / decay))
-        before = x[stop - 1]
+        x[:, first:stop] = decay * (before + np.cumsum(added[:, first:stop] / decay, axis=1))
+        before = x[:, stop - 1 : stop]
     return x

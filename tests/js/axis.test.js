@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Clock, exact, interpolated, tick } from "../../static/js/lib/axis.js";
+import { Clock, interpolated, tick } from "../../static/js/lib/axis.js";
 
 const POINTS = { step: [1, 2, 3, 4], time: [1001, 1002, 5003, 5004] };
 const ATTEMPTS = [{ step: 0, start: 1000, end: 1002.5 }, { step: 2, start: 5002, end: 5004 }];
@@ -25,10 +25,8 @@ test("between points a line, outside them the nearest", () => {
   assert.deepEqual([0, 1, 1.5, 2, 9].map((x) => interpolated([1, 2], [10, 20], x)), [10, 10, 15, 20, 20]);
 });
 
-test("ticks and values have the unit of their axis", () => {
+test("ticks have the unit of their axis", () => {
   assert.equal(tick("step", 12000, 20000), "12,000");
   assert.equal(tick("epoch", 1.5, 2), "1.5");
   assert.equal(tick("relative", 221, 600), "3:41");
-  assert.equal(exact("epoch", 3.14159), "epoch 3.14");
-  assert.equal(exact("step", 1200), "step 1,200");
 });

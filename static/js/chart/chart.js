@@ -230,7 +230,13 @@ export class Chart {
   }
 
   fillTable() {
-    fillTable(this);
+    const { kind, view, steps } = this;
+    const [, raw, smoothed, val] = this.uplot.data;
+    const columns = [[kind.val ? "train" : "value", raw], ...(this.smoothed.length ? [["smoothed", smoothed]] : []), ...(kind.val ? [["validation", val]] : [])];
+    const text = (value) => (typeof value === "number" ? kind.exact(value) : "");
+    fillTable(this.figure, ["step", ...view.columnNames(), ...columns.map(([name]) => name)], steps.length, (index) => [
+      String(steps[index]), ...view.columnTexts(steps[index]), ...columns.map(([, column]) => text(column[index])),
+    ]);
   }
 
   /** [text, color] pairs of the legend above an exported picture. */

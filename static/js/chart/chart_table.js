@@ -1,21 +1,20 @@
 // The table behind a chart: its newest values.
 const TABLE_ROWS = 200;
 
-export function fillTable({ figure, kind, view, steps, uplot }) {
-  const [, raw, smoothed, val] = uplot.data;
-  const hasAverage = smoothed.some((value) => typeof value === "number");
-  const columns = [[kind.val ? "train" : "value", raw], ...(hasAverage ? [["smoothed", smoothed]] : []), ...(kind.val ? [["validation", val]] : [])];
+/**
+ * @param {HTMLElement} figure
+ * @param {string[]} names the heads of the columns
+ * @param {number} count how many rows there are, by increasing x
+ * @param {function(number): string[]} textsAt the cells of a row
+ */
+export function fillTable(figure, names, count, textsAt) {
   const table = document.createElement("table");
   const head = table.createTHead().insertRow();
-  for (const name of ["step", ...view.columnNames(), ...columns.map(([title]) => title)]) {
-    head.append(Object.assign(document.createElement("th"), { textContent: name, scope: "col" }));
-  }
+  for (const name of names) head.append(Object.assign(document.createElement("th"), { textContent: name, scope: "col" }));
   const body = table.createTBody();
-  const first = Math.max(0, steps.length - TABLE_ROWS);
-  for (let index = steps.length - 1; index >= first; index -= 1) {
+  for (let index = count - 1; index >= Math.max(0, count - TABLE_ROWS); index -= 1) {
     const row = body.insertRow();
-    const values = columns.map(([, column]) => (typeof column[index] === "number" ? kind.exact(column[index]) : ""));
-    for (const text of [String(steps[index]), ...view.columnTexts(steps[index]), ...values]) row.insertCell().textContent = text;
+    for (const text of textsAt(index)) row.insertCell().textContent = text;
   }
   figure.querySelector("[data-table-box]").replaceChildren(table);
 }

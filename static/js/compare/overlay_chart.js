@@ -1,12 +1,12 @@
 // A figure with one line per run, labeled at its end.
 import { Chart } from "../chart/chart.js";
+import { fillTable } from "../chart/chart_table.js";
 import { cut, dashOf, fitted, lastOf, markOf, spread, valueAt } from "../lib/overlay.js";
 import { align } from "../lib/series.js";
 
 const NAMES_FROM = 640; // plot width in pixels; below it only the legend names the lines
 const NAME_WIDTH = 150;
 const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
-const TABLE_ROWS = 200;
 const MOST_DOTS = 60;
 const DOTTED_LINES = 4;
 
@@ -145,22 +145,8 @@ export class OverlayChart extends Chart {
   fillTable() {
     const { lines, kind, axisName, exactX } = this.view;
     const [xs, ...values] = this.uplot.data;
-    const table = document.createElement("table");
-    const head = table.createTHead().insertRow();
-    for (const name of [axisName(), ...lines.map((line) => line.name)]) {
-      head.append(Object.assign(document.createElement("th"), { textContent: name, scope: "col" }));
-    }
-    const body = table.createTBody();
-    const first = Math.max(0, xs.length - TABLE_ROWS);
-    for (let index = xs.length - 1; index >= first; index -= 1) {
-      const row = body.insertRow();
-      row.insertCell().textContent = exactX(xs[index]);
-      for (const column of values) {
-        const value = column[index];
-        row.insertCell().textContent = value === null || value === undefined ? "" : kind().exact(value);
-      }
-    }
-    this.figure.querySelector("[data-table-box]").replaceChildren(table);
+    const text = (value) => (value === null || value === undefined ? "" : kind().exact(value));
+    fillTable(this.figure, [axisName(), ...lines.map((line) => line.name)], xs.length, (index) => [exactX(xs[index]), ...values.map((column) => text(column[index]))]);
   }
 }
 

@@ -1,5 +1,5 @@
 // The kinds of x axis. Every point has a step; `Clock` says when it was reached.
-import { clock, clockSeconds, count, duration, figures } from "./format.js";
+import { clock, clockSeconds, count, duration } from "./format.js";
 import { lowerBound } from "./series.js";
 
 export const AXES = { step: "step", epoch: "epoch", relative: "relative time, pauses left out", wall: "time of day" };
@@ -66,13 +66,6 @@ export function tick(kind, value, span) {
   if (kind === "relative") return value < 0 ? "" : duration(value);
   const date = new Date(1000 * value);
   return span < 600 ? clockSeconds(date) : clock(date);
-}
-
-/** The x of a step as text, with its unit. */
-export function exact(kind, value) {
-  if (kind === "step") return `step ${count(value)}`;
-  if (kind === "epoch") return `epoch ${figures(value)}`;
-  return kind === "relative" ? duration(value) : clockSeconds(new Date(1000 * value));
 }
 
 function decades(from, to, digits) {

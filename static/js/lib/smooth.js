@@ -8,13 +8,7 @@ const RESOLUTION = 1000; // the average never looks back by less than this part 
 export class Smoother {
   constructor(halfLife) {
     this.halfLife = Math.max(halfLife, 1e-9);
-    this.reset();
-  }
-
-  reset() {
-    this.sum = 0;
-    this.weight = 0;
-    this.step = 0;
+    this.sum = this.weight = this.step = 0;
   }
 
   /**

@@ -1,6 +1,6 @@
 // The view that all charts of the Curves tab share: x axis, zoom, smoothing, and which charts are shown and where.
 import { palette } from "../chart/palette.js";
-import { AXES, Clock, exact, tick } from "../lib/axis.js";
+import { AXES, Clock, tick } from "../lib/axis.js";
 import { fromAddress, intoAddress } from "../lib/curve_state.js";
 import { clockSeconds, count, duration, figures } from "../lib/format.js";
 import { extent, usesEpochs } from "../lib/scale.js";
@@ -104,7 +104,7 @@ export class CurveView {
 
   columnTexts(step) {
     if (this.axis === "step") return [];
-    return [this.axis === "epoch" ? (step / this.perEpoch).toFixed(2) : exact(this.axis, this.x(step))];
+    return [this.axis === "epoch" ? (step / this.perEpoch).toFixed(2) : tick(this.axis, this.x(step), 0)];
   }
 
   bestName() {

@@ -27,6 +27,7 @@ let smoothingTimer = 0;
 let stoodStill = !isMoving(page.dataset.status);
 let builtFor = ""; // the kind of x axis
 
+const seen = new IntersectionObserver(showAverages); // a long series is averaged by the server once its chart is in view
 const view = new CurveView(logged.attempts, changed);
 const kinds = standardKinds(Number(page.dataset.classes), page.dataset.loss);
 for (const figure of box.querySelectorAll("[data-chart]")) addChart(figure, kinds[figure.dataset.chart]);
@@ -53,6 +54,7 @@ function addChart(figure, kind) {
   chart.home = figure.parentElement;
   charts.set(chart.id, chart);
   bindChart(chart, view, charts);
+  seen.observe(figure);
   chart.plotBox.addEventListener("dblclick", () => view.isZoomed && view.resetZoom());
 }
 
@@ -136,12 +138,13 @@ async function load(wanted = [...series.keys()]) {
   await loadAverages();
 }
 
-async function fetchSeries(wanted, smoothing = "") {
+async function fetchSeries(wanted, weight) {
   loading = true;
   const list = encodeURIComponent(wanted.join(","));
+  const smoothing = weight === undefined ? "" : `&smoothing=${weight}`;
   const { ok, body } = await request(`${root}/api/runs/${runId}/metrics?series=${list}&points=${POINTS}${smoothing}`);
   if (ok) {
-    for (const name of wanted) series.set(name, new Series(body.series[name]));
+    for (const name of wanted) series.set(name, Object.assign(new Series(body.series[name]), { weight }));
   }
   loading = false;
   for (const change of queued.splice(0)) change();
@@ -151,11 +154,20 @@ async function fetchSeries(wanted, smoothing = "") {
 async function loadAverages() {
   if (loading) return;
   const weight = view.state.smooth;
-  const smoothed = [...charts.values()].filter(({ kind }) => kind.smooth).map(({ kind }) => kind.train);
-  const long = smoothed.filter((name) => !series.get(name).isComplete);
+  const smoothed = [...charts.values()].filter(({ kind, isSeen }) => kind.smooth && isSeen).map(({ kind }) => kind.train);
+  const long = smoothed.filter((name) => !series.get(name).isComplete && series.get(name).weight !== weight);
   if (!long.length || weight === 0) return;
-  await fetchSeries(long, `&smoothing=${weight}`);
-  if (view.state.smooth !== weight) await loadAverages();
+  await fetchSeries(long, weight);
+  if (series.get(long[0]).weight === weight) await loadAverages(); // what was asked for meanwhile
+}
+
+function showAverages(entries) {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    charts.get(target.dataset.chart).isSeen = true;
+    seen.unobserve(target);
+  }
+  loadAverages();
 }
 
 async function loadCheckpoints() {
