@@ -144,6 +144,14 @@ def span(figure: Locator, axis: str) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def test_the_series_are_fetched_once(home: Home, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/metrics?" in request.url else None)
+    opened(page, home.url("paused"))
+    expect(chart(page, "lr")).to_have_attribute("data-points-train", str(STEPS))
+    assert len(asked) == 1
+
+
 def opened(page: Page, address: str, points: int = STEPS) -> Locator:
     page.goto(address)
     loss = chart(page, "loss")
@@ -222,7 +230,7 @@ def test_the_pointer_reads_all_charts_and_the_keyboard_does_so_too(home: Home, p
     loss = opened(page, home.url("paused"))
     accuracy = chart(page, "accuracy")
     point_at(page, loss, 0.5, 0.5)
-    tip = loss.locator("[data-tip]")
+    tip = loss.locator(".chart-tip")
     expect(tip).to_be_visible()
     names = ["smoothed", "train", "validation", "step", "epoch", "time", "best checkpoint"]
     expect(tip.locator("dt")).to_have_text([*names[:6], re.compile("checkpoint")])
@@ -230,7 +238,7 @@ def test_the_pointer_reads_all_charts_and_the_keyboard_does_so_too(home: Home, p
     assert (values["train"], values["step"], values["epoch"]) == ("3.70", "40", "4")
     assert values["time"].endswith("after 40 s")
     assert values["best checkpoint"] == "step 40"
-    expect(accuracy.locator("[data-tip]")).to_be_hidden()
+    expect(accuracy.locator(".chart-tip")).to_be_hidden()
     expect(accuracy.locator("[data-key=train]")).to_have_text(re.compile(r"^2\d\.\d%$"))  # at the crosshair, smoothed
     across = [figure.locator(".u-cursor-x").bounding_box() for figure in (loss, accuracy)]
     plots = [figure.locator(".u-over").bounding_box() for figure in (loss, accuracy)]

@@ -85,6 +85,12 @@ class RunPageView:
         return frozenset(item.field for item in self.from_preset)
 
     @property
+    def first_series(self) -> str:
+        """The series of the charts at the top, which are fetched together with the scripts that draw them."""
+        names = ["train/loss", "val/loss", "train/acc", "val/acc", "lr", "throughput"]
+        return ",".join(names + ["grad/norm", "update/ratio"] * self.run.train_spec.track_gradients)
+
+    @property
     def logged(self) -> str:
         """What the script of the curves is told, as JSON: the names of the run's series, and its attempts."""
         return orjson.dumps({"series": self.series, "attempts": self.attempts}).decode()

@@ -5,8 +5,6 @@ import { align } from "../lib/series.js";
 import { extend, halfLifeOf, smooth } from "../lib/smooth.js";
 import { isPrinting, PAPER_HEIGHT, PAPER_WIDTH } from "../shared/print.js";
 import { marks, paint } from "./chart_marks.js";
-import { fillTable } from "./chart_table.js";
-import { savePng, saveSvg } from "./download.js";
 import { bindKeys } from "./keyboard.js";
 import { translucent } from "./palette.js";
 import { Tooltip } from "./tooltip.js";
@@ -37,8 +35,9 @@ export class Chart {
     new ResizeObserver(() => this.resize()).observe(this.plotBox);
     this.table = figure.querySelector("[data-table]");
     this.table.addEventListener("toggle", () => this.table.open && this.fillTable());
-    figure.querySelector("[data-png]").addEventListener("click", () => savePng(this));
-    figure.querySelector("[data-svg]")?.addEventListener("click", () => saveSvg(this));
+    // What is not needed to draw is fetched when it is asked for.
+    figure.querySelector("[data-png]").addEventListener("click", async () => (await import("./download.js")).savePng(this));
+    figure.querySelector("[data-svg]")?.addEventListener("click", async () => (await import("./download.js")).saveSvg(this));
     bindKeys(this);
   }
 
@@ -229,7 +228,8 @@ export class Chart {
     else this.build();
   }
 
-  fillTable() {
+  async fillTable() {
+    const { fillTable } = await import("./chart_table.js");
     const { kind, view, steps } = this;
     const [, raw, smoothed, val] = this.uplot.data;
     const columns = [[kind.val ? "train" : "value", raw], ...(this.smoothed.length ? [["smoothed", smoothed]] : []), ...(kind.val ? [["validation", val]] : [])];

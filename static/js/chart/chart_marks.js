@@ -41,7 +41,7 @@ export function marks(u, chart) {
   return shapes;
 }
 
-/** A triangle at the edge for each point above the axis, and one note of how many there are. */
+/** A triangle for each point above the axis, and a note of how many there are. */
 function clipped(u, chart, place) {
   const { max } = u.scales.y;
   const [from, to] = [u.scales.x.min, u.scales.x.max];

@@ -50,7 +50,7 @@ function svg(chart) {
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${u.width}" height="${u.height + HEAD}" viewBox="0 ${-HEAD} ${u.width} ${u.height + HEAD}" font-family="${FAMILY}" font-size="11">`,
     `<rect y="${-HEAD}" width="100%" height="100%" fill="${colors.bg}"/>`,
-    text([`${chart.title} · ${view.name}`, ...chart.legend().map(([words]) => words)].join("   "), 12, -12, colors.ink, "start", true),
+    text(`${chart.title} · ${view.name}`, 12, -12, colors.ink, "start", true),
     `<clipPath id="plot"><rect x="${place.left}" y="${place.top - 1}" width="${place.width}" height="${place.height + 2}"/></clipPath>`,
     ...axes(u, place, colors),
     `<g clip-path="url(#plot)" fill="none" stroke-linejoin="round">`,

@@ -7,7 +7,6 @@ export class Tooltip {
     this.isActive = false;
     this.box = document.createElement("div");
     this.box.className = "chart-tip";
-    this.box.dataset.tip = "";
     this.box.hidden = true;
     this.box.setAttribute("role", "status");
     chart.plotBox.append(this.box);

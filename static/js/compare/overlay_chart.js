@@ -1,6 +1,5 @@
 // A figure with one line per run, labeled at its end.
 import { Chart } from "../chart/chart.js";
-import { fillTable } from "../chart/chart_table.js";
 import { cut, dashOf, fitted, lastOf, markOf, spread, valueAt } from "../lib/overlay.js";
 import { align } from "../lib/series.js";
 
@@ -142,7 +141,8 @@ export class OverlayChart extends Chart {
     return this.named ? [] : this.view.lines.map((line) => [`— ${line.label}`, line.color]);
   }
 
-  fillTable() {
+  async fillTable() {
+    const { fillTable } = await import("../chart/chart_table.js");
     const { lines, kind, axisName, exactX } = this.view;
     const [xs, ...values] = this.uplot.data;
     const text = (value) => (value === null || value === undefined ? "" : kind().exact(value));

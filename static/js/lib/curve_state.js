@@ -4,7 +4,6 @@ import { AXES } from "./axis.js";
 const LISTS = ["log", "whole", "hide", "pin", "order", "open"];
 export const MOST_SMOOTHING = 0.99;
 const NAMES = ["x", "smooth", "zoom", "y", ...LISTS];
-const FEWEST_PARTS = 2;
 
 /** `x` null: chosen by the run's length. `zoom` is in units of x; `y` has a range per chart. Lists hold ids of charts. */
 export function defaults() {
@@ -20,7 +19,7 @@ export function fromAddress(search, kept) {
     x: old ? null : query.get("x"),
     smooth: query.has("smooth") ? Number(query.get("smooth")) : undefined,
     zoom: old ?? range(query.get("zoom")),
-    y: Object.fromEntries((query.get("y") ?? "").split(",").map((part) => part.split("~")).filter((pair) => pair.length === FEWEST_PARTS).map(([id, text]) => [id, range(text)])),
+    y: Object.fromEntries((query.get("y") ?? "").split(",").map((part) => part.split("~")).filter((pair) => pair.length === 2).map(([id, text]) => [id, range(text)])),
     ...Object.fromEntries(LISTS.map((name) => [name, (query.get(name) ?? "").split(",").filter(Boolean)])),
   });
 }

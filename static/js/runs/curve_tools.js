@@ -4,7 +4,7 @@ import { arranged } from "../lib/chart_groups.js";
 const tools = document.querySelector("[data-curve-tools]");
 const dialog = document.querySelector("[data-chart-dialog]");
 
-/** The controls above the charts. `view` is a CurveView; `charts` is a map of Chart by id. */
+/** `view` is a CurveView; `charts` is a map of Chart by id. */
 export function bindTools(view, charts) {
   const axis = tools.querySelector("[data-x-axis]");
   const slider = tools.querySelector("[data-smoothing]");
@@ -49,7 +49,7 @@ function showChart({ figure, id }, state) {
   for (const list of ["log", "whole", "pin"]) figure.querySelector(`[data-toggle="${list}"]`)?.setAttribute("aria-pressed", state[list].includes(id));
 }
 
-/** Puts the charts of each part of the page in order; pinned ones are in the first part. */
+/** Orders the charts of each part of the page; pinned ones are in the first. */
 function arrange(charts, state) {
   const first = document.querySelector("[data-curves]");
   const parts = new Map();

@@ -97,7 +97,7 @@ export class CurveView {
     return this.checkpoints.find((item) => Math.abs(this.x(item.step) - this.x(step)) <= within);
   }
 
-  /** The titles and texts of a table's columns beside the step: the other x, if one is chosen. */
+  /** The columns of a table beside the step: the other x, if one is chosen. */
   columnNames() {
     return this.axis === "step" ? [] : [this.axis === "epoch" ? "epoch" : "time"];
   }
@@ -126,7 +126,7 @@ export class CurveView {
     return this.zoom !== null || Object.keys(this.state.y).length > 0;
   }
 
-  /** The part of the run that is zoomed to stays the same on the other axis. */
+  /** The zoom shows the same steps on the other axis. */
   setAxis(axis) {
     const steps = this.zoom?.map((value) => this.stepAt(value));
     this.axis = this.possible(axis);
@@ -148,11 +148,7 @@ export class CurveView {
 
   keep() {
     const { zoom, y, ...lasting } = this.state;
-    try {
-      localStorage.setItem(KEPT, JSON.stringify(lasting));
-    } catch {
-      // without storage, the address alone has it
-    }
+    localStorage.setItem(KEPT, JSON.stringify(lasting));
     const address = intoAddress(new URL(location.href), this.state);
     history.replaceState(null, "", address.href.replaceAll("%2C", ",").replaceAll("%2F", "/").replaceAll("%7E", "~"));
   }

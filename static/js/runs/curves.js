@@ -25,10 +25,10 @@ let loading = true;
 let frame = 0;
 let smoothingTimer = 0;
 let stoodStill = !isMoving(page.dataset.status);
-let builtFor = ""; // the kind of x axis
 
 const seen = new IntersectionObserver(showAverages); // a long series is averaged by the server once its chart is in view
 const view = new CurveView(logged.attempts, changed);
+let builtFor = view.axis;
 const kinds = standardKinds(Number(page.dataset.classes), page.dataset.loss);
 for (const figure of box.querySelectorAll("[data-chart]")) addChart(figure, kinds[figure.dataset.chart]);
 showGroups();
@@ -46,7 +46,7 @@ addEventListener("themechange", () => {
   build();
   draw();
 });
-await load();
+await begin();
 
 function addChart(figure, kind) {
   for (const name of [kind.train, kind.val]) if (name && !series.has(name)) series.set(name, new Series());
@@ -107,10 +107,7 @@ function changed(what) {
     if (added.length) load(added);
   }
   if (what.includes("log")) build();
-  if (what.includes("smooth")) {
-    clearTimeout(smoothingTimer);
-    smoothingTimer = setTimeout(loadAverages, SMOOTHING_DELAY_MS);
-  }
+  if (what.includes("smooth")) averageSoon();
   showTools(view, charts);
   draw();
 }
@@ -131,6 +128,17 @@ function applyOrQueue(change) {
   }
 }
 
+/** The page has begun to fetch the series of the charts at the top, while this script was loaded. */
+async function begin() {
+  const link = document.querySelector("[data-first]");
+  const first = link.dataset.first.split(",");
+  await fetchSeries(first, undefined, link.href);
+  const rest = [...series.keys()].filter((name) => !first.includes(name));
+  if (rest.length) await fetchSeries(rest);
+  loadCheckpoints();
+  averageSoon();
+}
+
 /** Fetches series, then the averages of those that are too long to be here in full. */
 async function load(wanted = [...series.keys()]) {
   loadCheckpoints();
@@ -138,17 +146,20 @@ async function load(wanted = [...series.keys()]) {
   await loadAverages();
 }
 
-async function fetchSeries(wanted, weight) {
+async function fetchSeries(wanted, weight, address = addressOf(wanted, weight)) {
   loading = true;
-  const list = encodeURIComponent(wanted.join(","));
-  const smoothing = weight === undefined ? "" : `&smoothing=${weight}`;
-  const { ok, body } = await request(`${root}/api/runs/${runId}/metrics?series=${list}&points=${POINTS}${smoothing}`);
+  const { ok, body } = await request(address);
   if (ok) {
     for (const name of wanted) series.set(name, Object.assign(new Series(body.series[name]), { weight }));
   }
   loading = false;
   for (const change of queued.splice(0)) change();
   draw();
+}
+
+function addressOf(wanted, weight) {
+  const smoothing = weight === undefined ? "" : `&smoothing=${weight}`;
+  return `${root}/api/runs/${runId}/metrics?series=${encodeURIComponent(wanted.join(","))}&points=${POINTS}${smoothing}`;
 }
 
 async function loadAverages() {
@@ -167,7 +178,13 @@ function showAverages(entries) {
     charts.get(target.dataset.chart).isSeen = true;
     seen.unobserve(target);
   }
-  loadAverages();
+  averageSoon();
+}
+
+/** Later: what is drawn first does not wait for it. */
+function averageSoon() {
+  clearTimeout(smoothingTimer);
+  smoothingTimer = setTimeout(loadAverages, SMOOTHING_DELAY_MS);
 }
 
 async function loadCheckpoints() {
