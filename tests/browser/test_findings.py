@@ -8,6 +8,7 @@ from io import BytesIO
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from app.display.formatting import number
 from tests.conftest import NARROW, Server
 
 BROKEN = {**NARROW, "optimizer.lr": 0.1, "epochs": 2, "checks": "full", "thresholds.one_batch_steps": 5}
@@ -40,7 +41,7 @@ def test_a_finding_appears_with_its_evidence_and_its_remedy_is_one_click_away(se
         found = {item["kind"]: item for item in client.get(f"/api/runs/{run_id}/findings").json()}
     rate = found["lr_too_high"]["remedy"]["overrides"]["optimizer.lr"]
     page.locator("[data-finding=lr_too_high] [data-try]").click()
-    expect(page.locator("h1")).to_contain_text(f"lr{rate}")
+    expect(page.locator("h1")).to_contain_text(f"lr{number(rate)}")
     clone = server.run(page.url.rsplit("/", 1)[1])
     assert clone["spec"]["optimizer"]["lr"] == rate < 0.1
     assert clone["parent"] == run_id
