@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,10 +26,15 @@ def not_found(what: str, name: str) -> ApiError:
     return ApiError(404, "not_found", f"There is no {what} {name[:80]!r}.")
 
 
+def _names(loc: Sequence[int | str]) -> list[str]:
+    """The parts of a location, without pydantic's own, such as "function-after[grows(), Between]"."""
+    return [str(part) for part in loc if not re.fullmatch(r"[\w-]+\[.*\]", str(part))]
+
+
 def invalid(problems: Iterable[tuple[Sequence[int | str], str]]) -> ApiError:
     """Return a 422 error from the location and message of each problem, as pydantic reports them."""
     detail = [
-        {"field": ".".join(map(str, loc))[:200] or "body", "message": message.removeprefix("Value error, ")}
+        {"field": ".".join(_names(loc))[:200] or "body", "message": message.removeprefix("Value error, ")}
         for loc, message in problems
     ]
     message = "; ".join(f"{item['field']}: {item['message']}" for item in detail)

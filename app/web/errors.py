@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from app.errors import ApiError, invalid
 from trainer.data.errors import BadName, DatasetError, DatasetMissing, UnknownSource, UnreadableSource
+from trainer.spec.messages import in_words
 from trainer.spec.preset import SpecError
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,9 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     problems = error.errors()
     if any(problem["type"] == "json_invalid" for problem in problems):
         return respond(request, ApiError(400, "malformed_json", "The body is not valid JSON."))
-    return respond(request, invalid([(problem["loc"][1:] or problem["loc"], problem["msg"]) for problem in problems]))
+    return respond(
+        request, invalid([(problem["loc"][1:] or problem["loc"], in_words(problem)) for problem in problems])
+    )
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

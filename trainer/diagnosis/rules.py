@@ -234,8 +234,8 @@ def memorized_only(case: Case) -> Finding | None:
         return None
     best = max(accuracy.values)
     message = (
-        f"{100 * now:.3g}% of the training images are memorized, yet {100 * best:.3g}% of the validation images are "
-        f"right at best, and guessing gives {100 * case.guess:.3g}%: nothing learned holds for other images. "
+        f"{100 * now:.3g}% of the training images are memorized, yet the validation accuracy is {100 * best:.3g}% at "
+        f"best, and guessing gives {100 * case.guess:.3g}%: nothing learned holds for other images. "
         "The labels may not belong to their images. Check the dataset."
     )
     lines = {"training accuracy": train.drawn(), "validation accuracy": accuracy.drawn()}

@@ -217,7 +217,7 @@ def rate_too_high(found: RateProbe) -> Finding:
     highest = max((loss for loss in chosen.losses if loss < float("inf")), default=chosen.losses[0])
     message = (
         f"The learning rate, {chosen.rate:g}, is too high: on one batch the loss jumps from {chosen.losses[0]:.3g} to "
-        f"{highest:.3g}; at {better.rate:g} it falls to {better.losses[-1]:.3g}."
+        f"{float(f'{highest:.3g}'):,g}; at {better.rate:g} it falls to {better.losses[-1]:.3g}."
     )
     evidence = value("highest loss / first loss", highest / max(chosen.losses[0], 1e-9), JUMP)
     lines = {f"rate {chosen.rate:g}": chosen.line, f"rate {better.rate:g}": better.line}

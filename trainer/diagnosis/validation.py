@@ -161,8 +161,8 @@ def rare_classes(
     if few.mean() > HARDLY * many.mean() or z < Z:
         return None
     message = (
-        f"Rare classes are hardly recognized: {100 * few.mean():.3g}% of their validation images are right, "
-        f"{100 * many.mean():.3g}% of the others' ({z:.3g} standard errors). The most frequent class has {ratio:.3g} "
+        f"Rare classes are hardly recognized: their validation accuracy is {100 * few.mean():.3g}%, that of the others "
+        f"{100 * many.mean():.3g}% ({z:.3g} standard errors). The most frequent class has {ratio:.3g} "
         "times as many training images as the rarest."
     )
     remedy = Remedy("balanced class weights", {"class_weights": "balanced"}) if spec.loss == "cross_entropy" else None
@@ -173,7 +173,7 @@ def rare_classes(
 def confused_classes(
     guesses: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], names: Sequence[str]
 ) -> Finding | None:
-    """Two classes whose images are told apart no better than by guessing, while the others are recognized."""
+    """Two classes whose images are distinguished no better than by guessing, while the others are recognized."""
     classes = len(names)
     if classes < 3:
         return None
@@ -191,11 +191,11 @@ def confused_classes(
     if share > CONFUSED or highest > SEPARABLE or others < share + OTHERS:
         return None
     message = (
-        f"{names[first]} and {names[second]} are not told apart: {100 * share:.3g}% of the predictions within the "
-        f"pair are right (threshold {100 * CONFUSED:g}%, guessing gives 50%); of the other classes {100 * others:.3g}% "
-        "are right. Look at these two classes: they may show the same."
+        f"{names[first]} and {names[second]} are confused: {100 * share:.3g}% of the predictions within the "
+        f"pair are correct (threshold {100 * CONFUSED:g}%, guessing gives 50%); of the other classes {100 * others:.3g}% "
+        "are correct. Look at these two classes: they may show the same."
     )
-    evidence = value("right answers among the two classes", 100 * share, 100 * CONFUSED, "%")
+    evidence = value("accuracy within the two classes", 100 * share, 100 * CONFUSED, "%")
     return Finding("confused_classes", "look", message, evidence)
 
 

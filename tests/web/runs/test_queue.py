@@ -113,8 +113,11 @@ def test_variants_are_queued_as_a_group_or_not_at_all(api: httpx.Client) -> None
         ({"optimizer.lr": {"low": 1e-4, "high": 1e-2}}, "optimizer.lr"),
         ({"nothing": [1, 2]}, "nothing"),
         ({"seed": []}, "seed"),
+        ({"seed": {"low": 2, "high": 1}}, "seed"),
     ):
         answer = api.post("/api/runs/variants", json={**body, "vary": vary})
         assert answer.status_code == 422
-        assert field in str(answer.json()["error"]["detail"])
+        faults = answer.json()["error"]["detail"]
+        assert field in str(faults)
+        assert not any("[" in fault["field"] for fault in faults)
     assert len(api.get("/api/runs").json()["items"]) == 4
