@@ -192,8 +192,8 @@ def confused_classes(
         return None
     message = (
         f"{names[first]} and {names[second]} are confused: {100 * share:.3g}% of the predictions within the "
-        f"pair are correct (threshold {100 * CONFUSED:g}%, guessing gives 50%); of the other classes {100 * others:.3g}% "
-        "are correct. Look at these two classes: they may show the same."
+        f"pair are correct (threshold {100 * CONFUSED:g}%, guessing gives 50%); of the other classes "
+        f"{100 * others:.3g}% are correct. Look at these two classes: they may show the same."
     )
     evidence = value("accuracy within the two classes", 100 * share, 100 * CONFUSED, "%")
     return Finding("confused_classes", "look", message, evidence)
