@@ -49,7 +49,7 @@ const view = {
   series: chosen.get("series") || NAMES[0],
   axis: known(chosen.get("x"), ["epoch", "step", "time"]),
   lines: runs.map((run) => run.line),
-  kind: () => KINDS[view.series] ?? (view.series.endsWith("/acc") ? KINDS["val/acc"] : OTHER),
+  kind: () => KINDS[view.series] ?? (/\bacc$/.test(view.series) ? KINDS["val/acc"] : OTHER),
   resumes: [], checkpoints: [], best: null, note: "",
   zoom: zoomFromAddress(), end: 1, settled: 0,
   setZoom,

@@ -5,15 +5,15 @@ import { root } from "./root.js";
 const PAUSE = 120;
 const RUNS = 8;
 const PAGES = [
-  ["Runs", "/"],
-  ["New run", "/runs/new"],
-  ["Results", "/results"],
-  ["Data", "/datasets"],
-  ["Predict", "/predict"],
-  ["Models", "/models"],
-  ["System", "/system"],
-  ["Tokens and sign-out", "/tokens"],
-  ["API reference", "/docs"],
+  ["Runs", ""],
+  ["New run", "runs/new"],
+  ["Results", "results"],
+  ["Data", "datasets"],
+  ["Predict", "predict"],
+  ["Models", "models"],
+  ["System", "system"],
+  ["Tokens and sign-out", "tokens"],
+  ["API reference", "docs"],
 ];
 
 const dialog = document.createElement("dialog");
@@ -65,7 +65,7 @@ function actions() {
 
 function matching(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const pages = PAGES.map(([label, path]) => ({ label, kind: "page", address: root + path }));
+  const pages = PAGES.map(([label, path]) => ({ label, kind: "page", address: `${root}/${path}` }));
   return [...actions(), ...pages].filter(({ label }) => words.every((word) => label.toLowerCase().includes(word)));
 }
 
