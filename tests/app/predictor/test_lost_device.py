@@ -66,5 +66,5 @@ def test_the_process_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with running_predictor(settings) as process:
         first = serving_child(process.pid)
         wait_for(fails, 60, "the failure of the GPU")
-        wait_for(lambda: not psutil.pid_exists(first.pid), 20, "the end of the process whose GPU failed")
+        wait_for(lambda: not psutil.pid_exists(first.pid), 60, "the end of the process whose GPU failed")
         wait_for(answers, 60, "an answer of the next process")
