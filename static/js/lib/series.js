@@ -53,11 +53,6 @@ export class Series {
     this.step.length = this.value.length = this.time.length = keep;
     if (this.averages) this.averages.length = Math.min(this.averages.length, keep);
   }
-
-  at(step) {
-    const place = lowerBound(this.step, step);
-    return this.step[place] === step ? this.value[place] : null;
-  }
 }
 
 /** The first index whose value is at least `wanted`. */
