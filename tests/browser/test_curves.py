@@ -263,7 +263,7 @@ def test_the_pointer_reads_all_charts_and_the_keyboard_does_so_too(home: Home, p
     wait_for(lambda: (loss.locator("canvas").bounding_box() or {"width": 0})["width"] > 1200, what="a large canvas")
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
-    assert page.locator("[data-curves] > figure").first.get_attribute("data-chart") == "loss"
+    expect(page.locator("[data-curves] > figure").first).to_have_attribute("data-chart", "loss")
     expect(loss.get_by_role("button", name="Fullscreen")).to_be_focused()
 
 

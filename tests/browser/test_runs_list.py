@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from app.runs.launching import Launcher
-from app.runs.requests import NewRun
+from app.runs.requests import NewRun, ResumeRequest
 from tests.browser.finished_home import FinishedHome, finished_home
 from tests.finished_runs import finished_run
 
@@ -107,6 +107,21 @@ def test_columns_are_added_moved_and_resized_and_stay(home: FinishedHome, page: 
     assert shown() == before
     page.goto(home.server.url)
     assert shown() == before
+
+
+def test_a_run_is_moved_to_its_section_when_its_row_is_newer_than_the_news(own: FinishedHome, page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/api/events?*", lambda route: held.append(route))
+    page.goto(own.server.url)
+    row = page.locator(f"tr[data-run='{own.first}']")
+    row.locator("[data-star]").focus()
+    own.runs.resume(own.first, ResumeRequest(extend_epochs=1))
+    with page.expect_response(f"**/runs/{own.first}/row?*"):
+        row.locator("[data-star]").click()
+    expect(row.locator(".status")).to_have_text("queued")
+    expect(page.locator(f"[data-section=ended] tr[data-run='{own.first}']")).to_be_attached()
+    held[0].continue_()
+    expect(page.locator(f"[data-section=queued] tr[data-run='{own.first}']")).to_be_attached()
 
 
 def test_news_keep_the_focus_the_selection_and_the_place(own: FinishedHome, page: Page) -> None:

@@ -23,6 +23,7 @@ const statuses = new Map();
 let frame = 0;
 let lanesTimer = 0;
 let refreshTimer = 0;
+let isStale = false; // something happened since the list was last asked for
 
 bindColumns();
 follow({
@@ -64,19 +65,15 @@ function show() {
   frame = 0;
   for (const run of latest.values()) {
     const row = rowOf(run.run);
-    if (row && row.dataset.runStatus === run.status) patch(row, run);
-    else if (statuses.get(run.run) !== run.status) moved(row, run);
+    const isNew = statuses.get(run.run) !== run.status;
     statuses.set(run.run, run.status);
+    if (row?.dataset.runStatus === run.status) patch(row, run);
+    else if (row && isNew) replace(row);
+    // A row may have been replaced before this event came: it still stands in the section of its former status.
+    if (isNew && row?.closest("[data-section]").dataset.section !== (SECTIONS[run.status] ?? "ended")) refreshSoon();
     updateLane(run);
   }
   latest.clear();
-}
-
-/** A run has another status: its row is replaced, and the list too if the run belongs to another section now. */
-function moved(row, run) {
-  if (row) replace(row);
-  const section = row?.closest("[data-section]").dataset.section;
-  if (section !== (SECTIONS[run.status] ?? "ended")) refreshSoon();
 }
 
 function patch(row, run) {
@@ -150,9 +147,12 @@ page.addEventListener("click", async (event) => {
 });
 
 function refreshSoon() {
+  isStale = true;
   refreshTimer ||= setTimeout(async () => {
+    isStale = false;
     await refresh();
     refreshTimer = 0;
+    if (isStale) refreshSoon();
   }, REFRESH_DELAY_MS);
 }
 
