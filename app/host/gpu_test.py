@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from trainer.system.gpus import VISIBLE, Gpu, GpuReport
 
-COMMAND = (sys.executable, "-m", "trainer.models.probe")
+COMMAND = (sys.executable, "-m", "trainer.models.gpus")
 LONGEST_SECONDS = 120.0  # importing PyTorch takes 20 s on a busy machine
 RETRY_SECONDS = 60.0
 NAMED = ("MIG-", "GPU-")  # how the UUIDs of MIG instances and GPUs begin

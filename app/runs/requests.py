@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from app.fields import Integer, Line, Overrides, RequestBody, Tags, Text, not_empty
-from trainer.spec.train_spec import FiniteFloat, ScheduleSpec
+from trainer.spec.optimizer_spec import ScheduleSpec
+from trainer.spec.part import FiniteFloat
 
 
 class NewRun(RequestBody):

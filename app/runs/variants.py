@@ -16,8 +16,8 @@ from app.runs.launching import Launcher
 from app.runs.naming import member_name
 from app.runs.public import RunPublic
 from app.runs.requests import NewRun
+from trainer.spec.part import FiniteFloat
 from trainer.spec.preset import SpecError, flatten, takes_integers
-from trainer.spec.train_spec import FiniteFloat
 
 MOST_RUNS = 100
 MOST_CHECKED = 1000

@@ -36,11 +36,17 @@ class Views:
 
     def all(self) -> list[View]:
         """Return the views by name. A file that is damaged counts as empty."""
+        return self._read() or []
+
+    def _read(self) -> list[View] | None:
+        """Return the views by name; None if the file is damaged."""
         try:
             found = orjson.loads(self._path.read_bytes())
             views = [View(str(one["name"]), str(one["query"]), float(one["time"])) for one in found]
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except FileNotFoundError:
             return []
+        except (ValueError, TypeError, KeyError):
+            return None
         return sorted(views, key=lambda view: view.name.lower())
 
     def put(self, name: str, query: str) -> View:
@@ -61,9 +67,12 @@ class Views:
 
     @contextmanager
     def _others(self, name: str) -> Iterator[list[View]]:
-        """Hold the lock and yield all views but the one of this name."""
+        """Hold the lock and yield all views but the one of this name. A damaged file is kept beside the new one."""
         with FileLock(self._path.with_suffix(".lock")):
-            yield [view for view in self.all() if view.name != name]
+            views = self._read()
+            if views is None:
+                self._path.replace(self._path.with_suffix(".damaged.json"))
+            yield [view for view in views or [] if view.name != name]
 
     def _write(self, views: list[View]) -> None:
         write_durably(self._path, orjson.dumps([asdict(view) for view in views]))

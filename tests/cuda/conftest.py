@@ -51,7 +51,7 @@ class Device:
     @property
     def environment(self) -> dict[str, str]:
         # The test of a GPU by its worker multiplies matrices: the sum of their product is 64 ** 3.
-        result = {"FAKE_CUDA_RESULT": "trainer.models.probe=262144"}
+        result = {"FAKE_CUDA_RESULT": "trainer.models.gpus=262144"}
         named = {"FAKE_CUDA_LOG": str(self.log.path), "FAKE_CUDA_FAIL": str(self._failing)}
         caches = {"TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor"), "OMP_NUM_THREADS": "1"}
         return {**build.environment(self.library), **result, **named, **caches, **self.settings}

@@ -28,8 +28,8 @@ from trainer.plan.decisions import recorded
 from trainer.plan.execution import Execution
 from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.events import EventWriter
+from trainer.spec.augment_spec import AugmentSpec
 from trainer.spec.preset import build_spec
-from trainer.spec.train_spec import AugmentSpec
 
 pytestmark = [
     pytest.mark.gpu,

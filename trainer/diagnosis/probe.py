@@ -18,7 +18,7 @@ from trainer.engine.batches import Batches
 from trainer.engine.context import Context
 from trainer.models.build import count_flops
 from trainer.models.inputs import network_input
-from trainer.spec.train_spec import OptimizerSpec
+from trainer.spec.optimizer_spec import OptimizerSpec
 
 STEPS = 8
 FEWEST, MOST = 8, 32  # images

@@ -17,7 +17,7 @@ from trainer.engine.loss import batch_loss
 from trainer.engine.optim import Optimizers
 from trainer.models.inputs import network_input
 from trainer.rundir.folder import RunDir
-from trainer.spec.train_spec import OptimizerSpec
+from trainer.spec.optimizer_spec import OptimizerSpec
 
 BATCH = 32  # images of the batch to overfit
 SECONDS = 60.0  # time limit of the one-batch check; where it ends the check, nothing is judged

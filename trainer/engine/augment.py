@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.engine.pixels import read_pixels
 from trainer.engine.trivial_augment import draw_trivial, trivial_augment
-from trainer.spec.train_spec import AugmentSpec
+from trainer.spec.augment_spec import AugmentSpec
 
 
 @dataclass(frozen=True)

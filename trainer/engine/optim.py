@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trainer.engine.muon import Muon
-from trainer.spec.train_spec import OptimizerSpec
+from trainer.spec.optimizer_spec import OptimizerSpec
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 

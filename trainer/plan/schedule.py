@@ -6,7 +6,8 @@ import math
 from bisect import bisect_left
 from dataclasses import dataclass, replace
 
-from trainer.spec.train_spec import ScheduleSpec, TrainSpec
+from trainer.spec.optimizer_spec import ScheduleSpec
+from trainer.spec.train_spec import TrainSpec
 
 RANGE_TEST_SPAN = 1e-5  # the range test begins at this share of the highest rate
 FINISH_EARLY = ScheduleSpec(name="linear")

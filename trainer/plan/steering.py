@@ -12,7 +12,8 @@ from trainer.plan.pace import Pace
 from trainer.plan.schedule import Plan, extended, finished_early, replanned
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import extensions
-from trainer.spec.train_spec import ScheduleSpec, TrainSpec
+from trainer.spec.optimizer_spec import ScheduleSpec
+from trainer.spec.train_spec import TrainSpec
 
 PROBE_AT = 48  # step; the first curve is shown by then
 COMPILE_AT = 64  # step; by then it is known how long an eager step takes in the execution that the probe chose

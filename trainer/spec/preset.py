@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 from trainer.errors import TrainerError
 from trainer.spec.messages import in_words
 from trainer.spec.numbers import ambiguity
+from trainer.spec.part import Part
 from trainer.spec.suggest import suggestion
-from trainer.spec.train_spec import Part, TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 
 class Preset(Part):

@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator, model_validator
 
+from trainer.spec.augment_spec import AugmentSpec
 from trainer.spec.catalog import IMAGENET, MODELS, is_custom
-
-FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
-Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
-
-
-def _share_or_pixels(value: float) -> float:
-    """Pixels as an int."""
-    if value < 1:
-        return value
-    if value < 8 or value != int(value):
-        raise PydanticCustomError("resolution", "must be a share below 1, or whole pixels from 8 on")
-    return int(value)
-
-
-def _unchanged(value: float) -> float:
-    return value
-
-
-# Serialized as it is, so that pixels stay whole numbers.
-Resolution = Annotated[
-    float,
-    Field(allow_inf_nan=False, gt=0, le=512),
-    AfterValidator(_share_or_pixels),
-    PlainSerializer(_unchanged, return_type=int | float),
-]
-ScheduleName = Literal["constant", "cosine", "linear", "one_cycle", "multi_step", "trapezoid", "range_test"]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from trainer.spec.optimizer_spec import OptimizerSpec, ScheduleSpec
+from trainer.spec.part import FiniteFloat, Part, impossible
+from trainer.spec.thresholds import ThresholdSpec
 
 
 class DatasetSpec(Part):
@@ -104,59 +76,6 @@ class ModelSpec(Part):
         return self
 
 
-class OptimizerSpec(Part):
-    name: Literal["adam", "adamw", "sgd", "muon"] = Field(
-        "adam", description="Update rule; Adam forgives a poor rate, Muon (orthogonal steps on filters) learns fastest."
-    )
-    lr: FiniteFloat = Field(1e-3, gt=0, le=10, description="Learning rate: the first thing to tune, on a log scale.")
-    weight_decay: FiniteFloat = Field(
-        0.0, ge=0, le=1, description="Pulls weights towards zero; try 5e-4 when overfitting."
-    )
-    decay_norms: bool = Field(True, description="Weight decay on biases and normalization layers as well.")
-    momentum: FiniteFloat = Field(0.9, ge=0, lt=1, description="SGD and Muon: how much of the last step is kept.")
-    nesterov: bool = Field(False, description="SGD only: look ahead along the momentum; Muon always does.")
-    rest: Literal["sgd", "adamw"] = Field("sgd", description="Muon only: optimizer of biases, norms and the head.")
-    rest_lr: FiniteFloat = Field(0.05, gt=0, le=10, description="Muon only: learning rate of the auxiliary optimizer.")
-    clip_norm: FiniteFloat = Field(
-        0.0, ge=0, le=1e6, description="Scales gradients down to this norm where they are larger; 0 never."
-    )
-    ema: FiniteFloat = Field(
-        0.0, ge=0, lt=1, description="Decay of a running mean of the weights, which is what is evaluated; 0 keeps none."
-    )
-
-    @model_validator(mode="after")
-    def nesterov_needs_momentum(self) -> OptimizerSpec:
-        if self.nesterov and self.momentum == 0:
-            raise impossible("nesterov needs a momentum above 0", "optimizer.nesterov", "optimizer.momentum")
-        return self
-
-
-class ScheduleSpec(Part):
-    """How the learning rate changes over a run. Independent of the unit of the run's length."""
-
-    name: ScheduleName = Field(
-        "constant",
-        description="How the rate moves: cosine and linear fall to the end, one-cycle rises first, trapezoid holds, "
-        "then falls, multi-step drops at milestones; range-test rises until training breaks.",
-    )
-    warmup_epochs: FiniteFloat = Field(0.0, ge=0, le=1000, description="Epochs over which the rate rises from zero.")
-    peak: Share = Field(0.3, description="One-cycle: the share of the run after which the rate is highest.")
-    decay_from: Share = Field(0.7, description="Trapezoid: the share of the run after which the rate falls.")
-    milestones: tuple[Share, ...] = Field(
-        (0.3, 0.6, 0.8), max_length=16, description="Multi-step: shares of the run at which the rate drops."
-    )
-    factor: FiniteFloat = Field(0.2, gt=0, le=1, description="Multi-step: what each drop multiplies the rate by.")
-    final: Share = Field(
-        0.0, description="The final learning rate as a fraction of the highest: cosine, linear, one-cycle."
-    )
-
-    @model_validator(mode="after")
-    def milestones_rise(self) -> ScheduleSpec:
-        if any(a >= b for a, b in pairwise(self.milestones)):
-            raise impossible("milestones must rise", "schedule.milestones")
-        return self
-
-
 class BudgetSpec(Part):
     minutes: FiniteFloat | None = Field(
         None,
@@ -165,98 +84,6 @@ class BudgetSpec(Part):
         description="Train for this long, testing included, instead of a number of epochs: the schedule is fitted to "
         "the measured speed, so that the run ends annealed.",
     )
-
-
-class AugmentSpec(Part):
-    crop: int = Field(
-        0,
-        ge=0,
-        le=64,
-        description="Pad by this many pixels, then crop at random; 4 is common at 32 px.",
-    )
-    padding: Literal["reflect", "zero"] = Field("reflect", description="What the crop shows beyond the image's edge.")
-    flip: bool = Field(False, description="Mirror half of the images left to right.")
-    alternating: bool = Field(
-        False, description="Mirror each image in every other epoch, half of them first, rather than at random."
-    )
-    cutout: int = Field(0, ge=0, le=512, description="Side of a square blanked at random, in pixels; 0 blanks none.")
-    mixup: FiniteFloat = Field(
-        0.0, ge=0, le=10, description="Blend pairs of images and labels; the Beta distribution's alpha, 0.2 is common."
-    )
-    cutmix: FiniteFloat = Field(
-        0.0, ge=0, le=10, description="Paste a box of another image, labels by area; the Beta distribution's alpha."
-    )
-    trivial: bool = Field(False, description="TrivialAugment: one random operation of random strength for each image.")
-    resolutions: tuple[Resolution, ...] = Field(
-        (),
-        max_length=6,
-        description="Progressive resizing: smaller sizes to train at first, as shares of the images' size, such as "
-        "0.625, 0.75, or in pixels from 8 on.",
-    )
-    resolution_until: tuple[Share, ...] = Field(
-        (), max_length=6, description="The share of the run at which each of these sizes ends, such as 0.2, 0.55."
-    )
-
-    @model_validator(mode="after")
-    def parts_fit_together(self) -> AugmentSpec:
-        if len(self.resolutions) != len(self.resolution_until):
-            raise impossible(
-                "each resolution needs the share at which it ends", "augment.resolutions", "augment.resolution_until"
-            )
-        if any(a >= b for a, b in pairwise(self.resolution_until)):
-            raise impossible("the shares must rise", "augment.resolution_until")
-        if self.alternating and not self.flip:
-            raise impossible("alternating needs flip", "augment.alternating", "augment.flip")
-        return self
-
-    @property
-    def changes_images(self) -> bool:
-        return self != AugmentSpec()
-
-
-FORMER = {"update_ratio", "slow_ratio", "flips"}
-
-
-class ThresholdSpec(Part):
-    """Thresholds of checks and findings. The defaults are the project's own.
-
-    Karpathy's "A Recipe for Training Neural Networks" (2019), which the checks follow, gives few numbers.
-    """
-
-    @model_validator(mode="before")
-    @classmethod
-    def without_former_ones(cls, values: Any) -> Any:
-        """Thresholds of rules that no longer exist may be in the specs of older runs."""
-        return (
-            {name: value for name, value in values.items() if name not in FORMER}
-            if isinstance(values, dict)
-            else values
-        )
-
-    start_loss: FiniteFloat = Field(
-        0.1, gt=0, le=10, description="Share by which the initial loss may differ from the expected one."
-    )
-    one_batch_loss: FiniteFloat = Field(1e-3, gt=0, le=10, description="Loss at which one batch counts as learned.")
-    one_batch_steps: int = Field(400, ge=1, le=100_000, description="Steps in which one batch has to be learned.")
-    rise: FiniteFloat = Field(
-        0.5, gt=0, le=1e6, description="Share by which the training loss rises above its start: a problem."
-    )
-    slow_fall: Share = Field(
-        0.1, description="Share of the possible decrease that the loss has to reach by the end at its present pace."
-    )
-    dead_gradient: FiniteFloat = Field(
-        1e-7, ge=0, le=1, description="Gradient norm below which gradients count as vanished."
-    )
-    dead_units: Share = Field(0.5, description="Share of a ReLU layer's units that never activate.")
-    by_heart: Share = Field(0.3, description="Training accuracy above guessing, where validation has none.")
-    overfit_rise: FiniteFloat = Field(
-        0.05,
-        gt=0,
-        le=100,
-        description="Share by which the validation loss rises above its best, beside 3 standard errors: overfitting.",
-    )
-    plateau: Share = Field(0.01, description="Share by which the training loss has to fall within some epochs.")
-    patience: int = Field(3, ge=1, le=1000, description="Epochs to wait before a plateau is reported.")
 
 
 class TrainSpec(Part):
@@ -370,8 +197,3 @@ class TrainSpec(Part):
     def caches_features(self) -> bool:
         """Whether the frozen backbone's features are the same in every epoch, and so are computed once and cached."""
         return self.model.freeze and not self.model.unfreeze_epoch and not self.augment.changes_images
-
-
-def impossible(reason: str, *fields: str) -> PydanticCustomError:
-    """The error of an invalid combination of `fields`, all of which are named in the response."""
-    return PydanticCustomError("impossible", "{reason}", {"reason": reason, "fields": fields})

@@ -37,8 +37,8 @@ from app.web.launch.form import parse_overrides, split_variants
 from app.web.services import DatabaseDep, DatasetsDep, LauncherDep, PredictorDep, RunsDep, SettingsDep
 from trainer.plan.prepared import Prepared, prepared
 from trainer.plan.schedule import Plan, Segment, extended
+from trainer.spec.optimizer_spec import ScheduleName, ScheduleSpec
 from trainer.spec.preset import Preset, flatten, presets
-from trainer.spec.train_spec import ScheduleName, ScheduleSpec
 
 router = APIRouter(prefix="/api")
 TAGS: list[str | Enum] = ["presets"]

@@ -16,7 +16,7 @@ from app.web.runs.cards import Card
 from app.web.runs.checks_tab import ChecksTab
 from app.web.runs.errors_tab import ErrorsTab
 from app.web.runs.rows import MOVING, arrival, failed_at
-from trainer.spec.train_spec import ScheduleName
+from trainer.spec.optimizer_spec import ScheduleName
 
 TAIL_LINES = 20
 

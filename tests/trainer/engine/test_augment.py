@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainer.engine.augment import EpochDraws, draw_epoch, mix, place
 from trainer.models.inputs import resize
-from trainer.spec.train_spec import AugmentSpec
+from trainer.spec.augment_spec import AugmentSpec
 
 CPU = torch.device("cpu")
 IMAGES = torch.randint(0, 256, (40, 16, 16, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer.engine.optim import Optimizers, UpdateRatio
-from trainer.spec.train_spec import OptimizerSpec
+from trainer.spec.optimizer_spec import OptimizerSpec
 
 
 def gradient_norm(scaler: torch.amp.GradScaler | None) -> tuple[float, torch.Tensor]:

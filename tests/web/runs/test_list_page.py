@@ -159,6 +159,9 @@ def test_views_are_saved_for_everyone_and_deleted(visitor: Visitor, runs: Runs) 
     assert visitor.post("/views/none/delete").status_code == 404
     (runs.settings.home / "views.json").write_text("{broken")
     assert visitor.get("/api/views").json() == []
+    assert visitor.post("/views", {"name": "after", "query": "q=lr<1"}).status_code == 303
+    assert [view["name"] for view in visitor.get("/api/views").json()] == ["after"]
+    assert (runs.settings.home / "views.damaged.json").read_text() == "{broken"
 
 
 def test_many_runs_are_resumed_cloned_moved_and_untagged(visitor: Visitor, runs: Runs) -> None:

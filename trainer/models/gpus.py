@@ -1,4 +1,4 @@
-"""`python -m trainer.models.probe`: list the GPUs that PyTorch sees, try each, and print a GpuReport as JSON.
+"""`python -m trainer.models.gpus`: list the GPUs that PyTorch sees, try each, and print a GpuReport as JSON.
 
 It runs in a process of its own: a fork server must not initialize CUDA, and a GPU that fails may end the process.
 """
