@@ -33,7 +33,7 @@ class Optimizers:
                     "optimizer.name: Muon trains filters and hidden matrices, and this model has none to train; choose "
                     "another optimizer"
                 )
-            self.all = [Muon(filters, lr=spec.lr, momentum=spec.momentum)]
+            self.all = [Muon(filters, lr=spec.lr, momentum=spec.momentum, stacked=device.type == "cuda")]
             self._lr_ratios = [1.0]
             if others or plain:
                 groups = [(others, spec.weight_decay), (plain, 0.0)]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from trainer.engine.muon import Muon
 from trainer.engine.optim import Optimizers, UpdateRatio
 from trainer.spec.optimizer_spec import OptimizerSpec
 
@@ -63,6 +64,27 @@ def test_muon_alone_trains_a_model_of_filters() -> None:
     optimizers.set_rate(0.1)
     optimizers.step()
     assert not torch.equal(model.weight, before)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_muon_updates_matrices_of_one_shape_together_as_it_does_alone(scaled: bool) -> None:
+    shapes = [(8, 4, 3, 3), (4, 12), (8, 4, 3, 3), (40, 4), (8, 4, 3, 3), (40, 4)]
+
+    def trained(*, stacked: bool) -> list[nn.Parameter]:
+        torch.manual_seed(0)
+        parameters = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+        optimizer = Muon(parameters, lr=0.1, momentum=0.6, stacked=stacked)
+        for step in range(4):
+            for parameter in parameters:
+                parameter.grad = torch.randn(parameter.shape)
+            parameters[1].grad = None if step == 1 else parameters[1].grad
+            if scaled:
+                optimizer.found_inf = torch.tensor(float(step == 2))  # type: ignore[attr-defined]
+            optimizer.step()
+        return parameters
+
+    for alone, together in zip(trained(stacked=False), trained(stacked=True), strict=True):
+        assert torch.allclose(alone, together, atol=2e-3)
 
 
 class Reads(TorchDispatchMode):  # type: ignore[no-untyped-call]
