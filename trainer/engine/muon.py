@@ -93,4 +93,5 @@ def orthogonal(matrices: Tensor) -> Tensor:
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = wide @ wide.mT
         wide = a * wide + (b * gram + c * gram @ gram) @ wide
-    return (wide.mT if is_tall else wide).to(matrices.dtype)
+    result: Tensor = (wide.mT if is_tall else wide).to(matrices.dtype)
+    return result
