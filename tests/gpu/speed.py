@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.training import bare_speed, product_speed, ratio_row
+from tests.benchmarks.training import bare_speed, ratio_row, run_speed
 from tests.gpu.cases import ONE_SIZE
 from tests.gpu.setup import CIFAR, Setup
 from tests.gpu.verdict import Tell
@@ -22,7 +22,8 @@ def speed(setup: Setup, tell: Tell) -> None:
         spec = build_spec(CIFAR, "fast", overrides)
         ours, bare = [], []
         for _ in range(setup.size(rounds, 1)):
-            bare.append(bare_speed(setup.datasets, spec, STEPS, WARM_UP, setup.device))
-            ours.append(product_speed(setup.datasets, CIFAR, spec, STEPS, WARM_UP, setup.device))
+            found = run_speed(setup.datasets, CIFAR, spec, STEPS, WARM_UP, setup.device)
+            ours.append(found.images_per_second)
+            bare.append(bare_speed(setup.datasets, spec, STEPS, WARM_UP, found, setup.device))
         row = ratio_row(f"`fast`, {how}, against its bare step", ours, bare, MARK)
         tell(setup.compare(row.what, bool(row.passed), row.measured, row.mark))
