@@ -34,7 +34,7 @@ def test_launch_watch_stop_resume_finish_and_classify(server: Server, page: Page
     page.goto(f"{server.url}/runs/new")
     page.locator("input[name=dataset][value=shapes100]").check(force=True)
     page.locator("input[name=preset][value=baseline-cnn]").check(force=True)
-    page.locator("input[name=epochs]").fill("3")
+    page.locator("input[name=epochs]").fill("2")
     page.locator("[data-launch-button]").click()
     page.wait_for_url("**/runs/*")
     run_id = page.url.split("?")[0].rsplit("/", 1)[-1]

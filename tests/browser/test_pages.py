@@ -8,51 +8,16 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import zoom
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
-
-HOSTILE = '<script>document.title="owned"</script> \u202eevil ' + "very long " * 12
 
 
 @pytest.fixture
 def web(server: Server) -> Server:
     server.start("web")
     return server
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
-def test_every_page_fits_its_window_and_breaks_no_policy(web: Server, browser: Browser, width: int, theme: str) -> None:
-    run_id = web.launch(name=HOSTILE.strip()[:180], tags=["a", "b"])
-    web.wait_measured("shapes100")
-    paths = [
-        "/", "/?status=queued", "/?status=failed", "/runs/new", f"/runs/new?from={run_id}", f"/runs/{run_id}",
-        f"/runs/{run_id}?tab=log", f"/runs/{run_id}?tab=setup", "/datasets", "/datasets/shapes100?class=3",
-        "/datasets/shapes100?split=test&page=2", "/predict", f"/predict?model={run_id}",
-        f"/compare?runs={run_id}", "/results", "/system", "/models",
-    ]  # fmt: skip
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=theme)  # type: ignore[arg-type]
-    page = context.new_page()
-    said: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            said.append(f"{page.url}: {message.text}")
-
-    page.on("console", note)
-    page.on("pageerror", lambda error: said.append(f"{page.url}: {error}"))
-    for path in paths:
-        page.goto(web.url + path)
-        page.wait_for_load_state("load")
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{path} is too wide"
-        assert page.title() != "owned"
-        links = page.eval_on_selector_all("a[href^='/']", "nodes => nodes.map(node => node.getAttribute('href'))")
-        for link in set(links):
-            assert page.request.head(web.url + link).status in (200, 405), f"{path} links to {link}"
-    context.close()
-    assert said == []
 
 
 def test_the_form_launches_and_explains_without_a_script(web: Server, browser: Browser) -> None:

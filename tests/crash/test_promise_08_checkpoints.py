@@ -14,15 +14,18 @@ from trainer.models import checkpoint
 from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, list_checkpoints
 from trainer.rundir.folder import RunDir
 
-# Saves a second checkpoint and removes the first; sends itself SIGKILL before the file system call number argv[2].
-WRITER = """
+# Forks a child for each number from 0 on, which saves a second checkpoint, removes the first, and sends itself SIGKILL
+# before the file system call of that number. Ends with the first child that survives.
+WRITERS = """
 import os, signal, sys
 from pathlib import Path
 import torch
 from trainer.models import checkpoint
 from trainer.rundir.checkpoints import remove_checkpoints
 
-countdown = int(sys.argv[2])
+def save(run_dir, step):
+    tensors = {"model.w": torch.full((1000,), float(step))}
+    checkpoint.save(run_dir, tensors, {"step": step}, step=step, epoch=1, metrics={}, best=True)
 
 def deadly(function):
     def call(*arguments, **named):
@@ -33,10 +36,20 @@ def deadly(function):
         return function(*arguments, **named)
     return call
 
-os.fsync, Path.rename, Path.unlink, os.open = map(deadly, (os.fsync, Path.rename, Path.unlink, os.open))
-run_dir = Path(sys.argv[1])
-checkpoint.save(run_dir, {"model.w": torch.full((1000,), 2.0)}, {"step": 2}, step=2, epoch=1, metrics={}, best=True)
-remove_checkpoints(run_dir, [1])
+for countdown in range(40):
+    run_dir = Path(sys.argv[1], str(countdown))
+    run_dir.mkdir()
+    save(run_dir, 1)
+    child = os.fork()
+    if child == 0:
+        os.fsync, Path.rename, Path.unlink, os.open = map(deadly, (os.fsync, Path.rename, Path.unlink, os.open))
+        save(run_dir, 2)
+        remove_checkpoints(run_dir, [1])
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(code)
+    if code == 0:
+        break
 """
 
 
@@ -47,23 +60,17 @@ def save(run_dir: Path, step: int, *, best: bool = True) -> CheckpointInfo:
 
 @pytest.mark.timeout(300)
 def test_promise_08_a_kill_at_any_call_leaves_only_whole_checkpoints(tmp_path: Path) -> None:
-    survived = False
-    for call in range(40):
+    done = subprocess.run([sys.executable, "-c", WRITERS, tmp_path], check=True, capture_output=True, text=True)
+    codes = [int(line) for line in done.stdout.split()]
+    assert len(codes) > 8
+    assert codes == [-signal.SIGKILL] * (len(codes) - 1) + [0]
+    for call in range(len(codes)):
         run_dir = tmp_path / str(call)
-        run_dir.mkdir()
-        save(run_dir, 1)
-        code = subprocess.run([sys.executable, "-c", WRITER, str(run_dir), str(call)], check=False).returncode
         listed = list_checkpoints(run_dir)
         assert listed
         for info in listed:
             assert checkpoint.load(run_dir, info).tensors["model.w"][0] == info.step
-        if code == 0:
-            assert [info.step for info in listed] == [2]
-            survived = True
-            break
-        assert code == -signal.SIGKILL
-    assert survived
-    assert call >= 8
+    assert [info.step for info in listed] == [2]
 
 
 def test_promise_08_a_flipped_byte_is_detected_and_the_one_before_is_used(tmp_path: Path) -> None:

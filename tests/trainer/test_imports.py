@@ -36,7 +36,7 @@ SCIPY = ("scipy",)
         ("trainer.rundir.events", (*TORCH, "numpy", "PIL")),
         ("trainer.plan.schedule", (*TORCH, "numpy", "PIL")),
         ("trainer.process.assignment", (*TORCH, "numpy", "PIL")),
-        ("trainer.models.inputs", ("torchvision",)),
+        ("app.predictor.serving", ("torchvision", "torch._dynamo")),
         ("trainer.loop", SCIPY),
         ("trainer.tasks", SCIPY),
         ("trainer.data.sources.torchvision", (*TORCH, *SCIPY)),

@@ -1,4 +1,7 @@
-"""torchvision's ImageNet networks with their weights and a new linear head."""
+"""torchvision's ImageNet networks with their weights and a new linear head.
+
+torchvision is imported when it is used: it loads torch's compiler, which takes as long as torch itself.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from trainer.spec.catalog import IMAGENET, MODELS
@@ -26,6 +28,8 @@ def make_pretrained(spec: ModelSpec, num_classes: int, image_size: int, *, pretr
     smallest = MODELS[spec.name].smallest
     if MODELS[spec.name].fixed and image_size != smallest:
         raise ValueError(f"model.input_size: {spec.name} takes images of {smallest} px only, not {image_size}")
+    import torchvision.models
+
     model: nn.Module = torchvision.models.get_model(spec.name.removeprefix(IMAGENET), weights=None)
     path, old = _head(model)
     if pretrained and spec.weights != "none":
@@ -101,6 +105,8 @@ def _read_weights(spec: ModelSpec) -> dict[str, Tensor]:
 
 def _imagenet_weights(name: str) -> dict[str, Tensor]:
     """torchvision's default weights, downloaded into torch.hub's folder unless they are there already."""
+    import torchvision.models
+
     enum = torchvision.models.get_model_weights(name.removeprefix(IMAGENET))
     try:
         return dict(enum["DEFAULT"].get_state_dict(progress=False, check_hash=True, weights_only=True))

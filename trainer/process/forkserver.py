@@ -24,7 +24,7 @@ from trainer.process.trainer import run_trainer
 from trainer.rundir.folder import JobDir
 
 # torch._dynamo because the first optimizer of a process would load it, which takes more than a second.
-PRELOADED = ("torch", "torch._dynamo", "trainer.loop", "trainer.tasks")
+PRELOADED = ("torch", "torch._dynamo", "torchvision", "trainer.loop", "trainer.tasks")
 
 
 def serve(connection: socket.socket) -> None:

@@ -43,7 +43,7 @@ from app.worker.loop import WorkerLoop
 from trainer.process.assignment import Assignment, TaskAssignment
 from trainer.rundir.events import EventWriter, attempts
 
-EXAMPLES = int(os.environ.get("TRACKSIDE_TEST_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("TRACKSIDE_TEST_EXAMPLES", "12"))
 pytestmark = pytest.mark.timeout(30 * EXAMPLES)  # four seconds per example on an idle machine
 
 MAX_ATTEMPTS = 3
