@@ -1,16 +1,14 @@
-"""A quantity over time as an SVG path, for the device charts and the lanes of the runs page."""
+"""A quantity over time as an SVG path, for the lanes of the runs page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 480, 96
-
 
 @dataclass(frozen=True)
 class Trace:
-    """One quantity over time: its latest and highest value as text, and SVG path data in WIDTH × HEIGHT."""
+    """One quantity over time: its latest and highest value as text, and SVG path data."""
 
     name: str
     now: str
@@ -20,7 +18,7 @@ class Trace:
 
 def trace_path(
     times: Sequence[float], values: Sequence[float | None], start: float, span: float, top: float, gap: float,
-    width: int = WIDTH, height: int = HEIGHT,
+    width: int, height: int,
 ) -> str:  # fmt: skip
     """Build SVG path data with at most two points per pixel column: the minimum and maximum of its samples.
 

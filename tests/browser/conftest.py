@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
@@ -52,3 +53,14 @@ def zoom(page: Page, plot: Locator) -> None:
     page.mouse.move(box["x"] + 300, box["y"] + 60, steps=4)
     page.mouse.up()
     expect(page.locator("[data-back-to-live]")).to_be_visible()
+
+
+def downloaded(page: Page, figure: Locator, action: str, folder: Path) -> bytes:
+    """What a button of a chart, or of its menu, downloads."""
+    if not (button := figure.locator(f"[data-{action}]")).is_visible():
+        figure.get_by_label("More").click()
+    with page.expect_download() as download:
+        button.click()
+    file = folder / action
+    download.value.save_as(file)
+    return file.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status, now
 from app.supervisor import free_port
+from tests.browser.conftest import downloaded
 from tests.conftest import Server, wait_for
 from tests.finished_runs import PER_EPOCH, drain
 from trainer.rundir.folder import JobDir, RunDir
@@ -95,6 +97,23 @@ def training(first: int, last: int, shift: float = 0.0) -> list[dict[str, Any]]:
     return events
 
 
+def by_chance(shift: float) -> list[dict[str, Any]]:
+    """The events of a run that learns nothing, in two epochs."""
+    events: list[dict[str, Any]] = []
+    for step in (10, 20):
+        values = {
+            "train/loss": 4.8 - step / 100,
+            "val/loss": math.log(100) + shift,
+            "val/acc": 0.0003 + shift + step / 2000,
+        }
+        values["train/acc"] = step / 500
+        at = {"t": BEGAN + step, "step": step}
+        epoch = {**at, "e": "epoch", "epoch": step // 10}
+        saved = {"sha256": "0", "size": 1, "metrics": {"val/acc": values["val/acc"]}, "best": step == 20}
+        events += [{**at, "e": "metrics", "v": values}, epoch, {**epoch, **saved, "e": "checkpoint"}]
+    return events
+
+
 def end(step: int, time: float) -> dict[str, Any]:
     return {"e": "end", "t": time, "reason": "finished", "step": step, "summary": {}, "error": None}
 
@@ -127,6 +146,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Hom
         for step in range(1, LONG + 1)
     ]
     found.emit("long", 1, [start(BEGAN, 0, LONG), *points, end(LONG, BEGAN + LONG)])
+    for name, shift in (("close", 0.0), ("closer", 1e-4)):  # the best values are nearly those of chance
+        found.create(name, 2)
+        found.emit(name, 1, [start(BEGAN, 0, 20), *by_chance(shift), end(20, BEGAN + 20)])
     found.create("live", 10)
     found.emit("live", 1, [start(BEGAN, 0, 100), *training(1, 20)])
     found.server.start("web")
@@ -317,12 +339,7 @@ def test_charts_are_grouped_pinned_moved_hidden_and_downloaded(home: Home, page:
     expect(loss).to_have_attribute("data-points-val", "8")
 
     def saved(action: str) -> bytes:
-        loss.get_by_label("More").click()
-        with page.expect_download() as download:
-            loss.locator(f"[data-{action}]").click()
-        file = tmp_path / action
-        download.value.save_as(file)
-        return file.read_bytes()
+        return downloaded(page, loss, action, tmp_path)
 
     assert saved("png").startswith(b"\x89PNG")
     picture = ElementTree.fromstring(saved("svg"))
@@ -332,6 +349,41 @@ def test_charts_are_grouped_pinned_moved_hidden_and_downloaded(home: Home, page:
     rows = saved("csv").decode().splitlines()
     assert len(rows) == 1 + STEPS + 8
     assert {row.split(",")[0] for row in rows[1:]} == {"train/loss", "val/loss"}
+
+
+def gutter_of(svg: bytes) -> tuple[dict[str, float], int]:
+    """The texts right of a chart's plot with their y, and how many lines lead to them, out of its SVG."""
+    picture = ElementTree.fromstring(svg)
+    plot = picture.find(".//{*}clipPath/{*}rect")
+    assert plot is not None
+    edge = float(plot.get("x", "")) + float(plot.get("width", ""))
+    texts = {
+        node.text or "": float(node.get("y", ""))
+        for node in picture.findall("{*}text")
+        if node.get("text-anchor") == "start" and float(node.get("x", "")) >= edge
+    }
+    leaders = [path for path in picture.findall("{*}path") if path.get("d", "").startswith(f"M{edge:g} ")]
+    return texts, len(leaders)
+
+
+def test_the_labels_beside_a_chart_never_overlap(home: Home, page: Page, tmp_path: Path) -> None:
+    page.goto(home.url("close"))
+    for name in ("loss", "accuracy"):
+        figure = chart(page, name)
+        expect(figure).to_have_attribute("data-points-val", "2")
+        texts, leaders = gutter_of(downloaded(page, figure, "svg", tmp_path))
+        best = next(text for text in texts if text not in ("chance", "epoch 2"))
+        assert texts["epoch 2"] == pytest.approx(texts[best] + 14)  # nothing comes between the value and its epoch
+        assert abs(texts["chance"] - texts[best]) >= 14
+        assert abs(texts["chance"] - texts["epoch 2"]) >= 14
+        assert leaders
+    page.goto(f"{home.server.url}/compare?runs={home.ids['close']},{home.ids['closer']}")
+    figure = chart(page, "compare")
+    expect(figure).to_have_attribute("data-points", "4")
+    texts, leaders = gutter_of(downloaded(page, figure, "svg", tmp_path))
+    low, high = sorted(texts.values())
+    assert high - low >= 14
+    assert leaders == 2
 
 
 def test_a_live_axis_grows_with_what_was_reached(home: Home, page: Page) -> None:

@@ -13,12 +13,13 @@ test("the axis fits what is in view, within bounds", () => {
   assert.ok(flatLow < 0.5 && flatHigh > 0.5);
 });
 
-test("names at line ends keep apart, in order, within the plot", () => {
-  assert.deepEqual(spread([10, 50], 14, 0, 100), [10, 50]);
-  assert.deepEqual(spread([50, 50, 52], 14, 0, 100), [50, 64, 78]);
-  assert.deepEqual(spread([98, 99], 14, 0, 100), [86, 100]);
-  assert.deepEqual(spread([30, 10, 12], 14, 0, 100), [38, 10, 24]);
-  assert.deepEqual(spread([], 14, 0, 100), []);
+test("labels keep apart, in order, within the plot, as near as possible to their values", () => {
+  assert.deepEqual(spread([10, 50], [14, 14], 0, 100), [10, 50]);
+  assert.deepEqual(spread([50, 50, 53], [14, 14, 14], 0, 100), [37, 51, 65]);
+  assert.deepEqual(spread([98, 99], [14, 14], 0, 100), [79, 93]);
+  assert.deepEqual(spread([30, 2, 3], [14, 14, 14], 0, 100), [35, 7, 21]);
+  assert.deepEqual(spread([50, 50], [28, 10], 0, 100), [40.5, 59.5]);
+  assert.deepEqual(spread([], [], 0, 100), []);
 });
 
 test("a value is read where it is, or from before", () => {

@@ -91,7 +91,7 @@ PAGES = [
 FINISHED_PAGES = [
     "/", "/runs/{id}", "/runs/{id}?tab=checks", "/runs/{id}?tab=errors", "/runs/{id}?tab=errors&cell=0,0",
     "/runs/{id}?tab=setup", "/runs/{id}/row", "/runs/{id}/findings", "/runs/new?from={id}&from_step=10",
-    "/compare?runs={id}", "/results", "/predict", "/models", "/models/{id}", "/system", "/system/devices", "/tokens",
+    "/compare?runs={id}", "/results", "/predict", "/models", "/models/{id}", "/system", "/system/workers", "/tokens",
 ]  # fmt: skip
 
 

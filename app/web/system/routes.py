@@ -23,11 +23,11 @@ SpanQuery = Annotated[Span, Query(description="Samples of the last hour, or mean
 @router.get("/api/system", tags=["workers"])
 def system_state(database: DatabaseDep, settings: SettingsDep, span: SpanQuery = "hour") -> SystemPublic:
     """Devices over time, workers, disk and versions."""
-    views = system.device_views(database, span)
+    devices = system.sampled_devices(database, span)
     with database.read() as session:
         disk = home_disk.disk(session, settings)
     return SystemPublic(
-        devices=[view.series for view in views],
+        devices=devices,
         workers=seen_workers(database),
         disk=disk,
         versions=versions(),
@@ -39,9 +39,10 @@ def page(request: Request, database: DatabaseDep, settings: SettingsDep, span: S
     with database.read() as session:
         seq = current_seq(session)
         disk, largest_runs = home_disk.disk(session, settings), home_disk.largest_runs(session)
+    connected = system.workers_page(database)
     shown = SystemPage(
-        devices=system.device_views(database, span),
-        workers=tuple(seen_workers(database)),
+        workers=connected.workers,
+        names=connected.names,
         disk=disk,
         largest_runs=largest_runs,
         versions=versions(),
@@ -51,7 +52,7 @@ def page(request: Request, database: DatabaseDep, settings: SettingsDep, span: S
     return render(request, "system/index.html", shown)
 
 
-@router.get("/system/devices", include_in_schema=False)
-def devices(request: Request, database: DatabaseDep, span: SpanQuery = "hour") -> Response:
-    """The fragment with the devices, which an open page fetches again."""
-    return render(request, "system/_devices.html", None, devices=system.device_views(database, span), span=span)
+@router.get("/system/workers", include_in_schema=False)
+def workers(request: Request, database: DatabaseDep) -> Response:
+    """The fragment with the workers, which an open page fetches again."""
+    return render(request, "system/_workers.html", system.workers_page(database))

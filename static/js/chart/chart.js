@@ -4,13 +4,12 @@ import { extremes, logRange, logTicks, niceRange, outlierFence } from "../lib/sc
 import { align } from "../lib/series.js";
 import { extend, halfLifeOf, smooth } from "../lib/smooth.js";
 import { isPrinting, PAPER_HEIGHT, PAPER_WIDTH } from "../shared/print.js";
-import { marks, paint } from "./chart_marks.js";
+import { FONT, marks, paint } from "./chart_marks.js";
 import { bindKeys } from "./keyboard.js";
 import { translucent } from "./palette.js";
 import { Tooltip } from "./tooltip.js";
 
 const { uPlot } = window; // the page's other script: the minified build, half the size of the module
-const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 const MOST_DOTS = 150;
 const GUTTER = 72; // pixels right of the plot, for the best value
 const NARROW = 440;
@@ -22,7 +21,7 @@ const EMPTY = { step: [], value: [], time: [] };
 export class Chart {
   /**
    * @param {HTMLElement} figure
-   * @param {object} kind how the values are shown: {val, unit, bounds, smooth, chance, tick, show, exact}
+   * @param {object} kind how the values are shown: {val, unit, bounds, isWhole, smooth, chance, tick, show, exact}
    * @param {object} view shared by all charts of the page: x axis, zoom, marks, colors, and `state` (lib/curve_state.js)
    */
   constructor(figure, kind, view) {
@@ -144,7 +143,7 @@ export class Chart {
     const zoomed = this.view.state?.y[this.id];
     if (zoomed && (!this.isLog || zoomed[0] > 0)) return zoomed;
     const { log, bounds } = { log: this.isLog, bounds: this.kind.bounds };
-    if (!log && bounds && this.view.state.whole.includes(this.id)) return [bounds.least, bounds.most];
+    if (!log && bounds && (this.kind.isWhole || this.view.state.whole.includes(this.id))) return [bounds.least, bounds.most];
     const ends = [this.train, this.val].map((series) => {
       const seen = this.visible(series).filter((value) => !log || value > 0);
       return extremes(seen, log || bounds ? Infinity : outlierFence(seen, this.kind.keepsStart));
@@ -234,8 +233,8 @@ export class Chart {
     const [, raw, smoothed, val] = this.uplot.data;
     const columns = [[kind.val ? "train" : "value", raw], ...(this.smoothed.length ? [["smoothed", smoothed]] : []), ...(kind.val ? [["validation", val]] : [])];
     const text = (value) => (typeof value === "number" ? kind.exact(value) : "");
-    fillTable(this.figure, ["step", ...view.columnNames(), ...columns.map(([name]) => name)], steps.length, (index) => [
-      String(steps[index]), ...view.columnTexts(steps[index]), ...columns.map(([, column]) => text(column[index])),
+    fillTable(this.figure, [...view.columnNames(), ...columns.map(([name]) => name)], steps.length, (index) => [
+      ...view.columnTexts(steps[index]), ...columns.map(([, column]) => text(column[index])),
     ]);
   }
 

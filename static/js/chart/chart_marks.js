@@ -1,8 +1,10 @@
 // What a chart shows besides its lines, as shapes in CSS pixels: drawn on the canvas, and written to SVG by download.js.
 import { spread } from "../lib/overlay.js";
 
-const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+export const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+const TRIANGLE = [[-4, 6], [0, 0], [4, 6]];
 const ROW = 14;
+const LEADER = 5; // pixels from the plot to a label, in which a line leads to a label that was moved
 
 /** The plot's box within the canvas, and where values lie, in CSS pixels. */
 export function layout(u) {
@@ -24,7 +26,7 @@ export function marks(u, chart) {
   const chance = kind.chance?.(view);
   if (chance && place.y(chance) >= place.top && place.y(chance) <= place.bottom) {
     shapes.push({ line: [place.left, place.y(chance), place.right, place.y(chance)], color: colors.muted, dash: [2, 4] });
-    labels.push({ text: "chance", y: place.y(chance), color: colors.muted });
+    labels.push({ y: place.y(chance), rows: [{ text: "chance", color: colors.muted }] });
   }
   for (const step of view.resumes.filter(inside)) {
     const x = place.x(view.x(step));
@@ -36,9 +38,21 @@ export function marks(u, chart) {
   }
   shapes.push(...clipped(u, chart, place));
   if (kind.val && view.best !== null && inside(view.best)) best(chart, place, shapes, labels);
-  const rows = spread(labels.map((label) => label.y), ROW, place.top, place.bottom);
-  labels.forEach((label, index) => shapes.push({ ...label, x: place.right + 6, y: rows[index] }));
-  return shapes;
+  return [...shapes, ...gutter(labels, place)];
+}
+
+/**
+ * Labels right of the plot, each with its first row beside `y`. Where they would overlap they are moved apart, and a
+ * line leads from the value to its label.
+ */
+export function gutter(labels, place) {
+  const sizes = labels.map(({ rows }) => ROW * rows.length);
+  const centers = spread(labels.map(({ y }, index) => y + (sizes[index] - ROW) / 2), sizes, place.top - ROW / 2, place.bottom + ROW / 2);
+  return labels.flatMap(({ y, rows }, index) => {
+    const first = centers[index] - (sizes[index] - ROW) / 2;
+    const leader = Math.abs(first - y) < 2 ? [] : [{ line: [place.right, y, place.right + LEADER, first], color: rows[0].color }];
+    return [...leader, ...rows.map((row, at) => ({ ...row, x: place.right + LEADER + 2, y: first + ROW * at }))];
+  });
 }
 
 /** A triangle for each point above the axis, and a note of how many there are. */
@@ -54,7 +68,7 @@ function clipped(u, chart, place) {
       if (x < from || x > to) return;
       many += 1;
       largest = Math.max(largest, value);
-      columns.set(Math.round(place.x(x) / 4), { triangle: [place.x(x), place.top], color });
+      columns.set(Math.round(place.x(x) / 4), { polygon: polygon(TRIANGLE, place.x(x), place.top), color });
     });
   }
   chart.note.hidden = many === 0;
@@ -64,13 +78,18 @@ function clipped(u, chart, place) {
 
 /** A ring of 8 px diameter on the best value, a hairline from it to the right, and its value in the gutter there. */
 function best({ view, val, kind }, place, shapes, labels) {
-  const value = val.at?.(view.best);
+  const value = val.value[val.step.indexOf(view.best)];
   if (value === null || value === undefined) return;
   const [x, y] = [place.x(view.x(view.best)), place.y(value)];
   if (y < place.top - 1 || y > place.bottom + 1) return;
   shapes.push({ line: [x + 4, y, place.right, y], color: view.colors.muted, dash: [2, 4] });
   shapes.push({ ring: [x, y, 4], color: view.colors.val, fill: view.colors.bg });
-  labels.push({ text: kind.show(value), y, color: view.colors.ink, bold: true }, { text: view.bestName(), y: y + ROW, color: view.colors.muted });
+  labels.push({ y, rows: [{ text: kind.show(value), color: view.colors.ink, bold: true }, { text: view.bestName(), color: view.colors.muted }] });
+}
+
+/** The corners of a shape whose corners are given in units of `size` around (x, y). */
+export function polygon(corners, x, y, size = 1) {
+  return corners.map(([dx, dy]) => [x + size * dx, y + size * dy]);
 }
 
 export function paint(context, shapes) {
@@ -83,7 +102,7 @@ export function paint(context, shapes) {
   context.restore();
 }
 
-function paintOne(context, { line, ring, rect, triangle, text, x, y, color, fill, dash = [], alpha = 1, bold = false }) {
+function paintOne(context, { line, ring, rect, polygon: corners, text, x, y, color, fill, dash = [], alpha = 1, bold = false }) {
   context.fillStyle = context.strokeStyle = color;
   context.globalAlpha = alpha;
   context.lineWidth = ring ? 2 : 1;
@@ -101,13 +120,11 @@ function paintOne(context, { line, ring, rect, triangle, text, x, y, color, fill
     context.stroke();
   } else if (rect) {
     context.fillRect(...rect);
-  } else if (triangle) {
-    for (const [dx, dy] of TRIANGLE) context.lineTo(triangle[0] + dx, triangle[1] + dy);
+  } else if (corners) {
+    for (const corner of corners) context.lineTo(...corner);
     context.fill();
   } else {
     context.font = bold ? `600 ${FONT}` : FONT;
     context.fillText(text, x, y);
   }
 }
-
-export const TRIANGLE = [[-4, 6], [0, 0], [4, 6]];

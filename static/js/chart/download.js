@@ -1,5 +1,5 @@
 // A chart as a picture: PNG with its legend, or SVG.
-import { layout, TRIANGLE } from "./chart_marks.js";
+import { layout } from "./chart_marks.js";
 
 const HEAD = 32;
 const FAMILY = "system-ui, sans-serif";
@@ -47,10 +47,11 @@ function svg(chart) {
   const { uplot: u, view } = chart;
   const { colors } = view;
   const place = layout(u);
+  const legend = chart.legend().map(([words, color]) => `<tspan dx="16" fill="${color}">${escaped(words)}</tspan>`).join("");
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${u.width}" height="${u.height + HEAD}" viewBox="0 ${-HEAD} ${u.width} ${u.height + HEAD}" font-family="${FAMILY}" font-size="11">`,
     `<rect y="${-HEAD}" width="100%" height="100%" fill="${colors.bg}"/>`,
-    text(`${chart.title} · ${view.name}`, 12, -12, colors.ink, "start", true),
+    text(`${chart.title} · ${view.name}`, 12, -12, colors.ink, "start", true, legend),
     `<clipPath id="plot"><rect x="${place.left}" y="${place.top - 1}" width="${place.width}" height="${place.height + 2}"/></clipPath>`,
     ...axes(u, place, colors),
     `<g clip-path="url(#plot)" fill="none" stroke-linejoin="round">`,
@@ -83,19 +84,22 @@ function line(u, place, values, series) {
     isOn = value !== null;
   });
   const color = typeof series._stroke === "string" ? series._stroke : series.stroke(u);
-  return `<path d="${path}" stroke="${color}" stroke-width="${series.width}"/>`;
+  return `<path d="${path}" stroke="${color}" stroke-width="${series.width}" stroke-dasharray="${(series.dash ?? []).join(" ")}"/>`;
 }
 
-function shape({ line: ends, ring, rect, triangle, text: words, x, y, color, fill, dash = [], alpha = 1, bold }) {
+function shape({ line: ends, ring, rect, polygon, text: words, x, y, color, fill, dash = [], alpha = 1, bold }) {
   const paint = `stroke="${color}" stroke-dasharray="${dash.join(" ")}"`;
   if (ends) return `<path d="M${ends[0]} ${ends[1]}L${ends[2]} ${ends[3]}" ${paint}/>`;
   if (ring) return `<circle cx="${ring[0]}" cy="${ring[1]}" r="${ring[2]}" fill="${fill}" stroke="${color}" stroke-width="2"/>`;
   if (rect) return `<rect x="${rect[0]}" y="${rect[1]}" width="${rect[2]}" height="${rect[3]}" fill="${color}" opacity="${alpha}"/>`;
-  if (triangle) return `<path d="M${TRIANGLE.map(([dx, dy]) => `${triangle[0] + dx} ${triangle[1] + dy}`).join("L")}Z" fill="${color}"/>`;
+  if (polygon) return `<path d="M${polygon.map((corner) => corner.join(" ")).join("L")}Z" fill="${color}"/>`;
   return text(words, x, y, color, "start", bold);
 }
 
-function text(words, x, y, color, anchor, bold = false) {
-  const escaped = String(words ?? "").replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-  return `<text x="${x}" y="${y}" fill="${color}" text-anchor="${anchor}" dominant-baseline="middle"${bold ? ' font-weight="600"' : ""}>${escaped}</text>`;
+function text(words, x, y, color, anchor, bold = false, more = "") {
+  return `<text x="${x}" y="${y}" fill="${color}" text-anchor="${anchor}" dominant-baseline="middle"${bold ? ' font-weight="600"' : ""}>${escaped(words)}${more}</text>`;
+}
+
+function escaped(words) {
+  return String(words ?? "").replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }

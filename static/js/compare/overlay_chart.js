@@ -1,11 +1,12 @@
 // A figure with one line per run, labeled at its end.
 import { Chart } from "../chart/chart.js";
-import { cut, dashOf, fitted, lastOf, markOf, spread, valueAt } from "../lib/overlay.js";
+import { FONT, gutter, layout, polygon } from "../chart/chart_marks.js";
+import { cut, dashOf, fitted, lastOf, markOf, valueAt } from "../lib/overlay.js";
 import { align } from "../lib/series.js";
 
 const NAMES_FROM = 640; // plot width in pixels; below it only the legend names the lines
 const NAME_WIDTH = 150;
-const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
+const MARK_SIZE = 3.5;
 const MOST_DOTS = 60;
 const DOTTED_LINES = 4;
 
@@ -50,7 +51,6 @@ export class OverlayChart extends Chart {
           points: { show: () => lines.length <= DOTTED_LINES && line.value.length <= MOST_DOTS && kind().dots, size: 5, fill: line.color, width: 0 },
         })),
       ],
-      hooks: { ...base.hooks, draw: [(u) => this.drawMarks(u, named), () => this.exposeCounts()] },
     };
   }
 
@@ -73,37 +73,34 @@ export class OverlayChart extends Chart {
     return fitted(lines, from, to, kind().bounds);
   }
 
-  /** Draws a ring on each line's best value, and the run's name at the line's end if `named`. */
-  drawMarks(u, named) {
-    const context = u.ctx;
-    const scale = devicePixelRatio;
-    const { colors } = this.view;
-    const box = u.bbox;
-    const within = (x, y) => x >= box.left && x <= box.left + box.width && y >= box.top && y <= box.top + box.height;
-    const ends = [];
-    context.save();
-    context.setLineDash([]);
-    for (const line of this.view.lines) {
-      if (line.best) {
-        const [x, y] = [u.valToPos(line.best.x, "x", true), u.valToPos(line.best.value, "y", true)];
-        if (within(x, y)) ring(context, x, y, 4 * scale, line.color, colors.bg, 2 * scale);
-      }
+  /** A ring on each line's best value, a shape at its end, and the run's name beside that if `named`. */
+  marks(u) {
+    const { lines, colors } = this.view;
+    const place = layout(u);
+    const shapes = [];
+    const labels = [];
+    const add = (point, shapeAt) => {
+      const [x, y] = [place.x(point.x), place.y(point.value)];
+      if (x >= place.left && x <= place.right && y >= place.top && y <= place.bottom) shapes.push(shapeAt(x, y));
+      return y;
+    };
+    for (const { color, best, label, slot, ...line } of lines) {
+      if (best) add(best, (x, y) => ({ ring: [x, y, 4], color, fill: colors.bg }));
       const last = lastOf(line);
-      if (last) mark(context, markOf(line.slot), u.valToPos(last.x, "x", true), u.valToPos(last.value, "y", true), 3.5 * scale, line.color, within);
-      if (last) ends.push({ line, y: Math.min(box.top + box.height, Math.max(box.top, u.valToPos(last.value, "y", true))) });
+      if (!last) continue;
+      const y = add(last, (x, at) => ({ polygon: polygon(markOf(slot), x, at, MARK_SIZE), color }));
+      labels.push({ y: Math.max(place.top, Math.min(place.bottom, y)), rows: [{ text: this.shortened(u, label), color }] });
     }
-    if (named) {
-      context.font = FONT.replace("11px", `${11 * scale}px`);
-      context.textBaseline = "middle";
-      context.textAlign = "left";
-      const places = spread(ends.map((end) => end.y), 14 * scale, box.top, box.top + box.height);
-      ends.forEach(({ line }, index) => {
-        context.fillStyle = line.color;
-        const text = cut(line.label, (NAME_WIDTH - 16) * scale, (words) => context.measureText(words).width);
-        context.fillText(text, box.left + box.width + 8 * scale, places[index]);
-      });
-    }
-    context.restore();
+    return this.named ? [...shapes, ...gutter(labels, place)] : shapes;
+  }
+
+  /** `label`, shortened to the width that names have. */
+  shortened({ ctx }, label) {
+    ctx.save();
+    ctx.font = FONT;
+    const text = cut(label, NAME_WIDTH - 16, (words) => ctx.measureText(words).width);
+    ctx.restore();
+    return text;
   }
 
   /** Fades all lines except the one of `slot`; null fades none. */
@@ -148,32 +145,4 @@ export class OverlayChart extends Chart {
     const text = (value) => (value === null || value === undefined ? "" : kind().exact(value));
     fillTable(this.figure, [axisName(), ...lines.map((line) => line.name)], xs.length, (index) => [exactX(xs[index]), ...values.map((column) => text(column[index]))]);
   }
-}
-
-/** Draws a filled shape at (x, y) if that is within the plot. */
-function mark(context, shape, x, y, size, color, within) {
-  if (!within(x, y)) return;
-  context.fillStyle = color;
-  context.beginPath();
-  if (shape === "circle") context.arc(x, y, size, 0, 2 * Math.PI);
-  else if (shape === "square") context.rect(x - size, y - size, 2 * size, 2 * size);
-  else if (shape === "bar") context.rect(x - size / 2, y - 1.6 * size, size, 3.2 * size);
-  else if (shape === "cross") {
-    context.rect(x - 1.4 * size, y - size / 2, 2.8 * size, size);
-    context.rect(x - size / 2, y - 1.4 * size, size, 2.8 * size);
-  } else {
-    const corners = shape === "triangle" ? [[0, -1.3], [1.2, 1], [-1.2, 1]] : [[0, -1.4], [1.4, 0], [0, 1.4], [-1.4, 0]];
-    corners.forEach(([dx, dy], index) => context[index ? "lineTo" : "moveTo"](x + dx * size, y + dy * size));
-  }
-  context.fill();
-}
-
-function ring(context, x, y, radius, color, inside, width) {
-  context.beginPath();
-  context.arc(x, y, radius, 0, 2 * Math.PI);
-  context.fillStyle = inside;
-  context.fill();
-  context.strokeStyle = color;
-  context.lineWidth = width;
-  context.stroke();
 }

@@ -3,6 +3,7 @@ import { AXES } from "./axis.js";
 
 const LISTS = ["log", "whole", "hide", "pin", "order", "open"];
 export const MOST_SMOOTHING = 0.99;
+const LARGE = 1e8; // only times are
 const NAMES = ["x", "smooth", "zoom", "y", ...LISTS];
 
 /** `x` null: chosen by the run's length. `zoom` is in units of x; `y` has a range per chart. Lists hold ids of charts. */
@@ -58,5 +59,5 @@ function range(text) {
 }
 
 function written(ends) {
-  return ends.map((value) => Number(value.toPrecision(9))).join("..");
+  return ends.map((value) => Number(value > LARGE ? value.toFixed(1) : value.toPrecision(9))).join("..");
 }

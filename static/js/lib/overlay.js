@@ -3,13 +3,20 @@
 /** The number of slots with a color of their own; lines of further slots are gray. Any six in a row differ by dash. */
 export const HUES = 6;
 const DASHES = [[], [12, 4], [4, 4], [14, 4, 4, 4], [6, 6], [2, 3]];
-const MARKS = ["circle", "square", "triangle", "diamond", "cross", "bar"];
+const MARKS = [
+  Array.from({ length: 16 }, (_, turn) => [Math.cos((turn * Math.PI) / 8), Math.sin((turn * Math.PI) / 8)]),
+  [[-1, -1], [1, -1], [1, 1], [-1, 1]],
+  [[0, -1.3], [1.2, 1], [-1.2, 1]],
+  [[0, -1.4], [1.4, 0], [0, 1.4], [-1.4, 0]],
+  [[-1.4, -0.5], [-0.5, -0.5], [-0.5, -1.4], [0.5, -1.4], [0.5, -0.5], [1.4, -0.5], [1.4, 0.5], [0.5, 0.5], [0.5, 1.4], [-0.5, 1.4], [-0.5, 0.5], [-1.4, 0.5]],
+  [[-0.5, -1.6], [0.5, -1.6], [0.5, 1.6], [-0.5, 1.6]],
+];
 
 export function dashOf(slot) {
   return DASHES[slot % DASHES.length];
 }
 
-/** The shape at a line's end, so that lines differ without color. */
+/** The corners of the shape at a line's end, so that lines differ without color. */
 export function markOf(slot) {
   return MARKS[slot % MARKS.length];
 }
@@ -38,21 +45,34 @@ export function fitted(columns, from, to, { least = -Infinity, most = Infinity }
   return [Math.max(least, low - margin), Math.min(most, high + margin)];
 }
 
-/** Moves the positions in `wanted` apart so that neighbors are at least `gap` apart, between `low` and `high`. */
-export function spread(wanted, gap, low, high) {
-  const order = wanted.map((_, index) => index).sort((a, b) => wanted[a] - wanted[b]);
-  const places = [...wanted];
-  let edge = low;
-  for (const index of order) {
-    places[index] = Math.max(places[index], edge);
-    edge = places[index] + gap;
+/**
+ * Places boxes with the given `sizes` in a column from `low` to `high`, each as near as possible to the center that is
+ * `wanted` for it, in that order and without an overlap. Returns their centers.
+ */
+export function spread(wanted, sizes, low, high) {
+  const placed = (members) => {
+    let [size, sum] = [0, 0];
+    for (const index of members) {
+      sum += wanted[index] - size - sizes[index] / 2;
+      size += sizes[index];
+    }
+    return { members, size, top: Math.max(low, Math.min(high - size, sum / members.length)) };
+  };
+  const groups = []; // of boxes that touch
+  for (const index of wanted.map((_, at) => at).sort((a, b) => wanted[a] - wanted[b])) {
+    let group = placed([index]);
+    while (groups.length && groups.at(-1).top + groups.at(-1).size > group.top) group = placed([...groups.pop().members, ...group.members]);
+    groups.push(group);
   }
-  edge = high;
-  for (const index of order.reverse()) {
-    places[index] = Math.min(places[index], edge);
-    edge = places[index] - gap;
+  const centers = [];
+  for (const { members, top } of groups) {
+    let edge = top;
+    for (const index of members) {
+      centers[index] = edge + sizes[index] / 2;
+      edge += sizes[index];
+    }
   }
-  return places;
+  return centers;
 }
 
 /** The last point {x, value} whose value is not null; null if there is none. */

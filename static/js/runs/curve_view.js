@@ -1,20 +1,19 @@
 // The view that all charts of the Curves tab share: x axis, zoom, smoothing, and which charts are shown and where.
 import { palette } from "../chart/palette.js";
+import { ZoomView } from "../chart/zoom_view.js";
 import { AXES, Clock, tick } from "../lib/axis.js";
-import { fromAddress, intoAddress } from "../lib/curve_state.js";
+import { fromAddress } from "../lib/curve_state.js";
 import { clockSeconds, count, duration, figures } from "../lib/format.js";
 import { extent, usesEpochs } from "../lib/scale.js";
 import { isMoving, page } from "./show.js";
 
 const KEPT = "curves";
-const KEEP_DELAY_MS = 200;
 const NEAR = 5; // pixels from a checkpoint within which it is named
 
-export class CurveView {
-  /** `changed` is called with the names of what changed, after the address has it. */
+export class CurveView extends ZoomView {
   constructor(attempts, changed) {
-    Object.assign(this, { attempts, changed, name: page.dataset.name, colors: palette(), checkpoints: [], best: null, end: 0, reached: 0, clock: new Clock() });
-    this.state = fromAddress(location.search, kept());
+    super(fromAddress(location.search, kept()), changed);
+    Object.assign(this, { attempts, name: page.dataset.name, colors: palette(), checkpoints: [], best: null, end: 0, reached: 0, clock: new Clock() });
     this.measure();
     this.keep();
     this.x = this.x.bind(this);
@@ -38,10 +37,6 @@ export class CurveView {
 
   get resumes() {
     return this.attempts.slice(1).map((attempt) => attempt.step);
-  }
-
-  get zoom() {
-    return this.state.zoom;
   }
 
   x(step) {
@@ -97,33 +92,18 @@ export class CurveView {
     return this.checkpoints.find((item) => Math.abs(this.x(item.step) - this.x(step)) <= within);
   }
 
-  /** The columns of a table beside the step: the other x, if one is chosen. */
+  /** The first columns of a table: the step and the other x, if one is chosen. */
   columnNames() {
-    return this.axis === "step" ? [] : [this.axis === "epoch" ? "epoch" : "time"];
+    return this.axis === "step" ? ["step"] : ["step", this.axis === "epoch" ? "epoch" : "time"];
   }
 
   columnTexts(step) {
-    if (this.axis === "step") return [];
-    return [this.axis === "epoch" ? (step / this.perEpoch).toFixed(2) : tick(this.axis, this.x(step), 0)];
+    if (this.axis === "step") return [String(step)];
+    return [String(step), this.axis === "epoch" ? (step / this.perEpoch).toFixed(2) : tick(this.axis, this.x(step), 0)];
   }
 
   bestName() {
     return page.dataset.bestEpoch === undefined ? `step ${count(this.best)}` : `epoch ${page.dataset.bestEpoch}`;
-  }
-
-  setZoom(x, y, id) {
-    const change = {};
-    if (x !== undefined) change.zoom = x;
-    if (y !== undefined) change.y = { ...this.state.y, [id]: y };
-    this.set(change);
-  }
-
-  resetZoom() {
-    this.set({ zoom: null, y: {} });
-  }
-
-  get isZoomed() {
-    return this.zoom !== null || Object.keys(this.state.y).length > 0;
   }
 
   /** The zoom shows the same steps on the other axis. */
@@ -139,18 +119,10 @@ export class CurveView {
     this.set({ [list]: has ? this.state[list].filter((item) => item !== id) : [...this.state[list], id] });
   }
 
-  set(change) {
-    Object.assign(this.state, change);
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.keep(), "smooth" in change ? KEEP_DELAY_MS : 0); // browsers limit how often an address is written
-    this.changed(Object.keys(change));
-  }
-
   keep() {
     const { zoom, y, ...lasting } = this.state;
     localStorage.setItem(KEPT, JSON.stringify(lasting));
-    const address = intoAddress(new URL(location.href), this.state);
-    history.replaceState(null, "", address.href.replaceAll("%2C", ",").replaceAll("%2F", "/").replaceAll("%7E", "~"));
+    super.keep();
   }
 }
 

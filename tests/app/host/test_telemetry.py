@@ -14,7 +14,7 @@ from app.host.samples import HOUR, WEEK, samples
 from app.host.telemetry import CpuProbe, Reading, Recorder, mean, probe_of
 from app.storage.db import Database
 from app.storage.tables import DeviceSample
-from app.web.system.view import device_views
+from app.web.system.view import sampled_devices
 
 
 class Steady:
@@ -119,6 +119,5 @@ def test_devices_are_those_sampled_lately(database: Database) -> None:
     recorder = Recorder("here", "cpu", Steady())
     with database.write() as session:
         recorder.record(session, time.time())
-    (view,) = device_views(database, "hour")
-    assert [trace.name for trace in view.traces] == ["utilisation", "memory", "temperature"]
-    assert [trace.now for trace in view.traces] == ["50%", "1.0 of 4.0 GiB", "50 °C"]
+    (series,) = sampled_devices(database, "hour")
+    assert (series.device, series.utilisation, series.memory, series.temperature) == ("cpu", [0.5], [2**30], [50.0])
