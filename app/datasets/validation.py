@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from trainer.data.format import DatasetRecord
-from trainer.data.splits import ValidationCounts, listed
+from trainer.data.splits import ValidationCounts, held_out_counts, listed
 from trainer.spec.train_spec import TrainSpec
 
 
@@ -32,7 +34,13 @@ def validation_of_dataset(classes: Sequence[str], train: Sequence[int], val: Seq
         return _own_split(classes, val)
     single = _classes([name for name, count in zip(classes, train, strict=True) if count < 2])
     without = f"; not validated: {single} with only one training image" if single else ""
-    return f"each run holds out a share of train, at least one image per class{without}"
+    share = TrainSpec.model_fields["val_fraction"].default
+    held_out = int(held_out_counts(np.asarray(train), share, at_least_one=True).sum())
+    return (
+        f"each run holds out {share:.0%} of train ({_images(held_out)}) unless its val_fraction says otherwise, drawn "
+        "at random within each class, at least one image per class. The seed depends on the dataset alone, so runs with "
+        f"the same share are validated on the same images{without}"
+    )
 
 
 def _own_split(classes: Sequence[str], counts: Sequence[int]) -> str:

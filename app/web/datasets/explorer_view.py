@@ -59,16 +59,8 @@ class ClassBar:
 
 
 @dataclass(frozen=True)
-class DuplicateCell:
-    split: str
-    index: int
-    label: str
-    file: str
-
-
-@dataclass(frozen=True)
 class GroupCell:
-    cells: tuple[DuplicateCell, ...]
+    cells: tuple[Sample, ...]
     conflict: bool
 
 
@@ -102,6 +94,11 @@ class DatasetPage:
         ("brightest", "brightest first"),
         ("flattest", "low contrast first"),
     )
+
+    @property
+    def superclasses(self) -> list[tuple[int, str]]:
+        """The superclasses with their numbers, sorted as the classes are."""
+        return sorted(enumerate(self.record.superclasses or ()), key=lambda pair: pair[1].casefold())
 
     @property
     def count_of(self) -> dict[str, int]:
@@ -142,8 +139,10 @@ def dataset_page(
     labels = datasets.labels(record.name, split)
     first = (query.page - 1) * CELLS
     rows = chosen_rows(labels, split, classes=_classes(record, query), sort=query.sort, measures=measures)
+    files = {name: datasets.files(record.name, name) for name in (record.splits if query.view != "images" else [split])}
     cells = tuple(
-        Sample(query.split, int(row), record.classes[int(labels[row])]) for row in rows[first : first + CELLS]
+        Sample(split, int(row), record.classes[int(labels[row])], files[split][int(row)])
+        for row in rows[first : first + CELLS]
     )
     groups: tuple[GroupCell, ...] = ()
     total, per_page = len(rows), CELLS
@@ -151,7 +150,6 @@ def dataset_page(
         found = flagged_groups(statistics, query.view)
         total, per_page = len(found), GROUPS_PER_PAGE
         start = (query.page - 1) * GROUPS_PER_PAGE
-        files = {name: datasets.files(record.name, name) for name in record.splits}
         groups = tuple(_group(record, group, files) for group in found[start : start + GROUPS_PER_PAGE])
     bars = _bars(record, datasets, measures)
     sizes = [bar.train for bar in bars]
@@ -161,7 +159,7 @@ def dataset_page(
         query=query,
         cells=cells,
         groups=groups,
-        bars=bars,
+        bars=tuple(sorted(bars, key=lambda bar: bar.label.casefold())),
         pages=max(1, -(-total // per_page)),
         total=total,
         statistics=statistics,
@@ -194,7 +192,7 @@ def _classes(record: DatasetRecord, query: ExplorerQuery) -> list[int] | None:
 
 def _group(record: DatasetRecord, group: Duplicates | RepeatedName, files: dict[Split, tuple[str, ...]]) -> GroupCell:
     cells = tuple(
-        DuplicateCell(image.split, image.index, record.classes[image.label], files[image.split][image.index])
+        Sample(image.split, image.index, record.classes[image.label], files[image.split][image.index])
         for image in group.images
     )
     return GroupCell(cells, len({cell.label for cell in cells}) > 1)

@@ -18,6 +18,7 @@ class Sample:
     split: str
     index: int
     label: str
+    file: str = ""
 
 
 @dataclass(frozen=True)

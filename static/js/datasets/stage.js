@@ -77,7 +77,8 @@ export class Stage {
       planned.test_drawn ? "Test: a fifth of the training images of each class, drawn at the import, as there is no test folder." : "",
       otherFiles(planned.other_files),
     ].filter(Boolean).join(" "));
-    list.replaceChildren(...classes.slice(0, 200).map(({ name, train: some, val: own, test: others }) => {
+    const sorted = classes.toSorted((a, b) => a.name.localeCompare(b.name, "en", { sensitivity: "base" }));
+    list.replaceChildren(...sorted.slice(0, 200).map(({ name, train: some, val: own, test: others }) => {
       const item = Object.assign(document.createElement("li"), { textContent: `${name} ` });
       item.append(Object.assign(document.createElement("span"), { className: "muted", textContent: [some, ...(val ? [own] : []), others].map(count).join(" + ") }));
       return item;
