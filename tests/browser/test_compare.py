@@ -108,6 +108,46 @@ def test_lines_lie_over_each_other_and_the_address_holds_the_view(home: Home, pa
     expect(chart).to_have_attribute("data-lines", "3")
 
 
+def test_parallel_coordinates_are_drawn_read_and_brushed(home: Home, page: Page) -> None:
+    page.goto(home.compare("first", "worse"))
+    expect(page.locator("[data-parallel]")).not_to_have_attribute("open", "")
+    page.goto(home.compare("first", "twin", "worse", "live"))
+    box = page.locator("[data-parallel]")
+    names = box.locator(".axis .name").evaluate_all("nodes => nodes.map(node => node.firstChild.textContent)")
+    assert names == ["lr", "epochs", "seed", "duration", "validation loss", "validation accuracy"]
+    expect(box.locator(".axis").first).to_contain_text("log")
+    expect(box.locator(".axis").first.locator(".tick")).to_have_text(["1e-4", "1e-3"])
+    lines = box.locator(".run-line")
+    expect(lines).to_have_count(4)
+    paths = [line.get_attribute("d") or "" for line in lines.all()]
+    assert [path.count("M") + path.count("L") for path in paths] == [6, 6, 6, 5]  # the running one has no duration
+    assert paths[3].count("M") == 2
+    strokes = lines.evaluate_all("nodes => nodes.map(node => getComputedStyle(node).stroke)")
+    assert len(set(strokes)) == 4
+
+    box.scroll_into_view_if_needed()
+    x, y = lines.nth(2).evaluate(
+        """node => {
+          const { x, y } = node.getPointAtLength(30).matrixTransform(node.getScreenCTM());
+          return [x, y];
+        }"""
+    )
+    page.mouse.move(x, y)
+    expect(box.locator("[data-pointed-run]")).to_have_text("worse")
+    expect(page.locator("[data-run].slot-2")).to_have_attribute("data-lit", "")
+
+    area = box.locator("[data-axis='optimizer.lr'] .brush-area").bounding_box()
+    assert area is not None
+    page.mouse.move(area["x"] + 12, area["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(area["x"] + 12, area["y"] + 60, steps=3)
+    page.mouse.up()
+    expect(box.locator("[data-selected]")).to_have_text("3 of 4 runs in the selected ranges.")
+    expect(box.locator(".run-line[data-dim]")).to_have_attribute("data-name", "worse")
+    page.mouse.click(area["x"] + 12, area["y"] + 60)
+    expect(box.locator(".run-line[data-dim]")).to_have_count(0)
+
+
 def test_a_run_that_goes_on_is_followed(home: Home, page: Page) -> None:
     page.goto(home.compare("first", "live"))
     chart = page.locator("[data-chart=compare]")

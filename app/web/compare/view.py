@@ -16,6 +16,7 @@ from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.runs import Runs
 from app.storage.db import Database
+from app.web.compare.parallel import parallel_of
 from app.web.root import root
 
 XAxis = Literal["epoch", "step", "time"]
@@ -68,7 +69,8 @@ class PairLine:
 class ComparePage:
     """`/compare`. `slots` are run ids by color, "" for a free slot; `choices` are runs that can be added.
 
-    `labels` say how each run differs from the others, by id; `others` are the names of further series.
+    `labels` say how each run differs from the others, by id; `parallel` is a Parallel as JSON; `others` are the
+    names of further series.
     """
 
     slots: tuple[str, ...]
@@ -83,6 +85,7 @@ class ComparePage:
     choices: tuple[RunPublic, ...]
     seq: int
     labels: Mapping[str, str]
+    parallel: str
     others: tuple[str, ...] = ()
     section: str = "runs"
 
@@ -184,6 +187,7 @@ def compare_page(
         choices=tuple(run for run in listed if run.id not in by_id),
         seq=found.seq,
         labels=what_differs(found),
+        parallel=parallel_of(found).model_dump_json(),
         others=_other_series(database, found.runs),
     )
 

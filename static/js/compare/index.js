@@ -7,6 +7,7 @@ import { halfLife } from "../lib/scale.js";
 import { Series } from "../lib/series.js";
 import { smooth } from "../lib/smooth.js";
 import { OverlayChart } from "./overlay_chart.js";
+import { drawParallel, lightParallel } from "./parallel.js";
 import { localizeTimes } from "../shared/page.js";
 import { request } from "../shared/request.js";
 import { palette, ROLES } from "../chart/palette.js";
@@ -82,6 +83,7 @@ follow({
   },
 });
 bindView();
+drawParallel(tables, point);
 await Promise.all(runs.map(load));
 
 /**
@@ -165,6 +167,7 @@ function refreshTables() {
     template.innerHTML = body;
     localizeTimes(template.content);
     tables.replaceChildren(...template.content.children);
+    drawParallel(tables, point);
     [...tables.querySelectorAll(".scroll-x")].forEach((box, index) => (box.scrollLeft = scrolled[index] ?? 0));
     return undefined;
   }, TABLES_DELAY_MS);
@@ -197,20 +200,21 @@ function bindView() {
   document.querySelector("[data-back-to-live]").addEventListener("click", () => setZoom(null));
   chart.plotBox.addEventListener("dblclick", () => view.zoom && setZoom(null));
   for (const { node, slot } of runs) {
-    const highlight = (on) => {
-      node.toggleAttribute("data-lit", on);
-      chart.highlight(on ? slot : null);
-    };
-    node.addEventListener("pointerenter", () => highlight(true));
-    node.addEventListener("pointerleave", () => highlight(false));
-    node.addEventListener("focusin", () => highlight(true));
-    node.addEventListener("focusout", () => highlight(false));
+    for (const kind of ["pointerenter", "focusin"]) node.addEventListener(kind, () => point(slot));
+    for (const kind of ["pointerleave", "focusout"]) node.addEventListener(kind, () => point(null));
   }
   addEventListener("themechange", () => {
     paint();
     chart.build();
     draw();
   });
+}
+
+/** Marks the run of a slot everywhere and names it; null marks none. */
+function point(slot) {
+  for (const { node, slot: own } of runs) node.toggleAttribute("data-lit", own === slot);
+  chart.highlight(slot);
+  lightParallel(slot);
 }
 
 /** After another series or axis was chosen. */

@@ -78,6 +78,13 @@ export function halfLife(totalSteps, stepsPerEpoch) {
   return Math.max(1, Math.min(stepsPerEpoch / 4, totalSteps / 60));
 }
 
+/** Round values from `low` to `high`, about `ticks` of them. */
+export function niceTicks(low, high, ticks = 5) {
+  const step = niceStep((high - low) / ticks);
+  const first = Math.ceil(low / step - 1e-9);
+  return Array.from({ length: Math.floor(high / step + 1e-9) - first + 1 }, (_, index) => round((first + index) * step));
+}
+
 function niceStep(wanted) {
   const power = 10 ** Math.floor(Math.log10(wanted));
   return power * ([1, 2, 2.5, 5].find((digit) => digit * power >= wanted * (1 - 1e-9)) ?? 10);
