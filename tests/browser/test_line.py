@@ -76,8 +76,9 @@ def test_launch_watch_stop_resume_finish_and_classify(server: Server, page: Page
 
     page.goto(f"{server.url}/runs/{run_id}")
     page.locator("[data-more] summary").click()
-    page.get_by_label("a name for the model").fill("production")
-    page.get_by_role("button", name="Save alias").click()
+    page.get_by_role("button", name="Register as a model").click()
+    page.get_by_label("Alias").fill("production")
+    page.get_by_label("Alias").press("Enter")
     expect(page.locator("h1")).to_have_text("production")
     expect(page.locator("[data-history] tr")).to_have_count(1)
     expect(page.get_by_label("curl")).to_contain_text(f"{server.url}/api/predict?model=production")

@@ -1,19 +1,11 @@
 // Renaming and deleting a dataset, each in a dialog of its page.
+import { showError } from "../shared/dialogs.js";
 import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
 
-const menu = document.querySelector("[data-dataset-menu]");
-
-menu.hidden = false;
-for (const button of menu.querySelectorAll("[data-opens]")) {
-  button.addEventListener("click", () => {
-    menu.open = false;
-    document.querySelector(`[data-dialog="${button.dataset.opens}"]`).showModal();
-  });
-}
+document.querySelector("[data-dataset-menu]").hidden = false;
 for (const form of document.querySelectorAll("[data-changes]")) {
   form.addEventListener("submit", (event) => {
-    if (event.submitter?.value === "close") return; // closes the dialog
     event.preventDefault();
     change(form);
   });
@@ -27,10 +19,4 @@ async function change(form) {
   const { ok, body } = await request(`${root}/api/datasets/${encodeURIComponent(dataset)}`, { method, json, button, quiet: true });
   if (ok) location.assign(body ? `${root}/datasets/${encodeURIComponent(body.name)}` : `${root}/datasets`);
   else showError(form, body.error.message);
-}
-
-function showError(form, message) {
-  const node = form.querySelector("[data-dialog-error]");
-  node.textContent = message;
-  node.hidden = !message;
 }

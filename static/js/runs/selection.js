@@ -51,9 +51,12 @@ function bind() {
     read();
   });
   bar.querySelector("[data-bulk-clear]").addEventListener("click", clear);
-  bar.querySelector("[data-bulk-tag]").addEventListener("submit", (event) => {
-    event.preventDefault();
-    act(event.submitter?.value || "tag", event.submitter, { tag: new FormData(event.target).get("tag") });
+  const form = page.querySelector("[data-bulk-tag]"); // its dialog closes upon submission
+  form.addEventListener("submit", () => act("tag", null, { tag: form.elements.tag.value }));
+  form.querySelector("[data-untag]").addEventListener("click", () => {
+    if (!form.reportValidity()) return;
+    form.closest("dialog").close();
+    act("untag", null, { tag: form.elements.tag.value });
   });
   for (const button of bar.querySelectorAll("[data-bulk-action]")) {
     button.addEventListener("click", () => {

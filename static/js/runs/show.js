@@ -3,6 +3,7 @@ import { ago, clock, count, duration, interval, percent, tabTitle } from "../lib
 import { arrival, isMoving } from "../lib/row.js";
 import { bindNotify, showProgressInTab } from "./arrival.js";
 import { showFindings } from "./findings.js";
+import { showError } from "../shared/dialogs.js";
 import { follow } from "../shared/live.js";
 import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
@@ -150,11 +151,15 @@ function bindActions() {
   for (const form of page.querySelectorAll("form[data-action]")) {
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      const button = form.querySelector("button");
-      const { ok, body: run } = await request(`${root}/api/runs/${runId}/${form.dataset.action}`, { method: "POST", json: requested(form), button });
+      const dialog = form.closest("dialog");
+      const button = form.querySelector("button:not([data-closes])");
+      const { ok, body } = await request(`${root}/api/runs/${runId}/${form.dataset.action}`, { method: "POST", json: requested(form), button, quiet: dialog !== null });
       const menu = form.closest("[data-menu]");
       if (menu) menu.open = false;
-      if (ok) showHead({ ...run, run: run.id });
+      if (!ok && dialog) return showError(dialog, body.error.message);
+      dialog?.close();
+      if (ok) showHead({ ...body, run: body.id });
+      return undefined;
     });
   }
 }
@@ -165,7 +170,7 @@ function requested(form) {
   for (const [name, value] of new FormData(form)) {
     if (value === "") continue;
     if (name === "schedule") body.schedule = { name: value };
-    else body[name] = name === "mode" ? value : Number(value);
+    else body[name] = Number.isNaN(Number(value)) ? value : Number(value); // the server says what is wrong with a text
   }
   return body;
 }
@@ -185,9 +190,9 @@ async function showExtension(form) {
 }
 
 function bindExtension() {
-  const form = page.querySelector("[data-extension]")?.closest("form");
-  form?.addEventListener("input", () => showExtension(form));
-  form?.closest("[data-menu]").addEventListener("toggle", () => form.hidden || showExtension(form));
+  const form = page.querySelector("[data-extension]").closest("form");
+  form.addEventListener("input", () => showExtension(form));
+  page.querySelector("[data-opens=extend]").addEventListener("click", () => showExtension(form));
 }
 
 function setOrDrop(name, value) {

@@ -11,7 +11,8 @@ page.addEventListener("submit", async (event) => {
   if (form.matches("[data-view-save]")) {
     event.preventDefault();
     const { name } = form.elements;
-    if (await save(name.value, location.search, event.submitter)) toast(`The view ${name.value} is saved.`);
+    form.closest("dialog").close();
+    if (await save(name.value, location.search)) toast(`The view ${name.value} is saved.`);
   } else if (form.matches("[data-view-delete]")) {
     event.preventDefault();
     const name = form.dataset.viewDelete;
@@ -23,8 +24,8 @@ page.addEventListener("submit", async (event) => {
   }
 });
 
-async function save(name, query, button) {
-  const { ok } = await request(addressOf(name), { method: "PUT", json: { query }, button });
+async function save(name, query) {
+  const { ok } = await request(addressOf(name), { method: "PUT", json: { query } });
   if (ok) reload();
   return ok;
 }

@@ -1,5 +1,6 @@
 // Runs on every page: theme, keyboard shortcuts, local times, confirmations, copy buttons.
 import { ago, clock, clockSeconds } from "../lib/format.js";
+import "./dialogs.js";
 import "./print.js";
 
 const root = document.documentElement;
