@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from app.prediction.wire import Header, WireError
 from app.predictor.decoder_process import Slot
 from app.predictor.fair_queue import FairQueue, Sender
-from trainer.data.decode_cost import DecodeCost, decode_cost
+from trainer.data.decode_cost import DecodeCost, decode_cost, excessive
 
 # The slowest image within the limits, a 50-megapixel WebP, takes four seconds on an idle core.
 SECONDS_PER_IMAGE = 10.0
@@ -96,7 +96,7 @@ class Decoders:
         """
         cost = cost or decode_cost(data)
         if cost.is_excessive:
-            raise BadImage("image_too_large", _excessive(cost))
+            raise BadImage("image_too_large", excessive(cost))
         batchable = len(data) <= SMALL_BYTES and cost.seconds <= SMALL_SECONDS
         future = asyncio.get_running_loop().create_future()
         image = _Image(data, size, fit, sender, cost.seconds, future, batchable, is_slow(cost))
@@ -224,10 +224,3 @@ class Decoders:
 
 def is_slow(cost: DecodeCost) -> bool:
     return cost.seconds > SLOW_SECONDS
-
-
-def _excessive(cost: DecodeCost) -> str:
-    return (
-        f"The image is a progressive JPEG of {cost.pixels:,} pixels in {cost.scans:,} scans, which takes too long to "
-        "decode. Save it as a baseline JPEG or in a smaller size."
-    )

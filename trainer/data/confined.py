@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trainer.data.color import without_warnings
+from trainer.data.decode_cost import decode_cost, excessive
 from trainer.data.errors import ImageError, ImageTooLarge, UnreadableImage
 from trainer.data.fit import open_image, read_image
 from trainer.data.format import Fit, Images
@@ -49,6 +50,8 @@ def read_untrusted(data: bytes, size: int, fit: Fit, *, max_pixels: int, seconds
     def read() -> Images:
         if data.startswith(_GIF) and gif_has_more_frames(data, MAX_FRAMES):
             raise ImageTooLarge(f"The GIF has more than {MAX_FRAMES:,} frames.")
+        if (cost := decode_cost(data)).is_excessive:
+            raise ImageTooLarge(excessive(cost))
         return read_image(data, size, fit, max_pixels=max_pixels)
 
     return _limited(read, seconds)

@@ -59,6 +59,14 @@ def decode_cost(data: bytes) -> DecodeCost:
     return _NO_IMAGE
 
 
+def excessive(cost: DecodeCost) -> str:
+    """The reason for which an image of this cost, which is excessive, is not decoded."""
+    return (
+        f"The image is a progressive JPEG of {cost.pixels:,} pixels in {cost.scans:,} scans, which takes too long to "
+        "decode. Save it as a baseline JPEG or in a smaller size."
+    )
+
+
 def _cost(size: tuple[int, ...], nanoseconds: float) -> DecodeCost:
     pixels = abs(size[0] * size[1])
     return DecodeCost(pixels, 1, 1e-9 * pixels * nanoseconds)
@@ -84,8 +92,10 @@ def _jpeg(data: bytes) -> DecodeCost:
             return _UNKNOWN
         if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 5)
-            # Compressed data never contains these two bytes: they start a scan.
-            scans = max(1, data.count(b"\xff\xda", at))
+            # Compressed data contains neither mark: the first ends the image, which a phone may append a video to, and
+            # the second starts a scan.
+            end = data.find(b"\xff\xd9", at)
+            scans = max(1, data.count(b"\xff\xda", at, end if end >= 0 else len(data)))
             pixels = width * height
             return DecodeCost(pixels, scans, 1e-9 * pixels * (_JPEG_NS + _JPEG_SCAN_NS * scans))
         at += 2 + length

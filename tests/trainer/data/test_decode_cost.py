@@ -80,6 +80,10 @@ def test_scans_are_counted() -> None:
     assert not decode_cost(baseline).is_excessive
 
 
+def test_what_is_appended_to_a_jpeg_has_no_scans() -> None:
+    assert decode_cost(encoded("JPEG", size=(7000, 7000)) + b"\xff\xda video" * 100).scans == 1
+
+
 def test_a_jpeg_whose_frame_is_not_found_is_taken_for_slow() -> None:
     for data in (b"\xff\xd8" + b"\xff\xe1\0\x02" * 10_000, b"\xff\xd8abcdefgh"):
         assert decode_cost(data).seconds > 1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.app.predictor.slow_images import slow_webp
 from tests.trainer.data.pictures import (
     chunk,
     encoded,
@@ -156,6 +157,7 @@ def test_an_error_names_a_hundred_files_and_counts_the_rest(tmp_path: Path, root
 HOSTILE = {
     "train/cat/palette.png": odd_png(b""),
     "train/dog/transparency.png": odd_png(chunk(b"PLTE", bytes(6)) + chunk(b"tRNS", bytes(300))),
+    "train/dog/slow.webp": slow_webp(),
     "test/cat/scans.jpg": slow_jpeg(),
     "test/dog/tall.png": tall_png(),
 }
@@ -163,11 +165,12 @@ HOSTILE = {
 
 def test_an_image_that_hangs_or_breaks_the_decoder_costs_that_image_alone(tmp_path: Path, root: Path) -> None:
     source = write_tree(tmp_path / "pets", SPLIT | HOSTILE)
-    record = add(root, source, size=32, fit="pad", limits=Limits(seconds=2), on_unreadable="skip")
+    record = add(root, source, size=32, fit="pad", limits=Limits(seconds=1), on_unreadable="skip")
     assert (record.train_count, record.test_count) == (6, 6)
     found = dict(read_skipped(root, record.name))
     assert found.keys() == HOSTILE.keys()
-    assert found["test/cat/scans.jpg"] == "The image takes too long to decode."
+    assert found["train/dog/slow.webp"] == "The image takes too long to decode."
+    assert "scans, which takes too long" in found["test/cat/scans.jpg"]  # refused at once, as by a prediction
     assert "a side has more than" in found["test/dog/tall.png"]
 
 
