@@ -25,7 +25,7 @@ DEFAULT_SIZE = 64
 
 _CHUNK = 100
 _SAMPLES = 256
-_NAMED_FILES = 100  # in an error, which is stored and sent to every open page
+_NAMED = 100  # files and classes in an error, which is stored and sent to every open page
 
 
 class ImageSource(Protocol):
@@ -168,7 +168,7 @@ def _unreadable(bad: Sequence[BadFile], total: int) -> UnreadableImages:
 
 def _named(bad: Sequence[BadFile]) -> dict[str, Any]:
     """The detail of an error: the first files by name, and the number of all."""
-    files = [{"file": file.path, "code": file.code, "reason": file.reason} for file in bad[:_NAMED_FILES]]
+    files = [{"file": file.path, "code": file.code, "reason": file.reason} for file in bad[:_NAMED]]
     return {"files": files, "unreadable": len(bad)}
 
 
@@ -201,5 +201,5 @@ def _refuse_empty(kept: dict[Split, list[Member]], layout: Layout, bad: Sequence
             raise UnreadableImages(
                 f"Without the unreadable images some classes have none left in {split}: {names[0]}"
                 f"{', …' if len(names) > 1 else '.'}",
-                detail={"classes": names, **_named(bad)},
+                detail={"classes": names[:_NAMED], "emptied": len(names), **_named(bad)},
             )

@@ -154,6 +154,14 @@ def test_an_error_names_a_hundred_files_and_counts_the_rest(tmp_path: Path, root
     assert (len(caught.value.detail["files"]), caught.value.detail["unreadable"]) == (100, 250)
 
 
+def test_an_error_names_a_hundred_classes_and_counts_the_rest(tmp_path: Path, root: Path) -> None:
+    bad = {f"c{index}/{image}.png": b"x" for index in range(150) for image in range(2)}
+    source = write_zip(tmp_path / "bad.zip", bad | tree("good", each=2))
+    with pytest.raises(UnreadableImages, match="none left in train: c0, …") as caught:
+        add(root, source, on_unreadable="skip", processes=1)
+    assert (len(caught.value.detail["classes"]), caught.value.detail["emptied"]) == (100, 150)
+
+
 HOSTILE = {
     "train/cat/palette.png": odd_png(b""),
     "train/dog/transparency.png": odd_png(chunk(b"PLTE", bytes(6)) + chunk(b"tRNS", bytes(300))),
