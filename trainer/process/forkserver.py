@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,16 @@ def serve(connection: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     file = connection.makefile("rwb")
-    file.write(b"{}\n")
-    file.flush()
-    for line in file:
-        request = orjson.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            os._exit(_child(connection, request))
-        file.write(orjson.dumps({"pid": pid}, option=orjson.OPT_APPEND_NEWLINE))
+    with suppress(ConnectionError):  # the worker has ended without reading an answer
+        file.write(b"{}\n")
         file.flush()
+        for line in file:
+            request = orjson.loads(line)
+            pid = os.fork()
+            if pid == 0:
+                os._exit(_child(connection, request))
+            file.write(orjson.dumps({"pid": pid}, option=orjson.OPT_APPEND_NEWLINE))
+            file.flush()
 
 
 def _child(connection: socket.socket, request: dict[str, Any]) -> int:
