@@ -173,7 +173,7 @@ def _class_depth(images: list[Parts], start: int) -> int:
     if depths <= {1} or depths <= {2}:
         return depths.pop()
     usual = max((1, 2), key=lambda depth: sum(len(path) - 1 - start == depth for path in images))
-    odd = ["/".join(path) for path in images if len(path) - 1 - start != usual]
+    odd = sorted("/".join(path) for path in images if len(path) - 1 - start != usual)
     raise_if_any("Images lie in folders of their class, at one depth; these do not", odd)
     raise AssertionError("depths differ, so some path is odd")
 

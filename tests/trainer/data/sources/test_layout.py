@@ -167,7 +167,7 @@ def test_a_folder_without_images_beside_the_classes_is_none() -> None:
 
 def test_the_paths_named_are_those_in_the_source() -> None:
     with pytest.raises(BadLayout, match=r"these do not: test/0\.png") as caught:
-        plan_layout([*files("train/a", "train/b"), "test/0.png", "test/1.png"])
+        plan_layout([*files("train/a", "train/b"), "test/1.png", "test/0.png"])
     assert caught.value.detail == ["test/0.png", "test/1.png"]
 
 
