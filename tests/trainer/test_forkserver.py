@@ -6,6 +6,11 @@ import select
 import socket
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from trainer.process.forkclient import ForkServer
 
 
 def start() -> tuple[socket.socket, subprocess.Popen[bytes]]:
@@ -24,3 +29,9 @@ def test_it_ends_without_a_traceback_where_no_run_was_started() -> None:
     for process in (loading, ready):
         _, printed = process.communicate(timeout=120)
         assert (process.returncode, printed) == (0, b"")
+
+
+def test_its_worker_does_not_wait_until_it_has_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("import signal; signal.pause()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    ForkServer().close()

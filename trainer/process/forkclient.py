@@ -61,6 +61,9 @@ class ForkServer:
         return answer
 
     def close(self) -> None:
+        """End the fork server and wait for it. Its children keep running."""
+        if not self.ready:  # it has no children, and may have seconds of loading ahead of it
+            self._process.kill()
         self._file.close()
         self._socket.close()
         self._process.wait()
