@@ -79,7 +79,6 @@ export class Device {
 
   /** Draws the samples from `start` on, and forgets earlier ones. */
   draw(start) {
-    this.section.querySelector("[data-nothing]").hidden = this.last >= start;
     for (const chart of this.charts) {
       const { series, figure, kind } = chart;
       const old = series.step.findIndex((time) => time >= start);
@@ -89,5 +88,6 @@ export class Device {
       chart.update(series);
       figure.querySelector("[data-peak]").textContent = kind.exact(Math.max(...chart.visible(series)));
     }
+    this.section.querySelector("[data-nothing]").hidden = this.charts.some(({ series }) => series.length > 0);
   }
 }
