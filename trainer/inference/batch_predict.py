@@ -17,6 +17,7 @@ from trainer.data.format import Fit
 from trainer.inference.classifier import Classifier, Prediction
 from trainer.inference.decoding import CHUNK, FileDecoder, decoded
 from trainer.inference.image_files import ImageFile
+from trainer.system.controls import escape_controls
 from trainer.system.prefetch import prefetch
 from trainer.system.spreadsheet import safe_cell
 
@@ -85,7 +86,7 @@ class ResultWriter(Protocol):
 
 
 class CsvWriter:
-    """Writes one row per predicted class, or one row with the error."""
+    """Writes one row per predicted class, or one row with the error. A terminal shows it safely, as does a spreadsheet."""
 
     def __init__(self, out: TextIO) -> None:
         self._rows = csv.writer(out)
@@ -94,11 +95,15 @@ class CsvWriter:
     def write(self, results: Iterable[FileResult]) -> None:
         for result in results:
             if result.fault is not None:
-                self._rows.writerow([safe_cell(result.name), "", "", "", safe_cell(result.fault.message)])
+                self._rows.writerow([_cell(result.name), "", "", "", _cell(result.fault.message)])
             self._rows.writerows(
-                [safe_cell(result.name), rank, safe_cell(item.label), f"{item.probability:.6f}", ""]
+                [_cell(result.name), rank, _cell(item.label), f"{item.probability:.6f}", ""]
                 for rank, item in enumerate(result.predictions, 1)
             )
+
+
+def _cell(text: str) -> str:
+    return safe_cell(escape_controls(text))
 
 
 class JsonLinesWriter:

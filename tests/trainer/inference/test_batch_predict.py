@@ -174,7 +174,7 @@ def test_a_zip_without_images_is_refused(tmp_path: Path) -> None:
 
 
 def test_results_are_written_as_rows_and_as_objects(model: Model, tmp_path: Path) -> None:
-    names = [b"good.png", b"with,comma \xff.png"]
+    names = [b"good.png", b"with,comma \xff\x1b[31m.png"]
     for name, data in zip(names, (encode(random_image(1)), b"no image"), strict=True):
         (tmp_path / os.fsdecode(name)).write_bytes(data)
     results = found_in(model, iter(open_paths([tmp_path])[0]))
@@ -184,7 +184,7 @@ def test_results_are_written_as_rows_and_as_objects(model: Model, tmp_path: Path
     head, first, *_, last = rows.getvalue().encode().decode().splitlines()
     assert head == "file,rank,label,probability,error"
     assert first.startswith(f"{tmp_path}/good.png,1,{results[0].predictions[0].label},0.")
-    assert last == f'"{tmp_path}/with,comma \ufffd.png",,,,"This is not an image; {NAMES} are read."'
+    assert last == f'"{tmp_path}/with,comma \ufffd\\x1b[31m.png",,,,"This is not an image; {NAMES} are read."'
     formula = io.StringIO(newline="")
     CsvWriter(formula).write([FileResult("=HYPERLINK(1).png", [replace(results[0].predictions[0], label="+1")])])
     assert formula.getvalue().splitlines()[1].startswith("'=HYPERLINK(1).png,1,'+1,0.")
