@@ -9,11 +9,13 @@ import anyio
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.types import Message
 
 from app.main import create_app
 from app.settings import Settings
 from app.storage.db import Database
-from app.web.guard import HEADERS
+from app.web.guard import HEADERS, MIN_BYTES_PER_SECOND, LimitedBody
 
 
 async def broken() -> None:
@@ -48,3 +50,29 @@ def test_every_answer_carries_the_security_headers(tmp_path: Path, path: str, st
         assert answer.json()["error"]["code"] == "internal_error"
     if status == 200:
         assert answer.headers["cache-control"] == "no-cache"
+
+
+PIECES = 25
+PACE = 0.05
+LONGEST_SILENCE = 1.0  # less than the body takes as a whole
+
+
+def test_a_body_may_take_long_if_it_keeps_coming() -> None:
+    sent = 0
+
+    async def receive() -> Message:
+        nonlocal sent
+        await anyio.sleep(PACE if sent < PIECES else 60)
+        sent += 1
+        return {"type": "http.request", "body": bytes(MIN_BYTES_PER_SECOND), "more_body": True}
+
+    async def read() -> None:
+        body = LimitedBody(receive, None, LONGEST_SILENCE)
+        for _ in range(PIECES):
+            await body()
+        with pytest.raises(HTTPException) as caught:
+            await body()
+        assert caught.value.status_code == 408
+
+    anyio.run(read)
+    assert sent == PIECES
