@@ -86,7 +86,7 @@ class ResultWriter(Protocol):
 
 
 class CsvWriter:
-    """Writes one row per predicted class, or one row with the error. A terminal shows it safely, as does a spreadsheet."""
+    """Writes one row per predicted class, or one row with the error. Names are safe to show in a terminal."""
 
     def __init__(self, out: TextIO) -> None:
         self._rows = csv.writer(out)
