@@ -41,7 +41,9 @@ def examine(settings: Settings, console: Console) -> int:
         problems.append("less than 2 GB of disk is free")
     if (warning := caution(settings.home)) is not None:
         problems.append(warning)
-    if not os.access(existing(home), os.R_OK | os.W_OK | os.X_OK) or not existing(home).is_dir():
+    if not existing(home).is_dir():
+        problems.append(str(unusable(home, "Not a directory")))
+    elif not os.access(existing(home), os.R_OK | os.W_OK | os.X_OK):
         problems.append(str(unusable(home, "Permission denied")))
     elif home.exists():
         examine_home(settings, facts, problems)

@@ -81,4 +81,5 @@ def test_a_home_that_is_a_file(tmp_path: Path) -> None:
             ended = CliRunner().invoke(main, [command], env={"TRACKSIDE_HOME": str(home)})
             assert ended.exit_code == 1
             assert f"The home {home} cannot be used: " in ended.output
+            assert "Permission denied" not in ended.output
     assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208
