@@ -53,8 +53,8 @@ def home(tmp_path: Path, shapes: Path) -> Iterator[tuple[Server, Database, str]]
             add_sample(session, host, 0, now - age, PEAK if age == 600 else 0.25)
         add_sample(session, host, MINUTE, now - 7200, 0.1)
         for number, doing in enumerate((run, None)):
-            worker = {"id": f"w{number}", "host": host, "pid": 100 + number, "device": f"cuda:{number}", "run": doing}
-            session.add(Worker(**worker, description="NVIDIA H200", seen_at=seen_at))
+            device = f"cuda:{number}"
+            session.add(Worker(id=device, host=host, pid=100 + number, device=device, run=doing, seen_at=seen_at))
     server = Server(tmp_path, settings)
     server.start("web")
     yield server, database, host
@@ -63,8 +63,11 @@ def home(tmp_path: Path, shapes: Path) -> Iterator[tuple[Server, Database, str]]
 
 
 def add_sample(session: Session, host: str, seconds: int, at: float, utilisation: float) -> None:
-    values = {"memory": 2 * GIB, "memory_total": 8 * GIB, "temperature": 55.0}
-    session.add(DeviceSample(host=host, device="cuda:0", seconds=seconds, time=at, utilisation=utilisation, **values))
+    sample = DeviceSample(
+        host=host, device="cuda:0", seconds=seconds, time=at, utilisation=utilisation, memory=2 * GIB,
+        memory_total=8 * GIB, temperature=55.0,
+    )  # fmt: skip
+    session.add(sample)
 
 
 def left_edge(figure: Locator) -> float:
