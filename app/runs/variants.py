@@ -16,6 +16,7 @@ from app.runs.launching import Launcher
 from app.runs.naming import member_name
 from app.runs.public import RunPublic
 from app.runs.requests import NewRun
+from trainer.spec.messages import in_words
 from trainer.spec.part import FiniteFloat
 from trainer.spec.preset import SpecError, flatten, takes_integers
 
@@ -112,7 +113,7 @@ def checked_vary(vary: Mapping[str, Any]) -> dict[str, list[Any] | Between]:
         return _VARY.validate_python(vary)
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
-        raise SpecError({f"overrides.{item['loc'][0]}": item["msg"] for item in found}) from None
+        raise SpecError({f"overrides.{item['loc'][0]}": in_words(item) for item in found}) from None
 
 
 def _drawn(vary: Mapping[str, Sequence[Any] | Between], draw: int, rng: random.Random) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 
 from app.errors import invalid
+from trainer.spec.messages import in_words
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -19,7 +20,7 @@ def checked(model: type[Model], values: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise invalid([(item["loc"], item["msg"]) for item in error.errors(include_input=False)]) from None
+        raise invalid([(item["loc"], in_words(item)) for item in error.errors(include_input=False)]) from None
 
 
 def texts(form: FormData) -> dict[str, str]:

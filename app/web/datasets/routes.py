@@ -28,6 +28,7 @@ from trainer.data.sources.inspection import inspect_path, inspect_zip
 from trainer.data.sources.layout import plan_layout
 from trainer.data.sources.source import BUILT_IN, TORCHVISION
 from trainer.data.sources.torchvision import downloadable
+from trainer.spec.messages import in_words
 from trainer.spec.tasks import DatasetRequest, OnUnreadable
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
@@ -243,6 +244,6 @@ def _checked(values: Any) -> NewDataset:
     try:
         wanted = NewDataset.model_validate(values)
     except ValidationError as error:
-        raise invalid([(item["loc"], item["msg"]) for item in error.errors(include_input=False)]) from None
+        raise invalid([(item["loc"], in_words(item)) for item in error.errors(include_input=False)]) from None
     check_name(wanted.name)
     return wanted

@@ -24,6 +24,7 @@ from app.web.forms import render, texts
 from app.web.launch.form import parse_overrides, preset_values, setting_groups, split_variants, typed_from
 from app.web.launch.view import LaunchPage, PresetCard
 from app.web.services import DatasetsDep, LauncherDep, RunsDep, StatisticsDep
+from trainer.spec.messages import in_words
 from trainer.spec.preset import SpecError, build_spec, differences, presets
 
 router = APIRouter(include_in_schema=False)
@@ -85,7 +86,7 @@ def _launch(runs: Runs, launcher: Launcher, typed: Mapping[str, str]) -> str:
             tags = ["smoke"] if typed.get("smoke") else []
             run = launcher.create(NewRun.model_validate({**MISSING, **fields, "overrides": overrides, "tags": tags}))
     except ValidationError as error:
-        raise SpecError({str(item["loc"][0]): item["msg"] for item in error.errors(include_url=False)}) from None
+        raise SpecError({str(item["loc"][0]): in_words(item) for item in error.errors(include_url=False)}) from None
     return f"/runs/{run.id}"
 
 
