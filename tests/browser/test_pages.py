@@ -269,8 +269,9 @@ def test_ticked_rows_are_acted_on_together_and_the_queue_is_moved(web: Server, p
     ticked = {ids["a"], ids["b"]}
     compared = bar.locator("[data-bulk-compare]").get_attribute("href") or ""
     assert set(compared.removeprefix("/compare?runs=").split(",")) == ticked
-    bar.locator("input[name=tag]").fill("pair")
-    bar.locator("input[name=tag]").press("Enter")
+    bar.get_by_role("button", name="Tag…").click()
+    page.get_by_label("Tag", exact=True).fill("pair")
+    page.keyboard.press("Enter")
     expect(page.locator(".cell-tags", has_text="pair")).to_have_count(2)
     assert [web.run(ids[name])["tags"] for name in "abc"] == [["pair"], ["pair"], []]
 
