@@ -17,6 +17,7 @@ from app.datasets.validation import validation_of_dataset
 from app.fields import none_if_empty
 from app.web.datasets.view import CELLS, Sample
 from app.web.root import root
+from trainer.data.errors import DatasetDamaged
 from trainer.data.format import DatasetRecord, Split
 from trainer.data.survey import Duplicates, Measures, RepeatedName, Statistics
 
@@ -139,7 +140,8 @@ def dataset_page(
     labels = datasets.labels(record.name, split)
     first = (query.page - 1) * CELLS
     rows = chosen_rows(labels, split, classes=_classes(record, query), sort=query.sort, measures=measures)
-    files = {name: datasets.files(record.name, name) for name in (record.splits if query.view != "images" else [split])}
+    splits = record.splits if query.view != "images" else [split]
+    files = {name: _files(datasets, record, name) for name in splits}
     cells = tuple(
         Sample(split, int(row), record.classes[int(labels[row])], files[split][int(row)])
         for row in rows[first : first + CELLS]
@@ -170,6 +172,14 @@ def dataset_page(
     )
 
 
+def _files(datasets: Datasets, record: DatasetRecord, split: Split) -> Sequence[str]:
+    """The file names of a split's images; empty ones if the list of them is damaged."""
+    try:
+        return datasets.files(record.name, split)
+    except DatasetDamaged:
+        return [""] * len(datasets.labels(record.name, split))
+
+
 def flagged_groups(statistics: Statistics, view: View) -> Sequence[Duplicates | RepeatedName]:
     if view == "names":
         return statistics.repeated_names
@@ -190,7 +200,7 @@ def _classes(record: DatasetRecord, query: ExplorerQuery) -> list[int] | None:
     return None
 
 
-def _group(record: DatasetRecord, group: Duplicates | RepeatedName, files: dict[Split, tuple[str, ...]]) -> GroupCell:
+def _group(record: DatasetRecord, group: Duplicates | RepeatedName, files: dict[Split, Sequence[str]]) -> GroupCell:
     cells = tuple(
         Sample(image.split, image.index, record.classes[image.label], files[image.split][image.index])
         for image in group.images

@@ -73,7 +73,7 @@ def test_a_validation_folder_is_validated_on_and_shown(server: Server) -> None:
         page = client.get("/datasets/pets?split=val").text
         assert f"Validation: {words}." in page
         assert "validation · 8" in page
-        assert page.count("/api/datasets/pets/images/val/") == 8
+        assert page.count('src="/api/datasets/pets/images/val/') == 8
         assert "Test: a fifth" not in page
         assert client.get("/api/datasets/pets/images/val/7.png").status_code == 200
         assert client.get("/api/datasets/pets/images/val/8.png").status_code == 404

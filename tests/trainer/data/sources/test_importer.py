@@ -173,7 +173,7 @@ HOSTILE = {
 
 def test_an_image_that_hangs_or_breaks_the_decoder_costs_that_image_alone(tmp_path: Path, root: Path) -> None:
     source = write_tree(tmp_path / "pets", SPLIT | HOSTILE)
-    record = add(root, source, size=32, fit="pad", limits=Limits(seconds=1), on_unreadable="skip")
+    record = add(root, source, size=32, fit="pad", limits=Limits(seconds=0.3), on_unreadable="skip")
     assert (record.train_count, record.test_count) == (6, 6)
     found = dict(read_skipped(root, record.name))
     assert found.keys() == HOSTILE.keys()
