@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, median
 
 from trainer.plan.decisions import Decision
 from trainer.plan.schedule import Plan, resolution
@@ -53,15 +53,18 @@ class Pace:
 
     def switched(self, *, compiled: bool) -> None:
         """From now on steps are compiled, or eager again."""
-        self.eager = {size: typical(measured) for size, measured in self.measured.items()} if compiled else {}
+        self.eager = {size: median(measured) for size, measured in self.measured.items()} if compiled else {}
         self.forget()
 
     def compiling_pays(self) -> bool | None:
         """Whether compiled steps are faster than eager ones at the same resolution; None until both are known, and
-        after it has been asked."""
+        after it has been asked.
+
+        Medians are compared: far fewer eager steps are measured, and `typical` of few is the time of the fastest ones.
+        """
         for size, measured in self.measured.items():
             if size in self.eager and len(measured) >= TRIED:
-                faster = typical(measured) < COMPILED_SHARE * self.eager[size]
+                faster = median(measured) < COMPILED_SHARE * self.eager[size]
                 self.eager = {}
                 return faster
         return None

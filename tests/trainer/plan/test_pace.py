@@ -76,6 +76,16 @@ def test_compiled_steps_are_compared_with_eager_ones_of_the_same_size() -> None:
         assert pace.compiling_pays() is None  # asked once
 
 
+def test_a_few_fast_eager_steps_do_not_outweigh_many_compiled_ones() -> None:
+    pace = Pace(build_spec("d", "baseline-cnn"), 32, 64, 1000, 1000)
+    for seconds in (0.08, 0.085, 0.1, 0.11, 0.12):
+        pace.stepped(32, 1, seconds)
+    pace.switched(compiled=True)
+    for index in range(12):
+        pace.stepped(32, 1, 0.085 + 0.001 * index)
+    assert pace.compiling_pays() is True
+
+
 def test_a_resumed_run_does_not_know_its_eager_steps() -> None:
     pace = Pace(build_spec("d", "baseline-cnn"), 32, 64, 1000, 1000)
     pace.switched(compiled=True)
