@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from trainer.data.format import (
     list_records,
     open_images,
     read_files,
+    read_files_of,
     read_labels,
     read_record,
 )
@@ -62,6 +64,10 @@ class Datasets:
 
     def files(self, name: str, split: str) -> tuple[str, ...]:
         return tuple(read_files(self.root, name, checked_split(self.get(name), split)))
+
+    def files_of(self, name: str, split: str, rows: Iterable[int]) -> Sequence[str]:
+        """The file names of some images of a split."""
+        return read_files_of(self.root, name, checked_split(self.get(name), split), rows)
 
     def image_png(self, name: str, split: str, index: int) -> bytes:
         """Encode one image as PNG. Raises ApiError 404 for an index or a split that the dataset does not have."""

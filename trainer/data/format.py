@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -168,6 +169,20 @@ def read_files(root: Path, name: str, split: Split) -> list[str]:
     if len(lines) != record.count(split):
         raise DatasetDamaged(f"{name}/{files_file(split)} has {len(lines)} lines, not {record.count(split)}.")
     return lines
+
+
+def read_files_of(root: Path, name: str, split: Split, rows: Iterable[int]) -> list[str]:
+    """The original relative paths of some images, of however many. Raises what `read_files` raises."""
+    record = read_record(root, name)
+    try:
+        content = (root / name / files_file(split)).read_bytes()
+        ends = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))
+        found = [content[ends[row - 1] + 1 if row else 0 : ends[row]].decode() for row in rows]
+    except (OSError, IndexError, UnicodeDecodeError) as error:
+        raise DatasetDamaged(f"{name}/{files_file(split)} cannot be read: {error}.") from None
+    if len(ends) != record.count(split):
+        raise DatasetDamaged(f"{name}/{files_file(split)} has {len(ends)} lines, not {record.count(split)}.")
+    return found
 
 
 def read_skipped(root: Path, name: str) -> list[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
@@ -26,6 +27,8 @@ MEANS_COLUMNS = 10
 
 View = Literal["images", "duplicates", "conflicts", "names"]
 Optional = BeforeValidator(none_if_empty)
+
+Place = tuple[Split, int]  # a split and the index of an image in it
 
 
 class ExplorerQuery(BaseModel):
@@ -140,19 +143,19 @@ def dataset_page(
     labels = datasets.labels(record.name, split)
     first = (query.page - 1) * CELLS
     rows = chosen_rows(labels, split, classes=_classes(record, query), sort=query.sort, measures=measures)
-    splits = record.splits if query.view != "images" else [split]
-    files = {name: _files(datasets, record, name) for name in splits}
-    cells = tuple(
-        Sample(split, int(row), record.classes[int(labels[row])], files[split][int(row)])
-        for row in rows[first : first + CELLS]
-    )
+    shown = [int(row) for row in rows[first : first + CELLS]]
+    files = _files(datasets, record, ((split, row) for row in shown))
+    cells = tuple(Sample(split, row, record.classes[int(labels[row])], files[split, row]) for row in shown)
     groups: tuple[GroupCell, ...] = ()
     total, per_page = len(rows), CELLS
     if query.view != "images" and statistics is not None:
         found = flagged_groups(statistics, query.view)
         total, per_page = len(found), GROUPS_PER_PAGE
         start = (query.page - 1) * GROUPS_PER_PAGE
-        groups = tuple(_group(record, group, files) for group in found[start : start + GROUPS_PER_PAGE])
+        some = found[start : start + GROUPS_PER_PAGE]
+        places = ((image.split, image.index) for group in some for image in group.images)
+        files = _files(datasets, record, places)
+        groups = tuple(_group(record, group, files) for group in some)
     bars = _bars(record, datasets, measures)
     sizes = [bar.train for bar in bars]
     return DatasetPage(
@@ -172,12 +175,19 @@ def dataset_page(
     )
 
 
-def _files(datasets: Datasets, record: DatasetRecord, split: Split) -> Sequence[str]:
-    """The file names of a split's images; empty ones if the list of them is damaged."""
-    try:
-        return datasets.files(record.name, split)
-    except DatasetDamaged:
-        return [""] * len(datasets.labels(record.name, split))
+def _files(datasets: Datasets, record: DatasetRecord, places: Iterable[Place]) -> Mapping[Place, str]:
+    """The file names of the images at these places; empty ones of a split whose list of names is damaged."""
+    rows = defaultdict(list)
+    for split, row in places:
+        rows[split].append(row)
+    found: dict[Place, str] = {}
+    for split, wanted in rows.items():
+        try:
+            names = datasets.files_of(record.name, split, wanted)
+        except DatasetDamaged:
+            names = [""] * len(wanted)
+        found |= zip(((split, row) for row in wanted), names, strict=True)
+    return found
 
 
 def flagged_groups(statistics: Statistics, view: View) -> Sequence[Duplicates | RepeatedName]:
@@ -200,9 +210,9 @@ def _classes(record: DatasetRecord, query: ExplorerQuery) -> list[int] | None:
     return None
 
 
-def _group(record: DatasetRecord, group: Duplicates | RepeatedName, files: dict[Split, Sequence[str]]) -> GroupCell:
+def _group(record: DatasetRecord, group: Duplicates | RepeatedName, files: Mapping[Place, str]) -> GroupCell:
     cells = tuple(
-        Sample(image.split, image.index, record.classes[image.label], files[image.split][image.index])
+        Sample(image.split, image.index, record.classes[image.label], files[image.split, image.index])
         for image in group.images
     )
     return GroupCell(cells, len({cell.label for cell in cells}) > 1)

@@ -21,7 +21,7 @@ from tests.trainer.data.pictures import (
     write_zip,
 )
 from trainer.data.errors import BadOption, DatasetError, UnknownSource, UnreadableImages
-from trainer.data.format import DatasetRecord, open_split, read_files, read_record, read_skipped
+from trainer.data.format import DatasetRecord, open_split, read_files, read_files_of, read_record, read_skipped
 from trainer.data.image_formats import FORMATS
 from trainer.data.sources.archive import Limits
 from trainer.data.sources.source import add_dataset
@@ -46,6 +46,7 @@ def test_a_zip_is_imported_pixel_by_pixel(tmp_path: Path, root: Path, processes:
     assert (record.size, record.train_count, record.test_count, record.source) == (32, 120, 120, "pets.zip")
     images, labels = open_split(root, "pets", "train")
     names = read_files(root, "pets", "train")
+    assert read_files_of(root, "pets", "train", [2, 0, 2]) == [names[2], names[0], names[2]]
     assert names == sorted(name for name in files if "/train/" in name)
     for image, label, name in zip(images, labels, names, strict=True):
         assert record.classes[label] == name.split("/")[-2]
