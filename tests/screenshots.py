@@ -69,7 +69,7 @@ def train(client: httpx.Client) -> dict[str, Any]:
     until(lambda: client.get("/api/datasets/shapes100/statistics").status_code == 200, 120, 0.5)
     for run_id in (group[0], good):
         client.put("/api/models/production", json={"run": run_id}).raise_for_status()
-    now = launch(client, "quick", {"budget.minutes": 10, "seed": 1})
+    now = launch(client, "quick", {"budget.minutes": None, "epochs": 40, "seed": 1})
     waiting = [launch(client, "baseline-cnn", {"epochs": 40, "model.dropout": rate}) for rate in (0.1, 0.3)]
     until(lambda: client.get(f"/api/runs/{now}").json()["epoch"] > 2, 600, 0.5)
     return {"good": good, "group": group, "broken": broken, "now": now, "waiting": waiting}
