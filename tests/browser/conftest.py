@@ -23,6 +23,10 @@ ARGUMENTS = [
 ]
 
 
+# A busy machine is slow. Playwright's own 5 s would be the shortest deadline of all tests.
+expect.set_options(timeout=20_000)
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = os.environ.get("TRACKSIDE_TEST_BROWSER") or installed()
