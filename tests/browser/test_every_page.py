@@ -1,6 +1,7 @@
 """Every page in a real browser: wide enough at every width, open to all in both themes, silent, without dead links.
 
-TRACKSIDE_TEST_EXAMPLES set: axe-core looks at each page in both themes at each width, else at three of these six.
+With TRACKSIDE_TEST_EVERY_LOOK set, axe-core checks each page in both themes at each of three widths; else in three of
+these six looks.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def tab(browser: Browser) -> Iterator[Page]:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_page(home: FinishedHome, pages: list[str], tab: Page, said: list[str], part: int) -> None:
     axe = Axe()
-    everything = "TRACKSIDE_TEST_EXAMPLES" in os.environ
+    everything = "TRACKSIDE_TEST_EVERY_LOOK" in os.environ
     for number, path in enumerate(pages[part::PARTS]):
         tab.goto(home.server.url + path)
         tab.wait_for_load_state("load")

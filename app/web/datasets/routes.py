@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from app.auth.exposure import is_loopback
 from app.auth.scopes import Scope
@@ -18,6 +18,7 @@ from app.fields import RequestBody
 from app.jobs.tasks import TaskPublic, Tasks
 from app.settings import Settings
 from app.web.errors import described
+from app.web.forms import checked
 from app.web.location import NEW_TASK, located
 from app.web.multipart import MULTIPART, media_type
 from app.web.services import DatasetEditorDep, DatasetsDep, PrincipalDep, SettingsDep, StatisticsDep, TasksDep
@@ -28,7 +29,6 @@ from trainer.data.sources.inspection import inspect_path, inspect_zip
 from trainer.data.sources.layout import plan_layout
 from trainer.data.sources.source import BUILT_IN, TORCHVISION
 from trainer.data.sources.torchvision import downloadable
-from trainer.spec.messages import in_words
 from trainer.spec.tasks import DatasetRequest, OnUnreadable
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
@@ -241,9 +241,6 @@ async def _add_upload(request: Request, tasks: Tasks, folder: FilePath) -> TaskP
 
 
 def _checked(values: Any) -> NewDataset:
-    try:
-        wanted = NewDataset.model_validate(values)
-    except ValidationError as error:
-        raise invalid([(item["loc"], in_words(item)) for item in error.errors(include_input=False)]) from None
+    wanted = checked(NewDataset, values)
     check_name(wanted.name)
     return wanted
