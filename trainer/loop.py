@@ -220,9 +220,9 @@ def train_on(
             size = next_size
             search_kernels(steps_of_size(spec, plan, step, context.full_size))
             points.restart(step)
-        if course.compiling != passes.are_compiled:
-            passes.switch(compiled=course.compiling)
-            pace.switched(compiled=course.compiling)
+        if course.compiles(step) != passes.are_compiled:
+            passes.switch(compiled=course.compiles(step))
+            points.restart(step)  # each point is of steps of one kind
         built: AbstractContextManager[None] = nullcontext()
         if passes.builds(size, frozen=trainee.frozen is not None):
             save(best=False)  # a compiler may fail, or take minutes

@@ -32,7 +32,8 @@ class TrainingDiverged(TrainerError):
 
 @dataclass(frozen=True)
 class Point:
-    """A logged step. `steps` were taken from `began` to `ended`, the last one on images of `size` × `size` pixels.
+    """A logged step. `steps` were taken from `began` to `ended`, the last one on images of `size` × `size` pixels, and
+    all of them `compiled` or eager.
 
     `numbers` are on the CPU once `ended` has come: mean loss, mean accuracy, and the GRADIENT_SERIES if measured.
     """
@@ -42,6 +43,7 @@ class Point:
     rate: float
     size: int
     steps: int
+    compiled: bool
     began: Moment
     ended: Moment
     numbers: Tensor
@@ -72,7 +74,8 @@ class Points:
         on_gpu = numbers.device.type == "cuda"
         copied = numbers.to("cpu", non_blocking=on_gpu)  # to pinned memory, without waiting
         ended = Moment(self._context.device)
-        self._pending.append(Point(plan, step, rate, size, step - self._began_at, self._began, ended, copied))
+        steps, compiled = step - self._began_at, self._passes.are_compiled
+        self._pending.append(Point(plan, step, rate, size, steps, compiled, self._began, ended, copied))
         self._began, self._began_at = ended, step
 
     def write(self, *, everything: bool = False) -> None:
@@ -100,7 +103,7 @@ class Points:
         values |= zip(GRADIENT_SERIES, gradient, strict=False)
         events.metrics(step, values)
         if step > 2:
-            self._pace.stepped(point.size, point.steps, seconds)
+            self._pace.stepped(point.size, point.steps, seconds, compiled=point.compiled)
         if self.opens_phase:
             self.opens_phase = False
             events.emit("phase", phase="training")

@@ -47,10 +47,11 @@ def _decided(decision: Decision) -> Decided | None:
             return Decided(decision.step, f"{values['dtype']}")
         case "execution":
             execution = Execution(values["precision"], values["channels_last"], values["threads"])
-            measured = tuple(sorted(values["milliseconds"].items(), key=lambda item: item[1]))
-            return Decided(decision.step, str(execution), measured, values["remembered"])
+            return Decided(decision.step, str(execution), _fastest_first(values), values["remembered"])
+        case "compile" if "trial" in values:
+            return Decided(decision.step, "torch.compile tried, in turn with eager steps")
         case "compile":
-            return Decided(decision.step, f"torch.compile {'on' if values['on'] else 'off'}")
+            return Decided(decision.step, f"torch.compile {'on' if values['on'] else 'off'}", _fastest_first(values))
         case "extend":
             epochs = values["epochs"]
             return Decided(decision.step, f"extended by {epochs} {'epoch' if epochs == 1 else 'epochs'}")
@@ -58,6 +59,10 @@ def _decided(decision: Decision) -> Decided | None:
             return Decided(decision.step, "finish early")
         case "plan":  # often, with a time budget
             return None
+
+
+def _fastest_first(values: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(values.get("milliseconds", {}).items(), key=lambda item: item[1]))
 
 
 def setup_of(run: RunPublic) -> tuple[tuple[tuple[str, Any], ...], tuple[Difference, ...], str]:

@@ -18,6 +18,7 @@ from trainer.data.format import read_record
 from trainer.loop import train
 from trainer.models import checkpoint
 from trainer.plan.decisions import Decisions
+from trainer.plan.steering import COMPILE_AT, TRIAL_BLOCK, Trial
 from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter
@@ -117,7 +118,6 @@ VARIANTS: dict[str, dict[str, object]] = {
     },
     # Emulated where the processor has no instructions for it: a step of this takes as long as ten others.
     "bfloat16": {"precision": "bf16", "max_steps": 12, "model.widths": [6, 8, 8], "val_fraction": 0.0},
-    "compiled": {"model.name": "cnn", **NARROW, "compile": "on"},
 }  # fmt: skip
 
 
@@ -157,6 +157,31 @@ def test_promise_07_a_budget_of_minutes_is_replayed_as_it_was_measured(
     train_attempt(second, few_shapes, 3, lambda: False)
     assert weights_hash(second) == weights_hash(first)
     assert RunDir(second).decisions.read_bytes() == taken
+
+
+@pytest.mark.timeout(180)
+def test_promise_07_a_trial_of_compiling_is_replayed(
+    tmp_path: Path, few_shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.plan.steering.WORTH_COMPILING_SECONDS", 0.0)
+    overrides = {**OVERRIDES, **NARROW, "batch_size": 8, "epochs": 1, "compile": "auto", "precision": "float32"}
+    spec = build_spec("shapes100", "baseline-cnn", overrides)
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        create_run_dir(folder, spec, read_record(few_shapes, "shapes100"), {})
+    train_attempt(first, few_shapes, 1, lambda: False)
+    decisions = Decisions(first).due(10**9)
+    trial = Trial(COMPILE_AT, TRIAL_BLOCK)
+    assert [(taken.step, taken.kind) for taken in decisions if taken.kind == "compile"] == [
+        (COMPILE_AT, "compile"),
+        (trial.end, "compile"),
+    ]
+    assert set(decisions[-1].values["milliseconds"]) == {"compiled", "eager"}
+    RunDir(second).decisions.write_bytes(RunDir(first).decisions.read_bytes())
+    should_stop = stop_at([COMPILE_AT + 3, COMPILE_AT + 12, trial.end + 2])
+    for attempt in range(1, 5):
+        train_attempt(second, few_shapes, attempt, should_stop)
+    assert weights_hash(second) == weights_hash(first)
 
 
 def test_promise_07_winding_down_and_extending_are_taken_again_at_their_steps(tmp_path: Path, few_shapes: Path) -> None:

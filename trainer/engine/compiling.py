@@ -38,24 +38,23 @@ class Passes:
 
     def __init__(self, model: nn.Module) -> None:
         self._eager = model
-        self._compiled: Callable[[Tensor], Tensor] | None = None
+        self._compiled: Callable[[Tensor], Tensor] | None = None  # kept while steps are eager again
+        self.are_compiled = False
         self._built: set[tuple[int, bool]] = set()
         self._began = 0
 
-    @property
-    def are_compiled(self) -> bool:
-        return self._compiled is not None
-
     def switch(self, *, compiled: bool) -> None:
-        self._compiled = torch.compile(self._eager, dynamic=False) if compiled else None
+        if compiled and self._compiled is None:
+            self._compiled = torch.compile(self._eager, dynamic=False)
+        self.are_compiled = compiled
 
     def __call__(self, images: Tensor) -> Tensor:
-        logits: Tensor = (self._eager if self._compiled is None else self._compiled)(images)
+        logits: Tensor = (self._eager if self._compiled is None or not self.are_compiled else self._compiled)(images)
         return logits
 
     def builds(self, size: int, *, frozen: bool) -> bool:
         """Return whether a step on images of `size` × `size` pixels has to be compiled first."""
-        return self._compiled is not None and (size, frozen) not in self._built
+        return self.are_compiled and (size, frozen) not in self._built
 
     @contextmanager
     def building(self, step: int, size: int, *, frozen: bool) -> Iterator[None]:

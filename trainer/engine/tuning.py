@@ -19,7 +19,8 @@ from trainer.models.inputs import network_input
 from trainer.plan.decisions import Decision, Decisions
 from trainer.plan.execution import Precision, Verdict, Verdicts, Workload
 from trainer.plan.pace import Pace
-from trainer.plan.steering import Course, wants_compiled, wants_probe
+from trainer.plan.schedule import log_interval
+from trainer.plan.steering import TRIAL_BLOCK, Course, wants_compiled, wants_probe
 from trainer.system.parallel import available_cores
 
 
@@ -67,11 +68,15 @@ class Tuning:
             taken.append(take(step, "execution", **self._execution(at, size, pace.slowest_step())))
         known = None if self._verdict is None else self._verdict.compile
         if wants_compiled(spec, course, step, pace, compilable=self._compilable, known=known):
-            taken.append(take(step, "compile", on=True))
-        if (faster := pace.compiling_pays()) is not None and spec.compile == "auto":
-            self._remember_compiling(faster=faster)
-            if not faster:
-                taken.append(take(step, "compile", on=False))
+            if spec.compile == "on" or known:
+                taken.append(take(step, "compile", on=True))
+            else:
+                taken.append(take(step, "compile", on=True, trial=max(TRIAL_BLOCK, log_interval(spec, course.plan))))
+                pace.forget()  # only the steps of the trial are compared
+        if course.trial is not None and course.trial.end == step and (found := pace.compared()) is not None:
+            self._remember_compiling(faster=found.compiling_pays)
+            milliseconds = {"compiled": round(1e3 * found.compiled, 2), "eager": round(1e3 * found.eager, 2)}
+            taken.append(take(step, "compile", on=found.compiling_pays, milliseconds=milliseconds))
         return taken
 
     def _execution(self, at: tuple[int, int], size: int, step_seconds: float) -> dict[str, Any]:

@@ -17,30 +17,47 @@ REPLAN_SHARE = 0.02  # of all steps, between two plans
 LAST_SHARE = 0.98  # of the schedule, after which the plan is no longer changed
 FIRST_STEPS = 8  # before the first plan; the very first steps are slower than later ones
 MARGIN = 0.995  # share of the budget that is planned
-TRIED = 12  # measurements of compiled steps, before they are compared with eager ones
+TRIED = 4  # measurements of compiled and of eager steps, before they are compared
 COMPILED_SHARE = 0.98  # of the time of an eager step: a compiled one has to take less
 MEASUREMENTS = 60  # the newest ones, which are averaged
 OUTLIERS = 2  # the longest ones, left out of the mean: a short pause of the machine must not end a run
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Seconds per compiled and per eager step, of the same trial."""
+
+    compiled: float
+    eager: float
+
+    @property
+    def compiling_pays(self) -> bool:
+        return self.compiled < COMPILED_SHARE * self.eager
+
+
 @dataclass
 class Pace:
-    """Seconds per step at each resolution, and per evaluated image, measured in this attempt."""
+    """Seconds per step, and per evaluated image, measured in this attempt.
+
+    `measured` has the newest measurements of each resolution, in compiled and in eager steps; `compiled` tells how the
+    latest of them was executed.
+    """
 
     spec: TrainSpec
     full: int
     batch_size: int
     test_images: int  # images of all final tests together
     epoch_images: int  # images evaluated at the end of an epoch
-    measured: dict[int, deque[float]] = field(default_factory=dict)
+    measured: dict[tuple[int, bool], deque[float]] = field(default_factory=dict)
+    compiled: bool = False
     image_seconds: float | None = None
     planned_at: int = 0
     guess: float = 0.0  # seconds per step, as long as none is measured
-    eager: dict[int, float] = field(default_factory=dict)  # seconds per step at each resolution, before compiling
 
-    def stepped(self, size: int, steps: int, seconds: float) -> None:
+    def stepped(self, size: int, steps: int, seconds: float, *, compiled: bool = False) -> None:
         if steps:
-            self.measured.setdefault(size, deque(maxlen=MEASUREMENTS)).append(seconds / steps)
+            self.measured.setdefault((size, compiled), deque(maxlen=MEASUREMENTS)).append(seconds / steps)
+            self.compiled = compiled
 
     def evaluated(self, images: int, seconds: float) -> None:
         if images:
@@ -51,22 +68,15 @@ class Pace:
         self.guess = self.slowest_step()
         self.measured.clear()
 
-    def switched(self, *, compiled: bool) -> None:
-        """From now on steps are compiled, or eager again."""
-        self.eager = {size: median(measured) for size, measured in self.measured.items()} if compiled else {}
-        self.forget()
+    def compared(self) -> Compared | None:
+        """Compare compiled with eager steps of the same resolution; None if too few of both are measured.
 
-    def compiling_pays(self) -> bool | None:
-        """Whether compiled steps are faster than eager ones at the same resolution; None until both are known, and
-        after it has been asked.
-
-        Medians are compared: far fewer eager steps are measured, and `typical` of few is the time of the fastest ones.
+        Medians are compared: the first compiled step takes the compiler's time.
         """
-        for size, measured in self.measured.items():
-            if size in self.eager and len(measured) >= TRIED:
-                faster = median(measured) < COMPILED_SHARE * self.eager[size]
-                self.eager = {}
-                return faster
+        for size, compiled in self.measured:
+            both = [self.measured.get((size, how), ()) for how in (True, False)]
+            if compiled and all(len(measured) >= TRIED for measured in both):
+                return Compared(*map(median, both))
         return None
 
     def follow(self, taken: Iterable[Decision]) -> None:
@@ -86,10 +96,11 @@ class Pace:
         done = plan.share(step)
         shares = [done + (1 - done) * (i + 0.5) / SHARE_SAMPLES for i in range(SHARE_SAMPLES)]
         sizes = [resolution(self.spec, share, self.full) for share in shares]
-        seconds = sum(map(self._seconds_at, sizes)) / SHARE_SAMPLES
+        speeds = self._speeds()
+        seconds = sum(seconds_at(size, speeds) for size in sizes) / SHARE_SAMPLES
         image = self.image_seconds
         if image is None:
-            image = GUESSED_EVALUATION * self._seconds_at(self.full) / self.batch_size
+            image = GUESSED_EVALUATION * seconds_at(self.full, speeds) / self.batch_size
         seconds += self.epoch_images * image / plan.steps_per_epoch
         last = (self.epoch_images + self.test_images) * image
         left = MARGIN * 60 * self.spec.budget.minutes - elapsed - last
@@ -97,12 +108,23 @@ class Pace:
         return total if self.spec.max_steps is None else min(total, max(self.spec.max_steps, step + 1))
 
     def slowest_step(self) -> float:
-        return max(map(typical, self.measured.values()), default=self.guess)
+        return max(self._speeds().values(), default=self.guess)
 
-    def _seconds_at(self, size: int) -> float:
-        """Seconds per step at `size`: measured, or scaled by the number of pixels from the nearest measured size."""
-        known = min(self.measured, key=lambda other: abs(other - size))
-        return typical(self.measured[known]) * (size / known) ** 2
+    def _speeds(self) -> dict[int, float]:
+        """Seconds per step at each measured resolution, executed as at present where enough of those are measured."""
+        enough = {key: measured for key, measured in self.measured.items() if len(measured) > OUTLIERS}
+        for known in (enough, self.measured):
+            for compiled in (self.compiled, not self.compiled):
+                speeds = {size: typical(measured) for (size, how), measured in known.items() if how == compiled}
+                if speeds:
+                    return speeds
+        return {}
+
+
+def seconds_at(size: int, speeds: dict[int, float]) -> float:
+    """Seconds per step at `size`: measured, or scaled by the number of pixels from the nearest measured size."""
+    known = min(speeds, key=lambda other: abs(other - size))
+    return speeds[known] * (size / known) ** 2
 
 
 def typical(measured: Iterable[float]) -> float:

@@ -19,6 +19,26 @@ PROBE_AT = 48  # step; the first curve is shown by then
 COMPILE_AT = 64  # step; by then it is known how long an eager step takes in the execution that the probe chose
 WORTH_PROBING_SECONDS = 40.0  # of remaining training: the probe takes up to two
 WORTH_COMPILING_SECONDS = 21.0  # of remaining eager training
+TRIAL_BLOCK = 8  # steps, the fewest of a block of a trial
+TRIAL_BLOCKS = 12  # recorded decisions rely on this number
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Blocks of `block` steps from step `start` on that are compiled and eager in turn, to compare their speed.
+
+    They are executed in turn because the speed of a machine that others use as well changes within seconds.
+    """
+
+    start: int
+    block: int
+
+    @property
+    def end(self) -> int:
+        return self.start + TRIAL_BLOCKS * self.block
+
+    def compiles(self, step: int) -> bool:
+        return step >= self.end or (step - self.start) // self.block % 2 == 0
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,11 @@ class Course:
     plan: Plan
     compiling: bool = False
     execution: Execution | None = None
+    trial: Trial | None = None
+
+    def compiles(self, step: int) -> bool:
+        """Whether the passes of `step` are compiled."""
+        return self.compiling and (self.trial is None or self.trial.compiles(step))
 
 
 def replay(course: Course, taken: Iterable[Decision]) -> Course:
@@ -43,7 +68,8 @@ def replay(course: Course, taken: Iterable[Decision]) -> Course:
             case "wind-down":
                 course = replace(course, plan=finished_early(plan, decision.step))
             case "compile":
-                course = replace(course, compiling=values["on"])
+                trial = Trial(decision.step, values["trial"]) if "trial" in values else None
+                course = replace(course, compiling=values["on"], trial=trial)
             case "execution":
                 execution = Execution(values["precision"], values["channels_last"], values["threads"])
                 course = replace(course, execution=execution)

@@ -7,6 +7,7 @@ import pytest
 from trainer.plan.decisions import Decision
 from trainer.plan.pace import Pace, typical
 from trainer.plan.schedule import Plan, make_plan, replanned
+from trainer.plan.steering import Course, Trial, replay
 from trainer.spec.preset import build_spec
 
 
@@ -63,32 +64,55 @@ def test_slow_steps_count_as_often_as_they_come() -> None:
 def test_compiled_steps_are_compared_with_eager_ones_of_the_same_size() -> None:
     for share, pays in ((0.5, True), (1.0, False), (1.5, False)):
         pace = Pace(build_spec("d", "baseline-cnn"), 32, 64, 1000, 1000)
-        for _ in range(10):
+        pace.stepped(32, 1, 20.0, compiled=True)  # with the compiler's time
+        for _ in range(5):
+            pace.stepped(24, 1, 0.01, compiled=True)
             pace.stepped(32, 1, 0.1)
-        pace.switched(compiled=True)
-        pace.stepped(32, 1, 20.0)  # with the compiler's time
-        for _ in range(20):
-            pace.stepped(24, 1, 0.01)
-        assert pace.compiling_pays() is None
-        for _ in range(11):
-            pace.stepped(32, 1, 0.1 * share)
-        assert pace.compiling_pays() is pays
-        assert pace.compiling_pays() is None  # asked once
+            assert pace.compared() is None
+        for _ in range(4):
+            pace.stepped(32, 1, 0.1 * share, compiled=True)
+        compared = pace.compared()
+        assert compared is not None
+        assert (compared.compiled, compared.eager) == pytest.approx((0.1 * share, 0.1))
+        assert compared.compiling_pays is pays
 
 
-def test_a_few_fast_eager_steps_do_not_outweigh_many_compiled_ones() -> None:
+def test_a_machine_that_becomes_slower_during_a_trial_does_not_change_its_result() -> None:
     pace = Pace(build_spec("d", "baseline-cnn"), 32, 64, 1000, 1000)
-    for seconds in (0.08, 0.085, 0.1, 0.11, 0.12):
-        pace.stepped(32, 1, seconds)
-    pace.switched(compiled=True)
-    for index in range(12):
-        pace.stepped(32, 1, 0.085 + 0.001 * index)
-    assert pace.compiling_pays() is True
+    trial = Trial(64, 8)
+    for step in range(64, trial.end):
+        eager = 0.1 if step < 100 else 0.13
+        pace.stepped(32, 1, 0.85 * eager if trial.compiles(step) else eager, compiled=trial.compiles(step))
+    compared = pace.compared()
+    assert compared is not None
+    assert compared.compiling_pays
 
 
-def test_a_resumed_run_does_not_know_its_eager_steps() -> None:
-    pace = Pace(build_spec("d", "baseline-cnn"), 32, 64, 1000, 1000)
-    pace.switched(compiled=True)
+def test_a_trial_takes_as_many_compiled_steps_as_eager_ones_and_ends_compiled() -> None:
+    trial = Trial(64, 10)
+    compiled = [trial.compiles(step) for step in range(64, trial.end)]
+    assert sum(compiled) == len(compiled) / 2
+    assert compiled[:20] == 10 * [True] + 10 * [False]
+    assert trial.compiles(trial.end)
+    course = replay(Course(make_plan(build_spec("d", "baseline-cnn"), 49_000)), [])
+    assert not course.compiles(64)
+    tried = replay(course, [Decision(64, "compile", {"on": True, "trial": 10})])
+    assert [tried.compiles(step) for step in range(64, trial.end)] == compiled
+    assert replay(tried, [Decision(trial.end, "compile", {"on": True})]).compiles(trial.end)
+    assert not replay(tried, [Decision(70, "compile", {"on": False})]).compiles(70)
+    before = replay(course, [Decision(64, "compile", {"on": True})])  # recorded by an earlier version
+    assert all(before.compiles(step) for step in range(64, trial.end))
+
+
+def test_steps_to_come_take_as_long_as_those_that_are_executed_alike() -> None:
+    spec = build_spec("d", "quick", {"budget.minutes": 10})
+    plan = make_plan(spec, 49_000)
+    pace = Pace(spec, 32, plan.batch_size, 30_000, 3000)
     for _ in range(20):
-        pace.stepped(32, 1, 0.1)
-    assert pace.compiling_pays() is None
+        pace.stepped(20, 1, 0.4)
+    eager = pace.total_steps(plan, 20, 8)
+    pace.stepped(20, 1, 30, compiled=True)  # with the compiler's time
+    assert pace.total_steps(plan, 21, 38) > 0.9 * eager
+    for _ in range(20):
+        pace.stepped(20, 1, 0.2, compiled=True)
+    assert pace.total_steps(plan, 40, 44) > 1.6 * eager
