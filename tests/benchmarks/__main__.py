@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks [NAME…]`: run all or the named benchmarks.
 
-docs/benchmarks.md shows the latest results of each.
+docs/benchmarks.md shows the latest results of each, on each make of processor.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.benchmarks import (
     viewers,
     web,
 )
-from tests.benchmarks.rows import Row, machine
+from tests.benchmarks.rows import Row, machine, processor
 
 BENCHMARKS = {
     "training": training.measure,
@@ -45,7 +45,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 RECORD, PAGE = DOCS / "benchmarks.json", DOCS / "benchmarks.md"
 WORDS = {True: "yes", False: "**no**", None: ""}
 
-Record = dict[str, dict[str, Any]]
+Record = dict[str, dict[str, dict[str, Any]]]  # by benchmark, then by processor
 
 
 def main(names: list[str]) -> None:
@@ -55,7 +55,7 @@ def main(names: list[str]) -> None:
             rows.append(row)
             print(f"{row.what}: {row.measured} (mark: {row.mark or 'none'})", flush=True)
         record: Record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-        record[name] = entry(rows)
+        record.setdefault(name, {})[processor()] = entry(rows)
         RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         PAGE.write_text(page(record))
 
@@ -71,12 +71,12 @@ def page(record: Record) -> str:
         "Measured by `make bench`, each line's ratios and distributions in one run. The machine is shared: ratios tell",
         "more than single figures.",
     ]
-    known = [name for name in BENCHMARKS if name in record]
-    for where in dict.fromkeys((record[name]["machine"], record[name]["date"]) for name in known):
+    measured = [found for name in BENCHMARKS for found in record.get(name, {}).values()]
+    for where in dict.fromkeys((found["machine"], found["date"]) for found in measured):
         lines += ["", f"{where[1]}: {where[0]}.", "", "| what | mark | measured | reached |", "|---|---|---|---|"]
-        for name in known:
-            if (record[name]["machine"], record[name]["date"]) == where:
-                rows = [Row(**row) for row in record[name]["rows"]]
+        for found in measured:
+            if (found["machine"], found["date"]) == where:
+                rows = [Row(**row) for row in found["rows"]]
                 lines += [f"| {row.what} | {row.mark} | {row.measured} | {WORDS[row.passed]} |" for row in rows]
     lines += ["", "Whole runs on real CIFAR-100, by `make bench-long` (each with its commit in long-runs.jsonl):", ""]
     return "\n".join([*lines, *long.table(), ""])

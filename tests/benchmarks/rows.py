@@ -33,18 +33,18 @@ class Row:
     passed: bool | None
 
 
+def processor() -> str:
+    """The processor's name as the system gives it: "AMD EPYC"."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if "model name" in line:
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
 def machine() -> str:
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.processor(),
-    )
     memory = psutil.virtual_memory().total / 2**30
     return (
-        f"{model}, {psutil.cpu_count()} cores, {memory:.0f} GiB, no GPU used; Linux, "
+        f"{processor()}, {psutil.cpu_count()} cores, {memory:.0f} GiB, no GPU used; Linux, "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 
