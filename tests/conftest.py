@@ -33,8 +33,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 T = TypeVar("T")
 
-# Overrides with which a step of `baseline-cnn` takes a third of the time.
-NARROW: dict[str, Any] = {"model.widths": [6, 8, 8], "checks": "off"}
+# Overrides with which a step of `baseline-cnn` takes a third of the time. On a slow machine a run of more than a few
+# steps would be compiled, which takes half a minute.
+NARROW: dict[str, Any] = {"model.widths": [6, 8, 8], "checks": "off", "compile": "off"}
 # Trains until it is stopped, and reacts to a stop within one step.
 ENDLESS: dict[str, Any] = {"epochs": 400, "compile": "off", "checks": "off"}
 # For runs whose values are compared: a run that measures how it is executed fastest may decide differently each time.

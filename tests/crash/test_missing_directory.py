@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
 
-SHORT = {**NARROW, "epochs": 1, "compile": "off"}
+SHORT = {**NARROW, "epochs": 1}
 
 
 @pytest.mark.timeout(180)

@@ -44,7 +44,7 @@ def program_of(pid: int) -> str:
 def test_a_run_that_the_version_before_trains_goes_on(server: Server, old_code: Path) -> None:
     # PYTHONSAFEPATH keeps the working directory, which contains the new packages, out of sys.path.
     server.start("web", "worker", PYTHONPATH=str(old_code), PYTHONSAFEPATH="1")
-    finished = server.launch(name="finished before", overrides={**NARROW, "epochs": 1, "compile": "off"})
+    finished = server.launch(name="finished before", overrides={**NARROW, "epochs": 1})
     server.wait_status(finished, "finished")
     run_id = server.launch(name="across", overrides={**NARROW, **ENDLESS, "seed": 3})
     server.wait_step(run_id, 5)

@@ -8,7 +8,7 @@ from tests.conftest import NARROW
 from tests.cuda.conftest import Device
 from tests.gpu.cases import Case
 
-CUDA_1 = Case("second", {**NARROW, "epochs": 1, "compile": "off", "optimizer.ema": 0.99}, device="cuda:1", stop_at=20)
+CUDA_1 = Case("second", {**NARROW, "epochs": 1, "optimizer.ema": 0.99}, device="cuda:1", stop_at=20)
 
 
 def test_a_run_on_the_second_device_does_not_touch_the_first(device: Device, shapes: Path) -> None:

@@ -26,7 +26,7 @@ def trained(library: Path, shapes: Path, tmp_path_factory: pytest.TempPathFactor
     with server_on(Device(library, tmp_path_factory.mktemp("training")), shapes) as server:
         server.start("web", "predictor", TRACKSIDE_PREDICTOR_DEVICE="cuda:0")
         server.start_worker("cuda:0")
-        run_id = server.launch(overrides={**NARROW, "epochs": 2, "compile": "off"})
+        run_id = server.launch(overrides={**NARROW, "epochs": 2})
         trainer = wait_for(lambda: server.trainer_pid(run_id), what="a trainer")
         assert server.wait_status(run_id, "finished")["step"] == 112
         yield Trained(server, run_id, trainer)

@@ -23,7 +23,7 @@ from tests.gpu.setup import Setup
 from tests.gpu.verdict import Tell, Verdict, check
 from trainer.rundir.events import walk
 
-SHORT = {**NARROW, "compile": "off", "checks": "off", "epochs": 2}
+SHORT = {**NARROW, "epochs": 2}
 UNENDING = {**NARROW, **ENDLESS, "checks": "off", "epochs": 10_000}
 STEPS = 112  # of SHORT
 PREDICTIONS = 200

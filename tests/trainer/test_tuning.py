@@ -23,7 +23,7 @@ from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.parallel import available_cores
 
-OVERRIDES = {**NARROW, "max_steps": 70, "compile": "off", "model.dropout": 0.2, "optimizer.ema": 0.9}
+OVERRIDES = {**NARROW, "max_steps": 70, "model.dropout": 0.2, "optimizer.ema": 0.9}
 CONTIGUOUS = Execution("float32", channels_last=False, threads=1)
 
 

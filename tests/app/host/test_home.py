@@ -90,7 +90,7 @@ def test_what_the_web_process_the_worker_and_the_trainer_write_is_private(server
     server.home.chmod(0o700)
     (server.home / "trackside.db").chmod(0o600)
     server.start("web", "worker", "predictor")
-    run_id = server.launch(overrides={**NARROW, "epochs": 1, "max_steps": 5, "compile": "off"})
+    run_id = server.launch(overrides={**NARROW, "epochs": 1, "max_steps": 5})
     server.wait_status(run_id, "finished", seconds=200)
     written = [path for path in (server.settings.runs / run_id).rglob("*") if path.is_file()]
     assert {"spec.json", "output.log", "1.jsonl"} <= {path.name for path in written}
