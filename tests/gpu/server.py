@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 from PIL import Image
@@ -21,6 +22,8 @@ CUDA_FILE = "/dev/nvidia-uvm"  # open in every process that has initialized CUDA
 
 @dataclass
 class GpuServer(Server):
+    may_fork: ClassVar[bool] = False  # a library that is loaded first is loaded by a process that begins
+
     def start_worker(self, name: str, **environment: str) -> None:
         """Start the worker of the device `name`, such as "cuda:0"."""
         self.processes[name] = subprocess.Popen(

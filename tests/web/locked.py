@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from tests.conftest import Server
+from tests.conftest import NO_TLS, Server
 
 PASSWORD = "correct horse battery"
 CANARY = "never to be seen"
@@ -28,7 +28,7 @@ class Locked:
 
     def client(self, token: str | None = None, address: str = "127.0.0.1") -> httpx.Client:
         headers = {} if token is None else {"authorization": f"Bearer {self.tokens[token]}"}
-        transport = httpx.HTTPTransport(local_address=address)
+        transport = httpx.HTTPTransport(local_address=address, verify=NO_TLS)
         return httpx.Client(base_url=self.server.url, transport=transport, headers=headers, timeout=30)
 
     @contextmanager
