@@ -14,15 +14,22 @@ def test_names_and_notes_are_saved_and_reach_other_tabs(server: Server, page: Pa
     run_id = server.launch(name="before")
     page.goto(f"{server.url}/runs/{run_id}")
     other = page.context.new_page()
-    other.goto(f"{server.url}/runs/{run_id}?tab=setup")
-    other.get_by_label("Name", exact=True).fill("after")
+    other.goto(f"{server.url}/runs/{run_id}")
+    other.get_by_label("More", exact=True).click()
+    other.get_by_role("link", name="Rename, tags, notes…").click()
+    name = other.get_by_label("Name", exact=True)
+    expect(name).to_be_focused()
+    name.fill("after")
     other.get_by_label("Tags, separated by commas").fill("one, two")
+    other.get_by_label("Hypothesis").fill("about 40%")
     other.get_by_label("Notes (Markdown)").fill(NOTES)
     other.get_by_role("button", name="Save", exact=True).click()
     expect(other.locator("[data-toasts]")).to_have_text("Saved")
     expect(page.locator("h1")).to_have_text("after")
     expect(page).to_have_title("after")
 
+    expect(other.get_by_role("link", name="two")).to_have_attribute("href", "/?tag=two")
+    expect(other.locator("[data-hypothesis]")).to_have_text("Hypothesis about 40%")
     notes = other.locator("[data-notes]")
     expect(notes.locator("strong")).to_have_text("Bold")
     expect(notes.locator("li")).to_have_count(2)
@@ -31,3 +38,16 @@ def test_names_and_notes_are_saved_and_reach_other_tabs(server: Server, page: Pa
     assert server.run(run_id)["tags"] == ["one", "two"]
     expect(other.locator(".spec-part", has_text="Thresholds").locator("table")).to_be_hidden()
     expect(other.locator(".spec-part", has_text="Optimizer").locator("table")).to_be_visible()
+
+
+def test_a_clone_names_the_run_that_it_was_cloned_from(server: Server, page: Page) -> None:
+    server.start("web")
+    parent = server.launch(name="the first")
+    with server.client() as client:
+        clone = client.post(f"/api/runs/{parent}/clone", json={"overrides": {"optimizer.lr": 1e-4}}).json()["id"]
+        page.goto(f"{server.url}/runs/{clone}?tab=setup")
+        expect(page.locator(".head")).to_contain_text("clone of the first")
+        expect(page.locator("main")).to_contain_text("Differences from the first: optimizer.lr 1e-3 → 1e-4.")
+        client.delete(f"/api/runs/{parent}").raise_for_status()
+    page.reload()
+    expect(page.locator(".head")).to_contain_text("clone of a deleted run")

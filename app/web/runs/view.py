@@ -25,13 +25,15 @@ TAIL_LINES = 20
 class RunPageView:
     """`/runs/{id}`. `tail` has the last log lines of a failed run.
 
-    `behind` is the number of runs ahead of a queued one. Which of the other fields are filled depends on `tab`.
+    `behind` is the number of runs ahead of a queued one, `parent_name` is "" if the parent is deleted. Which
+    of the other fields are filled depends on `tab`.
     """
 
     run: RunPublic
     tab: str
     classes: int | None
     behind: int = 0
+    parent_name: str = ""
     tail: tuple[LogLinePublic, ...] = ()
     lines: tuple[LogLinePublic, ...] = ()
     checkpoints: tuple[CheckpointPublic, ...] = ()

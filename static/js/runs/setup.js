@@ -12,13 +12,13 @@ form.addEventListener("submit", async (event) => {
   const { ok } = await request(`${root}/api/runs/${runId}`, { method: "PATCH", json, button: form.querySelector("button") });
   if (!ok) return;
   toast("Saved");
-  showNotes();
+  showHeading();
 });
 
-/** The notes as the server formats them. */
-async function showNotes() {
+/** The tags, the hypothesis and the notes above the tabs, as the server formats them. */
+async function showHeading() {
   const { ok, body } = await request(location.href, { as: "text", quiet: true });
   if (!ok) return;
-  const fresh = new DOMParser().parseFromString(body, "text/html").querySelector("[data-notes]");
-  document.querySelector("[data-notes]").replaceWith(document.adoptNode(fresh));
+  const fresh = new DOMParser().parseFromString(body, "text/html");
+  for (const part of ["[data-tags]", "[data-hypothesis]", "[data-notes]"]) document.querySelector(part).replaceWith(document.adoptNode(fresh.querySelector(part)));
 }

@@ -138,7 +138,7 @@ function bindForms() {
   });
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("[data-menu][open]")) {
-      if (!menu.contains(event.target)) menu.open = false;
+      if (!menu.contains(event.target) || event.target.closest("a")) menu.open = false;
     }
   });
   addEventListener("keydown", (event) => {
