@@ -261,7 +261,7 @@ def restore(file: Annotated[Path, typer.Argument(help="A tar of trackside backup
 
 @main.command()
 def reindex() -> None:
-    """Rebuild the database from the run directories: for a database that was lost or damaged, and deleted."""
+    """Add runs that the database lacks: those of `train`, or all if it was deleted. Stop `serve` first."""
     from app.commands.reindex import reindex as rebuild
 
     damaged = 0

@@ -46,7 +46,7 @@ def _typed() -> str:
         return sys.stdin.readline().rstrip("\r\n")
     first = getpass.getpass("Password: ")
     if getpass.getpass("Once more: ") != first:
-        raise fail("Those were two different ones.")
+        raise fail("The two passwords differ.")
     return first
 
 

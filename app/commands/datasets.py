@@ -24,6 +24,7 @@ datasets_app = typer.Typer(no_args_is_help=True, help="List, add, rename and del
 
 @datasets_app.command("list")
 def list_datasets() -> None:
+    """List the datasets, with their images, classes, size and source."""
     from trainer.data.format import list_records
 
     for record in list_records(Settings().datasets):

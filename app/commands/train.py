@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from app.runs.naming import changes, default_name
 from app.settings import Settings
 from trainer.plan.prepared import prepared
 from trainer.process.assignment import Assignment
@@ -68,8 +69,9 @@ def train_here(
     """Train in a new directory and return the exit status. Raises SpecError, DatasetError, FileExistsError."""
     ready = prepared(dataset, preset, overrides, settings.datasets)
     run_dir = out or settings.runs / secrets.token_hex(5)
-    create_run_dir(run_dir, ready.spec, ready.record, {"name": run_dir.name})
-    console.print(f"Training in {run_dir}", markup=False)
+    name = default_name(ready.changed, preset)
+    create_run_dir(run_dir, ready.spec, ready.record, {"name": name, "changed": changes(ready.changed)})
+    console.print(f"Training {name} in {run_dir}", markup=False, highlight=False)
     columns = (
         TextColumn("{task.fields[latest]}"),
         BarColumn(),
@@ -90,4 +92,7 @@ def train_here(
         status = run_trainer(assignment, make_events=make_events)
     if shown and shown[0].error:
         console.print(shown[0].error["message"], style="red", markup=False)
+    if status == 0 and out is None:
+        console.print(f"To classify images: trackside predict {run_dir.name} FILES", markup=False, highlight=False)
+        console.print("To see the run on the dashboard: stop `trackside serve`, run `trackside reindex`", markup=False)
     return status
