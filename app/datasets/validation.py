@@ -37,9 +37,8 @@ def validation_of_dataset(classes: Sequence[str], train: Sequence[int], val: Seq
     share = TrainSpec.model_fields["val_fraction"].default
     held_out = int(held_out_counts(np.asarray(train), share, at_least_one=True).sum())
     return (
-        f"each run holds out {share:.0%} of train ({_images(held_out)}) unless its val_fraction says otherwise, drawn "
-        "at random within each class, at least one image per class. The seed depends on the dataset alone, so runs "
-        f"with the same share are validated on the same images{without}"
+        f"each run holds out {share:.0%} of train ({_images(held_out)}) by default, at least one image per class. Runs "
+        f"with the same validation share are validated on the same images{without}"
     )
 
 

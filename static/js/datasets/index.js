@@ -59,14 +59,13 @@ function chosenFolder(chosen) {
   note(upload, isTooMany ? `This folder cannot be sent: ${TOO_MANY}.` : "");
   if (isTooMany) return stage.clear();
   named(chosen[0].path.split("/")[0], described(chosen));
-  if (!upload.elements.size.value) upload.elements.size.value = "64"; // photos are seldom square and of equal size
   stage.showFiles(chosen);
 }
 
 function named(name, shown) {
   upload.querySelector("[data-drop-name]").textContent = shown;
   const field = upload.elements.name;
-  if (!field.value) field.value = name.replace(/\.zip$/i, "").replaceAll(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 64);
+  if (!field.value) field.value = name.replace(/\.zip$/i, "").replaceAll(/[^A-Za-z0-9._-]+/g, "-").replaceAll(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, "").slice(0, 64);
 }
 
 async function sendZip() {

@@ -7,6 +7,8 @@ import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
 
 const SHOWN = 9;
+const SIZES = [32, 64, 128, 224];
+const DEFAULT_SIZE = 64;
 const LISTED = 20000;
 const LEFT_BY_SYSTEMS = /(^|\/)(\.|__MACOSX\/|@eaDir\/|#recycle\/|\$RECYCLE\.BIN\/)/i;
 // Endings of images that no server reads, or that only some do; `data-image-types` tells what this one reads.
@@ -64,6 +66,7 @@ export class Stage {
   explain(planned, files) {
     const list = this.part("classes");
     list.replaceChildren();
+    this.say("legend", "");
     if (planned === null) return this.say("layout", `${count(files)} files; their layout is looked at once they are sent.`);
     if (planned.error) {
       const { detail } = planned.error;
@@ -78,6 +81,7 @@ export class Stage {
       otherFiles(planned.other_files),
     ].filter(Boolean).join(" "));
     const sorted = classes.toSorted((a, b) => a.name.localeCompare(b.name, "en", { sensitivity: "base" }));
+    this.say("legend", `Images per class: training${val ? " + validation" : ""} + test`);
     list.replaceChildren(...sorted.slice(0, 200).map(({ name, train: some, val: own, test: others }) => {
       const item = Object.assign(document.createElement("li"), { textContent: `${name} ` });
       item.append(Object.assign(document.createElement("span"), { className: "muted", textContent: [some, ...(val ? [own] : []), others].map(count).join(" + ") }));
@@ -102,19 +106,21 @@ export class Stage {
 
   /** Draws nine images resized as the import resizes them (trainer/data/fit.py). */
   draw() {
-    const size = Number(this.form.elements.size.value);
+    const natural = naturalSize(this.pictures ?? []);
+    const size = Number(this.form.elements.size.value) || (natural ?? DEFAULT_SIZE);
     const fit = this.form.elements.fit.value;
     this.part("images").replaceChildren(...(this.pictures ?? []).map(({ path, type, bitmap }) => {
       const figure = document.createElement("figure");
       if (bitmap === null) {
         figure.append(Object.assign(document.createElement("div"), { className: "unreadable", textContent: UNSHOWN.includes(type) ? "no preview" : "cannot be read" }));
       } else {
-        figure.append(canvasOf(bitmap, size || Math.min(bitmap.width, bitmap.height, 224), fit));
+        figure.append(canvasOf(bitmap, size, fit));
       }
       figure.append(Object.assign(document.createElement("figcaption"), { textContent: path.split("/").at(-1), title: path }));
       return figure;
     }));
-    this.say("size", size ? `drawn at ${size}×${size}` : "as they are: all must be squares of one size; choose a size for photos");
+    const why = this.form.elements.size.value ? "" : natural ? ", the size of the images" : ", as the images are not squares of one supported size";
+    this.say("size", `Imported at ${size}×${size}${why}.`);
   }
 
   part(name) {
@@ -156,6 +162,12 @@ export const described = (files) => `${count(files.length)} files · ${bytes(fil
 export function otherFiles(counts) {
   const listed = Object.entries(counts ?? {}).map(([ending, files]) => `${count(files)} ${ending || "without an ending"}`);
   return listed.length ? `Other files are not imported: ${listed.join(", ")}.` : "";
+}
+
+/** The size that all have in common, if they are square and that is a supported size; otherwise null. */
+function naturalSize(pictures) {
+  const sizes = new Set(pictures.filter(({ bitmap }) => bitmap).map(({ bitmap }) => `${bitmap.width}×${bitmap.height}`));
+  return SIZES.find((size) => sizes.size === 1 && sizes.has(`${size}×${size}`)) ?? null;
 }
 
 async function plan(files) {
