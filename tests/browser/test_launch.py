@@ -52,8 +52,12 @@ def test_the_queue_is_told_and_a_mistake_is_marked_and_focused(form: Page) -> No
     below = "[data-setting='optimizer.lr'] + [data-draw]"
     expect(form.locator(below)).to_be_visible()
     expect(form.locator("[data-error-for='optimizer.lr']")).to_contain_text("random samples")
+    panel = form.get_by_label("This run", exact=True)
+    expect(panel).to_have_attribute("aria-busy", "true")  # it shows an earlier state of the settings
     draw.fill("3")
     expect(form.locator("[data-launch-button]")).to_have_text("Launch 3 runs")
+    expect(panel).to_have_attribute("aria-busy", "false")
+    expect(form.locator("[data-changes]")).to_contain_text("→ 1e-4..1e-2")
 
     form.locator("input[name='optimizer.lr']").fill("fast")
     expect(form.locator("[data-error-for='optimizer.lr']")).to_have_text("must be a number, such as 0.1 or 1e-3")

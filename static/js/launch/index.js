@@ -115,11 +115,13 @@ async function refresh() {
   const images = `${root}/api/preview/images.png?${query}`;
   if (varies && data.get("draw").trim()) query.set("draw", data.get("draw").trim());
   lastRequest += 1;
+  form.querySelector(".panel").ariaBusy = "true";
   const latest = lastRequest;
   const { ok, body } = await request(`${root}/api/preview?${query}`, { quiet: true });
   if (latest !== lastRequest) return;
+  form.querySelector(".panel").ariaBusy = String(!ok); // what it shows is not of these settings
   showErrors(ok ? null : body.error);
-  if (ok) show(body);
+  if (ok) show(body, texts);
   if (ok) showImages(images);
 }
 
@@ -135,7 +137,7 @@ function fieldOf(name) {
   return form.querySelector(`[data-setting="${CSS.escape(name)}"] [name]`);
 }
 
-function show(preview) {
+function show(preview, texts) {
   for (const node of form.querySelectorAll("[data-needs]")) node.hidden = preview[node.dataset.needs] == null;
   for (const node of form.querySelectorAll("[data-preview]")) {
     const value = preview[node.dataset.preview];
@@ -144,7 +146,7 @@ function show(preview) {
   form.querySelector("[data-name]").placeholder = preview.name ?? "generated from the changes";
   form.querySelector("[data-validation]").textContent = preview.validation;
   showCost(preview);
-  showChanges(preview.changed);
+  showChanges(preview.changed, preview.runs > 1 ? texts : {});
   showRate(preview);
 }
 
@@ -180,7 +182,8 @@ function showImages(address) {
   image.src = address;
 }
 
-function showChanges(changed) {
+/** Of several runs, the server names the changes of the first; a setting with several values shows them all. */
+function showChanges(changed, texts) {
   const list = form.querySelector("[data-changes]");
   if (!changed.length) {
     list.replaceChildren(Object.assign(document.createElement("li"), { className: "sub", textContent: "nothing" }));
@@ -190,7 +193,7 @@ function showChanges(changed) {
     ...changed.map(({ field, from, to }) => {
       const item = document.createElement("li");
       const name = Object.assign(document.createElement("span"), { textContent: fieldName(field) });
-      item.append(name, Object.assign(document.createElement("b"), { textContent: `${setting(from)} → ${setting(to)}` }));
+      item.append(name, Object.assign(document.createElement("b"), { textContent: `${setting(from)} → ${texts[field] ?? setting(to)}` }));
       return item;
     }),
   );
