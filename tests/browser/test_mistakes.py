@@ -63,3 +63,19 @@ def test_from_the_matrix_to_the_images(server: Server, page: Page) -> None:
         assert page.request.get(f"{server.url}/runs/{run_id}{path}").status == 404
     assert page.request.get(f"{server.url}/runs/{run_id}?tab=errors&cell=x").status == 422
     assert page.request.get(f"{server.url}/api/runs/{run_id}/confusion?step=57").status == 404
+
+
+def test_the_matrix_of_few_classes_is_labeled(server: Server, page: Page) -> None:
+    server.start("web")
+    run_id = server.launch(overrides={"target": "coarse"})
+    rows = np.arange(40, dtype=np.int32)
+    half = np.full(len(rows), 0.5, np.float16)
+    tensors: dict[str, np.ndarray] = {"row": rows, "guess": (rows % 20).astype(np.int16), "own": half, "top": half}
+    folder = server.settings.runs / run_id / "artifacts" / "val"
+    folder.mkdir()
+    (folder / "00000056.safetensors").write_bytes(safetensors.numpy.save(tensors))
+    page.goto(f"{server.url}/runs/{run_id}?tab=errors")
+    matrix = page.request.get(f"{server.url}/api/runs/{run_id}/confusion").json()
+    names = [matrix["classes"][index] for index in matrix["order"]]
+    expect(page.locator(".matrix-rows li")).to_have_text(names)
+    expect(page.locator(".matrix-columns li")).to_have_text(names)

@@ -6,6 +6,8 @@ import { toast } from "../shared/page.js";
 import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
 
+const MOST_LABELED = 24; // classes
+
 const tab = document.querySelector("[data-errors]");
 const canvas = tab.querySelector("canvas");
 
@@ -90,6 +92,14 @@ async function showMatrix() {
   });
   addEventListener("themechange", draw);
   draw();
+  if (side <= MOST_LABELED) showLabels(matrix.order.map((index) => matrix.classes[index]));
+}
+
+/** The names of the classes beside the rows and below the columns. */
+function showLabels(names) {
+  for (const list of tab.querySelectorAll(".matrix-rows, .matrix-columns")) {
+    list.replaceChildren(...names.map((name) => Object.assign(document.createElement("li"), { textContent: name, title: name })));
+  }
 }
 
 let offered = 0;
