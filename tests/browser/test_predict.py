@@ -142,3 +142,15 @@ def differing(home: Server) -> bytes:
 def top_of(home: Server, run_id: str, image: bytes) -> str:
     classifier, record = open_runs([home.settings.runs / run_id], home.settings.datasets, torch.device("cpu"))
     return classifier.predict(read_image(image, record.size, record.fit)[None], 1)[0][0].label
+
+
+def test_the_answer_is_in_view_on_a_phone(home: Server, page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 700})
+    page.goto(f"{home.url}/predict?model={ONE}")
+    answer = page.locator("[data-answer]")
+    expect(answer).not_to_be_in_viewport(ratio=0.9)
+    page.locator("input[data-predict-file]").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": encode(random_image(0))}
+    )
+    expect(page.locator("[data-predictions] li")).to_have_count(5, timeout=30_000)
+    expect(answer).to_be_in_viewport(ratio=0.9)

@@ -25,6 +25,7 @@ function bind() {
     page.querySelector("[data-seen]").hidden = !drawn;
     const answers = await Promise.all(panels.map((panel) => panel.classify(file, image, sample?.dataset)));
     if (request !== lastRequest || answers.includes(null)) return;
+    page.querySelector("[data-answer]").scrollIntoView({ block: "nearest" }); // on a phone it is below the image
     if (answers.length > 1) showVerdict(verdict(panels, answers));
     recent.add(drawn ? canvas : null, panels, answers);
   }
