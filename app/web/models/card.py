@@ -67,12 +67,12 @@ class ModelCard(Card):
     def measures(self) -> tuple[Measure, ...]:
         run, found = self.run, []
         if run.best_acc is not None:
-            of = f"{run.val_count:,} held-out images, by which the checkpoint was chosen" if run.val_count else ""
+            of = f"{run.val_count:,} held-out images, which selected the checkpoint" if run.val_count else ""
             found.append(_measure("validation accuracy", run.best_acc, run.val_count, of))
         test = run.summary.get("test/acc")
         if test is not None:
             count = self.record.test_count if self.record else None
-            of = f"{count:,} test images, looked at once" if count else "the test split, looked at once"
+            of = f"{count:,} test images, used once" if count else "the test split, used once"
             found.append(_measure("test accuracy", test, count, of))
         top5 = run.summary.get("test/acc5")
         if top5 is not None:
@@ -93,13 +93,14 @@ class ModelCard(Card):
             return ("The training dataset has been deleted: only its record is left.",)
         classes = len(self.record.target_names(self.run.train_spec.target))
         fit = {"crop": "center-cropped to a square", "pad": "padded to a square", "squash": "stretched to a square"}
+        held_out = 0 if self.record.val_count else self.run.val_count or 0
         return (
-            f"It knows {classes:,} classes and answers with one of them, whatever it is shown.",
-            f"Images are {fit[self.record.fit]} and brought to {self.record.size}×{self.record.size} pixels; what is "
-            "smaller than a few pixels then is lost.",
-            f"It has seen {self.record.train_count:,} images of {self.record.name} ({self.record.source}). Its "
-            "accuracy holds for images like those, and for no others.",
-            "A probability is what the network says, not a promise: it was not calibrated.",
+            f"It predicts one of its {classes:,} classes for every image, also for an image of none of them.",
+            f"Images are {fit[self.record.fit]} and resized to {self.record.size}×{self.record.size} pixels: details "
+            "smaller than a few pixels are lost.",
+            f"It was trained on {self.record.train_count - held_out:,} images of {self.record.name} "
+            f"({self.record.source}). Its accuracy holds for similar images only.",
+            "Its probabilities are not calibrated.",
         )
 
 

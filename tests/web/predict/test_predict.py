@@ -377,6 +377,7 @@ def test_a_name_answers_with_the_run_that_it_stands_for(client: httpx.Client, da
     with database.write() as session:
         for row in session.exec(sqlmodel.select(Run).where(sqlmodel.col(Run.id).in_([FINE, COARSE]))).all():
             session.add(Checkpoint(run=row.key or 0, step=10, epoch=1, sha256="0" * 64, size=1, best=True))
+            row.val_count = 2
     assert_error(client.put("/api/models/production", json={"run": "none"}), 404)
     assert_error(client.put("/api/models/production", json={"run": EMPTY}), 409)
     assert_error(client.put("/api/models/latest", json={"run": FINE}), 422)
@@ -392,7 +393,8 @@ def test_a_name_answers_with_the_run_that_it_stands_for(client: httpx.Client, da
     card = client.get("/models/production")
     assert card.status_code == 200
     assert "/api/predict?model=production" in card.text
-    assert "answers with one of them, whatever it is shown" in card.text
+    assert "It predicts one of its" in card.text
+    assert "It was trained on 10 images of tiny" in card.text  # 2 of 12 were held out
     assert client.get(f"/models/{FINE}").status_code == client.get("/models").status_code == 200
     assert client.get("/models/none").status_code == 404
     named = client.post("/models", data={"name": "night", "run": FINE})
