@@ -88,24 +88,24 @@ def commit() -> str:
 
 
 def table() -> Iterator[str]:
-    """Yield the lines of docs/benchmarks.md about complete runs, with the latest result of each seed."""
-    newest: dict[tuple[str, int], dict[str, Any]] = {}
+    """Yield the lines of docs/benchmarks.md about complete runs, with the latest result of each seed and processor."""
+    newest: dict[tuple[str, str, int], dict[str, Any]] = {}
     for line in RECORD.read_text().splitlines() if RECORD.exists() else ():
         row = json.loads(line)
-        newest[row["run"], row["seed"]] = row
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for (name, _), row in newest.items():
-        found[name].append(row)
-    yield "| run | mark | test accuracy | launch to final test | epochs | seeds | reached |"
-    yield "|---|---|---|---|---|---|---|"
-    for name, rows in found.items():
+        newest[row["run"], row["machine"].split(",")[0], row["seed"]] = row
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for (name, where, _), row in newest.items():
+        found[name, where].append(row)
+    yield "| run | processor | mark | test accuracy | launch to final test | epochs | seeds | reached |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for (name, where), rows in found.items():
         run = RUNS[name]
         accuracies = [row["test/acc"] for row in rows]
         spread = f" ± {100 * statistics.stdev(accuracies):.1f}" if len(rows) > 1 else ""
         slowest = max(row["seconds"] for row in rows)
         reached = min(accuracies) >= run.mark and slowest <= 60 * run.minutes
         yield (
-            f"| {run.what} | ≥ {100 * run.mark:.0f}% in {run.minutes:g} min | "
+            f"| {run.what} | {where} | ≥ {100 * run.mark:.0f}% in {run.minutes:g} min | "
             f"{100 * statistics.mean(accuracies):.1f}%{spread} | at most {slowest:.0f} s | "
             f"{statistics.mean(row['epochs'] for row in rows):.1f} | {len(rows)} | {'yes' if reached else '**no**'} |"
         )
