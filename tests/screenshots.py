@@ -1,13 +1,15 @@
-"""`python -m tests.screenshots [NAME…]`: save screenshots of all or the named pages to docs/screenshots.
+"""`python -m tests.screenshots [--home HOME] [NAME…]`: save screenshots of all or the named pages to docs/screenshots.
 
-Each page is captured in two widths and two themes, with runs on shapes100 that the script trains first (about ten
-minutes on two cores).
+Each page is captured in three widths and two themes, with runs on shapes100 that the script trains first (about ten
+minutes on two cores). They are kept in HOME, if it is given, and used again.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
-import sys
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,28 @@ from tests.browser.conftest import ARGUMENTS
 from tests.browser.find_browser import installed
 
 FOLDER = Path(__file__).parents[1] / "docs" / "screenshots"
-WIDTHS = {"wide": 1440, "narrow": 390}
+WIDTHS = {"wide": 1440, "medium": 768, "narrow": 390}
 HEIGHT = 900
 COLORS = 160
 SETTLE_MS = 1200
 
 
-def main(names: list[str]) -> None:
-    with served() as address, httpx.Client(base_url=address, timeout=60) as client:
-        runs = train(client)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--home", type=Path)
+    options = parser.parse_args()
+    if options.home is not None:
+        options.home.mkdir(parents=True, exist_ok=True)
+        capture(options.home, options.names)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            capture(Path(folder), options.names)
+
+
+def capture(home: Path, names: list[str]) -> None:
+    with served(home=home) as address, httpx.Client(base_url=address, timeout=60) as client:
+        runs = {**trained(client, home / "screenshots.json"), **started(client)}
         with sync_playwright() as playwright:
             chromium = playwright.chromium.launch(executable_path=installed(), args=ARGUMENTS)
             for width_name, width in WIDTHS.items():
@@ -53,26 +68,36 @@ def main(names: list[str]) -> None:
             client.post(f"/api/runs/{run_id}/stop")
 
 
-def train(client: httpx.Client) -> dict[str, Any]:
-    """Train or queue the runs that the pages show and return their ids.
+def trained(client: httpx.Client, file: Path) -> dict[str, Any]:
+    """Return the ids of the ended runs that the pages show, as in `file`; if it is not there, train them first.
 
-    One good run, a group of runs over learning rates and seeds, one that diverges, one running, two queued.
+    One good run, a group of runs over learning rates and seeds, one that diverges.
     """
-    good = launch(client, "quick", {"epochs": 5}, expectation="above 60%, and no overfitting", starred=True)
+    if file.exists():
+        return dict(json.loads(file.read_text()))
+    smaller = {"epochs": 4, "model.widths": [24, 96, 96]}
+    good = launch(client, "quick", smaller, expectation="above 60%, and no overfitting", starred=True)
     vary = {"optimizer.lr": [1e-3, 3e-4], "seed": [0, 1]}
-    body = {"dataset": "shapes100", "preset": "baseline-cnn", "overrides": {"epochs": 3}, "vary": vary}
+    body = {"dataset": "shapes100", "preset": "baseline-cnn", "overrides": {"epochs": 2}, "vary": vary}
     group = [run["id"] for run in client.post("/api/runs/variants", json=body).raise_for_status().json()["runs"]]
-    broken = launch(client, "baseline-cnn", {"optimizer.lr": 0.1, "epochs": 2})
+    broken = launch(client, "baseline-cnn", {"optimizer.lr": 0.1, "epochs": 1})
     for run_id in (good, *group, broken):
         until(lambda run_id=run_id: status(client, run_id) == "finished", 1800, 0.5)  # type: ignore[misc]
     client.post("/api/datasets/shapes100/statistics")
     until(lambda: client.get("/api/datasets/shapes100/statistics").status_code == 200, 120, 0.5)
     for run_id in (group[0], good):
         client.put("/api/models/production", json={"run": run_id}).raise_for_status()
+    found = {"good": good, "group": group, "broken": broken}
+    file.write_text(json.dumps(found))
+    return found
+
+
+def started(client: httpx.Client) -> dict[str, Any]:
+    """Return the ids of new runs: one that is running, and two in the queue."""
     now = launch(client, "quick", {"budget.minutes": None, "epochs": 40, "seed": 1})
     waiting = [launch(client, "baseline-cnn", {"epochs": 40, "model.dropout": rate}) for rate in (0.1, 0.3)]
     until(lambda: client.get(f"/api/runs/{now}").json()["epoch"] > 2, 600, 0.5)
-    return {"good": good, "group": group, "broken": broken, "now": now, "waiting": waiting}
+    return {"now": now, "waiting": waiting}
 
 
 def launch(client: httpx.Client, preset: str, overrides: dict[str, Any], *, starred: bool = False, **more: str) -> str:
@@ -124,4 +149,4 @@ def save(page: Page, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

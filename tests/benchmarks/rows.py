@@ -59,10 +59,11 @@ def data_root() -> Path:
 
 @contextmanager
 def served(*, workers: str = "1", home: Path | None = None) -> Iterator[str]:
-    """Run `trackside serve` on `home` (an existing folder without datasets) or a temporary one; yield its address."""
+    """Run `trackside serve` on `home` (an existing folder) or a temporary one; yield its address."""
     with tempfile.TemporaryDirectory() as folder:
         home = home or Path(folder)
-        (home / "datasets").symlink_to(data_root().resolve())
+        if not (home / "datasets").exists():
+            (home / "datasets").symlink_to(data_root().resolve())
         port = free_port("127.0.0.1")
         process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--workers", workers],

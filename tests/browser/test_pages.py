@@ -80,10 +80,14 @@ def test_the_launch_form_shows_what_a_choice_means(web: Server, page: Page) -> N
 
 
 def test_a_run_is_wound_down_and_shows_how_an_extension_would_go(server: Server, page: Page) -> None:
-    server.start("web", "worker")
+    server.start("web")
     run_id = server.launch(overrides={**NARROW, **ENDLESS, "log_every": 4})
     page.goto(f"{server.url}/runs/{run_id}")
+    waits = page.get_by_text("Waiting in the queue")
+    expect(waits).to_be_visible()
+    server.start("worker")
     server.wait_step(run_id, 20)
+    expect(waits).to_be_hidden()
     page.get_by_label("Other ways to stop").click()
     page.locator("[data-wind-down]").click()
     expect(page.locator("[data-run-status]")).to_have_text("finished", timeout=90_000)

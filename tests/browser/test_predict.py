@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import FilePayload, Page, Route, expect
 
 from app.settings import Settings
 from app.storage.db import Database
@@ -59,13 +59,20 @@ def test_see_why_compare_and_move_the_name(home: Server, page: Page) -> None:
         assert client.put("/api/models/production", json={"run": ONE}).status_code == 200
     page.goto(f"{home.url}/predict?model=production")
     page.get_by_label("Keep recent predictions").check()
+    held: list[Route] = []
+    page.route("**/api/predict/saliency**", held.append)
     page.evaluate(DROP, ["picture.png", list(image)])
     bars = page.locator("[data-predictions] li")
     expect(bars).to_have_count(5, timeout=30_000)
     first = top_of(home, ONE, image)
     expect(page.locator("[data-top-label]")).to_have_text(first)
+    waits = page.get_by_text("Computing the occlusion map")
+    expect(waits).to_be_visible()
+    page.unroute("**/api/predict/saliency**")
+    held.pop().continue_()
     figure = page.locator("[data-saliency]")
     expect(figure.locator("[data-saliency-title]")).to_have_text(f"Occlusion map for {first}")
+    expect(waits).to_be_hidden()
     assert figure.locator("canvas").evaluate(COLORED_PIXELS) > 100
     expect(bars.first.get_by_role("button")).to_have_attribute("aria-pressed", "true")
     second = bars.nth(1).locator("[data-label]").inner_text()

@@ -10,19 +10,21 @@ const LEAST = 0.01; // the color scale covers at least one percentage point
 
 export class SaliencyFigure {
   #node;
+  #waits;
   #options;
   #request = null;
   #shown = null;
 
   constructor(node, options) {
     this.#node = node;
+    this.#waits = node.parentElement.querySelector("[data-saliency-waits]");
     this.#options = options;
     addEventListener("themechange", () => this.#shown && this.#paint());
   }
 
   clear() {
     this.#request = this.#shown = null;
-    this.#node.hidden = true;
+    this.#node.hidden = this.#waits.hidden = true;
   }
 
   /** Loads the map of the same image for another class. */
@@ -32,11 +34,13 @@ export class SaliencyFigure {
 
   async load(file, image, run, index) {
     const wanted = (this.#request = { file, image, run });
+    this.#waits.hidden = this.#shown !== null; // a map that is shown stays until the next one is there
     const data = new FormData();
     data.append("file", file);
     const query = new URLSearchParams({ model: run, class: index });
     const { ok, body } = await request(`${root}/api/predict/saliency?${query}`, { method: "POST", data, quiet: true });
     if (wanted !== this.#request) return;
+    this.#waits.hidden = true;
     if (ok) this.#show(body);
     else this.#options.onFailed(body.error.message);
   }
