@@ -13,17 +13,21 @@ ORDER = (
     "confused_classes",
     "check/logits", "label_smoothing",
     "augmentation", "dropout", "weight_decay", "overfitting",
-    "check/start_loss", "dead_units", "small_batch", "momentum", "clipping",
+    "check/start_loss", "dead_units", "check/zeroed", "small_batch", "momentum", "clipping",
     "lr_too_high", "lr_too_low",
 )  # fmt: skip
-# Causes for which a network does not learn; the others only spoil its results.
+# Causes for which a network does not learn. The others only spoil its results, or are still to be explained.
 HINDERING = tuple(
     kind
     for kind in ORDER
-    if kind not in ("leak", "splits_disagree", "imbalance", "confused_classes", "overfitting", "conflicting_labels")
-)
+    if kind not in (
+        "leak", "splits_disagree", "imbalance", "confused_classes", "overfitting", "conflicting_labels", "check/zeroed",
+    )
+)  # fmt: skip
 # Causes that were inferred from how training goes, or from a few steps on copies: they end if the network learns.
 INFERRED = ("labels", "dead_units", "momentum", "clipping", "dropout", "weight_decay", "lr_too_high", "lr_too_low")
+# Causes for which the outputs are the same for every input.
+BLIND = ("check/input", "check/logits", "dead_units")
 EXPLAINED_BY = {
     "overfitting": ("labels", "check/input"),
     "splits_disagree": ("leak",),
@@ -33,8 +37,8 @@ EXPLAINED_BY = {
     "conflicting_labels": ("check/input", "constant_images"),
     "leak": ("check/input", "constant_images", "conflicting_labels"),
     "labels": ("check/input", "constant_images"),
-    "check/zeroed": ("check/input",),
-    "check/apart": ("check/input",),
+    "check/zeroed": BLIND,
+    "check/apart": (*BLIND, "check/zeroed"),
 }
 
 

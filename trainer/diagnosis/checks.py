@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from trainer.diagnosis.activations import dead_at_first
 from trainer.diagnosis.causes import explanation
 from trainer.diagnosis.dataset import class_counts, dataset_findings
 from trainer.diagnosis.findings import Finding, Level, Remedy, tell, value
@@ -83,16 +84,20 @@ def check(context: Context, model: nn.Module, batches: Batches, size: int, plan:
     device = context.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         problems: list[str] = []
-        for finding in _findings(subject, batches, size, plan, fresh=fresh):
+        for finding in _findings(subject, batches, size, plan, problems, fresh=fresh):
             if finding.kind in problems:
                 continue  # a blank input batch and the settings may both show the same cause
-            tell(context.events, 0, replace(finding, cause=explanation(finding.kind, problems)))
+            cause = None if finding.evidence.get("mixed") else explanation(finding.kind, problems)
+            tell(context.events, 0, replace(finding, cause=cause))
             problems += [finding.kind] if finding.level == "fail" else []
             if finding.level == "fail" and context.spec.stop_on_failed_checks:
                 raise CheckFailed(finding.message)
 
 
-def _findings(subject: Subject, batches: Batches, size: int, plan: Plan, *, fresh: bool) -> Iterator[Finding]:
+def _findings(
+    subject: Subject, batches: Batches, size: int, plan: Plan, problems: Sequence[str], *, fresh: bool
+) -> Iterator[Finding]:
+    """`problems` are the kinds of the problems that were told so far."""
     context, silent = subject.context, subject.context.spec.overfit_one_batch
     yield input_batch(subject)
     if not silent:
@@ -101,7 +106,11 @@ def _findings(subject: Subject, batches: Batches, size: int, plan: Plan, *, fres
     if fresh:
         yield initial_loss(subject, known)
     yield logit_range(subject)
-    yield zeroed_input(subject)
+    zeroed = zeroed_input(subject)
+    if zeroed.level == "fail" and explanation(zeroed.kind, problems) is None:
+        dead = dead_at_first(context, copy.deepcopy(subject.model))
+        yield from () if dead is None else (dead,)
+    yield zeroed
     yield batch_independence(subject)
     if not silent and fresh and context.spec.schedule.name != "range_test":
         count = probe_images(subject.model, size)
@@ -276,7 +285,7 @@ def batch_independence(subject: Subject) -> Finding:
     assert images.grad is not None
     norms = images.grad.flatten(1).norm(dim=1).tolist()
     leaks = sum(norm > 0 for index, norm in enumerate(norms) if index != chosen)
-    evidence = {"example": chosen, "bars": norms}
+    evidence = {"example": chosen, "bars": norms, "mixed": leaks}
     if leaks:
         message = f"An image's outputs depend on {leaks} other images of its batch: something mixes along the batch."
         return Finding("check/apart", "fail", message, evidence)

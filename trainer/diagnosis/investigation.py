@@ -13,9 +13,8 @@ from functools import cached_property
 from itertools import chain
 
 import torch
-from torch import nn
 
-from trainer.diagnosis.activations import dead_units, layer_name
+from trainer.diagnosis.activations import dead_at_first
 from trainer.diagnosis.causes import HINDERING
 from trainer.diagnosis.dataset import dataset_findings
 from trainer.diagnosis.findings import Finding, Remedy, value
@@ -34,7 +33,6 @@ from trainer.engine.trainee import fresh_model, start_from_weights
 from trainer.models.inputs import network_input
 from trainer.rundir.folder import RunDir
 
-PROBED = 2000  # images that dead units are measured on
 STEPS = 16
 TRIAL_STEPS = 100  # of a copy at a lower rate
 CLIPPED = 20.0  # times the limit that gradients are clipped to
@@ -71,7 +69,7 @@ class Investigation:
         with forked(self.context):
             return (
                 self._unchecked(case)
-                or self._dead_at_first()
+                or dead_at_first(self.context, self.bench.model)
                 or self._batch(case)
                 or self._momentum(symptom)
                 or self._clipping(case)
@@ -84,13 +82,6 @@ class Investigation:
             return None
         found = chain(dataset_findings(self.context), settings_findings(self.bench, case.plan, case.reference))
         return next((item for item in found if item.level == "fail" and item.kind in HINDERING), None)
-
-    def _dead_at_first(self) -> Finding | None:
-        dead = worst_dead_layer(self.context, self.bench.model, self.context.spec.thresholds.dead_units)
-        if dead is None:
-            return None
-        message = f"{dead.message} This is so before the first step: the initialization is wrong."
-        return replace(dead, level="fail", message=message)
 
     def _batch(self, case: Case) -> Finding | None:
         found = next(iter(small_batch(self.bench, case.plan)), None)
@@ -168,36 +159,6 @@ def unlearnable(case: Case, symptom: Finding) -> Finding:
         "their images. Check the dataset."
     )
     return Finding("labels", "fail", message, symptom.evidence)
-
-
-def worst_dead_layer(context: Context, model: nn.Module, limit: float) -> Finding | None:
-    """Return a symptom if more than `limit` of the units of a ReLU layer never activate."""
-    images = held_out_images(context)
-    if images is None:
-        return None
-    layers = dead_units(model, images, context.autocast, context.portions)
-    worst = max(layers, key=layers.__getitem__, default=None)
-    if worst is None or layers[worst] <= limit:
-        return None
-    message = (
-        f"{100 * layers[worst]:.3g}% of the units of {layer_name(model, worst)} never activate on {len(images):,} "
-        f"images (threshold {100 * limit:g}%)."
-    )
-    evidence = value("units that never activate", 100 * layers[worst], 100 * limit, "%")
-    evidence |= {"bars": [*layers.values()], "layers": [layer_name(model, name) for name in layers]}
-    return Finding("dead_units", "info", message, evidence)
-
-
-def held_out_images(context: Context) -> torch.Tensor | None:
-    """PROBED validation images, evenly from all classes; training images if there are too few. None of features."""
-    data = context.data
-    split, rows = (data.val, data.val_rows) if len(data.val_rows) >= PROBED else (data.train, data.train_rows)
-    if split.images.dtype != torch.uint8:
-        return None
-    by_class = rows[torch.argsort(split.labels[rows], stable=True)]
-    chosen = by_class[torch.arange(min(PROBED, len(rows)), device=rows.device) * len(rows) // min(PROBED, len(rows))]
-    raw = split.images[chosen.to(split.images.device)].to(context.device)
-    return network_input(raw, context.constants, context.full_size)
 
 
 def forked(context: Context) -> AbstractContextManager[None]:

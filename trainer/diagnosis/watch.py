@@ -12,12 +12,13 @@ from torch import nn
 
 from trainer.data.splits import listed
 from trainer.diagnosis import rules
+from trainer.diagnosis.activations import worst_dead_layer
 from trainer.diagnosis.causes import HINDERING, INFERRED, explanation, hindrance
 from trainer.diagnosis.coverage import coverage
 from trainer.diagnosis.dataset import class_counts
 from trainer.diagnosis.findings import Finding, tell, withdraw
 from trainer.diagnosis.history import History, Told
-from trainer.diagnosis.investigation import Investigation, worst_dead_layer
+from trainer.diagnosis.investigation import Investigation
 from trainer.diagnosis.reference import reference
 from trainer.diagnosis.rules import Case, Rule, is_look, twice
 from trainer.diagnosis.settings import with_rate

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -183,6 +185,27 @@ def test_a_final_relu(tmp_path: Path, small: Path) -> None:
     assert found["evidence"]["remedy"]["overrides"] == {"model.final_relu": False}
 
 
+def test_outputs_that_a_final_relu_cuts_to_zero_are_told_once(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "few", max_steps=1, model__name=f"{__name__}:make_cut")
+    attempt(tmp_path / "r", small)
+    found = findings(tmp_path / "r")
+    assert problems(tmp_path / "r") == {"check/logits"}
+    assert found["check/zeroed"]["evidence"]["cause"] == found["check/apart"]["evidence"]["cause"] == "check/logits"
+
+
+def test_outputs_that_ignore_the_image_are_told_once_without_a_known_cause(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "few", max_steps=1, model__name=f"{__name__}:make_blind")
+    attempt(tmp_path / "r", small)
+    assert problems(tmp_path / "r") == {"check/zeroed"}
+    assert findings(tmp_path / "r")["check/apart"]["evidence"]["cause"] == "check/zeroed"
+
+
+def test_a_mix_along_the_batch_is_a_problem_of_its_own(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "blank", max_steps=1, model__name=f"{__name__}:make_mixing")
+    attempt(tmp_path / "r", small)
+    assert problems(tmp_path / "r") >= {"check/input", "check/apart"}
+
+
 def test_blank_images_can_stop_the_run_before_its_first_step(tmp_path: Path, small: Path) -> None:
     new_run(tmp_path / "r", small, "blank", epochs=2, stop_on_failed_checks=True)
     with pytest.raises(CheckFailed, match="blank"):
@@ -225,9 +248,12 @@ def test_a_dead_network(tmp_path: Path, small: Path) -> None:
     new_run(tmp_path / "r", small, "few", epochs=18, model__name=f"{__name__}:make_dead")
     attempt(tmp_path / "r", small)
     found = findings(tmp_path / "r")
-    assert found["check/zeroed"]["level"] == "fail"
+    assert problems(tmp_path / "r") == {"dead_units"}
+    assert found["dead_units"]["step"] == 0
     assert found["dead_units"]["evidence"]["bars"] == [1.0]
     assert "relu (ReLU)" in found["dead_units"]["message"]
+    for kind in ("check/zeroed", "check/apart"):
+        assert (found[kind]["level"], found[kind]["evidence"]["cause"]) == ("fail", "dead_units")
 
 
 def test_images_in_two_splits_are_found_and_left_out(tmp_path: Path, shapes: Path) -> None:
@@ -270,3 +296,27 @@ class Dead(nn.Module):
 
 def make_dead(num_classes: int, image_size: int) -> nn.Module:
     return Dead(num_classes)
+
+
+class Odd(nn.Module):
+    """A linear network whose outputs are changed by `change`."""
+
+    def __init__(self, num_classes: int, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 32 * 32, num_classes)
+        self.change = change
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.change(self.head(x.flatten(1)))
+
+
+def make_cut(num_classes: int, image_size: int) -> nn.Module:
+    return Odd(num_classes, lambda logits: (logits - 1e3).relu())
+
+
+def make_blind(num_classes: int, image_size: int) -> nn.Module:
+    return Odd(num_classes, lambda logits: 0 * logits + torch.linspace(-0.1, 0.1, num_classes))
+
+
+def make_mixing(num_classes: int, image_size: int) -> nn.Module:
+    return Odd(num_classes, lambda logits: logits + logits.mean(0, keepdim=True))
