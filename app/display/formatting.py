@@ -20,10 +20,16 @@ SHORT_NAMES = {
     "batch_size": "batch",
     "label_smoothing": "smoothing",
     "overfit_one_batch": "one batch",
-    "val_fraction": "validation share",
+    "val_fraction": "validation split",
 }
 
 
+_SPLITS = {"train": "training", "val": "validation", "test": "test", "train_clean": "training (clean)"}
+_WEIGHTS = {"last": "last weights", "init": "untrained network"}
+_METRICS = {
+    "acc": "accuracy", "acc5": "top-5 accuracy", "balanced_acc": "balanced accuracy",
+    "acc_flip": "accuracy with flip TTA", "flips": "prediction churn", "suggested_lr": "suggested learning rate",
+}  # fmt: skip
 _ACCURACY = re.compile(r"(^|_)(acc\d*|f1)(_|$)")
 
 
@@ -82,6 +88,17 @@ def metric(name: str, value: Any) -> str:
     if _ACCURACY.search(name.rsplit("/", 1)[-1]):
         return f"{percent(value)}%"
     return count(int(value)) if float(value).is_integer() and abs(value) < 1e15 else short(value)
+
+
+def metric_name(name: str) -> str:
+    """Format the name of a metric of a run's summary: last/test/acc5 as "test top-5 accuracy, last weights"."""
+    *prefixes, last = name.split("/")
+    split = " ".join(_SPLITS.get(prefix, prefix) for prefix in prefixes if prefix not in _WEIGHTS)
+    weights = "".join(f", {_WEIGHTS[prefix]}" for prefix in prefixes if prefix in _WEIGHTS)
+    for known in _SPLITS:
+        if last.startswith(f"{known}_"):
+            split, last = f"{split} {_SPLITS[known]}", last.removeprefix(f"{known}_")
+    return f"{split} {_METRICS.get(last, last.replace('_', ' '))}{weights}".strip()
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:

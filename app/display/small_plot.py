@@ -12,7 +12,7 @@ from app.display.formatting import number
 WIDTH = 240
 HEIGHT = 72
 MARGIN = 3
-SHARED_SCALE_RATIO = 1.5  # lines share a y-scale if their maxima are within this factor of each other
+OTHER_QUANTITY = "update to weight"  # in older runs, beside the loss; all other lines of a plot are of one quantity
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ def small_plot(evidence: Mapping[str, Any]) -> SmallPlot | None:
         return None
     left = min(points[0][0] for points in drawn.values())
     right = max(points[-1][0] for points in drawn.values())
-    maxima = [max(y for _, y in points) for points in drawn.values()]
-    shared = max(maxima) <= SHARED_SCALE_RATIO * max(min(maxima), 1e-12)
+    shared = OTHER_QUANTITY not in drawn
     all_values = [y for points in drawn.values() for _, y in points]
     plots = tuple(
         _line(name, points, left, right, all_values if shared else [y for _, y in points])

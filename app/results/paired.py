@@ -54,7 +54,7 @@ def _pair(first: RunPublic, second: RunPublic, a: Correctness | str, b: Correctn
         if np.array_equal(a.rows, b.rows):
             test = mcnemar(int((a.correct & ~b.correct).sum()), int((b.correct & ~a.correct).sum()))
             return Pair(first, second, len(a.rows), test)
-        reason = "other images held out: the seed or the validation share differs"
+        reason = "other images held out: the seed or the validation split differs"
     if not reason:
         reason = a if isinstance(a, str) else b if isinstance(b, str) else ""
     return Pair(first, second, 0, None, reason)

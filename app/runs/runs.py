@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from sqlmodel import col, select
 from app.errors import ApiError, not_found
 from app.runs.names import Aliases
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPage, RunPublic, public, publish_run
-from app.runs.query import RunQuery, active_rows, matching, queue_order, row_of, rows_in_order
+from app.runs.query import RunQuery, active_rows, key_of, matching, queue_order, row_of, rows_in_order
 from app.runs.requests import ResumeRequest, RunPatch
 from app.runs.run_fields import settings
 from app.settings import Settings
@@ -178,6 +180,20 @@ class Runs:
         ordered = sorted(lines, key=lambda line: line.key or 0)
         return [LogLinePublic.model_validate(line, from_attributes=True) for line in ordered]
 
+    def log_text(self, run_id: str) -> Iterator[str]:
+        """Yield all lines of the log in blocks, each line with its time in UTC."""
+        reached = 0
+        while True:
+            with self.database.read() as session:
+                query = select(LogLine).where(LogLine.run == key_of(session, run_id), col(LogLine.key) > reached)
+                lines = session.exec(query.order_by(col(LogLine.key)).limit(LOG_LINES)).all()
+            if not lines:
+                return
+            reached = lines[-1].key or 0
+            yield "".join(
+                f"{datetime.fromtimestamp(line.time, UTC):%Y-%m-%dT%H:%M:%SZ} {line.line}\n" for line in lines
+            )
+
     def checkpoints(self, run_id: str) -> list[CheckpointPublic]:
         with self.database.read() as session:
             row = row_of(session, run_id)
@@ -216,6 +232,11 @@ class Runs:
     def is_kept(self, run_id: str) -> bool:
         """Whether the run's directory is committed. A query of the database takes a hundred times as long."""
         return is_committed(self._folder, run_id)
+
+    def names(self, ids: Collection[str]) -> dict[str, str]:
+        """The names of those of the runs that exist, by id."""
+        with self.database.read() as session:
+            return dict(session.exec(select(Run.id, Run.name).where(col(Run.id).in_(ids))).all())
 
     def exists(self, run_id: str) -> None:
         with self.database.read() as session:

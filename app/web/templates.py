@@ -15,6 +15,8 @@ from app.display.formatting import (
     duration,
     field_name,
     interval,
+    metric,
+    metric_name,
     number,
     percent,
     setting,
@@ -38,6 +40,7 @@ def make_templates() -> Jinja2Templates:
         "count": count,
         "setting": setting,
         "field_name": field_name,
+        "metric_name": metric_name,
         "changes": changes_text,
         "clock": clock,
         "moment": moment,
@@ -45,6 +48,7 @@ def make_templates() -> Jinja2Templates:
         "ago": ago,
     }
     environment.globals["interval"] = interval
+    environment.globals["metric"] = metric
     environment.globals["root"] = root
     environment.undefined = StrictUndefined
     environment.trim_blocks = True

@@ -18,7 +18,7 @@ def test_from_the_matrix_to_the_images(server: Server, page: Page) -> None:
     server.start("web")
     run_id = server.launch()
     page.goto(f"{server.url}/runs/{run_id}?tab=errors")
-    expect(page.locator("[data-errors]")).to_have_text("There will be answers after the first epoch.")
+    expect(page.locator("[data-errors]")).to_have_text("Predictions appear here after the first epoch.")
 
     _, labels = open_split(server.settings.datasets, "shapes100", "train")
     rows = np.arange(0, len(labels), 2)

@@ -60,7 +60,7 @@ def test_see_why_compare_and_move_the_name(home: Server, page: Page) -> None:
     page.goto(f"{home.url}/predict?model=production")
     page.get_by_label("Keep recent predictions").check()
     held: list[Route] = []
-    page.route("**/api/predict/saliency**", held.append)
+    page.route("**/api/predict/saliency**", lambda route: held.append(route))
     page.evaluate(DROP, ["picture.png", list(image)])
     bars = page.locator("[data-predictions] li")
     expect(bars).to_have_count(5, timeout=30_000)

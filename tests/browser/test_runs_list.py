@@ -163,6 +163,15 @@ def test_news_keep_the_focus_the_selection_and_the_place(own: FinishedHome, page
     page.locator("[data-bulk-action=resume]").click()
     expect(page.locator(f"[data-section=queued] tr[data-run='{waiting}']")).to_be_attached()
 
+    compare = page.locator("[data-bulk-compare]")
+    page.get_by_label("select all on this page").check()
+    expect(page.get_by_text("Compare takes at most 12 runs.")).to_be_visible()
+    expect(compare).to_have_attribute("aria-disabled", "")
+    page.keyboard.press("Escape")
+    page.get_by_label("select done 1", exact=True).check()
+    expect(compare).to_have_attribute("href", re.compile(r"/compare\?runs=\w+$"))
+    expect(page.get_by_text("Compare takes at most 12 runs.")).to_be_hidden()
+
 
 def test_a_view_is_saved_and_deleted_with_undo(own: FinishedHome, page: Page) -> None:
     page.goto(f"{own.server.url}/?q=first&sort=name")

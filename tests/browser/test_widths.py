@@ -46,6 +46,16 @@ def test_the_header_shows_all_its_links(home: FinishedHome, tab: Page) -> None:
             assert box["x"] + box["width"] <= width, width
 
 
+@pytest.mark.parametrize("page", ["runs", "run", "system"])
+def test_the_header_and_the_page_begin_at_the_same_place(home: FinishedHome, tab: Page, page: str) -> None:
+    tab.goto(f"{home.server.url}{home.pages[page]}")
+    for width in at_widths(tab, (390, 768, 1440, 1920, 2560)):
+        lefts = [tab.locator(selector).first.bounding_box() for selector in (".brand", "main > div:not([hidden])")]
+        assert lefts[0] is not None
+        assert lefts[1] is not None
+        assert abs(lefts[0]["x"] - lefts[1]["x"]) < 1, width
+
+
 def test_a_run_has_room_for_its_name(home: FinishedHome, tab: Page) -> None:
     tab.goto(home.server.url)
     for width in at_widths(tab):

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { cut, dashOf, fitted, lastOf, markOf, roleOf, spread, valueAt } from "../../static/js/lib/overlay.js";
+import { beginning, cut, dashOf, fitted, lastOf, markOf, roleOf, spread, valueAt } from "../../static/js/lib/overlay.js";
 
 test("the axis fits what is in view, within bounds", () => {
   const columns = [{ x: [1, 2, 3], value: [0.2, 0.5, null] }, { x: [2.5], value: [0.9] }];
@@ -43,4 +43,12 @@ test("six hues, then grey; any six in a row differ by dash and by mark", () => {
     assert.equal(new Set(slots.map((slot) => dashOf(slot).join())).size, 6);
     assert.equal(new Set(slots.map(markOf)).size, 6);
   }
+});
+
+test("the x axis begins at zero, or at the first point if that is far from it", () => {
+  const columns = (...firsts) => firsts.map((first) => ({ x: first === null ? [] : [first, 10] }));
+  assert.equal(beginning(columns(1, 2), 10), 1);
+  assert.equal(beginning(columns(0.2, 2), 10), 0);
+  assert.equal(beginning(columns(null), 10), 0);
+  assert.equal(beginning([{ x: [10] }], 10), 0);
 });

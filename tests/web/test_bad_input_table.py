@@ -275,6 +275,7 @@ TABLE = [
     Row(NOT_THERE, get("/api/runs/0000000000/metrics"), 404),
     Row(NOT_THERE, get("/api/runs/0000000000/metrics.csv"), 404),
     Row(NOT_THERE, get("/api/runs/0000000000/log"), 404),
+    Row(NOT_THERE, get("/api/runs/0000000000/log.txt"), 404),
     Row(NOT_THERE, get("/api/runs/0000000000/checkpoints"), 404),
     Row(NOT_THERE, get("/api/runs/0000000000/checkpoints/1/file"), 404),
     Row(NOT_THERE, get("/api/runs/0000000000/events"), 404),

@@ -42,7 +42,8 @@ def test_every_call_that_programs_make_is_there(document: dict[str, Any]) -> Non
     assert {name for name, _ in operations(document)} >= {
         "POST /api/runs", "GET /api/runs", f"GET {run}", f"PATCH {run}", f"DELETE {run}", f"POST {run}/stop",
         f"POST {run}/resume", f"POST {run}/clone", f"GET {run}/metrics", f"GET {run}/metrics.csv", f"GET {run}/events",
-        f"GET {run}/log", f"GET {run}/checkpoints", f"GET {run}/checkpoints/{{step}}/file", "GET /api/events",
+        f"GET {run}/log", f"GET {run}/log.txt", f"GET {run}/checkpoints", f"GET {run}/checkpoints/{{step}}/file",
+        "GET /api/events",
         "GET /api/presets", "GET /api/datasets", "GET /api/datasets/{name}", "GET /api/workers", "POST /api/datasets",
         "DELETE /api/datasets/{name}", "PATCH /api/datasets/{name}", "POST /api/tasks/{task_id}/cancel",
         "DELETE /api/tasks/{task_id}",

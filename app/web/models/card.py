@@ -32,12 +32,13 @@ class Measure:
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """The common part of both cards. `without` are the packages missing for an ONNX export; `exporting` says that an
-    export is at work."""
+    export is at work; `run_names` are those of the history, by id, without deleted runs."""
 
     name: str
     without: tuple[str, ...]
     exporting: bool
     origin: str
+    run_names: Mapping[str, str]
     section: str = "models"
 
     @property
@@ -112,7 +113,6 @@ class EnsembleCard(Card):
     runs: tuple[RunPublic, ...]
     alias: ModelAlias
     dataset_kept: bool
-    names: Mapping[str, str]
     measured: EnsembleReport | Unmeasured
     onnx: OnnxFile | None
 

@@ -68,12 +68,11 @@ def delete(name: str, models: ModelsDep) -> None:
 
 @router.get("/models", include_in_schema=False)
 def models_page(request: Request, models: ModelsDep, runs: RunsDep) -> Response:
-    named = models.members()
-    able = [run for run in runs.list(RunQuery(limit=200)).items if run.best_step is not None]
+    shown = tuple((models.get(name), members) for name, members in models.members())
     page = ModelsPage(
-        models=tuple((models.get(name), members) for name, members in named),
-        runs=tuple(able),
-        names={run.id: run.name for run in [*able, *(run for _, members in named for run in members)]},
+        models=shown,
+        runs=tuple(run for run in runs.list(RunQuery(limit=200)).items if run.best_step is not None),
+        names=runs.names({run for alias, _ in shown for move in alias.history for run in move.runs}),
     )
     return render(request, "models/index.html", page)
 
@@ -109,11 +108,12 @@ def card(
     members = tuple(runs.get(run) for run in members_of(models.resolve(name)))
     if len(members) > 1:
         kept = datasets.found_for(members[0].train_spec.dataset) is not None
-        shown = _ensemble(request, models.get(name), members, exports, ensembles, kept)
+        named = models.get(name)
+        shown = _ensemble(request, named, members, exports, ensembles, kept, _earlier(runs, named))
         return render(request, "models/ensemble.html", shown)
     run = members[0]
     try:
-        alias = models.get(name)
+        alias: ModelAlias | None = models.get(name)
     except ApiError:
         alias = None
     try:
@@ -125,6 +125,7 @@ def card(
         run=run,
         names=tuple(name for name, move in models.aliases.current().items() if move.run == run.id),
         alias=alias,
+        run_names=_earlier(runs, alias),
         record=datasets.found_for(run.train_spec.dataset),
         checkpoint=runs.answering_checkpoint(run.id),
         classes=_classes(runs, datasets, run),
@@ -163,6 +164,7 @@ def _ensemble(
     exports: OnnxFiles,
     ensembles: Ensembles,
     dataset_kept: bool,
+    run_names: dict[str, str],
 ) -> EnsembleCard:
     measured: EnsembleReport | Unmeasured
     onnx: OnnxFile | None
@@ -175,13 +177,18 @@ def _ensemble(
         runs=members,
         alias=alias,
         dataset_kept=dataset_kept,
-        names={run.id: run.name for run in members},
+        run_names=run_names,
         measured=measured,
         onnx=onnx,
         without=tuple(missing_packages()),
         exporting=is_exporting(exports, onnx),
         origin=str(request.base_url).rstrip("/") + root(),
     )
+
+
+def _earlier(runs: Runs, alias: ModelAlias | None) -> dict[str, str]:
+    """The names of the runs in the history of an alias, by id, without deleted ones."""
+    return {} if alias is None else runs.names({run for move in alias.history for run in move.runs})
 
 
 def _classes(runs: Runs, datasets: Datasets, run: RunPublic) -> tuple[ClassResult, ...]:

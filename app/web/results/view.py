@@ -38,6 +38,11 @@ class ResultLine:
         """The URL of the comparison of the row's seeds."""
         return root() + "/compare?runs=" + ",".join(member.run.id for member in self.members[:MOST_RUNS])
 
+    @property
+    def compared(self) -> str:
+        """Which of the row's seeds that is."""
+        return "them" if len(self.members) <= MOST_RUNS else f"the best {MOST_RUNS}"
+
 
 @dataclass(frozen=True)
 class MemberLine:

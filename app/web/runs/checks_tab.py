@@ -28,8 +28,18 @@ class FindingView:
     plot: SmallPlot | None
 
     @property
+    def level(self) -> str:
+        return "symptom" if self.finding.cause else self.finding.level
+
+    @property
     def verdict(self) -> str:
-        return VERDICTS.get(self.finding.level, self.finding.level)
+        return VERDICTS.get(self.level, self.level)
+
+    @property
+    def explained_by(self) -> str:
+        """The name of the finding of which this is a symptom; "" if it is none."""
+        cause = self.finding.cause or ""
+        return STEPS[cause][0] if cause in STEPS else cause.replace("lr_", "learning_rate_").replace("_", " ")
 
     @property
     def threshold(self) -> Any:

@@ -143,7 +143,7 @@ def tab_of(
     if found is None:
         ended = run.status in ENDED
         reason = (
-            "The run ended before its first evaluation." if ended else "There will be answers after the first epoch."
+            "The run ended before its first evaluation." if ended else "Predictions appear here after the first epoch."
         )
         return ErrorsTab(run.id, run.dataset, reason=reason)
     if cell is not None and max(cell) >= len(found.names):

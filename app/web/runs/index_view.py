@@ -211,6 +211,10 @@ class RunsPageView:
         return f"{root()}/compare?runs={','.join(shown)}" if few else None
 
     @property
+    def most_compared(self) -> int:
+        return MOST_RUNS
+
+    @property
     def queue_link(self) -> str | None:
         """The link that shows the whole queue, or its first runs again; None where all of it is shown anyway."""
         if self.asked["queue"]:

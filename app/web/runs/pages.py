@@ -74,6 +74,8 @@ def run_page(
         shown["checks"] = checks_tab(runs, datasets, run, found)
     record = datasets.found_for(run.train_spec.dataset)
     classes = None if record is None else len(record.target_names(run.train_spec.target))
+    if run.parent is not None:
+        shown["parent_name"] = runs.names([run.parent]).get(run.parent, "")
     context = RunPageView(run=run, tab=tab, classes=classes, cards=finding_cards(found), **shown)
     return render(request, "runs/show.html", context)
 

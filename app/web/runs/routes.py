@@ -23,6 +23,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
 }
 NO_RUN = described({404: "No such run"})
 WRONG_STATE = NO_RUN | described({409: "The run's state does not allow it"})
+TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 CSV: dict[str, Any] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
 
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200)]
@@ -107,6 +108,14 @@ def _names(series: str | None) -> list[str] | None:
 @router.get("/{run_id}/log", responses=NO_RUN)
 def log(run_id: str, runs: RunsDep, after: Annotated[int, Query(ge=0, le=2**62)] = 0) -> list[LogLinePublic]:
     return runs.log(run_id, after)
+
+
+@router.get("/{run_id}/log.txt", responses={**NO_RUN, 200: TEXT}, response_class=StreamingResponse)
+def log_text(run_id: str, runs: RunsDep) -> StreamingResponse:
+    """The whole log, a line per line of the file."""
+    runs.exists(run_id)
+    headers = {"Content-Disposition": f'attachment; filename="{run_id}.log"'}
+    return StreamingResponse(runs.log_text(run_id), media_type="text/plain; charset=utf-8", headers=headers)
 
 
 @router.get("/{run_id}/checkpoints", responses=NO_RUN)

@@ -4,14 +4,14 @@ import { extremes, logRange, logTicks, niceRange, outlierFence } from "../lib/sc
 import { align } from "../lib/series.js";
 import { extend, halfLifeOf, smooth } from "../lib/smooth.js";
 import { isPrinting, PAPER_HEIGHT, PAPER_WIDTH } from "../shared/print.js";
-import { FONT, marks, paint } from "./chart_marks.js";
+import { FONT, gutterWidth, marks, paint } from "./chart_marks.js";
 import { bindKeys } from "./keyboard.js";
 import { translucent } from "./palette.js";
 import { Tooltip } from "./tooltip.js";
 
 const { uPlot } = window; // the page's other script: the minified build, half the size of the module
 const MOST_DOTS = 150;
-const GUTTER = 72; // pixels right of the plot, for the best value
+const GUTTER = 72; // pixels right of the plot, for the best value: more if its step is a long number
 const NARROW = 440;
 const LABEL = { labelFont: FONT, labelSize: 16, labelGap: 0 };
 const RAW_ALPHA = 0.45;
@@ -97,7 +97,7 @@ export class Chart {
     const many = () => this.val.step.length > MOST_DOTS;
     return {
       ...size,
-      padding: [16, this.kind.val ? GUTTER : 12, 0, 0],
+      padding: [16, this.kind.val ? ({ ctx }) => gutterWidth(ctx, this.view.best === null ? "" : this.view.bestName(), GUTTER) : 12, 0, 0],
       legend: { show: false },
       cursor: {
         sync: { key: "curves" }, points: { size: 6 },

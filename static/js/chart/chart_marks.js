@@ -4,6 +4,7 @@ import { spread } from "../lib/overlay.js";
 export const FONT = "11px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 const TRIANGLE = [[-4, 6], [0, 0], [4, 6]];
 const ROW = 14;
+const BESIDE = 7; // pixels from the plot to a label's text
 const LEADER = 5; // pixels from the plot to a label, in which a line leads to a label that was moved
 
 /** The plot's box within the canvas, and where values lie, in CSS pixels. */
@@ -51,8 +52,21 @@ export function gutter(labels, place) {
   return labels.flatMap(({ y, rows }, index) => {
     const first = centers[index] - (sizes[index] - ROW) / 2;
     const leader = Math.abs(first - y) < 2 ? [] : [{ line: [place.right, y, place.right + LEADER, first], color: rows[0].color }];
-    return [...leader, ...rows.map((row, at) => ({ ...row, x: place.right + LEADER + 2, y: first + ROW * at }))];
+    return [...leader, ...rows.map((row, at) => ({ ...row, x: place.right + BESIDE, y: first + ROW * at }))];
   });
+}
+
+/** The pixels right of a plot that a label with this text takes, at least `least`. */
+export function gutterWidth(context, text, least) {
+  return Math.max(least, BESIDE + Math.ceil(textWidth(context, text)) + 1);
+}
+
+export function textWidth(context, text) {
+  context.save();
+  context.font = FONT;
+  const { width } = context.measureText(text);
+  context.restore();
+  return width;
 }
 
 /** A triangle for each point above the axis, and a note of how many there are. */

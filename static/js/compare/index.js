@@ -2,7 +2,7 @@
 // step changes.
 import { follow } from "../shared/live.js";
 import { count, number, percent } from "../lib/format.js";
-import { roleOf } from "../lib/overlay.js";
+import { beginning, roleOf } from "../lib/overlay.js";
 import { halfLife } from "../lib/scale.js";
 import { Series } from "../lib/series.js";
 import { smooth } from "../lib/smooth.js";
@@ -52,9 +52,9 @@ const view = {
   lines: runs.map((run) => run.line),
   kind: () => KINDS[view.series] ?? (/\bacc$/.test(view.series) ? KINDS["val/acc"] : OTHER),
   resumes: [], checkpoints: [], best: null, note: "",
-  zoom: zoomFromAddress(), end: 1, settled: 0,
+  zoom: zoomFromAddress(), begin: 0, end: 1, settled: 0,
   setZoom,
-  range: () => view.zoom ?? [0, view.end],
+  range: () => view.zoom ?? [view.begin, view.end],
   tick: (value) => AXES[view.axis].tick(value),
   exactX: (value) => AXES[view.axis].exact(value),
   where: (value) => AXES[view.axis].where(value),
@@ -120,6 +120,7 @@ function draw() {
   frame = 0;
   for (const run of runs) measure(run);
   view.end = Math.max(...view.lines.map((line) => line.x.at(-1) ?? 0)) || 1;
+  view.begin = beginning(view.lines, view.end);
   view.settled = view.series === "val/acc" ? 0 : FIRST_SHARE * view.end;
   const without = view.lines.filter((line) => !line.value.length).length;
   view.note = without === 0 ? "" : `${without} without a value yet`;

@@ -1,6 +1,6 @@
 // A figure with one line per run, labeled at its end.
 import { Chart } from "../chart/chart.js";
-import { FONT, gutter, layout, polygon } from "../chart/chart_marks.js";
+import { gutter, layout, polygon, textWidth } from "../chart/chart_marks.js";
 import { cut, dashOf, fitted, lastOf, markOf, valueAt } from "../lib/overlay.js";
 import { align } from "../lib/series.js";
 
@@ -96,11 +96,7 @@ export class OverlayChart extends Chart {
 
   /** `label`, shortened to the width that names have. */
   shortened({ ctx }, label) {
-    ctx.save();
-    ctx.font = FONT;
-    const text = cut(label, NAME_WIDTH - 16, (words) => ctx.measureText(words).width);
-    ctx.restore();
-    return text;
+    return cut(label, NAME_WIDTH - 16, (words) => textWidth(ctx, words));
   }
 
   /** Fades all lines except the one of `slot`; null fades none. */

@@ -13,7 +13,7 @@ const SHORT_NAMES = {
   batch_size: "batch",
   label_smoothing: "smoothing",
   overfit_one_batch: "one batch",
-  val_fraction: "validation share",
+  val_fraction: "validation split",
 };
 
 /** 12 s · 3:41 · 1 h 12 · 2 d 3 h */

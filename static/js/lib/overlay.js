@@ -2,6 +2,7 @@
 
 /** The number of slots with a color of their own; lines of further slots are gray. Any six in a row differ by dash. */
 export const HUES = 6;
+const FAR = 0.05; // of the axis
 const DASHES = [[], [12, 4], [4, 4], [14, 4, 4, 4], [6, 6], [2, 3]];
 const MARKS = [
   Array.from({ length: 16 }, (_, turn) => [Math.cos((turn * Math.PI) / 8), Math.sin((turn * Math.PI) / 8)]),
@@ -73,6 +74,12 @@ export function spread(wanted, sizes, low, high) {
     }
   }
   return centers;
+}
+
+/** The left end of the x axis: 0, or the first point of columns {x} that all begin far from it, as validation does. */
+export function beginning(columns, end) {
+  const first = Math.min(...columns.map(({ x }) => x[0] ?? Infinity));
+  return first >= FAR * end && first < end ? first : 0;
 }
 
 /** The last point {x, value} whose value is not null; null if there is none. */

@@ -1,5 +1,6 @@
 // The Errors tab: the confusion matrix on a canvas, with mouse and keyboard input, and the selection of an epoch.
 import { place, shade } from "../lib/matrix.js";
+import { count } from "../lib/format.js";
 import { palette } from "../chart/palette.js";
 import { runId, watchRun } from "./show.js";
 import { toast } from "../shared/page.js";
@@ -107,7 +108,10 @@ let offered = 0;
 function offerNewer({ step }) {
   if (step <= Math.max(offered, Number(tab.dataset.step))) return;
   offered = step;
-  toast(`Step ${step} has been evaluated: reload to look at it.`);
+  const address = new URL(location.href);
+  address.searchParams.set("step", step);
+  address.searchParams.delete("page");
+  toast(`Step ${count(step)} has been evaluated.`, { label: "Show", act: () => location.assign(address) });
 }
 
 function offerFirst(run) {

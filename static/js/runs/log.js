@@ -8,10 +8,12 @@ import { root } from "../shared/root.js";
 const KEPT_LINES = 5000;
 const FETCHED_LINES = 1000; // the most that one answer has
 const SLACK = 24;
+const BAD = /^(problem:|fail:|Traceback)/;
 
 const panel = document.querySelector("[data-log]");
 const box = panel.querySelector("[data-log-lines]");
 const followButton = panel.querySelector("[data-log-follow]");
+const wrapButton = panel.querySelector("[data-log-wrap]");
 const search = panel.querySelector("[data-log-search]");
 const shown = new Lines([...box.querySelectorAll(".log-line")].map((row) => Number(row.dataset.key)));
 let catching = false;
@@ -28,6 +30,9 @@ followButton.addEventListener("click", () => {
   toEnd();
 });
 search.addEventListener("input", filter);
+wrapButton.addEventListener("click", () => {
+  wrapButton.ariaPressed = String(wrapButton.ariaPressed !== "true");
+});
 toEnd();
 filter();
 
@@ -56,6 +61,7 @@ function element({ key, attempt, time, line }) {
   const row = document.createElement("div");
   row.className = "log-line";
   Object.assign(row.dataset, { key, attempt });
+  row.toggleAttribute("data-bad", BAD.test(line));
   const when = document.createElement("time");
   when.textContent = clockSeconds(new Date(1000 * time));
   const text = document.createElement("span");

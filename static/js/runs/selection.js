@@ -89,7 +89,12 @@ function read() {
   for (const box of boxes()) if (box.checked) chosen.add(box.closest("tr").dataset.run);
   bar.hidden = chosen.size === 0;
   bar.querySelector("[data-bulk-count]").textContent = `${chosen.size} selected`;
-  bar.querySelector("[data-bulk-compare]").href = `${root}/compare?runs=${[...chosen].join(",")}`;
+  const tooMany = chosen.size > Number(bar.dataset.mostCompared);
+  bar.querySelector("[data-bulk-too-many]").hidden = !tooMany;
+  const compare = bar.querySelector("[data-bulk-compare]");
+  compare.toggleAttribute("aria-disabled", tooMany);
+  if (tooMany) compare.removeAttribute("href");
+  else compare.href = `${root}/compare?runs=${[...chosen].join(",")}`;
 }
 
 function clear() {

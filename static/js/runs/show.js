@@ -73,7 +73,7 @@ function showHead(run) {
   setOrDrop("bestStep", run.best_step);
   setOrDrop("bestEpoch", run.best_epoch);
   page.dataset.name = run.name;
-  put("h1", run.name);
+  put("h1", run.name).title = run.name;
   put("[data-run-status]", run.status).dataset.status = run.status;
   put("[data-run-detail]", detail(run));
   put("[data-run-device]", run.device ?? "not assigned");

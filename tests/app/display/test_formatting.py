@@ -60,3 +60,17 @@ def test_a_sparkline_spans_as_much_of_its_box_as_the_run_has_done() -> None:
     assert (paths.train, paths.val) == ("M0.0 2.0L80.0 26.0", "")
     assert sparkline({}, 100).train == ""
     assert sparkline({"step": [1, 2], "train": [float("nan"), 1.0], "val": [None, None]}, 10).train == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("val/acc", "validation accuracy"),
+        ("last/test/balanced_acc", "test balanced accuracy, last weights"),
+        ("init/test_loss", "test loss, untrained network"),
+        ("suggested_lr", "suggested learning rate"),
+        ("test/some_thing", "test some thing"),
+    ],
+)
+def test_the_names_of_metrics(name: str, words: str) -> None:
+    assert formatting.metric_name(name) == words

@@ -55,7 +55,7 @@ def test_a_run_for_which_no_class_could_spare_an_image_says_so(runs: Runs) -> No
 
 def test_a_run_on_an_own_validation_split_waits_for_its_evaluation(runs: Runs) -> None:
     make_own_validation(runs.settings.datasets)
-    waits = "There will be answers after the first epoch."
+    waits = "Predictions appear here after the first epoch."
     assert reason(runs, launched(runs, "own", val_fraction=0)) == waits
 
 

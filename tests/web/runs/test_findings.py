@@ -77,6 +77,8 @@ def test_symptoms_stand_below_their_cause_and_what_has_ended_is_marked(web: Serv
     checks = api.get(f"/runs/{run_id}?tab=checks").text
     assert "Rules evaluated: 1 of 2" in checks
     assert "not evaluated (no)" in checks
+    assert checks.count("Explained by: momentum") == 1
+    assert checks.count('class="verdict" data-level="symptom"') == 1
 
 
 def test_a_remedy_that_did_no_better_is_not_offered_again(web: Server, api: httpx.Client) -> None:
