@@ -28,6 +28,7 @@ _SPLITS = {"train": "training", "val": "validation", "test": "test", "train_clea
 _WEIGHTS = {"last": "last weights", "init": "untrained network"}
 _METRICS = {
     "acc": "accuracy", "acc5": "top-5 accuracy", "balanced_acc": "balanced accuracy",
+    "coarse_acc": "superclass accuracy",
     "acc_flip": "accuracy with flip TTA", "flips": "prediction churn", "suggested_lr": "suggested learning rate",
 }  # fmt: skip
 _ACCURACY = re.compile(r"(^|_)(acc\d*|f1)(_|$)")

@@ -37,4 +37,10 @@ test("three significant figures, and more only where ticks would look the same",
   assert.deepEqual(figures, ["0.123", "12.3", "1,230", "1.23e-4", "1e-3", "2e36", "0", "NaN"]);
   assert.deepEqual([12, 3.7, 0, 1200].map((value) => format.figures(value, true)), ["12.0", "3.70", "0", "1,200"]);
   assert.deepEqual([format.tickText(2.5, 0.5), format.tickText(4.5234, 0.0002)], ["2.5", "4.5234"]);
+  assert.equal(format.tickText(0.0009995, 0.0000005), "9.995e-4"); // longer, it would run into the title of the axis
+  const ticks = (...splits) => splits.map((value) => format.percentTick(value, splits));
+  assert.deepEqual(ticks(0.01, 0.0125, 0.015), ["1.00", "1.25", "1.50"]);
+  assert.deepEqual(ticks(0, 0.025, 0.05), ["0.0", "2.5", "5.0"]);
+  assert.deepEqual(ticks(0.2, 0.4), ["20", "40"]);
+  assert.equal(format.percentTick(0.002, [0.002, null]), "0.2");
 });

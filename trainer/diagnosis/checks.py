@@ -87,7 +87,8 @@ def check(context: Context, model: nn.Module, batches: Batches, size: int, plan:
         for finding in _findings(subject, batches, size, plan, problems, fresh=fresh):
             if finding.kind in problems:
                 continue  # a blank input batch and the settings may both show the same cause
-            cause = None if finding.evidence.get("mixed") else explanation(finding.kind, problems)
+            stands_alone = finding.level == "pass" or finding.evidence.get("mixed")
+            cause = None if stands_alone else explanation(finding.kind, problems)
             tell(context.events, 0, replace(finding, cause=cause))
             problems += [finding.kind] if finding.level == "fail" else []
             if finding.level == "fail" and context.spec.stop_on_failed_checks:
@@ -252,7 +253,8 @@ def zeroed_input(subject: Subject) -> Finding:
         message = "The network's outputs are the same for the images and for zeroed images."
         return Finding("check/zeroed", "fail", message, evidence)
     lower = real[1] < zeroed[1]
-    comparison = f"After one step the loss is {real[1]:.3g} on the images and {zeroed[1]:.3g} on zeroed images"
+    images, zeros = (f"{float(f'{loss:.3g}'):,g}" for loss in (real[1], zeroed[1]))
+    comparison = f"After one step the loss is {images} on the images and {zeros} on zeroed images"
     if lower:
         return Finding("check/zeroed", "pass", f"{comparison}: the images carry information.", evidence)
     message = f"{comparison}. One step does not show whether the images carry information."

@@ -33,7 +33,7 @@ def coverage(context: Context, case: Case) -> Finding:
         ("Training loss that does not fall, or rises", silent or short),
         ("Vanished gradients", silent or gradients or short),
         ("Labels that do not belong to their images", silent or few or once or early),
-        ("Overfitting", silent or unpaired or (once and f"{evaluations} evaluations, fewer than 3")),
+        ("Overfitting", silent or unpaired or (once and once.replace("than 2", "than 3"))),
         ("Classes that are rare or confused", silent or few or once),
         ("Plateau", silent or constant or few or once),
         ("Test against validation", silent or few),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.diagnosis.findings import FindingPublic
@@ -26,10 +26,13 @@ def finding_cards(findings: Sequence[FindingPublic]) -> tuple[Card, ...]:
     latest = {item.kind: item for item in findings if _is_notable(item)}
     causes = [item for item in latest.values() if item.cause not in latest]
     views = dict(zip(latest, finding_views([*latest.values()]), strict=True))
-    return tuple(
-        Card(views[item.kind], tuple(view for view in views.values() if view.finding.cause == item.kind))
-        for item in sorted(causes, key=_place)
-    )
+    return tuple(Card(views[item.kind], _symptoms(item, views.values())) for item in sorted(causes, key=_place))
+
+
+def _symptoms(cause: FindingPublic, views: Iterable[FindingView]) -> tuple[FindingView, ...]:
+    """The symptoms of a cause, without one that its message repeats."""
+    mine = (view for view in views if view.finding.cause == cause.kind)
+    return tuple(view for view in mine if view.finding.message not in cause.message)
 
 
 def _is_notable(item: FindingPublic) -> bool:

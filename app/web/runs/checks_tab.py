@@ -29,7 +29,7 @@ class FindingView:
 
     @property
     def level(self) -> str:
-        return "symptom" if self.finding.cause else self.finding.level
+        return "symptom" if self.finding.cause and self.finding.level != "pass" else self.finding.level
 
     @property
     def verdict(self) -> str:
@@ -38,7 +38,7 @@ class FindingView:
     @property
     def explained_by(self) -> str:
         """The name of the finding of which this is a symptom; "" if it is none."""
-        cause = self.finding.cause or ""
+        cause = (self.finding.cause or "") if self.level == "symptom" else ""
         return STEPS[cause][0] if cause in STEPS else cause.replace("lr_", "learning_rate_").replace("_", " ")
 
     @property

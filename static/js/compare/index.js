@@ -1,7 +1,7 @@
 // The comparison page: one live line per run. The tables below the chart are fetched again when a run's status or best
 // step changes.
 import { follow } from "../shared/live.js";
-import { count, number, percent } from "../lib/format.js";
+import { count, number, percent, percentTick } from "../lib/format.js";
 import { beginning, roleOf } from "../lib/overlay.js";
 import { halfLife } from "../lib/scale.js";
 import { Series } from "../lib/series.js";
@@ -27,7 +27,7 @@ const loss = (exact) => ({ dots: true, bounds: { least: 0 }, show: (value) => nu
 const KINDS = {
   "val/acc": {
     dots: true, bounds: { least: 0, most: 1 },
-    show: (value, splits) => `${percent(value, splits.length > 1 && splits[1] - splits[0] < 0.0099 ? 1 : 0)}%`,
+    show: (value, splits) => `${percentTick(value, splits)}%`,
     exact: (value) => `${percent(value)}%`,
   },
   "val/loss": loss((value) => value.toFixed(3)),

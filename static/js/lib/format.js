@@ -62,7 +62,16 @@ export function figures(value, zeros = false) {
 /** The value of a tick: three significant figures, more where ticks `step` apart would look the same. */
 export function tickText(value, step) {
   const digits = step > 0 && value !== 0 ? Math.ceil(Math.log10(Math.abs(value) / step)) + 1 : 0;
-  return digits > 3 ? String(Number(value.toPrecision(Math.min(12, digits)))) : figures(value);
+  if (digits <= 3) return figures(value);
+  const rounded = Number(value.toPrecision(Math.min(12, digits)));
+  return Math.abs(value) < 0.01 ? number(rounded) : String(rounded);
+}
+
+/** A tick of an axis of shares, in percent; `splits` are all ticks, and decide the decimals. */
+export function percentTick(value, splits) {
+  const step = splits.length > 1 ? Number((100 * (splits[1] - splits[0])).toPrecision(3)) : 1;
+  if (!(step > 0)) return figures(100 * value); // on a logarithmic axis
+  return percent(value, Math.min(3, (String(step).split(".")[1] ?? "").length));
 }
 
 export function count(value) {

@@ -97,13 +97,13 @@ export function valueAt({ x, value }, at) {
 }
 
 /**
- * `text` shortened in the middle to fit `width`, since run names often differ only at the end. `measure` returns the
+ * `text` shortened to fit `width`, mostly at its start, since run names often differ only at the end. `measure` returns the
  * width of a text.
  */
 export function cut(text, width, measure) {
   if (measure(text) <= width) return text;
   for (let kept = text.length - 1; kept > 1; kept -= 1) {
-    const end = Math.floor(kept / 2);
+    const end = Math.ceil(0.75 * kept);
     const short = `${text.slice(0, kept - end).trimEnd()}…${text.slice(text.length - end).trimStart()}`;
     if (measure(short) <= width) return short;
   }

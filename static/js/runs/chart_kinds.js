@@ -1,14 +1,13 @@
 // How the values of each chart are shown.
 import { STANDARD } from "../lib/chart_groups.js";
-import { figures, number, percent, tickText } from "../lib/format.js";
+import { figures, number, percent, percentTick, tickText } from "../lib/format.js";
 
 const SHARE = /(^|[/_])(acc|accuracy|acc5|balanced_acc|flips)$/; // series whose values are shares of one
-const FINE = 0.0099; // ticks closer than this need a decimal
 
 const plain = { tick: (value, splits) => tickText(value, splits[1] - splits[0]), show: (value) => figures(value, true), exact: precise, smooth: true };
 const share = {
   bounds: { least: 0, most: 1 }, smooth: true,
-  tick: (value, splits) => percent(value, splits.length > 1 && splits[1] - splits[0] < FINE ? 1 : 0),
+  tick: percentTick,
   show: (value) => `${figures(100 * value, true)}%`, exact: (value) => `${percent(value)}%`,
 };
 
