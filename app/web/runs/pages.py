@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,7 +11,6 @@ from starlette.responses import RedirectResponse
 
 from app.datasets.datasets import Datasets
 from app.datasets.validation import validation_of_run
-from app.errors import ApiError
 from app.fields import none_if_empty
 from app.runs.attempts import attempts_of
 from app.runs.public import RunPublic
@@ -59,9 +57,6 @@ def run_page(
         shown["decided"] = decided(runs.folder(run_id))
         shown["validation"] = _validation(datasets, run)
         shown["checkpoints"] = tuple(reversed(runs.checkpoints(run_id)))
-    if run.parent is not None:
-        with suppress(ApiError):  # a deleted one
-            shown["parent_name"] = runs.get(run.parent).name
     if run.status == Status.QUEUED:
         shown["behind"] = places_of(runs).get(run_id, 0)
     if run.status == Status.FAILED:
