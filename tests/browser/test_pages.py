@@ -77,6 +77,7 @@ def test_the_launch_form_shows_what_a_choice_means(web: Server, page: Page) -> N
     assert (page.locator("[data-rate-path]").get_attribute("d") or "").startswith("M0.0")
     page.locator("input[name=epochs]").fill("0")
     expect(page.locator("[data-error-for='epochs']")).to_have_text("must be at least 1")
+    expect(page.locator("[data-preview=total_steps]")).to_be_hidden()  # a number of other settings
 
 
 def test_a_run_is_wound_down_and_shows_how_an_extension_would_go(server: Server, page: Page) -> None:

@@ -27,8 +27,8 @@ def test_promise_11_an_orphan_saves_ends_and_is_taken_up_again(make_server: Call
     assert '"reason":"orphaned"' in last
 
     server.start("web", "worker")
-    step = server.run(run_id)["step"]
-    server.wait_step(run_id, step + 5)
+    wait_for(lambda: server.run(run_id)["attempt"] == 2, what="the second attempt")
+    server.wait_step(run_id, server.run(run_id)["step"] + 5)
     run = server.stop_run(run_id)
     assert run["attempt"] == 2
     assert_whole(server.series(run_id), run["step"])
@@ -36,7 +36,8 @@ def test_promise_11_an_orphan_saves_ends_and_is_taken_up_again(make_server: Call
 
 @pytest.mark.timeout(180)
 def test_promise_11_sigterm_ends_the_trainer_with_a_checkpoint_and_the_run_waits(server: Server) -> None:
-    server.start("web", "worker")
+    server.spawn("web", "worker")  # a forked process does not show its environment
+    server.wait_web()
     run_id = server.launch(overrides=ENDLESS)
     server.wait_step(run_id, 5)
     server.stop("worker")

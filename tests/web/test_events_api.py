@@ -85,6 +85,8 @@ def test_last_event_id_resumes_where_the_stream_broke(api: httpx.Client, web: Se
 
 def test_a_stream_without_a_number_starts_now(api: httpx.Client, web: Server) -> None:
     run = create(api)
+    with stream(web, runs=run, after=0) as events:
+        next(events)  # what comes now, is not of its creation
     for name in ("", "none", "²"):
         with stream(web, runs=run, headers=httpx.Headers({"last-event-id": name}, encoding="latin-1")) as events:
             api.patch(f"/api/runs/{run}", json={"name": "now"})
