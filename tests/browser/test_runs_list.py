@@ -203,3 +203,17 @@ def test_rows_have_their_height(home: FinishedHome, page: Page) -> None:
         box = page.locator("tr[data-run]").first.bounding_box()
         assert box is not None
         assert round(box["height"]) == height, width
+
+
+def test_a_name_that_has_room_is_whole_beside_a_long_group(home: FinishedHome, page: Page) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(home.server.url)
+    missing = page.locator("tr[data-run] .cell-name:has(.group)").first.evaluate("""cell => {
+      const [name, group] = [cell.querySelector(".name"), cell.querySelector(".group")];
+      name.textContent = "baseline-cnn lr3e-4 seed1";
+      group.textContent = "baseline-cnn lr × seed × model.widths d1e0";
+      const text = document.createRange();
+      text.selectNodeContents(name);
+      return text.getBoundingClientRect().width - name.getBoundingClientRect().width;
+    }""")
+    assert missing <= 0  # any fraction of a pixel hides three letters
