@@ -22,8 +22,6 @@ SHORT_NAMES = {
     "overfit_one_batch": "one batch",
     "val_fraction": "validation split",
 }
-
-
 _SPLITS = {"train": "training", "val": "validation", "test": "test", "train_clean": "training (clean)"}
 _WEIGHTS = {"last": "last weights", "init": "untrained network"}
 _METRICS = {

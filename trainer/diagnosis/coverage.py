@@ -21,7 +21,8 @@ def coverage(context: Context, case: Case) -> Finding:
     few = f"{case.val_count} validation images, fewer than {ENOUGH}" if case.val_count < ENOUGH else None
     unpaired = few if case.val_count < FEWEST_PAIRED else None
     short = f"{case.step:,} steps, fewer than {FIRST_LOOK + looks}" if case.step < FIRST_LOOK + looks else None
-    once = f"{evaluations} evaluation{'s' * (evaluations != 1)}, fewer than 2" if evaluations < 2 else None
+    counted = f"{evaluations} evaluation{'s' * (evaluations != 1)}"
+    once = f"{counted}, fewer than 2" if evaluations < 2 else None
     early = f"{case.step:,} steps, fewer than {GUESSING_STEPS}" if case.step < GUESSING_STEPS else None
     constant = None if spec.schedule.name == "constant" else "the schedule lowers the rate"
     gradients = None if spec.track_gradients else "gradients are not measured"
@@ -33,7 +34,7 @@ def coverage(context: Context, case: Case) -> Finding:
         ("Training loss that does not fall, or rises", silent or short),
         ("Vanished gradients", silent or gradients or short),
         ("Labels that do not belong to their images", silent or few or once or early),
-        ("Overfitting", silent or unpaired or (once and once.replace("than 2", "than 3"))),
+        ("Overfitting", silent or unpaired or (once and f"{counted}, fewer than 3")),
         ("Classes that are rare or confused", silent or few or once),
         ("Plateau", silent or constant or few or once),
         ("Test against validation", silent or few),
