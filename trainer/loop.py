@@ -238,7 +238,7 @@ def train_on(
         with built:
             with context.autocast:
                 logits = passes(runtime.laid_out(images if mixed is None else mixed.images))
-                loss = batch_loss(spec, logits, labels, class_weights, mixed)
+                loss = batch_loss(spec, logits, labels, class_weights, mixed, image_weights=batches.weights(chosen))
             trainee.optimizers.zero_grad()
             trainee.backward(loss)
         measures = spec.track_gradients and logs and is_logged(step + 1, gradients_interval)

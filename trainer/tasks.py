@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from trainer.data.sources.labelled import Labelling
 from trainer.data.sources.source import add_dataset
 from trainer.errors import explain
 from trainer.inference.ensemble import measure
@@ -124,9 +125,12 @@ def _add(request: DatasetRequest, places: Places, progress: Progress) -> dict[st
         fit=request.fit,
         on_unreadable=request.on_unreadable,
         label=request.label,
+        labelling=Labelling.of(request.model_dump()),
         progress=progress,
     )
     if request.label:
         Path(request.source).unlink(missing_ok=True)  # an upload, which is not needed any more
-    counts = record.model_dump(include={"train_count", "test_count", "val_count", "other_files"})
+    if request.manifest:
+        Path(request.manifest).unlink(missing_ok=True)
+    counts = record.model_dump(include={"train_count", "test_count", "val_count", "other_files", "groups"})
     return {"dataset": record.name, **counts}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,9 +44,22 @@ def add_dataset(
     size: Annotated[int | None, typer.Option(help="32, 64, 128 or 224")] = None,
     fit: Annotated[str, typer.Option(help="crop, pad or squash")] = "crop",
     on_unreadable: Annotated[str, typer.Option(help="refuse or skip")] = "refuse",
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="A CSV or JSONL with columns file_name and label, and optionally split, group and weight"),
+    ] = None,
+    group_level: Annotated[
+        int | None,
+        typer.Option(help="The level of folders, from 1, that are groups (patients, sites): never parted by a split"),
+    ] = None,
+    group_column: Annotated[str | None, typer.Option(help="The manifest's column of groups, if not group")] = None,
 ) -> None:
-    """Add a dataset: `shapes100` is built in; others come from a folder, a zip, or torchvision's servers."""
+    """Add a dataset: `shapes100` is built in; others come from a folder, a zip, or torchvision's servers.
+
+    A manifest.csv, metadata.csv, metadata.jsonl, labels.csv or train.csv beside the images is used without being named.
+    """
     from trainer.data.sources import source as sources
+    from trainer.data.sources.labelled import Labelling
 
     datasets = home_settings().datasets
     columns = (
@@ -69,6 +83,7 @@ def add_dataset(
                 size=size,
                 fit=fit,  # type: ignore[arg-type]
                 on_unreadable=on_unreadable,  # type: ignore[arg-type]
+                labelling=Labelling(manifest, group_level=group_level, group_column=group_column),
                 progress=progress,
             )
     except TrainerError as error:
@@ -82,6 +97,16 @@ def add_dataset(
         f"mean {', '.join(f'{value:.5f}' for value in record.mean)}",
         markup=False,
     )
+    if record.manifest:
+        console.print(f"Classes: from {escape_controls(record.manifest)}.", markup=False, highlight=False)
+    if record.groups is not None:
+        console.print(f"Groups: {record.groups:,}, each in one split.", markup=False, highlight=False)
+    if record.shared_groups:
+        console.print(
+            f"Warning: {record.shared_groups:,} of them have training images, and test or validation images too.",
+            style="yellow",
+            markup=False,
+        )
     if record.skipped:
         console.print(f"Left out: {record.skipped:,} images that cannot be read.", markup=False)
     if record.other_files:

@@ -17,24 +17,36 @@ def validation_of_run(spec: TrainSpec, record: DatasetRecord, counts: Validation
         return _own_split(record.classes, counts.per_class.tolist())
     if spec.val_fraction == 0:
         return "none: val_fraction is 0"
+    grouped = record.groups is not None
     by_dataset = spec.dataset.split_seed == "dataset"
     few = "only one training image" if by_dataset else "too few training images"
+    if grouped:
+        few = "images in too few groups"
     if not counts.total:
         return f"none: every class has {few}"
     share = f"{100 * counts.total / record.train_count:.2g}%"
     drawn = "at least one per class" if by_dataset else "drawn with the seed of the run, as in earlier versions"
+    if grouped:
+        drawn = "whole groups"
     missing = _classes([record.classes[index] for index in counts.missing])
     without = f"; not validated: {missing} with {few}" if missing else ""
     return f"{_images(counts.total)} held out of train ({share}), {drawn}{without}"
 
 
-def validation_of_dataset(classes: Sequence[str], train: Sequence[int], val: Sequence[int]) -> str:
+def validation_of_dataset(
+    classes: Sequence[str], train: Sequence[int], val: Sequence[int], *, grouped: bool = False
+) -> str:
     """How the runs on a dataset are validated that has so many training and own validation images of each class."""
     if any(val):
         return _own_split(classes, val)
     single = _classes([name for name, count in zip(classes, train, strict=True) if count < 2])
     without = f"; not validated: {single} with only one training image" if single else ""
     share = TrainSpec.model_fields["val_fraction"].default
+    if grouped:
+        return (
+            f"each run holds out whole groups, together about {share:.0%} of train by default. Runs with the same "
+            "validation share are validated on the same images"
+        )
     held_out = int(held_out_counts(np.asarray(train), share, at_least_one=True).sum())
     return (
         f"each run holds out {share:.0%} of train ({_images(held_out)}) by default, at least one image per class. Runs "

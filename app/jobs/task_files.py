@@ -12,12 +12,13 @@ log = logging.getLogger(__name__)
 
 
 def free_cancelled(folder: Path, datasets: Path) -> None:
-    """Delete the upload of a cancelled task, and the incomplete dataset of an import that was killed.
+    """Delete what was sent with a cancelled task, and the incomplete dataset of an import that was killed.
 
     What cannot be deleted now is deleted with the task, or by the next import.
     """
     try:
         TaskDir(folder).upload.unlink(missing_ok=True)
+        TaskDir(folder).manifest.unlink(missing_ok=True)
         if datasets.is_dir():
             sweep_abandoned(datasets)
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -65,23 +65,25 @@ class Tasks:
 
     def create_with_upload(
         self,
-        file: Path,
-        filename: str,
-        check: Callable[[Path], object],
-        request: Callable[[str, str], AnyRequest],
+        file: Path | None,
+        check: Callable[[TaskDir], object],
+        request: Callable[[TaskDir], AnyRequest],
+        *,
+        manifest: Path | None = None,
     ) -> TaskPublic:
-        """Queue a task on an uploaded file, which is moved. If `check` or anything else raises, the folder is removed.
+        """Queue a task on an uploaded file or manifest, which is moved. If anything raises, the folder is removed.
 
-        `request` makes the task's request of the upload's path and its label.
+        `check` looks at what was moved, and `request` makes the task's request, which names it.
         """
-        folder = self.new_folder()
-        kept = TaskDir(folder).upload
+        folder = TaskDir(self.new_folder().resolve())
         try:
-            shutil.move(file, kept)
-            check(kept)
-            return self.create(folder, request(str(kept.resolve()), (without_controls(filename) or kept.name)[:200]))
+            for received, kept in ((file, folder.upload), (manifest, folder.manifest)):
+                if received is not None:
+                    shutil.move(received, kept)
+            check(folder)
+            return self.create(folder.path, request(folder))
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder.path, ignore_errors=True)
             raise
 
     def create(self, folder: Path, request: AnyRequest) -> TaskPublic:
@@ -109,15 +111,15 @@ class Tasks:
         request, folder = REQUEST.validate_python({**old.request, "kind": old.kind}), self.new_folder()
         if isinstance(request, DatasetRequest):
             request = request.model_copy(update={"on_unreadable": on_unreadable})
-        if isinstance(request, DatasetRequest | PredictRequest) and request.label:
-            kept = Path(request.source)
+        moved = {}
+        for name in _sent_files(request):
+            kept = Path(getattr(request, name))
             try:
-                moved = kept.rename(folder.resolve() / kept.name)
+                moved[name] = str(kept.rename(folder.resolve() / kept.name))
             except FileNotFoundError:
-                folder.rmdir()
+                shutil.rmtree(folder)
                 raise ApiError(409, "upload_gone", "The upload has been used already: send it again.") from None
-            request = request.model_copy(update={"source": str(moved)})
-        return self.create(folder, request)
+        return self.create(folder, request.model_copy(update=moved))
 
     def cancel(self, task_id: str) -> TaskPublic:
         """Cancel a queued task at once; ask for the end of a running one, which its worker sees to.
@@ -190,6 +192,19 @@ def _row_of(session: Session, task_id: str) -> Task:
     if row is None:
         raise not_found("task", task_id)
     return row
+
+
+def _sent_files(request: AnyRequest) -> Iterator[str]:
+    """The fields of a request that are paths of what was sent with it."""
+    if isinstance(request, DatasetRequest | PredictRequest) and request.label:
+        yield "source"
+    if isinstance(request, DatasetRequest) and request.manifest:
+        yield "manifest"
+
+
+def upload_label(filename: str) -> str:
+    """The name of an uploaded file as it is shown and recorded."""
+    return (without_controls(filename) or "upload.zip")[:200]
 
 
 def _told(status: str) -> str:

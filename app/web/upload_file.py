@@ -1,4 +1,4 @@
-"""Receives a multipart form with a file, which is written to the home as it arrives."""
+"""Receives a multipart form with files, which are written to the home as they arrive."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -24,55 +24,66 @@ MAX_FIELD_BYTES = 1 << 20
 WRITE_BYTES = 1 << 20
 
 
+@dataclass(frozen=True)
+class ReceivedFile:
+    path: Path
+    name: str
+
+
 @dataclass
 class ReceivedForm:
-    """The form's fields; the path of its file, None if it has none, and the file's name."""
+    """The form's fields, and its files by the name of their field."""
 
     fields: dict[str, str] = field(default_factory=dict)
-    file: Path | None = None
-    filename: str = ""
+    files: dict[str, ReceivedFile] = field(default_factory=dict)
 
-    def required_file(self) -> Path:
+    def required_file(self) -> ReceivedFile:
         """Raises ApiError 422."""
-        if self.file is None:
+        if FILE not in self.files:
             raise invalid([([FILE], "is required")])
-        return self.file
+        return self.files[FILE]
 
 
 @asynccontextmanager
-async def received_form(request: Request, folder: Path) -> AsyncIterator[ReceivedForm]:
-    """The form, its file in `folder`. The file is deleted at the end unless it has been moved. Raises ApiError."""
+async def received_form(request: Request, folder: Path, *, also: tuple[str, ...] = ()) -> AsyncIterator[ReceivedForm]:
+    """The form, its files in `folder`: `file`, and those named in `also`, which may be plain fields too.
+
+    The files are deleted at the end unless they have been moved. Raises ApiError.
+    """
     folder.mkdir(exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder)
-    path = Path(name)
+    form = ReceivedForm()
     try:
-        with os.fdopen(handle, "wb") as out:
-            form = await _read(request, path, out)
+        await _read(request, form, folder, (FILE, *also))
         yield form
     finally:
-        path.unlink(missing_ok=True)
+        for file in form.files.values():
+            file.path.unlink(missing_ok=True)
 
 
-async def _read(request: Request, path: Path, out: BinaryIO) -> ReceivedForm:
-    body = MultipartBody(request.headers["content-type"], max_parts=MAX_FIELDS + 1)
-    form = ReceivedForm()
+async def _read(request: Request, form: ReceivedForm, folder: Path, names: tuple[str, ...]) -> None:
+    body = MultipartBody(request.headers["content-type"], max_parts=MAX_FIELDS + len(names))
     fields: dict[Part, bytearray] = {}
-    unwritten = bytearray()
-    async for chunk in request.stream():
-        for part, data in body.feed(chunk):
-            if part.filename is None:
-                _add(fields.setdefault(part, bytearray()), part, data)
-                continue
-            if not data:  # the first piece of a part
-                _begin_file(form, part, path)
-            unwritten += data
-        if len(unwritten) >= WRITE_BYTES:
+    with ExitStack() as opened:
+        out: BinaryIO | None = None
+        unwritten = bytearray()
+        async for chunk in request.stream():
+            for part, data in body.feed(chunk):
+                if part.filename is None:
+                    _add(fields.setdefault(part, bytearray()), part, data)
+                    continue
+                if not data:  # the first piece of a part
+                    if out is not None:
+                        await run_in_threadpool(out.write, unwritten)
+                        unwritten = bytearray()
+                    out = opened.enter_context(_begin_file(form, part, folder, names))
+                unwritten += data
+            if out is not None and len(unwritten) >= WRITE_BYTES:
+                await run_in_threadpool(out.write, unwritten)
+                unwritten = bytearray()
+        body.finish()
+        if out is not None:
             await run_in_threadpool(out.write, unwritten)
-            unwritten = bytearray()
-    body.finish()
-    await run_in_threadpool(out.write, unwritten)
     form.fields = {part.name: value.decode(errors="replace") for part, value in fields.items()}
-    return form
 
 
 def _add(value: bytearray, part: Part, data: bytes) -> None:
@@ -83,12 +94,15 @@ def _add(value: bytearray, part: Part, data: bytes) -> None:
     value += data
 
 
-def _begin_file(form: ReceivedForm, part: Part, path: Path) -> None:
-    if part.name != FILE:
+def _begin_file(form: ReceivedForm, part: Part, folder: Path, names: tuple[str, ...]) -> BinaryIO:
+    """Open the file that a part is written to. Raises ApiError."""
+    if part.name not in names:
         raise closing(invalid([([FILE], f"is required: the file was sent in the field {part.name[:80]!r}")]))
-    if form.file is not None:
+    if part.name in form.files:
         raise closing(ApiError(400, "too_many_files", "One file is accepted per request."))
-    form.file, form.filename = path, part.filename or ""
+    handle, path = tempfile.mkstemp(dir=folder)
+    form.files[part.name] = ReceivedFile(Path(path), part.filename or "")
+    return os.fdopen(handle, "wb")
 
 
 def remove_remains(folder: Path) -> None:

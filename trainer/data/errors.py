@@ -9,6 +9,7 @@ DatasetError                 the base class, with code, message and detail
 ├── UnreadableSource         a folder or file that exists, but cannot be read
 ├── BadStructure             rejected before anything is written; the detail lists the problems
 │   ├── BadLayout            folders that do not define classes
+│   ├── BadManifest          a CSV or JSONL that cannot be read, or that does not fit the images
 │   └── BadArchive           an unsafe zip, or not a zip
 ├── ImageError               a single image, of the three kinds below
 │   ├── UnreadableImage      empty, truncated, or not an image
@@ -58,6 +59,10 @@ class BadStructure(DatasetError):
 
 class BadLayout(BadStructure):
     code = "bad_layout"
+
+
+class BadManifest(BadStructure):
+    code = "bad_manifest"
 
 
 class BadArchive(BadStructure):

@@ -28,6 +28,11 @@ from trainer.data.errors import BadName, DatasetDamaged, DatasetMissing
 Split = Literal["train", "test", "val"]
 Fit = Literal["crop", "pad", "squash"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+SPLIT_NAMES: dict[str, Split] = {  # in folders and manifests
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+}
 FITS: tuple[Fit, ...] = get_args(Fit)
 SIZES = (32, 64, 128, 224)
 
@@ -67,6 +72,11 @@ class DatasetRecord(BaseModel):
     val_count: int = Field(0, description="Own validation images; 0 if runs hold out a share of the training images.")
     test_drawn: bool = Field(False, description="The import drew the test images from the training images.")
     source: str
+    groups: int | None = Field(
+        None, description="Groups, such as patients, whose images are in one split; null if images are independent."
+    )
+    shared_groups: int = Field(0, description="Groups with training images, and with test or validation images too.")
+    manifest: str = Field("", description="The file that named the classes, empty if folders did.")
     skipped: int = 0
     other_files: dict[str, int] = Field(
         default={}, description="Files of the source that are no images by their names, counted by ending."

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.folds import Mask, held_out
 from trainer.data.format import DatasetRecord, Labels, Split, read_labels
+from trainer.data.groups import read_folds, read_groups
 from trainer.spec.train_spec import TrainSpec
 
 NAMED_CLASSES = 5
@@ -47,14 +49,19 @@ class ValidationCounts:
         return np.flatnonzero(self.per_class == 0).tolist()
 
 
-def validation_split(spec: TrainSpec, record: DatasetRecord, labels: Labels) -> ValidationSplit:
-    """The rows that a run trains on and is validated on. `labels` are the classes of the training images.
+def validation_split(spec: TrainSpec, record: DatasetRecord, labels: Labels, root: Path) -> ValidationSplit:
+    """The rows that a run trains on and is validated on. `labels` are the classes of the training images, `root` the
+    folder of all datasets.
 
     The held-out share is drawn from the dataset, so that runs with different seeds are compared on the same images, and
     has at least one image of each class that has two. `spec.dataset.split_seed` says which runs have an older split.
+    Of a dataset with groups it is made of whole groups. Raises DatasetDamaged.
     """
     if record.val_count:
         return ValidationSplit("val", np.arange(len(labels)), np.arange(record.val_count))
+    if record.groups is not None:
+        held = held_out_groups(spec, record, labels, root)
+        return ValidationSplit("train", np.flatnonzero(~held), np.flatnonzero(held))
     drawn_with = spec.dataset.split_seed
     if drawn_with == "dataset":
         split = stratified_split(labels, spec.val_fraction, dataset_seed(record), at_least_one=True)
@@ -65,11 +72,20 @@ def validation_split(spec: TrainSpec, record: DatasetRecord, labels: Labels) -> 
 
 def validation_counts(spec: TrainSpec, record: DatasetRecord, root: Path) -> ValidationCounts:
     """How many images of each class a run is validated on. Raises DatasetError."""
-    counts = np.bincount(read_labels(root, record.name, record.validation_split), minlength=len(record.classes))
+    labels = read_labels(root, record.name, record.validation_split)
+    counts = np.bincount(labels, minlength=len(record.classes))
     if record.val_count:
         return ValidationCounts(True, counts)
+    if record.groups is not None:
+        held = held_out_groups(spec, record, labels, root)
+        return ValidationCounts(False, np.bincount(labels[held], minlength=len(record.classes)))
     at_least_one = spec.dataset.split_seed == "dataset"
     return ValidationCounts(False, held_out_counts(counts, spec.val_fraction, at_least_one=at_least_one))
+
+
+def held_out_groups(spec: TrainSpec, record: DatasetRecord, labels: Labels, root: Path) -> Mask:
+    """Which training images (N) a run on a dataset with groups holds out. Raises DatasetDamaged."""
+    return held_out(read_folds(root, record), labels, read_groups(root, record, "train"), spec.val_fraction)
 
 
 def dataset_seed(record: DatasetRecord) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.errors import DiskFull
+from trainer.data.folds import draw_folds
 from trainer.data.format import (
     RECORD_FILE,
     SKIPPED_FILE,
@@ -31,6 +32,7 @@ from trainer.data.format import (
     images_file,
     labels_file,
 )
+from trainer.data.groups import FOLDS_FILE, GROUP_NAMES_FILE, WEIGHTS_FILE, groups_file, shared_groups
 from trainer.data.statistics import channel_statistics
 from trainer.system.locks import lock_descriptor
 from trainer.system.progress import Progress, silent
@@ -111,6 +113,14 @@ class DatasetWriter:
         np.save(self.folder / labels_file(split), array)
         (self.folder / files_file(split)).write_text("".join(f"{file}\n" for file in files), "utf-8")
 
+    def set_groups(self, split: Split, groups: npt.ArrayLike) -> None:
+        """`groups` (N) are indices into the names that commit() is given."""
+        np.save(self.folder / groups_file(split), np.asarray(groups, dtype=np.int64))
+
+    def set_weights(self, weights: npt.ArrayLike) -> None:
+        """`weights` (N) are what the training images count in the loss."""
+        np.save(self.folder / WEIGHTS_FILE, np.asarray(weights, dtype=np.float32))
+
     def rearrange_images(self, rows: Mapping[Split, npt.NDArray[np.int64]]) -> None:
         """Fill the splits anew. `rows` count through the images of all splits in the order of `rows`.
 
@@ -141,11 +151,18 @@ class DatasetWriter:
         test_drawn: bool = False,
         skipped: Sequence[tuple[str, str]] = (),
         other_files: Mapping[str, int] = MappingProxyType({}),
+        groups: Sequence[str] | None = None,
+        manifest: str = "",
         progress: Progress = silent,
     ) -> DatasetRecord:
-        """Hash and sync the files, compute the statistics, and rename the folder to a free name, such as name@2."""
+        """Hash and sync the files, compute the statistics, and rename the folder to a free name, such as name@2.
+
+        `groups` are the names of the groups that set_groups() was called with.
+        """
         splits = [split for split in SPLITS if (self.folder / labels_file(split)).exists()]
-        paths = [self.folder / name(split) for split in splits for name in (images_file, labels_file)]
+        shared = 0 if groups is None else self._finish_groups(splits, groups)
+        paths = [self.folder / name(split) for split in splits for name in (images_file, labels_file, groups_file)]
+        paths = [path for path in [*paths, self.folder / FOLDS_FILE, self.folder / WEIGHTS_FILE] if path.exists()]
         digests = {}
         for index, path in enumerate(paths):
             progress(index, len(paths) + 1, "hashing")
@@ -174,10 +191,21 @@ class DatasetWriter:
             source=source,
             skipped=len(skipped),
             other_files=dict(other_files),
+            groups=None if groups is None else len(groups),
+            shared_groups=shared,
+            manifest=manifest,
             sha256=digests,
             created_at=datetime.now(UTC),
         )
         return self._publish(record)
+
+    def _finish_groups(self, splits: Sequence[Split], names: Sequence[str]) -> int:
+        """Write the names and draw the folds. Returns how many groups are in training and in another split."""
+        (self.folder / GROUP_NAMES_FILE).write_text("".join(f"{name}\n" for name in names), "utf-8")
+        groups = {split: np.load(self.folder / groups_file(split)) for split in splits}
+        labels = np.load(self.folder / labels_file("train"))
+        np.save(self.folder / FOLDS_FILE, draw_folds(labels, groups["train"], seed=0))
+        return shared_groups(groups)
 
     def _publish(self, record: DatasetRecord) -> DatasetRecord:
         while True:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 ORDER = (
-    "check/input", "constant_images", "conflicting_labels", "labels", "leak", "splits_disagree", "imbalance",
-    "confused_classes",
+    "check/input", "constant_images", "conflicting_labels", "labels", "leak", "shared_groups", "splits_disagree",
+    "imbalance", "confused_classes",
     "check/logits", "label_smoothing",
     "augmentation", "dropout", "weight_decay", "overfitting",
     "check/start_loss", "dead_units", "check/zeroed", "small_batch", "momentum", "clipping",
@@ -21,7 +21,8 @@ HINDERING = tuple(
     kind
     for kind in ORDER
     if kind not in (
-        "leak", "splits_disagree", "imbalance", "confused_classes", "overfitting", "conflicting_labels", "check/zeroed",
+        "leak", "shared_groups", "splits_disagree", "imbalance", "confused_classes", "overfitting",
+        "conflicting_labels", "check/zeroed",
     )
 )  # fmt: skip
 # Causes that were inferred from how training goes, or from a few steps on copies: they end if the network learns.
@@ -30,7 +31,7 @@ INFERRED = ("labels", "dead_units", "momentum", "clipping", "dropout", "weight_d
 BLIND = ("check/input", "check/logits", "dead_units")
 EXPLAINED_BY = {
     "overfitting": ("labels", "check/input"),
-    "splits_disagree": ("leak",),
+    "splits_disagree": ("leak", "shared_groups"),
     "plateau": (*HINDERING, "overfitting"),
     "unstable": (*HINDERING, "overfitting"),
     "confused_classes": ("labels", "conflicting_labels"),

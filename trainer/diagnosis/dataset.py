@@ -45,6 +45,7 @@ def dataset_findings(context: Context) -> Iterator[Finding]:
         train = digests(context.data.train.images)
         yield from conflicting_labels(context, train)
         yield from leak(context, train)
+    yield from shared_groups(context)
     yield from imbalance(context)
 
 
@@ -88,6 +89,19 @@ def leak(context: Context, train: Tensor) -> Iterator[Finding]:
     message = f"{listing} are also training images (threshold {100 * LEAK:g}%): the accuracy on them is too high."
     evidence = value("held-out images that are also training images", 100 * share, 100 * LEAK, "%")
     yield Finding("leak", "fail", message, evidence, NO_DUPLICATES)
+
+
+def shared_groups(context: Context) -> Iterator[Finding]:
+    """Groups, such as patients, that the given splits part. Splits that are drawn never part them."""
+    record = context.data.record
+    if not record.shared_groups or record.groups is None:
+        return
+    message = (
+        f"{record.shared_groups:,} of {record.groups:,} groups have training images, and test or validation images "
+        "too: the accuracy on them is too high for new groups. Import the dataset again with splits that keep groups "
+        "whole, or without splits."
+    )
+    yield Finding("shared_groups", "fail", message, value("groups in several splits", record.shared_groups, 0, ""))
 
 
 def conflicting_labels(context: Context, digest: Tensor) -> Iterator[Finding]:

@@ -35,6 +35,8 @@ class Batches:
         self._reading: dict[int, Future[Tensor]] = {}
         self._rows = self._data.train_rows.to(self._data.train.images.device)
         self._labels = self._data.train.labels[self._data.train_rows]
+        weights = self._data.train_weights
+        self._weights = None if weights is None else weights[self._data.train_rows]
         self._all = torch.arange(batch_size, device=self._device)
 
     def take(self, epoch: int, position: int) -> tuple[Tensor, Tensor, EpochDraws, Tensor]:
@@ -51,6 +53,10 @@ class Batches:
         else:
             placed = images.index_select(0, rows)
         return placed, labels, draws, chosen
+
+    def weights(self, chosen: Tensor) -> Tensor | None:
+        """What the images at these positions count in the loss, float32 (B,); None if all count the same."""
+        return None if self._weights is None else self._weights[chosen]
 
     def _drawn(self, number: int) -> Epoch:
         if self._epoch is None or self._epoch.number != number:

@@ -34,24 +34,38 @@ def batch_loss(
     weights: ClassWeights = ClassWeights(None),
     mixed: Mixed | None = None,
     *,
+    image_weights: Tensor | None = None,
     plain: bool = False,
 ) -> Tensor:
-    """Mean loss of a batch. `plain` leaves out label smoothing, so that values are comparable."""
+    """Mean loss of a batch, over the weights of its images, float32 (B,), if they have any.
+
+    `plain` leaves out label smoothing, so that values are comparable.
+    """
     if spec.loss == "mse":
-        return F.mse_loss(logits, F.one_hot(labels, logits.shape[1]).to(logits.dtype))
+        targets = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+        if image_weights is None:
+            return F.mse_loss(logits, targets)
+        each = F.mse_loss(logits, targets, reduction="none").mean(1)
+        return _mean(image_weights * each, image_weights)
     smoothing = 0.0 if plain else spec.label_smoothing
-    if mixed is None:
+    if mixed is None and image_weights is None:
         return F.cross_entropy(logits, labels, weights.values, label_smoothing=smoothing)
-    own, other = (
-        F.cross_entropy(logits, target, weights.values, reduction="none", label_smoothing=smoothing)
-        for target in (labels, mixed.other_labels)
-    )
-    total = (mixed.weight * own + (1 - mixed.weight) * other).sum()
-    if weights.values is None:
-        return total / len(labels)
-    # The mean over the weights of the labels, as cross_entropy takes it without mixing.
-    shares = mixed.weight * weights.values[labels] + (1 - mixed.weight) * weights.values[mixed.other_labels]
-    return total / shares.sum()
+    # What each image counts by its own label and, if mixed, by that of the previous image of the batch.
+    ones = torch.ones_like(labels, dtype=torch.float32) if image_weights is None else image_weights
+    counts = [(labels, ones)]
+    if mixed is not None:
+        counts = [(labels, mixed.weight * ones), (mixed.other_labels, (1 - mixed.weight) * ones.roll(1))]
+    total, shares = torch.zeros((), device=logits.device), torch.zeros((), device=logits.device)
+    for target, count in counts:
+        losses = F.cross_entropy(logits, target, weights.values, reduction="none", label_smoothing=smoothing)
+        total = total + (count * losses).sum()
+        # The mean over the weights of the labels, as cross_entropy takes it by itself.
+        shares = shares + (count if weights.values is None else count * weights.values[target]).sum()
+    return _mean(total, shares)
+
+
+def _mean(totals: Tensor, shares: Tensor) -> Tensor:
+    return totals.sum() / shares.sum().clamp(min=1e-12)  # 0 if no image of the batch counts
 
 
 def count_correct(logits: Tensor, labels: Tensor, mixed: Mixed | None) -> Tensor:

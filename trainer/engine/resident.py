@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from trainer.data.format import DatasetRecord, read_record
+from trainer.data.groups import read_weights
 from trainer.data.splits import validation_split
 from trainer.engine.duplicates import digests
 from trainer.errors import TrainerError
@@ -35,6 +36,8 @@ class ResidentData:
     `coarse_of`, int64 (classes,), maps classes to superclasses; it is None if the target is the superclass or the
     dataset has no superclasses.
 
+    `train_weights`, float32 (N,), are what the images of `train` count in the loss; None if all count the same.
+
     Images that do not fit on the device are `streamed`: they stay in the memory-mapped file and are read as needed.
     """
 
@@ -47,6 +50,7 @@ class ResidentData:
     num_classes: int
     coarse_of: Tensor | None
     streamed: bool = False
+    train_weights: Tensor | None = None
 
 
 class DatasetChanged(TrainerError):
@@ -76,11 +80,12 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
 
     train = split("train")
     fine = np.load(root / record.name / "train.labels.npy").astype(np.int64)
-    validation = validation_split(spec, record, fine)
+    validation = validation_split(spec, record, fine, root)
     coarse = spec.target == "coarse"
     test, train_rows = split("test"), torch.from_numpy(validation.train_rows).to(device)
     val = train if validation.split == "train" else split(validation.split)
     val_rows = torch.from_numpy(validation.rows).to(device)
+    weights = read_weights(root, record)
     if spec.drop_duplicates:
         train_rows = without_duplicates(train, train_rows, val, val_rows, test)
     return ResidentData(
@@ -93,6 +98,7 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
         num_classes=len(record.target_names(spec.target)),
         coarse_of=None if coarse or to_coarse is None else torch.from_numpy(to_coarse).to(device),
         streamed=streamed,
+        train_weights=None if weights is None else torch.from_numpy(weights).to(device),
     )
 
 

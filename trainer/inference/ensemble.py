@@ -97,7 +97,7 @@ def measure(
     record = read_record(datasets, spec.dataset.name)
     if record.sha256 != spec.dataset.sha256:
         raise DatasetDamaged(f"The dataset {record.name} is not the one that the members were trained on.")
-    validation = validation_split(spec, record, read_labels(datasets, record.name, "train"))
+    validation = validation_split(spec, record, read_labels(datasets, record.name, "train"), datasets)
     images, labels = open_split(datasets, record.name, validation.split)
     rows = validation.rows
     truth = torch.from_numpy(labels[rows])

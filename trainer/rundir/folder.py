@@ -148,6 +148,11 @@ class TaskDir(JobDir):
         return self.path / "upload.zip"
 
     @property
+    def manifest(self) -> Path:
+        """The manifest of an import, where one was sent."""
+        return self.path / "manifest"
+
+    @property
     def predictions(self) -> Path:
         """The output of a task that classifies images."""
         return self.path / "predictions.csv"

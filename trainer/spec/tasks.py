@@ -33,7 +33,10 @@ class Places(_Part):
 
 
 class DatasetRequest(_Part):
-    """Add a dataset. `label` is the file name of an upload, which is deleted once the dataset exists."""
+    """Add a dataset. `label` is the file name of an upload, which is deleted once the dataset exists.
+
+    `manifest` is the path of a CSV or JSONL, `manifest_name` what it was called.
+    """
 
     kind: Literal["dataset"] = "dataset"
     name: str
@@ -42,6 +45,10 @@ class DatasetRequest(_Part):
     fit: Literal["crop", "pad", "squash"] = "crop"
     on_unreadable: OnUnreadable = "refuse"
     label: str | None = None
+    manifest: str | None = None
+    manifest_name: str | None = None
+    group_level: int | None = None
+    group_column: str | None = None
 
 
 class ExportRequest(_Part):

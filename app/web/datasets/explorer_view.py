@@ -171,7 +171,9 @@ def dataset_page(
         failed=failed,
         sheet=(0, 0) if measures is None else sheet_size(measures),
         uneven=max(sizes) / max(1, min(sizes)),
-        validation=validation_of_dataset(record.classes, sizes, [bar.val for bar in bars]),
+        validation=validation_of_dataset(
+            record.classes, sizes, [bar.val for bar in bars], grouped=record.groups is not None
+        ),
     )
 
 

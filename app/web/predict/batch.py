@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from app.errors import ApiError
 from app.fields import Line, RequestBody
-from app.jobs.tasks import TaskPublic
+from app.jobs.tasks import TaskPublic, upload_label
 from app.prediction.members import members_of
 from app.runs.names import LATEST
 from app.web.errors import described
@@ -21,6 +19,7 @@ from app.web.predict.routes import MAX_TOP_K
 from app.web.services import ModelsDep, SettingsDep, TasksDep
 from app.web.upload_file import received_form
 from trainer.data.sources.inspection import inspect_zip
+from trainer.rundir.folder import TaskDir
 from trainer.spec.tasks import PredictRequest
 
 router = APIRouter(tags=["predict"])
@@ -77,17 +76,19 @@ async def predict_batch(
         # A name may be assigned to another run later: the task uses the present one.
         run_id = await run_in_threadpool(models.resolve_trained, wanted.model)
 
-        def request_for(source: str, label: str) -> PredictRequest:
+        def request_for(folder: TaskDir) -> PredictRequest:
             return PredictRequest(
                 model=wanted.model,
                 top_k=wanted.top_k,
                 run=run_id,
                 members=tuple(members_of(run_id)),
                 device=settings.predictor_device,
-                source=source,
-                label=label,
+                source=str(folder.upload),
+                label=upload_label(file.name),
             )
 
-        check = partial(inspect_zip, "images")
-        made = await run_in_threadpool(tasks.create_with_upload, file, form.filename, check, request_for)
+        def check(folder: TaskDir) -> None:
+            inspect_zip("images", folder.upload)
+
+        made = await run_in_threadpool(tasks.create_with_upload, file.path, check, request_for)
         return located(made, response)

@@ -3,6 +3,7 @@ import { bytes, count } from "../lib/format.js";
 import { MOST_FILES, TOO_MANY, packZip } from "../lib/zip.js";
 import { bindDrop } from "../shared/drop.js";
 import { request } from "../shared/request.js";
+import { groupFields } from "./manifest.js";
 import { Stage, described, droppedFiles } from "./stage.js";
 import { followTasks, showNewTask, showRefusal } from "./tasks.js";
 import { parseBody, sendForm } from "../shared/upload.js";
@@ -71,6 +72,8 @@ function named(name, shown) {
 async function sendZip() {
   const data = new FormData(upload);
   if (!data.get("size")) data.delete("size");
+  data.delete("groups");
+  for (const [name, value] of Object.entries(groupFields(upload.elements.groups.value))) data.set(name, value);
   const bar = upload.querySelector("[data-upload-progress]");
   const button = upload.querySelector("[data-add]");
   if (files) {

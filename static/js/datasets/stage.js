@@ -4,12 +4,14 @@ import { fitted } from "../lib/fit.js";
 import { bytes, count } from "../lib/format.js";
 import { MOST_FILES, listZip, readEntry } from "../lib/zip.js";
 import { request } from "../shared/request.js";
+import { asBase64, groupFields, groupOptions, isManifest } from "./manifest.js";
 import { root } from "../shared/root.js";
 
 const SHOWN = 9;
 const SIZES = [32, 64, 128, 224];
 const DEFAULT_SIZE = 64;
 const LISTED = 20000;
+const MANIFEST_BYTES = 400_000; // in all; a larger one is looked at once it is sent
 const LEFT_BY_SYSTEMS = /(^|\/)(\.|__MACOSX\/|@eaDir\/|#recycle\/|\$RECYCLE\.BIN\/)/i;
 // Endings of images that no server reads, or that only some do; `data-image-types` tells what this one reads.
 const FOREIGN = ["heic", "heif", "jxl", "jp2", "raw", "cr2", "nef", "dng"];
@@ -24,12 +26,14 @@ export class Stage {
     this.version = 0;
     form.addEventListener("change", (event) => {
       if (["size", "fit"].includes(event.target.name)) this.draw();
+      if (["manifest", "groups"].includes(event.target.name) && this.entries) this.plan();
     });
   }
 
   clear() {
     this.version += 1;
     this.pictures = [];
+    this.entries = null;
     this.node.hidden = true;
   }
 
@@ -53,14 +57,35 @@ export class Stage {
     this.node.hidden = false;
     this.say("layout", "");
     this.warn(entries);
+    this.entries = entries;
     const images = entries.filter(({ path }) => extension(path) in this.types && !LEFT_BY_SYSTEMS.test(path));
     const step = Math.max(1, images.length / SHOWN);
     const picked = Array.from({ length: Math.min(SHOWN, images.length) }, (_, index) => images[Math.floor(index * step)]);
-    const [planned, pictures] = await Promise.all([plan(entries.map(({ path }) => path)), Promise.all(picked.map((entry) => load(entry, this.types[extension(entry.path)])))]);
+    this.offerGroups([]);
+    const [, pictures] = await Promise.all([this.plan(), Promise.all(picked.map((entry) => load(entry, this.types[extension(entry.path)])))]);
     if (version !== this.version) return;
     this.pictures = pictures;
-    this.explain(planned, entries.length);
     this.draw();
+  }
+
+  /** Asks for the classes and splits that the files would make, by the manifest and the groups that are chosen. */
+  async plan() {
+    const { version, entries } = this;
+    const planned = await plan(entries, this.form);
+    if (version !== this.version) return;
+    this.explain(planned, entries.length);
+    if (planned && !planned.error) this.offerGroups(planned.columns);
+  }
+
+  /** The levels of folders and the columns of the manifest that may be groups. */
+  offerGroups(columns) {
+    const field = this.form.elements.groups;
+    const image = this.entries.find(({ path }) => extension(path) in this.types && !LEFT_BY_SYSTEMS.test(path));
+    const chosen = field.value;
+    field.replaceChildren(...groupOptions(image?.path ?? "", columns).map(([value, text]) => new Option(text, value)));
+    field.value = chosen;
+    if (field.selectedIndex < 0) field.value = "";
+    field.closest("label").hidden = field.options.length < 2;
   }
 
   explain(planned, files) {
@@ -70,14 +95,19 @@ export class Stage {
     if (planned === null) return this.say("layout", `${count(files)} files; their layout is looked at once they are sent.`);
     if (planned.error) {
       const { detail } = planned.error;
-      const named = Array.isArray(detail) ? detail : [];
-      return this.say("layout", [planned.error.message, ...named.slice(0, 3)].join(" · "), true);
+      const { message } = planned.error;
+      const named = (Array.isArray(detail) ? detail : []).filter((line) => !message.includes(line));
+      return this.say("layout", [message, ...named.slice(0, 3)].join(" · "), true);
     }
-    const { classes, train, val, test } = planned;
+    const { classes, train, val, test, manifest, groups } = planned;
+    if (manifest) this.form.querySelector("[data-labelling]").open = true;
     this.say("layout", [
+      manifest ? `Classes from ${manifest}.` : "",
       `${count(classes.length)} classes: ${count(train)} images to train on, ${val ? `${count(val)} to validate on, ` : ""}${count(test)} to test with.`,
       `Validation: ${planned.validation}.`,
-      planned.test_drawn ? "Test: a fifth of the training images of each class, drawn at the import, as there is no test folder." : "",
+      planned.test_drawn ? `Test: ${groups === null ? "a fifth of the training images of each class" : "whole groups, about a fifth of the images"}, drawn at the import, as there is no test split.` : "",
+      groups === null ? "" : `${count(groups)} groups, each in one split.`,
+      planned.shared_groups ? `But ${count(planned.shared_groups)} of them have training images, and test or validation images too, as the splits are given.` : "",
       otherFiles(planned.other_files),
     ].filter(Boolean).join(" "));
     const sorted = classes.toSorted((a, b) => a.name.localeCompare(b.name, "en", { sensitivity: "base" }));
@@ -170,9 +200,21 @@ function naturalSize(pictures) {
   return SIZES.find((size) => sizes.size === 1 && sizes.has(`${size}×${size}`)) ?? null;
 }
 
-async function plan(files) {
-  if (!files.length || files.length > LISTED) return null;
-  const { ok, status, body } = await request(`${root}/api/datasets/layout`, { method: "POST", json: { files }, quiet: true });
+/** The planned layout, or {error}; null if the files or their manifests are too many to be sent for that. */
+async function plan(entries, form) {
+  if (!entries.length || entries.length > LISTED) return null;
+  const [given] = form.elements.manifest.files;
+  const beside = given ? [] : entries.filter(({ path }) => isManifest(path));
+  const contents = await Promise.all(beside.map(async ({ path, content }) => [path, await content()]));
+  const sizes = [...contents.map(([, blob]) => blob.size), given?.size ?? 0];
+  if (sizes.reduce((sum, size) => sum + size, 0) > MANIFEST_BYTES) return null;
+  const json = {
+    files: entries.map(({ path }) => path),
+    contents: Object.fromEntries(await Promise.all(contents.map(async ([path, blob]) => [path, await asBase64(blob)]))),
+    manifest: given ? { name: given.name, content: await asBase64(given) } : null,
+    ...groupFields(form.elements.groups.value),
+  };
+  const { ok, status, body } = await request(`${root}/api/datasets/layout`, { method: "POST", json, quiet: true });
   return ok || status === 422 ? body : null;
 }
 

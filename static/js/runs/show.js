@@ -83,7 +83,10 @@ function showHead(run) {
   bar.dataset.status = run.status;
   document.title = tabTitle(run);
   showProgressInTab(run, before);
-  for (const node of page.querySelectorAll("[data-when]")) node.hidden = !node.dataset.when.split(" ").includes(run.status);
+  for (const node of page.querySelectorAll("[data-when]")) {
+    const { when, unless } = node.dataset; // a run that diverged does so again if it is resumed
+    node.hidden = !when.split(" ").includes(run.status) || (unless !== undefined && run.error?.code === unless);
+  }
   if (run.status !== before) showFailure(run);
 }
 

@@ -3,11 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.datasets.validation import validation_of_dataset, validation_of_run
-from tests.trainer.data.own_validation import make_own_validation, make_uneven
-from trainer.data.splits import validation_counts
+from tests.trainer.data.own_validation import make_grouped, make_own_validation, make_uneven
+from trainer.data.format import read_labels
+from trainer.data.groups import read_groups
+from trainer.data.splits import validation_counts, validation_split
 from trainer.plan.prepared import prepared
 
 
@@ -37,6 +40,22 @@ def test_an_own_split(tmp_path: Path) -> None:
     ready = prepared("own", "baseline-cnn", {"val_fraction": 0}, tmp_path)
     words = "own validation split, 10 images; not validated: 1 class (cow)"
     assert validation_of_run(ready.spec, ready.record, ready.validation) == words
+
+
+def test_whole_groups_are_held_out(tmp_path: Path) -> None:
+    record = make_grouped(tmp_path)
+    labels, groups = read_labels(tmp_path, "grouped", "train"), read_groups(tmp_path, record, "train")
+    for fraction in (0.05, 0.1, 0.3):
+        ready = prepared("grouped", "baseline-cnn", {"val_fraction": fraction}, tmp_path)
+        split = validation_split(ready.spec, record, labels, tmp_path)
+        assert set(groups[split.rows]).isdisjoint(groups[split.train_rows])
+        assert 0 not in groups[split.rows]  # the class "cow" would not be trained on
+        assert ready.validation.per_class.tolist() == np.bincount(labels[split.rows], minlength=3).tolist()
+        assert abs(len(split.rows) / 120 - fraction) < 0.1
+        assert validation_of_run(ready.spec, record, ready.validation) == (
+            f"{len(split.rows)} images held out of train ({100 * len(split.rows) / 120:.2g}%), whole groups; "
+            "not validated: 1 class (cow) with images in too few groups"
+        )
 
 
 def test_a_run_of_an_earlier_version(tmp_path: Path) -> None:

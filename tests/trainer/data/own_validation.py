@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.data.format import DatasetRecord, Images, Split
-from trainer.data.writer import write_dataset
+from trainer.data.writer import DatasetWriter, write_dataset
 
 CLASSES = ("ant", "bee", "cow")
 OWN = {"train": (12, 12, 8), "val": (6, 4, 0), "test": (3, 3, 3)}
@@ -32,6 +32,18 @@ def make_uneven(root: Path, counts: tuple[int, ...] = (40, 7, 3, 1, 2), *, pixel
     return write_dataset(
         root, "uneven", arrays={"train": (images, labels, files), "test": test}, classes=names, source="t"
     )
+
+
+def make_grouped(root: Path) -> DatasetRecord:
+    """A dataset of three classes and ten groups of twelve training images; class "cow" is in the first group only."""
+    with DatasetWriter(root, "grouped", size=32) as writer:
+        for split, counts in (("train", (57, 57, 6)), ("test", (4, 4, 4))):
+            images, labels, files = _split(split, counts)  # type: ignore[arg-type]
+            writer.create_images(split, len(images))[:] = images  # type: ignore[arg-type]
+            writer.set_labels(split, labels, files)  # type: ignore[arg-type]
+            groups = [0 if label == 2 else row % 10 for row, label in enumerate(labels)]
+            writer.set_groups(split, groups if split == "train" else [10] * len(labels))  # type: ignore[arg-type]
+        return writer.commit(classes=CLASSES, source="test", groups=[f"patient {number}" for number in range(11)])
 
 
 def _split(split: Split, counts: tuple[int, ...]) -> tuple[Images, list[int], list[str]]:

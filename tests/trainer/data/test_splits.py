@@ -24,7 +24,7 @@ def spec_of(record: DatasetRecord, drawn_with: int | str = "dataset", **override
 
 
 def held_out(record: DatasetRecord, labels: np.ndarray, drawn_with: int | str, **overrides: Any) -> list[int]:
-    found: list[int] = validation_split(spec_of(record, drawn_with, **overrides), record, labels).rows.tolist()
+    found: list[int] = validation_split(spec_of(record, drawn_with, **overrides), record, labels, Path()).rows.tolist()
     return found
 
 
@@ -74,7 +74,7 @@ def test_a_run_of_an_earlier_version_keeps_its_split(
     assert record.train_count == len(UNEVEN)
     old = TrainSpec.model_validate({"dataset": {"name": "uneven"}, "val_fraction": fraction, "seed": seed})
     assert old.dataset.split_seed == "run"
-    assert validation_split(old, record, UNEVEN).rows.tolist() == rows
+    assert validation_split(old, record, UNEVEN, tmp_path).rows.tolist() == rows
     assert validation_counts(old, record, tmp_path).total == len(rows)
     # A run that starts with its weights holds out the same images, whatever its own seed.
     assert held_out(record, UNEVEN, seed, val_fraction=fraction, seed=seed + 1) == rows
@@ -85,7 +85,7 @@ def test_an_own_validation_split_is_used_whole(tmp_path: Path) -> None:
     labels = read_labels(tmp_path, record.name, "train")
     for fraction in (0, 0.1):
         spec = spec_of(record, val_fraction=fraction)
-        found = validation_split(spec, record, labels)
+        found = validation_split(spec, record, labels, tmp_path)
         assert found.split == "val"
         assert found.rows.tolist() == list(range(record.val_count))
         assert found.train_rows.tolist() == list(range(record.train_count))

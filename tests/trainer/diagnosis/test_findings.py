@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from trainer.data.format import open_split, read_record
-from trainer.data.writer import write_dataset
+from trainer.data.writer import DatasetWriter, write_dataset
 from trainer.diagnosis.checks import CheckFailed
 from trainer.loop import train
 from trainer.points import TrainingDiverged
@@ -277,6 +277,23 @@ def test_images_in_two_splits_are_found_and_left_out(tmp_path: Path, shapes: Pat
     new_run(tmp_path / "without", tmp_path / "d", "leak", max_steps=1, drop_duplicates=True)
     attempt(tmp_path / "without", tmp_path / "d")
     assert problems(tmp_path / "without") == set()
+
+
+def test_groups_that_the_given_splits_part_are_a_problem(tmp_path: Path, shapes: Path) -> None:
+    root, classes = tmp_path / "d", read_record(shapes, "shapes100").classes[:CLASSES]
+    for name, shift in (("whole", 400), ("parted", 380)):
+        with DatasetWriter(root, name, size=32) as writer:
+            for split, each, first in (("train", 40, 0), ("test", 10, shift)):
+                images, labels, files = few_of(shapes, split, each)
+                writer.create_images(split, len(images))[:] = images  # type: ignore[arg-type]
+                writer.set_labels(split, labels, files)  # type: ignore[arg-type]
+                writer.set_groups(split, (np.arange(len(labels)) + first) // 10)  # type: ignore[arg-type]
+            writer.commit(classes=classes, source="test", groups=[f"site {number}" for number in range(50)])
+        new_run(tmp_path / name, root, name, max_steps=1)
+        attempt(tmp_path / name, root)
+    assert problems(tmp_path / "whole") == set()
+    assert problems(tmp_path / "parted") == {"shared_groups"}
+    assert "2 of 50 groups" in findings(tmp_path / "parted")["shared_groups"]["message"]
 
 
 class Dead(nn.Module):

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainer.data.confined import SECONDS_PER_IMAGE
-from trainer.data.errors import BadArchive, UnreadableImage
-from trainer.data.sources.layout import Layout, plan_layout
+from trainer.data.errors import BadArchive, BadManifest, UnreadableImage
+from trainer.data.sources.labelled import Labelling, plan_import
+from trainer.data.sources.members import Layout
 from trainer.data.sources.names import LONGEST_PATH, composed, is_image, is_junk, refuse_names
 
 _ARCHIVE_ENDINGS = (".zip", ".jar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
@@ -107,12 +108,28 @@ class ZipEntry(NamedTuple):
         return data
 
 
-def check_archive(path: Path, limits: Limits = Limits(), *, seed: int = 0) -> Layout:
-    """Return the layout of a dataset's zip. Reads only the zip's directory. Raises BadArchive or BadLayout."""
+def check_archive(
+    path: Path, limits: Limits = Limits(), *, labelling: Labelling = Labelling(), seed: int = 0
+) -> Layout:
+    """Return the layout of a dataset's zip. Reads only the zip's directory, and a manifest.
+
+    Raises BadArchive, BadLayout, BadManifest, BadOption.
+    """
     names = [name for name, _ in check_entries(path, limits)]
     files = [name for name in names if not name.endswith("/")]
     folders = [name for name in names if name.endswith("/")]
-    return plan_layout(files, folders, seed=seed)
+    source = ArchiveSource(path)
+
+    def read(name: str) -> bytes:
+        try:
+            return source.read(name)
+        except UnreadableImage as error:
+            raise BadManifest(f"{name}: {error.message}", detail=[]) from None
+
+    try:
+        return plan_import(files, folders, read, labelling, seed=seed)
+    finally:
+        source.close()
 
 
 def check_images(path: Path, limits: Limits = Limits()) -> tuple[ZipEntry, ...]:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data.errors import BadLayout, UnreadableImage
+from trainer.data.errors import BadLayout, BadManifest, UnreadableImage
 from trainer.data.sources.archive import Limits
-from trainer.data.sources.layout import Layout, plan_layout
+from trainer.data.sources.labelled import Labelling, plan_import
+from trainer.data.sources.manifest import LARGEST_BYTES
+from trainer.data.sources.members import Layout
 from trainer.data.sources.names import is_junk
 from trainer.data.sources.paths import cannot_read
 
@@ -43,15 +45,22 @@ def read_file(path: Path, largest: int = Limits().entry_bytes) -> bytes:
         raise UnreadableImage(f"The file cannot be read: {error.strerror}.") from None
 
 
-def check_folder(path: Path, limits: Limits = Limits(), *, seed: int = 0) -> Layout:
-    """Return the layout of a folder. Links are followed. Raises BadLayout, UnreadableSource."""
+def check_folder(path: Path, limits: Limits = Limits(), *, labelling: Labelling = Labelling(), seed: int = 0) -> Layout:
+    """Return the layout of a folder. Links are followed. Raises BadLayout, BadManifest, BadOption, UnreadableSource."""
     files: list[str] = []
     folders: list[str] = []
     for name, is_folder in _walk(path):
         (folders if is_folder else files).append(name)
         if len(files) + len(folders) > limits.entries:
             raise BadLayout(f"The folder holds more than {limits.entries:,} files and folders.", detail=[])
-    return plan_layout(files, folders, seed=seed)
+
+    def read(name: str) -> bytes:
+        try:
+            return read_file(path / name, LARGEST_BYTES)
+        except UnreadableImage as error:
+            raise BadManifest(f"{name}: {error.message}", detail=[]) from None
+
+    return plan_import(files, folders, read, labelling, seed=seed)
 
 
 def _walk(root: Path) -> Iterator[tuple[str, bool]]:

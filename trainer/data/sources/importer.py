@@ -12,7 +12,7 @@ from trainer.data.decoding import ConfinedReader, Fault, process_died
 from trainer.data.errors import UnreadableImages
 from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Images, Split, images_file
 from trainer.data.sources.archive import Limits
-from trainer.data.sources.layout import Layout, Member, split_off_test
+from trainer.data.sources.members import Layout, Member, draw_test, in_order
 from trainer.data.sources.names import composed
 from trainer.data.writer import DatasetWriter
 from trainer.spec.tasks import OnUnreadable
@@ -119,6 +119,10 @@ def import_images(
         for split, kept in readable.items():
             names = [composed(member.path) for member in kept]
             writer.set_labels(split, [member.label for member in kept], names)
+            if layout.groups is not None:
+                writer.set_groups(split, [member.group or 0 for member in kept])
+            if layout.weighted and split == "train":
+                writer.set_weights([member.weight for member in kept])
         return writer.commit(
             classes=layout.classes,
             superclasses=layout.superclasses,
@@ -128,6 +132,8 @@ def import_images(
             test_drawn=layout.test_drawn,
             skipped=[(composed(file.path), file.reason) for file in bad],
             other_files=layout.other_files,
+            groups=layout.groups,
+            manifest=layout.manifest,
             progress=progress,
         )
 
@@ -185,8 +191,7 @@ def _keep_readable(writer: DatasetWriter, layout: Layout, bad: Sequence[BadFile]
         if (split, row) not in unreadable:
             kept[split].append(member)
     if layout.seed is not None:
-        pool = sorted(kept["train"] + kept["test"], key=lambda member: (member.label, member.path.split("/")))
-        kept |= split_off_test(pool, layout.seed)
+        kept |= draw_test(in_order(kept["train"] + kept["test"]), layout.seed)
     _refuse_empty(kept, layout, bad)
     rows = {split: np.array([row_of[member.path] for member in members], np.int64) for split, members in kept.items()}
     writer.rearrange_images(rows)
@@ -196,7 +201,8 @@ def _keep_readable(writer: DatasetWriter, layout: Layout, bad: Sequence[BadFile]
 def _refuse_empty(kept: dict[Split, list[Member]], layout: Layout, bad: Sequence[BadFile]) -> None:
     for split, members in kept.items():
         emptied = sorted(set(range(len(layout.classes))) - {member.label for member in members})
-        if emptied and not (split == "val" and members):  # a class may do without validation images
+        may_lack = split == "val" or (split == "test" and layout.test_drawn and layout.groups is not None)
+        if emptied and not (may_lack and members):
             names = [layout.classes[label] for label in emptied]
             raise UnreadableImages(
                 f"Without the unreadable images some classes have none left in {split}: {names[0]}"

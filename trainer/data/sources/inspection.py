@@ -12,7 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.data.errors import BadArchive, BadLayout, DatasetError, UnknownSource, UnreadableSource
+from trainer.data.errors import (
+    BadArchive,
+    BadLayout,
+    BadManifest,
+    BadOption,
+    DatasetError,
+    UnknownSource,
+    UnreadableSource,
+)
 from trainer.data.sources.paths import is_folder, shown
 
 Contents = Literal["dataset", "images"]
@@ -22,13 +30,16 @@ _PATH_SECONDS = 10.0
 _KILL_SECONDS = 1.0
 _MEMORY_BYTES = 4 << 30
 _ERRORS: dict[str, type[DatasetError]] = {
-    error.code: error for error in (BadArchive, BadLayout, UnknownSource, UnreadableSource)
+    error.code: error for error in (BadArchive, BadLayout, BadManifest, BadOption, UnknownSource, UnreadableSource)
 }
 
 
-def inspect_zip(contents: Contents, path: Path) -> None:
-    """Check a zip of a dataset or of images to classify. Raises BadArchive, BadLayout, UnreadableSource."""
-    _inspect(contents, path, _ZIP_SECONDS)
+def inspect_zip(contents: Contents, path: Path, labelling: dict[str, Any] | None = None) -> None:
+    """Check a zip of a dataset or of images to classify. `labelling` holds the fields of a Labelling, as in JSON.
+
+    Raises BadArchive, BadLayout, BadManifest, BadOption, UnreadableSource.
+    """
+    _inspect(contents, path, _ZIP_SECONDS, labelling)
 
 
 def inspect_path(path: Path, seconds: float = _PATH_SECONDS) -> bool:
@@ -36,8 +47,8 @@ def inspect_path(path: Path, seconds: float = _PATH_SECONDS) -> bool:
     return bool(_inspect("path", path, seconds))
 
 
-def _inspect(check: str, path: Path, seconds: float) -> Any:
-    command = [sys.executable, "-m", "trainer.data.sources.inspection", check, str(path)]
+def _inspect(check: str, path: Path, seconds: float, labelling: dict[str, Any] | None = None) -> Any:
+    command = [sys.executable, "-m", "trainer.data.sources.inspection", check, str(path), json.dumps(labelling or {})]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
@@ -57,7 +68,7 @@ def _inspect(check: str, path: Path, seconds: float) -> Any:
     return value
 
 
-def main(check: str, path: Path) -> None:
+def main(check: str, path: Path, labelling: dict[str, Any]) -> None:
     """Write, as JSON, what the check returned and the error that it raised."""
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
@@ -67,12 +78,16 @@ def main(check: str, path: Path) -> None:
             value = is_folder(path)
         else:
             from trainer.data.sources.archive import check_archive, check_images  # numpy, which takes time to load
+            from trainer.data.sources.labelled import Labelling
 
-            (check_archive if check == "dataset" else check_images)(path)
+            if check == "dataset":
+                check_archive(path, labelling=Labelling.of(labelling))
+            else:
+                check_images(path)
     except DatasetError as found:
         error = found.as_dict()
     sys.stdout.write(json.dumps([value, error]))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3]))

@@ -13,116 +13,99 @@ names are counted and left out; a folder that holds nothing else is neither a cl
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import pairwise
-
-import numpy as np
 
 from trainer.data.cifar100 import known_superclasses
 from trainer.data.errors import BadLayout
-from trainer.data.format import Split
+from trainer.data.format import SPLIT_NAMES, Split
+from trainer.data.sources.members import MAX_CLASSES, Layout, Member, draw_test, in_order
 from trainer.data.sources.names import (
     Parts,
     composed,
-    count_endings,
+    count_others,
     is_junk,
     is_photo,
-    list_endings,
     may_be_image,
     raise_if_any,
     refuse_deep,
     refuse_names,
 )
 
-TEST_FRACTION = 0.2
-MAX_CLASSES = 20_000
-
-_TRAIN_FOLDERS = {"train", "training"}
-_TEST_FOLDERS = {"test", "testing"}
-_VALIDATION_FOLDERS = {"val", "valid", "validation", "dev"}
-_SPLIT_OF: dict[str, Split] = {
-    **dict.fromkeys(_TRAIN_FOLDERS, "train"),
-    **dict.fromkeys(_TEST_FOLDERS, "test"),
-    **dict.fromkeys(_VALIDATION_FOLDERS, "val"),
-}
-
-Group = dict[Parts, list[Parts]]
+ByClass = dict[Parts, list[Parts]]
 
 
-@dataclass(frozen=True)
-class Member:
-    """One image: its path in the folder or zip, and its class."""
-
-    path: str
-    label: int
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Classes and images of a dataset. Members are in the order of the arrays: by class, then by path.
-
-    `members` has "val" only where there is a validation folder. `seed` is that of the test split's draw, None where
-    there is a test folder. `other_files` counts by ending the files that are not imported.
-    """
-
-    classes: list[str]
-    superclasses: list[str] | None
-    fine_to_coarse: list[int] | None
-    members: dict[Split, list[Member]]
-    seed: int | None = None
-    other_files: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def test_drawn(self) -> bool:
-        """Whether the test images were drawn from the training images."""
-        return self.seed is not None
-
-    @property
-    def total(self) -> int:
-        return sum(len(members) for members in self.members.values())
-
-
-def plan_layout(files: Iterable[str], folders: Iterable[str] = (), *, seed: int = 0) -> Layout:
+def plan_layout(
+    files: Iterable[str], folders: Iterable[str] = (), *, seed: int = 0, group_level: int | None = None
+) -> Layout:
     """Return the layout of `files`, relative paths with forward slashes. `folders` serves to find empty ones.
 
-    Raises BadLayout.
+    `group_level` says that the folders of this level, from 1, are groups: patients, sites or videos, which are never
+    parted. They are neither classes nor splits. Raises BadLayout.
     """
     files, folders = list(files), list(folders)
     refuse_deep([*files, *folders])
     found = [path for file in files if not is_junk(path := tuple(file.split("/")))]
-    certain = [path for path in found if is_photo(path[-1])]
-    possible = [] if len(certain) == len(found) else [path for path in found if may_be_image(path[-1])]
-    if not certain:
-        certain, possible = possible, []
-    if not certain:
-        others = [f"{count:,} files: {end or 'no ending'}" for end, count in _other_files(found, []).items()]
-        raise BadLayout("There are no images.", detail=others)
+    certain, possible = _images(found)
+    original: dict[Parts, Parts] = {}
+    if group_level is not None:
+        folders = []
+        original = _without_level(certain, possible, group_level)
+        certain, possible = _images([*original])
     # An empty folder is kept as a path to a file with an empty name, so that parents are found the same way for both.
     paths = certain + [(*folder, "") for folder in _empty_folders(folders, found, certain)]
     refuse_names(paths + possible)
-    start = _wrapping_depth(paths)
-    splits, start = _find_splits(paths, certain, start)
+    start = wrapping_depth(paths)
+    splits, start = find_splits(paths, certain, start)
     depth = _class_depth(certain, start)
     grouped = {split: _by_class(group, start, depth) for split, group in splits.items()}
     _add_possible(grouped, possible)
     _check_classes(grouped)
     keys = sorted(grouped["train"], key=lambda key: (key[-1], key))
+    imported = [path for group in grouped.values() for images in group.values() for path in images]
+    groups = None if group_level is None else sorted({composed(original[path][group_level - 1]) for path in imported})
+    numbers = {name: number for number, name in enumerate(groups or ())}
+
+    def member(path: Parts, label: int) -> Member:
+        if group_level is None:
+            return Member("/".join(path), label)
+        whole = original[path]
+        return Member("/".join(whole), label, numbers[composed(whole[group_level - 1])])
+
     members: dict[Split, list[Member]] = {
-        split: [Member("/".join(path), label) for label, key in enumerate(keys) for path in sorted(group.get(key, []))]
+        split: in_order(member(path, label) for label, key in enumerate(keys) for path in group.get(key, []))
         for split, group in grouped.items()
     }
-    imported = [path for group in grouped.values() for images in group.values() for path in images]
     drawn = None if "test" in members else seed
     if drawn is not None:
-        members |= split_off_test(members["train"], drawn)
+        members |= draw_test(members["train"], drawn)
     classes, superclasses, fine_to_coarse = _name_classes(keys)
-    return Layout(classes, superclasses, fine_to_coarse, members, drawn, _other_files(found, imported))
+    other_files = count_others([path[-1] for path in found], [path[-1] for path in imported])
+    return Layout(classes, superclasses, fine_to_coarse, members, drawn, other_files, groups)
 
 
-def _other_files(found: list[Parts], images: list[Parts]) -> dict[str, int]:
-    if len(found) == len(images):
-        return {}
-    return list_endings(count_endings(path[-1] for path in found) - count_endings(path[-1] for path in images))
+def _images(found: list[Parts]) -> tuple[list[Parts], list[Parts]]:
+    """The photos, and the files whose names do not tell whether they are images. Raises BadLayout: there are none."""
+    certain = [path for path in found if is_photo(path[-1])]
+    possible = [] if len(certain) == len(found) else [path for path in found if may_be_image(path[-1])]
+    if certain:
+        return certain, possible
+    if possible:
+        return possible, []
+    others = [
+        f"{count:,} files: {end or 'no ending'}" for end, count in count_others([p[-1] for p in found], []).items()
+    ]
+    raise BadLayout("There are no images.", detail=others)
+
+
+def _without_level(certain: list[Parts], possible: list[Parts], level: int) -> dict[Parts, Parts]:
+    """The paths without their folder of this level, from 1, and the whole paths. Raises BadLayout."""
+    raise_if_any(
+        f"Folders of level {level} are to be groups, and some images lie in fewer folders",
+        ["/".join(path) for path in certain if len(path) <= level],
+    )
+    deep = [*certain, *(path for path in possible if len(path) > level)]
+    # The whole path is the name of the file, as two groups may have files of the same name.
+    return {(*path[: level - 1], *path[level:-1], "/".join(path)): path for path in deep}
 
 
 def _empty_folders(folders: list[str], found: Iterable[Parts], images: Iterable[Parts]) -> list[Parts]:
@@ -139,7 +122,7 @@ def _parents(paths: Iterable[Parts]) -> set[Parts]:
     return {folder[:end] for folder in {path[:-1] for path in paths} for end in range(1, len(folder) + 1)}
 
 
-def _wrapping_depth(paths: list[Parts]) -> int:
+def wrapping_depth(paths: list[Parts]) -> int:
     """Number of enclosing folders: each is the only folder on its level, and contains folders."""
     depth = 0
     while True:
@@ -150,19 +133,20 @@ def _wrapping_depth(paths: list[Parts]) -> int:
         depth += 1
 
 
-def _find_splits(paths: list[Parts], images: list[Parts], start: int) -> tuple[dict[Split, list[Parts]], int]:
+def find_splits(paths: list[Parts], images: list[Parts], start: int) -> tuple[dict[Split, list[Parts]], int]:
     """Return the paths of each split that there is, and the index of the part with the class.
 
     A class may be called "train" (one of CIFAR-100's is), so folders are splits only if all that hold images have split
     names.
     """
     names = {path[start].lower() for path in images if len(path) > start + 1}
-    if not (names <= _SPLIT_OF.keys() and len({_SPLIT_OF[name] for name in names}) > 1 and names & _TRAIN_FOLDERS):
+    named = {SPLIT_NAMES.get(name) for name in names}
+    if None in named or "train" not in named or len(named) == 1:
         return {"train": paths}, start
     splits: dict[Split, list[Parts]] = {}
     for path in paths:
         if len(path) > start + 1 and path[start].lower() in names:
-            splits.setdefault(_SPLIT_OF[path[start].lower()], []).append(path)
+            splits.setdefault(SPLIT_NAMES[path[start].lower()], []).append(path)
     return splits, start + 1
 
 
@@ -178,9 +162,9 @@ def _class_depth(images: list[Parts], start: int) -> int:
     raise AssertionError("depths differ, so some path is odd")
 
 
-def _by_class(paths: list[Parts], start: int, depth: int) -> Group:
+def _by_class(paths: list[Parts], start: int, depth: int) -> ByClass:
     """The images of each class folder, empty ones included. Files at another depth are not images."""
-    group: Group = defaultdict(list)
+    group: ByClass = defaultdict(list)
     superclasses = set()
     for path in paths:
         inner = tuple(map(composed, path[start:-1])) + path[-1:]
@@ -195,7 +179,7 @@ def _by_class(paths: list[Parts], start: int, depth: int) -> Group:
     return dict(group)
 
 
-def _add_possible(grouped: dict[Split, Group], possible: list[Parts]) -> None:
+def _add_possible(grouped: dict[Split, ByClass], possible: list[Parts]) -> None:
     """Add the files whose names do not tell whether they are images, where they lie beside images."""
     if not possible:
         return
@@ -205,7 +189,7 @@ def _add_possible(grouped: dict[Split, Group], possible: list[Parts]) -> None:
             images.append(path)
 
 
-def _check_classes(grouped: dict[Split, Group]) -> None:
+def _check_classes(grouped: dict[Split, ByClass]) -> None:
     keys = sorted({key for group in grouped.values() for key in group})
     problems = []
     for split, group in grouped.items():
@@ -233,17 +217,3 @@ def _name_classes(keys: list[Parts]) -> tuple[list[str], list[str] | None, list[
     if known := known_superclasses(classes):
         return classes, *known
     return classes, None, None
-
-
-def split_off_test(members: list[Member], seed: int) -> dict[Split, list[Member]]:
-    """Draw a fifth of each class, at least one image. `members` are in order, and so are those of each split."""
-    by_label = defaultdict(list)
-    for member in members:
-        by_label[member.label].append(member)
-    splits: dict[Split, list[Member]] = {"train": [], "test": []}
-    for label, group in by_label.items():
-        order = np.random.default_rng([seed, label]).permutation(len(group))
-        chosen = set(order[: max(1, round(len(group) * TEST_FRACTION))].tolist())
-        for index, member in enumerate(group):
-            splits["test" if index in chosen else "train"].append(member)
-    return splits

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from trainer.data.errors import BadLayout
 from trainer.data.image_formats import ENDINGS
@@ -50,18 +50,21 @@ def may_be_image(name: str) -> bool:
     return lowered.endswith(_DRAWING_ENDINGS) or not _ENDING.search(lowered)
 
 
-def count_endings(names: Iterable[str]) -> Counter[str]:
-    """Count the names by their ending, such as ".txt"; "" stands for no ending."""
-    found = (_ENDING.search(name.lower()) for name in names)
-    return Counter(match[0] if match else "" for match in found)
+def count_others(names: Iterable[str], images: Iterable[str]) -> dict[str, int]:
+    """Count the names that are not among the images by their ending, such as ".txt", the most frequent first.
 
-
-def list_endings(counts: Counter[str]) -> dict[str, int]:
-    """The counts from the most frequent on; rare endings are counted under ""."""
+    "" stands for no ending, and for all endings that are rare.
+    """
+    counts = _count_endings(names) - _count_endings(images)
     named = dict(counts.most_common(_NAMED_ENDINGS))
     if rest := counts.total() - sum(named.values()):
         named[""] = named.get("", 0) + rest
     return named
+
+
+def _count_endings(names: Iterable[str]) -> Counter[str]:
+    found = (_ENDING.search(name.lower()) for name in names)
+    return Counter(match[0] if match else "" for match in found)
 
 
 def composed(name: str) -> str:
@@ -82,13 +85,16 @@ def refuse_names(paths: Iterable[Parts]) -> None:
     raise_if_any("Some names cannot be kept", [problem for path in paths if (problem := _name_problem(path))])
 
 
-def raise_if_any(message: str, problems: list[str]) -> None:
-    if not problems:
-        return
-    named = problems[:_NAMED_PROBLEMS]
-    if len(problems) > len(named):
-        named.append(f"and {len(problems) - len(named):,} more")
-    raise BadLayout(f"{message}: {problems[0]}{', …' if len(problems) > 1 else '.'}", detail=named)
+def raise_if_any(message: str, problems: Sequence[str]) -> None:
+    if problems:
+        more = ", …" if len(problems) > 1 else "."
+        raise BadLayout(f"{message}: {problems[0]}{more}", detail=named_problems(problems))
+
+
+def named_problems(problems: Sequence[str]) -> list[str]:
+    """The first problems, and how many more there are: an error is stored and sent to every open page."""
+    more = len(problems) - _NAMED_PROBLEMS
+    return [*problems[:_NAMED_PROBLEMS], f"and {more:,} more"] if more > 0 else list(problems)
 
 
 def _name_problem(path: Parts) -> str | None:

@@ -8,6 +8,7 @@ from trainer.data.format import FITS, SIZES, DatasetRecord, Fit, check_name
 from trainer.data.sources.archive import ArchiveSource, Limits, check_archive
 from trainer.data.sources.folder import FolderSource, check_folder
 from trainer.data.sources.importer import import_images
+from trainer.data.sources.labelled import Labelling
 from trainer.data.sources.paths import is_folder
 from trainer.data.sources.shapes import SIZE as SHAPES_SIZE
 from trainer.data.sources.shapes import make_shapes100
@@ -29,6 +30,7 @@ def add_dataset(
     fit: Fit = "crop",
     on_unreadable: OnUnreadable = "refuse",
     label: str | None = None,
+    labelling: Labelling = Labelling(),
     download_base: str | None = None,
     limits: Limits = Limits(),
     processes: int | None = None,
@@ -37,10 +39,15 @@ def add_dataset(
     """Create the dataset `name` from `source`: "shapes100", "torchvision:CIFAR100", or the path of a folder or zip.
 
     If the name is taken, the record returned has another one, such as name@2. `label` is recorded as the source of a
-    folder or zip, by default its file name. Raises DatasetError.
+    folder or zip, by default its file name; `labelling` says what decides on its classes besides folders. Raises
+    DatasetError.
     """
     check_name(name)
     _check_options(source, size, fit, on_unreadable)
+    if labelling != Labelling() and (source == BUILT_IN or source.startswith(TORCHVISION)):
+        raise BadOption(f"A manifest and groups are for a folder or zip, not for {source}.", detail={})
+    if labelling.group_level is not None and labelling.group_level < 1:
+        raise BadOption("group_level is at least 1, the level of the outermost folders.", detail={})
     if source == BUILT_IN:
         return make_shapes100(root, name, processes=processes, progress=progress)
     if source.startswith(TORCHVISION):
@@ -52,7 +59,7 @@ def add_dataset(
         root,
         name,
         FolderSource(path, limits.entry_bytes) if folder else ArchiveSource(path),
-        check_folder(path, limits) if folder else check_archive(path, limits),
+        (check_folder if folder else check_archive)(path, limits, labelling=labelling),
         label=without_controls(label or path.resolve().name) or "upload",
         size=size,
         fit=fit,

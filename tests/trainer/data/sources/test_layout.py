@@ -2,7 +2,8 @@ import pytest
 
 from trainer.data.cifar100 import COARSE_NAMES, FINE_NAMES, FINE_TO_COARSE
 from trainer.data.errors import BadLayout
-from trainer.data.sources.layout import Layout, plan_layout
+from trainer.data.sources.layout import plan_layout
+from trainer.data.sources.members import Layout
 
 
 def files(*folders: str, each: int = 2) -> list[str]:

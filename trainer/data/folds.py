@@ -1,0 +1,66 @@
+"""Folds of a dataset with groups: images of one patient, site or video are never parted. Free of torch.
+
+The folds are drawn once, at the import. What a run holds out is made of whole folds.
+"""
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.data.format import Labels
+
+FOLDS = 20
+ALWAYS_TRAINED = -1
+
+Mask = npt.NDArray[np.bool_]
+
+
+def draw_folds(labels: Labels, groups: Labels, seed: int) -> Labels:
+    """The fold (int64 N, from 0) of each image, by its class and group: each group is in one fold, and each fold has
+    about the same share of each class. ALWAYS_TRAINED for all images if there is one group only.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # takes a second to import
+
+    count = min(FOLDS, len(np.unique(groups)), int(np.bincount(labels).max()))
+    if count < 2:
+        return np.full(len(labels), ALWAYS_TRAINED)
+    splitter = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
+    folds = np.full(len(labels), ALWAYS_TRAINED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class that has fewer images than there are folds
+        for fold, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
+            folds[rows] = fold
+    return folds
+
+
+def held_out(folds: Labels, labels: Labels, groups: Labels, fraction: float) -> Mask:
+    """Which images to hold out (N): whole groups, together about `fraction` of all images.
+
+    A group whose class would have no image left to train on stays in training.
+    """
+    held = np.zeros(len(folds), bool)
+    if fraction == 0:
+        return held
+    sizes = np.bincount(folds[folds != ALWAYS_TRAINED])
+    unused = set(np.flatnonzero(sizes).tolist())
+    missing = fraction * len(folds)
+    while unused:
+        fold = min(unused, key=lambda fold: (abs(missing - sizes[fold]), fold))
+        if held.any() and abs(missing - sizes[fold]) >= abs(missing):
+            break
+        unused.remove(fold)
+        missing -= sizes[fold]
+        held |= folds == fold
+    return _keep_classes(held, labels, groups)
+
+
+def _keep_classes(held: Mask, labels: Labels, groups: Labels) -> Mask:
+    """Take from `held` the smallest groups that hold the last images of a class."""
+    while True:
+        lost = np.setdiff1d(labels, labels[~held])
+        if not len(lost):
+            return held
+        candidates = np.unique(groups[labels == lost[0]])
+        sizes = [np.count_nonzero(groups == group) for group in candidates]
+        held = held & (groups != candidates[int(np.argmin(sizes))])
