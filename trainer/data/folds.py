@@ -42,7 +42,8 @@ def held_out(folds: Labels, labels: Labels, groups: Labels, fraction: float) -> 
     held = np.zeros(len(folds), bool)
     if fraction == 0:
         return held
-    sizes = np.bincount(folds[folds != ALWAYS_TRAINED])
+    free = (folds != ALWAYS_TRAINED) & ~np.isin(groups, _only_homes(labels, groups))
+    sizes = np.bincount(folds[free])
     unused = set(np.flatnonzero(sizes).tolist())
     missing = fraction * len(folds)
     while unused:
@@ -51,8 +52,15 @@ def held_out(folds: Labels, labels: Labels, groups: Labels, fraction: float) -> 
             break
         unused.remove(fold)
         missing -= sizes[fold]
-        held |= folds == fold
+        held |= free & (folds == fold)
     return _keep_classes(held, labels, groups)
+
+
+def _only_homes(labels: Labels, groups: Labels) -> Labels:
+    """The groups that hold all images of a class."""
+    pairs = np.unique(np.stack([labels, groups]), axis=1)
+    alone = np.bincount(pairs[0]) == 1
+    return np.unique(pairs[1][alone[pairs[0]]])
 
 
 def _keep_classes(held: Mask, labels: Labels, groups: Labels) -> Mask:
