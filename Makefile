@@ -12,7 +12,7 @@ run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
 
 test: $(VENV)/.dev $(VENV)/.browser
-	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

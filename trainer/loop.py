@@ -203,12 +203,15 @@ def train_on(
             points.write(everything=True)
             course = replay(course, taken)
             plan = course.plan
+            if any(decision.kind == "wind-down" for decision in taken):
+                line = f"finishing early: the learning rate falls to 0 until step {plan.total_steps:,}, then the test"
+                events.emit("log", line=line)
             pace.follow(taken)
             if course.execution is not None and course.execution != runtime.execution:
                 runtime.change(course.execution, trainee)
                 pace.forget()
                 events.emit(
-                    "log", line=f"from step {step:,} executed in {course.execution}, the fastest of those tried"
+                    "log", line=f"from step {step:,} executed in {course.execution}: see Setup for what was tried"
                 )
             events.emit("plan", step=step, total_steps=plan.total_steps, epochs=plan.epochs)
             points.restart(step)  # what a decision took does not count as training time

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.datasets.datasets import Datasets
+from app.diagnosis.class_results import ClassResult, class_results
 from app.display.intervals import wilson
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
@@ -21,30 +22,6 @@ from trainer.system.spreadsheet import safe_cell
 
 Ints = npt.NDArray[np.int64]
 MIN_PROBABILITY = 6e-8  # the smallest positive float16: keeps the loss finite where the stored probability is 0
-
-
-@dataclass(frozen=True)
-class ClassResult:
-    """The accuracy of one class.
-
-    `low` and `high` bound the 95% interval of `accuracy`, `rival` is the class most often predicted instead, and
-    `sample` is the row of one image of the class in the arrays of Examination.split.
-    """
-
-    index: int
-    label: str
-    sample: int
-    right: int
-    count: int
-    low: float
-    high: float
-    rival: int | None
-    rival_label: str
-    rival_count: int
-
-    @property
-    def accuracy(self) -> float:
-        return self.right / self.count
 
 
 @dataclass(frozen=True)
@@ -124,31 +101,8 @@ class Examination:
         return flat.reshape(classes, classes)
 
     def classes(self) -> list[ClassResult]:
-        """Return the classes that have images in the validation split, lowest accuracy first."""
-        matrix = self.confusion()
-        found = []
-        for index, row in enumerate(matrix):
-            count, right = int(row.sum()), int(row[index])
-            if not count:
-                continue
-            others = row.copy()
-            others[index] = 0
-            rival = int(others.argmax()) if others.any() else None
-            sample = int(self.answers.row[int((self.labels == index).argmax())])
-            found.append(
-                ClassResult(
-                    index,
-                    self.names[index],
-                    sample,
-                    right,
-                    count,
-                    *wilson(right, count),
-                    rival,
-                    "" if rival is None else self.names[rival],
-                    0 if rival is None else int(others[rival]),
-                )
-            )
-        return sorted(found, key=lambda item: (item.accuracy, item.label))
+        """Return the classes that have images in the validation split, lowest recall first."""
+        return class_results(self.confusion(), self.names, self.labels, self.answers.row)
 
     def pairs(self, most: int, examples: int) -> list[Pair]:
         """Return at most `most` pairs of confused classes, most frequent first, each with up to `examples` rows."""

@@ -25,11 +25,12 @@ SHORT_NAMES = {
 _SPLITS = {"train": "training", "val": "validation", "test": "test", "train_clean": "training (clean)"}
 _WEIGHTS = {"last": "last weights", "init": "untrained network"}
 _METRICS = {
-    "acc": "accuracy", "acc5": "top-5 accuracy", "balanced_acc": "balanced accuracy",
+    "acc": "accuracy", "acc5": "top-5 accuracy", "balanced_acc": "balanced accuracy", "macro_f1": "macro F1",
+    "macro_precision": "macro precision", "auc": "area under the ROC curve", "log_loss": "log loss",
     "coarse_acc": "superclass accuracy",
     "acc_flip": "accuracy with flip TTA", "flips": "prediction churn", "suggested_lr": "suggested learning rate",
 }  # fmt: skip
-_ACCURACY = re.compile(r"(^|_)(acc\d*|f1)(_|$)")
+_ACCURACY = re.compile(r"(^|_)(acc\d*|f1|precision|auc)(_|$)")
 
 
 def duration(seconds: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from trainer.rundir.events import NONFINITE, Event, read_on
 
 LIVE_POINTS = 2000
 SPARK_POINTS = 48
+BEST = "best/"
 ENDED = "ended"  # in a finding's evidence: the step since which it no longer holds
 
 
@@ -151,8 +153,13 @@ def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
             select(Checkpoint).where(Checkpoint.run == run.key, Checkpoint.best).order_by(col(Checkpoint.step).desc())
         ).first()
         best = {"best_acc": None, "best_step": None, "best_epoch": None}
+        figures = {}
         if known is not None:
             best = {"best_acc": known.metrics.get("val/acc"), "best_step": known.step, "best_epoch": known.epoch}
+            figures = best_figures(known.metrics)
+        summary = batch.fields.get("summary", run.summary)
+        kept = {name: value for name, value in summary.items() if not name.startswith(BEST)}
+        batch.fields["summary"] = kept | figures
     batch.fields |= {
         "step": step,
         "epoch": epoch_of(step, event["steps_per_epoch"]),
@@ -177,11 +184,10 @@ def _summarize(run: Run, batch: Batch, step: int, values: dict[str, Any]) -> Non
         # Until the end event, the summary holds the latest validation, without what is no longer a number.
         kept = {**batch.fields.get("summary", run.summary), **validated}
         batch.fields["summary"] = {name: value for name, value in kept.items() if not isinstance(value, str)}
-    acc = values.get("val/acc")
-    best = batch.fields.get("best_acc", run.best_acc)
-    if isinstance(acc, float | int) and (best is None or acc > best):
+    if _is_best(run, batch, values):
         per_epoch = batch.fields.get("steps_per_epoch", run.steps_per_epoch) or 1
-        batch.fields |= {"best_acc": acc, "best_step": step, "best_epoch": epoch_of(step, per_epoch)}
+        batch.fields |= {"best_acc": values["val/acc"], "best_step": step, "best_epoch": epoch_of(step, per_epoch)}
+        batch.fields["summary"] = batch.fields.get("summary", run.summary) | best_figures(values)
     spark = batch.spark
     train, val = values.get("train/loss"), values.get("val/loss")
     total = batch.fields.get("total_steps", run.total_steps) or 1
@@ -192,6 +198,28 @@ def _summarize(run: Run, batch: Batch, step: int, values: dict[str, Any]) -> Non
     ):
         for key, value in (("step", step), ("train", train), ("val", None)):
             spark[key].append(value)
+
+
+def _is_best(run: Run, batch: Batch, values: dict[str, Any]) -> bool:
+    """Whether a validation is the best so far, by the figure that the run selects its checkpoint by."""
+    select_by = run.spec.get("select_by", "acc")
+    now = values.get(f"val/{select_by}")
+    if not isinstance(now, float | int) or not isinstance(values.get("val/acc"), float | int):
+        return False
+    best_acc = batch.fields.get("best_acc", run.best_acc)
+    if best_acc is None:
+        return True
+    before = batch.fields.get("summary", run.summary).get(f"{BEST}{select_by}", best_acc)
+    return bool(now < before if select_by == "loss" else now > before)
+
+
+def best_figures(values: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a validation as the summary holds those of the best one: best/acc, best/macro_f1, …"""
+    return {
+        name.replace("val/", BEST): value
+        for name, value in values.items()
+        if name.startswith("val/") and isinstance(value, float | int)
+    }
 
 
 def _flush_points(session: Session, run: Run, writer: SeriesWriter, batch: Batch) -> None:

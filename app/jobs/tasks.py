@@ -204,7 +204,7 @@ def _sent_files(request: AnyRequest) -> Iterator[str]:
 
 def upload_label(filename: str) -> str:
     """The name of an uploaded file as it is shown and recorded."""
-    return (without_controls(filename) or "upload.zip")[:200]
+    return (without_controls(filename) or TaskDir(Path()).upload.name)[:200]
 
 
 def _told(status: str) -> str:

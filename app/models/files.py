@@ -15,6 +15,7 @@ from app.settings import Settings
 from app.storage.tables import Status
 from trainer.exported.labels import Labels, run_record
 from trainer.exported.portable import Packing, Portable, PortableDamaged, plan_packing, write_packing
+from trainer.rundir.calibration import read_calibration
 from trainer.rundir.spec import read_spec
 
 SUFFIX = ".safetensors"
@@ -74,6 +75,7 @@ class ModelFiles:
         labels = Labels.of(spec, record)
         tested = {name: value for name, value in run.summary.items() if name.startswith("test/")}
         measured = {**chosen.metrics, **(tested if run.status == Status.FINISHED else {})}
+        calibration = read_calibration(folder, chosen.step)
         # The initial weights are not needed to use the model, and their path may name a folder of this machine.
         network = spec.model.model_copy(update={"weights": "none", "freeze": False, "unfreeze_epoch": 0})
         return Portable(
@@ -91,6 +93,7 @@ class ModelFiles:
             step=chosen.step,
             epoch=chosen.epoch,
             checkpoint_sha256=chosen.sha256,
+            temperature=None if calibration is None else calibration.temperature,
             measured={k: float(v) for k, v in measured.items() if isinstance(v, int | float) and math.isfinite(v)},
         )
 

@@ -68,6 +68,7 @@ class ImageResult(BaseModel):
 class Answer(BaseModel):
     model: ModelPublic
     results: list[ImageResult]
+    calibrated: bool = False
     cold: bool
     timing_ms: TimingPublic
 

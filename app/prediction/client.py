@@ -63,15 +63,25 @@ class PredictorClient:
         self._waiting = Shares(settings.max_queued_predictions)
 
     async def predict(
-        self, run_id: str, images: Sequence[bytes], top_k: int, *, pixels: bool = False, client: str = ""
+        self,
+        run_id: str,
+        images: Sequence[bytes],
+        top_k: int,
+        *,
+        pixels: bool = False,
+        calibrated: bool = True,
+        client: str = "",
     ) -> Answer:
         """Return the most likely classes of each image, or its error, in the order of `images`. Raises ApiError.
 
         Images are files, or, with `pixels`, raw uint8 size × size × 3 in the size of the run's input. Clients take
-        turns: `client` names who asks. If the caller is canceled, the predictor stops working on it.
+        turns: `client` names who asks. `calibrated`: with the model's temperature, if it has one. If the caller is
+        canceled, the predictor stops working on it.
         """
         lengths = tuple(map(len, images))
-        question = PredictQuestion(run=run_id, lengths=lengths, top_k=top_k, pixels=pixels, client=client)
+        question = PredictQuestion(
+            run=run_id, lengths=lengths, top_k=top_k, pixels=pixels, calibrated=calibrated, client=client
+        )
         with self._counted(client):
             header = await self._ask(question, *images, seconds=ANSWER_SECONDS + ANSWER_SECONDS_PER_IMAGE * len(images))
         header["model"]["run"] = run_id

@@ -21,7 +21,7 @@ class PredictQuestion(_Part):
     """Predict the `top_k` most likely classes of each image. The payload holds the images, of `lengths` bytes.
 
     Images are files, or, with `pixels`, raw uint8 size × size × 3 in the size of the run's input. Clients take turns:
-    `client` names who asks.
+    `client` names who asks. `calibrated`: with the model's temperature, if it has one.
     """
 
     ask: Literal["predict"] = "predict"
@@ -29,6 +29,7 @@ class PredictQuestion(_Part):
     lengths: tuple[int, ...]
     top_k: int
     pixels: bool = False
+    calibrated: bool = True
     client: str = ""
 
 

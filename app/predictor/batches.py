@@ -41,6 +41,7 @@ class Outcome:
     sha256: str
     predictions: list[Prediction]
     familiarity: Familiarity | None
+    calibrated: bool
     cold: bool
     queue: float
     load: float
@@ -52,6 +53,7 @@ class _Waiting:
     run: str
     image: Images
     top_k: int
+    calibrated: bool
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Outcome]
     since: float = field(default_factory=time.perf_counter)
@@ -67,10 +69,15 @@ class Batches:
         self._fast: set[str] = set()  # runs whose last batch took less than FAST_MS per image
         threading.Thread(target=self._work, name="inference", daemon=True).start()
 
-    def submit(self, run: str, image: Images, top_k: int, *, alone: bool = False) -> asyncio.Future[Outcome]:
-        """Predict an image, uint8 size × size × 3. `alone`: no other image is pending, so it may be predicted now."""
+    def submit(
+        self, run: str, image: Images, top_k: int, *, calibrated: bool = True, alone: bool = False
+    ) -> asyncio.Future[Outcome]:
+        """Predict an image, uint8 size × size × 3. `calibrated`: with the model's temperature, if it has one.
+
+        `alone`: no other image is pending, so it may be predicted now.
+        """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(run, image, top_k, loop, loop.create_future())
+        waiting = _Waiting(run, image, top_k, calibrated, loop, loop.create_future())
         if alone and self._predict_now(waiting):
             return waiting.future
         with self._changed:
@@ -147,7 +154,13 @@ class Batches:
         loaded = time.perf_counter()
         images = np.stack([waiting.image for waiting in batch])
         reference = classifier.reference
-        rows = classifier.predict(images, max(waiting.top_k for waiting in batch))
+        plain = classifier.probabilities(images)
+        is_calibrated = [waiting.calibrated and classifier.temperature is not None for waiting in batch]
+        shown = plain
+        if any(is_calibrated):
+            shown = torch.where(torch.tensor(is_calibrated)[:, None], classifier.calibrated(plain), plain)
+        rows = classifier.most_likely(shown, max(waiting.top_k for waiting in batch))
+        scores = plain.amax(1).tolist() if reference else []  # the reference is not calibrated
         load, run = 1e3 * (loaded - started), 1e3 * (time.perf_counter() - loaded)
         (self._fast.add if run < FAST_MS * len(batch) else self._fast.discard)(batch[0].run)
         return [
@@ -156,13 +169,14 @@ class Batches:
                 classifier.epoch,
                 classifier.sha256,
                 row[: waiting.top_k],
-                reference.compare(row[0].probability) if reference else None,
+                reference.compare(scores[index]) if reference else None,
+                is_calibrated[index],
                 cold,
                 1e3 * (started - waiting.since),
                 load,
                 run,
             )
-            for waiting, row in zip(batch, rows, strict=True)
+            for index, (waiting, row) in enumerate(zip(batch, rows, strict=True))
         ]
 
 

@@ -159,6 +159,7 @@ class Predictor:
         return {
             "model": _model(spec, record, outcome),
             "results": [result for result, _, _ in results],
+            "calibrated": outcome is not None and outcome.calibrated,
             "cold": any(outcome.cold for _, _, outcome in results if outcome),
             "timing_ms": {
                 name: round(max(timing[name] for timing in timings), 3) for name in ("queue", "load", "decode", "run")
@@ -183,7 +184,9 @@ class Predictor:
         decode = 1e3 * (time.perf_counter() - started)
         pixels = np.frombuffer(data, np.uint8).reshape(size, size, 3)
         alone = self._fast.total + self._slow.total == 1
-        outcome = await self._batches.submit(question.run, pixels, question.top_k, alone=alone)
+        outcome = await self._batches.submit(
+            question.run, pixels, question.top_k, calibrated=question.calibrated, alone=alone
+        )
         timing = {"queue": outcome.queue, "load": outcome.load, "decode": decode, "run": outcome.run}
         # orjson encodes dataclasses
         return {"predictions": outcome.predictions, "familiarity": outcome.familiarity}, timing, outcome

@@ -8,13 +8,14 @@ import re
 from collections.abc import Sequence
 
 from app.display.formatting import count, duration, percent, percent_and_interval
-from app.results.ranking import ResultRow, ResultTable
+from app.results.ranking import RANKED_BY, ResultRow, ResultTable
+from trainer.spec.train_spec import SelectBy
 from trainer.system.spreadsheet import safe_cell
 
 COLUMNS = (
     "rank", "model", "preset", "changed", "validation_accuracy", "validation_half_width", "seeds", "mean", "sd",
     "validation_loss", "test_accuracy", "test_half_width", "test_loss", "parameters", "seconds", "best_epoch", "epochs",
-    "run", "name",
+    "run", "name", "ranked_by", "score",
 )  # fmt: skip
 _MARKDOWN_CHARACTERS = re.compile(r"([\\|`*_\[\]<>])")
 
@@ -24,20 +25,21 @@ def as_csv(table: ResultTable) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(COLUMNS)
-    writer.writerows([_cell(value) for value in _values(row)] for row in table.rows)
+    writer.writerows([_cell(value) for value in (*_values(row), table.by, row.score)] for row in table.rows)
     return buffer.getvalue()
 
 
 def as_markdown(table: ResultTable) -> str:
     """Return a table of the seed groups, and one of the published results that have a counterpart here."""
-    head = ("Model", "Validation, %", "Test, %", "Test loss", "Parameters", "Time", "Epochs")
-    lines = [f"Results on {_escaped(table.dataset)}, ranked by validation accuracy", "", *_header(head)]
+    head = ("Model", validation_title(table.by), "Test, %", "Test loss", "Parameters", "Time", "Epochs")
+    ranked_by = RANKED_BY[table.by]
+    lines = [f"Results on {_escaped(table.dataset)}, ranked by validation {ranked_by}", "", *_header(head)]
     for row in table.rows:
         description = " · ".join(part for part in (row.preset if row.preset != row.model else "", row.changed) if part)
         lines.append(
             _line(
                 f"**{_escaped(row.model)}** {_escaped(description)}".strip(),
-                validation_text(row),
+                validation_text(row, table.by),
                 percent_and_interval(row.test_acc, row.test_count) or "–",
                 "–" if row.test_loss is None else f"{row.test_loss:.3f}",
                 count(row.parameters) or "–",
@@ -55,11 +57,23 @@ def as_markdown(table: ResultTable) -> str:
     return "\n".join(lines) + "\n"
 
 
-def validation_text(row: ResultRow) -> str:
-    """Return the accuracy with its interval for a single run, else mean and standard deviation over the seeds."""
-    if row.sd is None:
-        return percent_and_interval(row.best_acc, row.val_count)
-    return f"{percent(row.mean)} ± {100 * row.sd:.1f} (n = {row.count})"
+def validation_title(by: SelectBy) -> str:
+    """The head of the column of what is ranked by."""
+    if by == "acc":
+        return "Validation, %"
+    return f"Validation {RANKED_BY[by]}" + ("" if by == "loss" else ", %")
+
+
+def validation_text(row: ResultRow, by: SelectBy) -> str:
+    """Return the figure with its interval for a single run, else mean and standard deviation over the seeds."""
+    if row.sd is not None:
+        spread = f"{row.sd:.3f}" if by == "loss" else f"{100 * row.sd:.1f}"
+        return f"{score_text(row.mean, by)} ± {spread} (n = {row.count})"
+    return percent_and_interval(row.best_acc, row.val_count) if by == "acc" else score_text(row.score, by)
+
+
+def score_text(score: float, by: SelectBy) -> str:
+    return f"{score:.3f}" if by == "loss" else percent(score)
 
 
 def figure(value: float | None, is_share: bool) -> str:

@@ -1,10 +1,10 @@
-"""Rank a dataset's finished runs by best validation accuracy, one row per seed group."""
+"""Rank a dataset's finished runs by a figure of their best validation, one row per seed group."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
 from sqlalchemy import String, cast, func
@@ -21,11 +21,22 @@ from app.results.seeds import group_key_and_seed, spread
 from app.runs.public import RunPublic, public
 from app.runs.query import rows_by_key
 from app.storage.db import Database
-from app.storage.tables import Run, Status
+from app.storage.tables import Run, RunValue, Status, ValueName
 from trainer.data.format import DatasetRecord
+from trainer.spec.train_spec import SelectBy
 
 MOST_RUNS = 20_000
 MOST_MEMBERS = 20
+
+
+# By which figure of the best validation rows are ranked, and what it is called.
+RANKED_BY: dict[SelectBy, str] = {
+    "acc": "accuracy",
+    "balanced_acc": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "auc": "area under the ROC curve",
+    "loss": "loss",
+}
 
 
 class Member(BaseModel):
@@ -34,7 +45,8 @@ class Member(BaseModel):
     id: str
     name: str
     seed: int | None
-    best_acc: float
+    score: float
+    best_acc: float | None
     half_width: float | None
     val_count: int | None = Field(exclude=True)  # for the interval that the pages show
     test_acc: float | None
@@ -42,18 +54,24 @@ class Member(BaseModel):
 
 
 class ResultRow(BaseModel):
-    """One recipe. `selected`, on which all figures but mean and sd are, is its run with the best validation."""
+    """One recipe. `selected`, on which all figures but mean and sd are, is its run with the best validation.
+
+    `mean`, `sd` and `score` are of the figure that the table is ranked by.
+    """
 
     rank: int
     model: str
     preset: str | None
     changed: str = Field(description="What differs from the preset or the parent, in words.")
-    mean: float = Field(description="Best validation accuracy, from 0 to 1: the mean over the seeds.")
+    mean: float = Field(
+        description="The figure ranked by, of the best validation (accuracies from 0 to 1): the mean over the seeds."
+    )
     sd: float | None = Field(description="Sample deviation over the seeds; null for a single run.")
     count: int = Field(description="How many runs: seeds of the same recipe.")
     selected: str
     name: str
-    best_acc: float
+    score: float
+    best_acc: float | None
     half_width: float | None = Field(description="Half of the 95% Wilson interval of best_acc.")
     val_count: int | None = Field(exclude=True)  # for the interval that the pages show
     best_epoch: int | None
@@ -70,16 +88,17 @@ class ResultRow(BaseModel):
 
 class ResultTable(BaseModel):
     dataset: str
+    by: SelectBy = Field(description="The figure of the best validation that the rows are ranked by.")
     rows: list[ResultRow]
     total: int = Field(description="How many rows there are.")
-    unranked: int = Field(description="Finished runs without a validation accuracy.")
+    unranked: int = Field(description="Finished runs without this figure.")
     chance: float | None
     reported: list[ReportedHere]
 
 
 class Candidate(NamedTuple):
     key: int
-    best_acc: float
+    score: float
     group_key: str
     seed: int | None
 
@@ -96,17 +115,17 @@ def finished_datasets(database: Database) -> dict[str, int]:
     return {name: number for name, number, _ in rows}
 
 
-def results(database: Database, datasets: Datasets, dataset: str, limit: int) -> ResultTable:
+def results(database: Database, datasets: Datasets, dataset: str, limit: int, by: SelectBy = "acc") -> ResultTable:
     """Rank the seed groups of `dataset`, at most `limit`.
 
     Raises ApiError 404 if neither the dataset nor a finished run on it exists.
     """
     record = datasets.find(dataset)
     with database.read() as session:
-        candidates, unranked = _candidates(session, dataset)
+        candidates, unranked = _candidates(session, dataset, by)
         if record is None and not candidates and not unranked:
             raise not_found("dataset", dataset)
-        groups = _ranked(candidates)
+        groups = _ranked(candidates, by)
         shown = groups[:limit]
         selected = _selected(session, [group[0].key for group in shown])
         losses = losses_at_best(session, [run.id for run in selected.values()])
@@ -118,6 +137,7 @@ def results(database: Database, datasets: Datasets, dataset: str, limit: int) ->
     ]
     return ResultTable(
         dataset=dataset,
+        by=by,
         rows=rows,
         total=len(groups),
         unranked=unranked,
@@ -126,13 +146,21 @@ def results(database: Database, datasets: Datasets, dataset: str, limit: int) ->
     )
 
 
-def _candidates(session: Session, dataset: str) -> tuple[list[Candidate], int]:
-    """Return the finished runs with a validation accuracy, the best first, and the number of those without one.
+def _candidates(session: Session, dataset: str, by: SelectBy) -> tuple[list[Candidate], int]:
+    """Return the finished runs with the figure, the best first, and the number of those without it.
 
     The specs stay text. The runs are sorted here, because SQLite would carry every spec through its sorter.
     """
-    columns = col(Run.key), col(Run.best_acc), cast(col(Run.spec), String)
-    group_columns = col(Run.parent), col(Run.parent_step), col(Run.epochs)
+    score: Any = col(Run.best_acc)
+    if by != "acc":
+        score = (
+            select_columns(col(RunValue.number))
+            .join(ValueName, col(ValueName.key) == col(RunValue.name))
+            .where(col(RunValue.run) == col(Run.key), col(ValueName.name) == f"best/{by}")
+            .scalar_subquery()
+        )
+    columns = col(Run.key), score, cast(col(Run.spec), String)
+    group_columns = col(Run.parent), col(Run.parent_step), col(Run.epochs), col(Run.total_steps)
     statement = (
         select_columns(*columns, *group_columns)
         .where(col(Run.dataset) == dataset, col(Run.status) == Status.FINISHED)
@@ -141,19 +169,23 @@ def _candidates(session: Session, dataset: str) -> tuple[list[Candidate], int]:
     )
     rows = session.connection().execute(statement).all()
     found = [
-        Candidate(key, best_acc, *group_key_and_seed(spec, parent, parent_step, epochs))
-        for key, best_acc, spec, parent, parent_step, epochs in rows
-        if key is not None and best_acc is not None
+        Candidate(key, score, *group_key_and_seed(spec, parent, parent_step, epochs, total_steps))
+        for key, score, spec, parent, parent_step, epochs, total_steps in rows
+        if key is not None and score is not None
     ]
-    return sorted(found, key=lambda item: (-item.best_acc, item.key)), len(rows) - len(found)
+    return sorted(found, key=lambda item: (_order(item.score, by), item.key)), len(rows) - len(found)
 
 
-def _ranked(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
-    """Return the seed groups, the best mean accuracy first: the maximum would favor groups of many seeds."""
+def _order(score: float, by: SelectBy) -> float:
+    return score if by == "loss" else -score
+
+
+def _ranked(candidates: Sequence[Candidate], by: SelectBy) -> list[list[Candidate]]:
+    """Return the seed groups, the best mean first: the maximum would favor groups of many seeds."""
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for item in candidates:
         groups[item.group_key].append(item)
-    return sorted(groups.values(), key=lambda group: -sum(item.best_acc for item in group) / len(group))
+    return sorted(groups.values(), key=lambda group: _order(sum(item.score for item in group) / len(group), by))
 
 
 def _selected(session: Session, keys: Sequence[int]) -> dict[int, RunPublic]:
@@ -164,20 +196,21 @@ def _selected(session: Session, keys: Sequence[int]) -> dict[int, RunPublic]:
 def _members(session: Session, groups: Sequence[Sequence[Candidate]]) -> dict[int, Member]:
     """Return, by key, the runs of the seed groups that have several; at most MOST_MEMBERS per group."""
     listed = {item.key: item for group in groups if len(group) > 1 for item in group[:MOST_MEMBERS]}
-    columns = col(Run.key), col(Run.id), col(Run.name), col(Run.val_count), col(Run.summary)
+    columns = col(Run.key), col(Run.id), col(Run.name), col(Run.best_acc), col(Run.val_count), col(Run.summary)
     rows = session.connection().execute(select_columns(*columns).where(col(Run.key).in_(listed)))
     return {
         key: Member(
             id=run_id,
             name=name,
             seed=listed[key].seed,
-            best_acc=listed[key].best_acc,
-            half_width=half_width(listed[key].best_acc, trials) if trials else None,
+            score=listed[key].score,
+            best_acc=best_acc,
+            half_width=half_width(best_acc, trials) if trials and best_acc is not None else None,
             val_count=trials,
             test_acc=summary.get("test/acc"),
             test_loss=summary.get("test/loss"),
         )
-        for key, run_id, name, trials, summary in rows
+        for key, run_id, name, best_acc, trials, summary in rows
     }
 
 
@@ -189,7 +222,7 @@ def _row(
     members: dict[int, Member],
     record: DatasetRecord | None,
 ) -> ResultRow:
-    found = spread([item.best_acc for item in group])
+    found = spread([item.score for item in group])
     assert found is not None
     test_acc = summary_number(run, "test/acc")
     test_count = 0 if record is None or record.sha256 != run.train_spec.dataset.sha256 else record.test_count
@@ -203,7 +236,8 @@ def _row(
         count=found.count,
         selected=run.id,
         name=run.name,
-        best_acc=group[0].best_acc,
+        score=group[0].score,
+        best_acc=run.best_acc,
         half_width=half_width_of(run),
         val_count=run.val_count,
         best_epoch=run.best_epoch,

@@ -25,17 +25,17 @@ class Spread:
 
 
 def group_key_and_seed(
-    spec_text: str, parent: str | None, parent_step: int | None, epochs: int
+    spec_text: str, parent: str | None, parent_step: int | None, epochs: int, total_steps: int | None
 ) -> tuple[str, int | None]:
     """Return the key of a run's seed group, equal for runs that differ only in their seed, and the seed if any.
 
     `spec_text` is the spec as the database stores it, so that ten thousand runs are grouped without parsing a spec.
-    The key includes the parent and its step, because a branch starts from the parent's weights. It includes `epochs`,
-    to which a run may have been extended or shortened, except for a run with a time budget: there the number of epochs
-    depends on the machine.
+    The key includes the parent and its step, because a branch starts from the parent's weights. It includes the epochs
+    and steps, to which a run may have been extended or shortened, except for a run with a time budget: there they
+    depend on the machine.
     """
     start = "" if parent_step is None else f"{parent}:{parent_step}"
-    length = str(epochs) if NO_TIME_BUDGET in spec_text else ""
+    length = f"{epochs} {total_steps}" if NO_TIME_BUDGET in spec_text else ""
     position = spec_text.rfind(SEED)
     found = _NUMBER.match(spec_text, position + len(SEED)) if position >= 0 else None
     if found is None:
@@ -47,7 +47,9 @@ def grouped(runs: Iterable[RunPublic]) -> list[list[RunPublic]]:
     """Return the runs by seed group, in the order in which each group first appears."""
     groups: dict[str, list[RunPublic]] = defaultdict(list)
     for run in runs:
-        groups[group_key_and_seed(json.dumps(run.spec), run.parent, run.parent_step, run.epochs)[0]].append(run)
+        origin = run.parent, run.parent_step
+        key, _ = group_key_and_seed(json.dumps(run.spec), *origin, run.epochs, run.total_steps)
+        groups[key].append(run)
     return list(groups.values())
 
 

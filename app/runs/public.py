@@ -104,6 +104,8 @@ def public(row: Run, seq: int = 0) -> RunPublic:
     eta = None
     if row.status in ACTIVE and row.throughput and row.total_steps:
         eta = (row.total_steps - row.step) * row.spec["batch_size"] / row.throughput
+        if minutes := row.spec.get("budget", {}).get("minutes"):
+            eta = min(eta, 60 * minutes)  # the steps are planned anew once the speed has been measured
     values = row.model_dump()
     if row.steps_per_epoch:
         values["epoch"] = epoch_of(row.step, row.steps_per_epoch)

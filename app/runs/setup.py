@@ -24,12 +24,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Decided:
-    """What was decided while a run trained, from `step` on. `measured`: milliseconds per step of what was tried."""
+    """What was decided while a run trained, from `step` on. `measured`: milliseconds per step of what was tried.
+
+    `busy`: other programs used the processor meanwhile.
+    """
 
     step: int
     what: str
     measured: tuple[tuple[str, float], ...] = ()
     remembered: bool = False
+    busy: bool = False
 
 
 def decided(run_dir: Path) -> tuple[Decided, ...]:
@@ -47,7 +51,8 @@ def _decided(decision: Decision) -> Decided | None:
             return Decided(decision.step, f"{values['dtype']}")
         case "execution":
             execution = Execution(values["precision"], values["channels_last"], values["threads"])
-            return Decided(decision.step, str(execution), _fastest_first(values), values["remembered"])
+            busy = values.get("busy", False)
+            return Decided(decision.step, str(execution), _fastest_first(values), values["remembered"], busy)
         case "compile" if "trial" in values:
             return Decided(decision.step, "torch.compile tried, in turn with eager steps")
         case "compile":
@@ -56,7 +61,7 @@ def _decided(decision: Decision) -> Decided | None:
             epochs = values["epochs"]
             return Decided(decision.step, f"extended by {epochs} {'epoch' if epochs == 1 else 'epochs'}")
         case "wind-down":
-            return Decided(decision.step, "finish early")
+            return Decided(decision.step, "finish early: the learning rate falls to 0, then the test")
         case "plan":  # often, with a time budget
             return None
 

@@ -7,32 +7,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainer.engine.calibration import fit_temperature, reliability, tempered
 from trainer.engine.context import Context
 from trainer.engine.loss import batch_loss
 from trainer.engine.resident import ResidentData, Split
+from trainer.engine.scores import LARGEST_TABLE, class_scores, roc_auc
 from trainer.engine.trainee import Progress, Trainee, fresh_model
 from trainer.models import checkpoint
 from trainer.models.device import accumulator
 from trainer.models.inputs import network_input
 from trainer.models.pretrained import split_head
-from trainer.rundir.answers import Answers, answered_steps, read_answers, write_answers
+from trainer.rundir.answers import Answers, Table, answered_steps, read_answers, write_answers, write_table
+from trainer.rundir.calibration import Calibration, write_calibration
 from trainer.rundir.checkpoints import best_checkpoint
 from trainer.spec.train_spec import TrainSpec
 
 CLEAN_IMAGES = 2000
-UNEVEN = 1.2  # times the smallest class: from here on accuracy is also given with all classes counting alike
 
 
 @dataclass
 class Predictions:
     """A model's predictions for n images: `guess` int64 (n,), the predicted classes; `own` and `top` float32 (n,), the
-    probabilities of the labels and of the predicted classes."""
+    probabilities of the labels and of the predicted classes; `table` float32 (n, C), the logarithms of all
+    probabilities, None where they are too many to be kept."""
 
     guess: Tensor
     own: Tensor
     top: Tensor
+    table: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -47,19 +52,23 @@ class Validation:
 
 @torch.inference_mode()
 def evaluate(
-    context: Context, model: nn.Module, split: Split, rows: Tensor | None, *, flip: bool = False
+    context: Context, model: nn.Module, split: Split, rows: Tensor | None, *, flip: bool = False, scored: bool = True
 ) -> tuple[dict[str, float], Predictions]:
     """Evaluate `model` on `rows` of `split`, on all if None.
 
-    Returns the mean loss and acc, acc5 with more than ten classes, coarse_acc with superclasses, and balanced_acc with
-    imbalanced classes; and the predictions. `flip` averages each image's logits with those of its mirror image.
+    Returns the mean loss and acc, acc5 with more than ten classes, coarse_acc with superclasses, and if `scored` the
+    figures of trainer/engine/scores.py and log_loss; and the predictions. `flip` averages each image's logits with
+    those of its mirror image.
     """
     model.eval()
     data, device = context.data, context.device
     count = len(split) if rows is None else len(rows)
-    sums = torch.zeros(3, dtype=accumulator(device), device=device)
+    sums = torch.zeros(4, dtype=accumulator(device), device=device)
+    is_kept = scored and count * data.num_classes <= LARGEST_TABLE
+    table = torch.empty(count, data.num_classes, device=device) if is_kept else None
     guesses = torch.empty(count, dtype=torch.int64, device=device)
-    predictions = Predictions(guesses, *torch.empty(2, count, device=device))
+    own, top = torch.empty(2, count, device=device)
+    predictions = Predictions(guesses, own, top, table)
     targets = split.labels if rows is None else split.labels[rows]
 
     def evaluate_part(part: slice) -> None:
@@ -74,25 +83,28 @@ def evaluate(
         probabilities = logits.softmax(1)
         predictions.top[part], predictions.guess[part] = probabilities.max(1)
         predictions.own[part] = probabilities.gather(1, labels[:, None]).squeeze(1)
+        if table is not None:
+            table[part] = logits.log_softmax(1)
         five = (logits.topk(5).indices == labels[:, None]).sum() if data.num_classes > 10 else 0
         # The sums last: a part that fails for lack of memory is evaluated again in smaller ones.
         sums[0] += batch_loss(context.spec, logits, labels, plain=True) * len(labels)
         sums[1] += five
+        sums[3] += F.cross_entropy(logits, labels, reduction="sum")
 
     context.portions.each(count, evaluate_part)
     right = predictions.guess == targets
     if data.coarse_of is not None:
         sums[2] = (data.coarse_of[predictions.guess] == data.coarse_of[targets]).sum()
-    loss, acc5, coarse = (sums / max(1, count)).tolist()  # waits for the device
+    loss, acc5, coarse, log_loss = (sums / max(1, count)).tolist()  # waits for the device
     result = {"loss": loss, "acc": share_of(right)}
     if data.num_classes > 10:
         result["acc5"] = acc5
     if data.coarse_of is not None:
         result["coarse_acc"] = coarse
-    counts = torch.bincount(targets, minlength=data.num_classes)
-    if counts.max() > UNEVEN * counts.min():
-        hits = torch.bincount(targets[right], minlength=data.num_classes)
-        result["balanced_acc"] = (hits / counts.clamp(min=1))[counts > 0].mean().item()
+    if scored and count:
+        result |= {"log_loss": log_loss, **class_scores(targets, predictions.guess, data.num_classes)}
+        if table is not None:
+            result["auc"] = roc_auc(targets, table)
     return result, predictions
 
 
@@ -114,18 +126,19 @@ def validate(context: Context, trainee: Trainee, progress: Progress, epoch: int)
             values["val/flips"] = share_of(before.to(guesses.device) != guesses)
         write_answers(context.run_dir, answers_of(progress.step, data.val_rows, predictions))
     if needs_clean(context.spec):
-        result, _ = evaluate(context, trainee.evaluated, data.train, clean_rows(data))
+        result, _ = evaluate(context, trainee.evaluated, data.train, clean_rows(data), scored=False)
         values |= {f"train_clean/{name}": result[name] for name in ("loss", "acc")}
     events.metrics(progress.step, values)
     events.emit("epoch", step=progress.step, epoch=epoch)
-    shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items() if name.endswith(("/loss", "/acc")))
     events.emit("log", line=f"epoch {epoch}, step {progress.step:,}: {shown or 'done'}")
     progress.validation = {name: value for name, value in values.items() if math.isfinite(value)}
     if not len(data.val_rows):
         progress.best_step = progress.step
         return Validation(values, guesses, improved=True)
-    if math.isfinite(values["val/loss"]) and values["val/acc"] > progress.best_acc:
+    if math.isfinite(values["val/loss"]) and progress.improves(values, context.spec.select_by):
         progress.best_acc, progress.best_step = values["val/acc"], progress.step
+        progress.best = progress.validation
         return Validation(values, guesses, improved=True)
     return Validation(values, guesses, improved=False)
 
@@ -158,22 +171,50 @@ def test(context: Context, trainee: Trainee, step: int) -> dict[str, float]:
     """
     run_dir, spec, data = context.run_dir, context.spec, context.data
 
-    def tested(model: nn.Module, *, flip: bool = False) -> dict[str, float]:
-        return evaluate(context, model, data.test, None, flip=flip)[0]
-
-    last = chosen = tested(trainee.evaluated)
+    last, predictions = evaluate(context, trainee.evaluated, data.test, None)
+    chosen, chosen_step = last, step
     info = best_checkpoint(run_dir)
     if info is not None and info.step != step:
         trainee.load_evaluated(checkpoint.load(run_dir, info).part("model"))
-        chosen = tested(trainee.evaluated)
+        chosen, predictions = evaluate(context, trainee.evaluated, data.test, None)
+        chosen_step = info.step
     summary = {f"test/{name}": value for name, value in chosen.items()}
+    summary |= calibrated(context, trainee.evaluated, predictions, chosen_step)
     if spec.test_flip and not spec.caches_features:
-        summary["test/acc_flip"] = tested(trainee.evaluated, flip=True)["acc"]
+        flipped, _ = evaluate(context, trainee.evaluated, data.test, None, flip=True, scored=False)
+        summary["test/acc_flip"] = flipped["acc"]
     summary |= {f"last/test/{name}": value for name, value in last.items()}
     initial = fresh_model(spec, data, context.device, initialized=not spec.caches_features)
     if spec.caches_features:
         initial = split_head(initial)[1]
-    return summary | {"init/test_loss": tested(initial)["loss"]}
+    untrained, _ = evaluate(context, initial, data.test, None, scored=False)
+    return summary | {"init/test_loss": untrained["loss"]}
+
+
+def calibrated(context: Context, model: nn.Module, on_test: Predictions, step: int) -> dict[str, float]:
+    """Fit the temperature of the selected model on the validation split, and measure it on the test split.
+
+    Both are written to the run directory, and with them the probabilities for the validation split. Returns test/ece,
+    test/ece_calibrated and temperature, as far as there are images for them.
+    """
+    data, labels = context.data, context.data.test.labels
+    if on_test.table is None or not len(labels):
+        return {}
+    before = reliability(on_test.table, labels)
+    _, on_validation = evaluate(context, model, data.val, data.val_rows)
+    temperature = None
+    if on_validation.table is not None:
+        temperature = fit_temperature(on_validation.table, data.val.labels[data.val_rows])
+        table = on_validation.table.exp().half().cpu().numpy()
+        write_table(context.run_dir, Table(step, data.val_rows.to(torch.int32).cpu().numpy(), table))
+    if temperature is None:
+        return {"test/ece": before.ece}
+    after = reliability(tempered(on_test.table, temperature), labels)
+    write_calibration(
+        context.run_dir,
+        Calibration(step=step, temperature=temperature, images=len(data.val_rows), before=before, after=after),
+    )
+    return {"test/ece": before.ece, "test/ece_calibrated": after.ece, "temperature": temperature}
 
 
 def clean_rows(data: ResidentData) -> Tensor:
@@ -199,5 +240,7 @@ def evaluations_of_epoch(context: Context) -> int:
 
 
 def tested_images(context: Context) -> int:
-    """Number of images that `test` evaluates: with the last, untrained and perhaps the selected weights, flipped."""
-    return len(context.data.test) * (2 + bool(len(context.data.val_rows)) + 2 * context.spec.test_flip)
+    """Number of images that `test` evaluates: with the last, untrained and perhaps the selected weights, flipped; and
+    those of the validation split for the calibration."""
+    data = context.data
+    return len(data.test) * (2 + bool(len(data.val_rows)) + 2 * context.spec.test_flip) + len(data.val_rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,16 +20,21 @@ from trainer.models.inputs import channel_constants, normalize
 from trainer.models.pretrained import split_head
 from trainer.models.swift import WHITENING_IMAGES, Swift, whitening_batch
 from trainer.rundir.folder import RunDir
-from trainer.spec.train_spec import TrainSpec
+from trainer.spec.train_spec import SelectBy, TrainSpec
 
 
 @dataclass
 class Progress:
-    """The part of the training state that is not tensors. `window_steps` counts the steps since the last logged one."""
+    """The part of the training state that is not tensors.
+
+    `validation` holds the latest figures of the validation split, `best` those at `best_step`, `best_acc` the accuracy
+    among them (-1 before there is one). `window_steps` counts the steps since the last logged one.
+    """
 
     step: int = 0
     best_acc: float = -1.0
     best_step: int = 0
+    best: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
     window_steps: int = 0
     elapsed: float = 0.0  # seconds of all attempts so far
@@ -42,8 +48,18 @@ class Progress:
     @property
     def summary(self) -> dict[str, float]:
         """The last validation, and the best one."""
-        best = {"best/val_acc": self.best_acc, "best/step": self.best_step} if self.best_acc >= 0 else {}
-        return {**self.validation, **best}
+        if self.best_acc < 0:
+            return dict(self.validation)
+        best = {name.replace("val/", "best/"): value for name, value in self.best.items() if name.startswith("val/")}
+        return {**self.validation, **best, "best/val_acc": self.best_acc, "best/step": self.best_step}
+
+    def improves(self, values: dict[str, float], select_by: SelectBy) -> bool:
+        """Whether a validation is better than the best one so far. A tie is not, NaN is not."""
+        now = values.get(f"val/{select_by}", math.nan)
+        if self.best_acc < 0:
+            return math.isfinite(now)
+        before = self.best.get(f"val/{select_by}", self.best_acc)  # a checkpoint of an earlier version has no `best`
+        return now < before if select_by == "loss" else now > before
 
 
 @dataclass

@@ -84,7 +84,7 @@ class Tuning:
 
         A step takes `step_seconds` at present.
         """
-        remembered = self._verdict is not None
+        remembered, busy = self._verdict is not None, False
         if self._verdict is None:
             raw, labels, _, _ = self._batches.take(*at)
             images = network_input(raw, self._context.constants, size)
@@ -102,10 +102,12 @@ class Tuning:
             )
             milliseconds = {str(execution): round(1e3 * took, 2) for execution, took in probe.seconds.items()}
             self._verdict = Verdict(probe.chosen, milliseconds)
-            if not probe.busy:
+            busy = probe.busy
+            if not busy:
                 self._verdicts.put(self._workload, self._verdict)
         found = self._verdict
-        return {**asdict(found.execution), "milliseconds": found.milliseconds, "remembered": remembered}
+        answer = {**asdict(found.execution), "milliseconds": found.milliseconds, "remembered": remembered}
+        return answer if remembered else {**answer, "busy": busy}
 
     def _remember_compiling(self, *, faster: bool) -> None:
         stored = self._verdicts.get(self._workload)

@@ -53,6 +53,9 @@ class Portable(BaseModel):
     step: int
     epoch: int
     checkpoint_sha256: str
+    temperature: float | None = Field(
+        None, gt=0, description="Dividing the logits by it calibrates the probabilities; null if it is not known."
+    )
     measured: dict[str, float] = Field(description="val/* of this checkpoint, test/* of the run's selected one.")
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from trainer.inference.out_of_distribution import ConfidenceReference, confidenc
 from trainer.models import checkpoint
 from trainer.models.build import build_model, count_flops
 from trainer.models.inputs import channel_constants, network_input
+from trainer.rundir.calibration import read_calibration
 from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, best_checkpoint, list_checkpoints
 from trainer.spec.train_spec import TrainSpec
 
@@ -49,7 +50,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classifier:
-    """`step` and `epoch` are None for an ensemble (trainer/inference/ensemble.py)."""
+    """`step` and `epoch` are None for an ensemble (trainer/inference/ensemble.py).
+
+    `temperature` calibrates the probabilities (trainer/engine/calibration.py); None leaves them as they are.
+    """
 
     step: int | None
     epoch: int | None
@@ -60,6 +64,7 @@ class Classifier:
     size: int
     device: torch.device
     reference: ConfidenceReference | None = None
+    temperature: float | None = None
 
     @cached_property
     def flops(self) -> int:
@@ -72,7 +77,10 @@ class Classifier:
 
     @torch.inference_mode()
     def probabilities(self, images: Images) -> Tensor:
-        """Predict uint8 N×H×W×3: float32 N×C on the CPU. Computed as in the trainer's evaluation, without autocast."""
+        """Predict uint8 N×H×W×3: float32 N×C on the CPU, not calibrated.
+
+        Computed as in the trainer's evaluation, without autocast.
+        """
         found: list[Tensor] = []
 
         def add(part: slice) -> None:
@@ -83,12 +91,22 @@ class Classifier:
         self.portions.each(len(images), add)
         return torch.cat(found)
 
+    def calibrated(self, probabilities: Tensor) -> Tensor:
+        """The probabilities (N, C) of the logits divided by the temperature, if the model has one."""
+        if self.temperature is None:
+            return probabilities
+        return (probabilities.clamp_min(torch.finfo(torch.float32).tiny).log() / self.temperature).softmax(1)
+
     def predict(self, images: Images, top_k: int) -> list[list[Prediction]]:
         """Return the `top_k` most likely classes of each image (uint8 N×H×W×3), or all if there are fewer.
 
         Raises OutputNotFinite.
         """
-        top = self.probabilities(images).topk(min(top_k, len(self.labels.names)))
+        return self.most_likely(self.calibrated(self.probabilities(images)), top_k)
+
+    def most_likely(self, probabilities: Tensor, top_k: int) -> list[list[Prediction]]:
+        """Return the `top_k` most likely classes of each row (N, C). Raises OutputNotFinite."""
+        top = probabilities.topk(min(top_k, len(self.labels.names)))
         rows = list(zip(top.values.tolist(), top.indices.tolist(), strict=True))
         if any(not math.isfinite(values[0]) for values, _ in rows):
             raise OutputNotFinite("The model's outputs are not finite: its training has diverged.")
@@ -125,7 +143,12 @@ def load_classifier(
     constants = channel_constants(record, device)
     size = spec.model.input_size or record.size
     reference = confidence_reference(run_dir, info.step)
-    return Classifier(info.step, info.epoch, info.sha256, labels, model.eval(), constants, size, device, reference)
+    calibration = read_calibration(run_dir, info.step)
+    temperature = None if calibration is None else calibration.temperature
+    network = model.eval()
+    return Classifier(
+        info.step, info.epoch, info.sha256, labels, network, constants, size, device, reference, temperature
+    )
 
 
 def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: torch.device) -> Classifier:

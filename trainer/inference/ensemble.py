@@ -27,18 +27,18 @@ SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class MeanOfProbabilities(nn.Module):
-    """Outputs the logarithm of the mean of the members' probabilities; the softmax of that is the mean."""
+    """Outputs the logarithm of the mean of the members' calibrated probabilities; the softmax of that is the mean."""
 
     def __init__(self, members: Sequence[Classifier]) -> None:
         super().__init__()
         self.models = nn.ModuleList(member.model for member in members)
         self.sizes = [member.size for member in members]
+        self.temperatures = [member.temperature or 1.0 for member in members]
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized float B×3×H×W, of the dataset's image size, to float32 B×C."""
-        each = [
-            model(resize(images, size)).float().softmax(1) for model, size in zip(self.models, self.sizes, strict=True)
-        ]
+        members = zip(self.models, self.sizes, self.temperatures, strict=True)
+        each = [(model(resize(images, size)).float() / warmth).softmax(1) for model, size, warmth in members]
         return torch.stack(each).mean(0).clamp_min(SMALLEST).log()
 
 
@@ -107,7 +107,8 @@ def measure(
     correct = torch.zeros(len(members) + 1, dtype=torch.int64)
     for at in range(0, len(rows), BATCH):
         progress(at, len(rows), "answering the held-out images")
-        each = torch.stack([member.probabilities(images[rows[at : at + BATCH]]) for member in members])
+        part = images[rows[at : at + BATCH]]
+        each = torch.stack([member.calibrated(member.probabilities(part)) for member in members])
         predicted = torch.cat([each, each.mean(0, keepdim=True)]).argmax(2)
         correct += (predicted == truth[at : at + BATCH]).sum(1)
     *single, combined = (correct.double() / len(rows)).tolist()

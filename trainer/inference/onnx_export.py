@@ -1,8 +1,8 @@
 """Export a classifier to an ONNX graph from uint8 images to probabilities, and compare it with torch.
 
 `image` uint8 [N, size, size, 3], RGB, fitted to the square as in the dataset; `probabilities` float32 [N, classes].
-Normalization, and resizing where the network takes another size, are part of the graph. The metadata is that of an
-exported model (trainer/exported/portable.py).
+Normalization, and resizing where the network takes another size, are part of the graph, and so is the temperature that
+calibrates the probabilities. The metadata is that of an exported model (trainer/exported/portable.py).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ExportFailed(TrainerError):
 
 
 class Graph(nn.Module):
-    """The network with normalization and resizing before it and softmax after it."""
+    """The network with normalization and resizing before it, and temperature and softmax after it."""
 
     mean: Tensor
     std: Tensor
@@ -50,12 +50,14 @@ class Graph(nn.Module):
         super().__init__()
         self.model = classifier.model
         self.size = classifier.size
+        self.temperature = classifier.temperature
         for name, values in zip(("mean", "std"), classifier.constants, strict=True):
             self.register_buffer(name, values)
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.model(network_input(image, (self.mean, self.std), self.size))
-        return logits.float().softmax(1)
+        logits = logits.float()
+        return (logits if self.temperature is None else logits / self.temperature).softmax(1)
 
 
 def export_onnx(
@@ -73,7 +75,10 @@ def export_onnx(
     progress(2, 3, "comparing with torch")
     found = run_onnx(proto.SerializeToString(), images)
     expected = np.concatenate(
-        [classifier.probabilities(images[at : at + BATCH]) for at in range(0, len(images), BATCH)]
+        [
+            classifier.calibrated(classifier.probabilities(images[at : at + BATCH]))
+            for at in range(0, len(images), BATCH)
+        ]
     )
     difference = float(np.abs(found - expected).max())
     if not difference <= MAX_DIFFERENCE:  # also if it is NaN

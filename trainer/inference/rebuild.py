@@ -35,6 +35,7 @@ def open_file(path: Path, device: torch.device, custom_models: Collection[str] =
     constants = constants_of(about.mean, about.std, device)
     labels = Labels(about.classes, about.superclasses)
     classifier = Classifier(
-        about.step, about.epoch, about.checkpoint_sha256, labels, model.eval(), constants, about.input_size, device
-    )
+        about.step, about.epoch, about.checkpoint_sha256, labels, model.eval(), constants, about.input_size, device,
+        temperature=about.temperature,
+    )  # fmt: skip
     return classifier, about

@@ -56,7 +56,7 @@ def saliency(classifier: Classifier, image: Images, index: int | None) -> Iterat
     Yields None after each portion of the work and then the result. Raises OutputNotFinite.
     """
     started = time.perf_counter()
-    plain = classifier.probabilities(image[None])[0]  # synchronizes with the device
+    plain = classifier.calibrated(classifier.probabilities(image[None]))[0]  # synchronizes with the device
     portion = max(1, min(MOST_IN_PORTION, int(PORTION_SECONDS / (time.perf_counter() - started))))
     if not bool(torch.isfinite(plain).all()):
         raise OutputNotFinite("The model's outputs are not finite: its training has diverged.")
@@ -73,7 +73,7 @@ def saliency(classifier: Classifier, image: Images, index: int | None) -> Iterat
         covered = np.repeat(image[None], len(part), axis=0)
         for picture, (y, x) in zip(covered, part, strict=True):
             picture[y : y + side, x : x + side] = color
-        after += classifier.probabilities(covered)[:, index].tolist()
+        after += classifier.calibrated(classifier.probabilities(covered))[:, index].tolist()
         yield None
 
     total, counts = np.zeros((size, size), np.float32), np.zeros((size, size), np.float32)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import safetensors
 import safetensors.numpy
 
 from trainer.rundir.folder import RunDir
@@ -66,6 +67,41 @@ def read_answers(run_dir: Path, step: int) -> Answers | None:
         log.warning("%s is damaged, and taken as absent: %s", path, error)
         return None
     return answers
+
+
+@dataclass(frozen=True)
+class Table:
+    """The probabilities of all classes by the selected model, of `step`: float16 (n, C), for `row` int32 (n,)."""
+
+    step: int
+    row: npt.NDArray[np.int32]
+    probabilities: npt.NDArray[np.float16]
+
+
+def write_table(run_dir: Path, table: Table) -> None:
+    """Raises OSError (a full disk)."""
+    path = RunDir(run_dir).selected
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, npt.NDArray[Any]] = {"row": table.row, "probabilities": table.probabilities}
+    write_durably(path, safetensors.numpy.save(tensors, {"step": str(table.step)}))
+
+
+def read_table(run_dir: Path) -> Table | None:
+    """None if there is no table, or its file is damaged, which is logged."""
+    path = RunDir(run_dir).selected
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            found = Table(
+                int((file.metadata() or {})["step"]), file.get_tensor("row"), file.get_tensor("probabilities")
+            )
+        if found.row.shape != found.probabilities.shape[:1]:
+            raise ValueError("the arrays differ in length")
+    except FileNotFoundError:
+        return None
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        log.warning("%s is damaged, and taken as absent: %s", path, error)
+        return None
+    return found
 
 
 def last_answers(run_dir: Path) -> Answers | None:

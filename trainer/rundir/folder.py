@@ -116,6 +116,16 @@ class RunDir(JobDir):
         return self.path / "artifacts"
 
     @property
+    def calibration(self) -> Path:
+        """How the selected model is calibrated (trainer/rundir/calibration.py)."""
+        return self.artifacts / "calibration.json"
+
+    @property
+    def selected(self) -> Path:
+        """The selected model's probabilities of all classes for the validation split (trainer/rundir/answers.py)."""
+        return self.artifacts / "selected.safetensors"
+
+    @property
     def answers_folder(self) -> Path:
         return self.artifacts / "val"
 

@@ -12,6 +12,8 @@ from trainer.spec.optimizer_spec import OptimizerSpec, ScheduleSpec
 from trainer.spec.part import FiniteFloat, Part, impossible
 from trainer.spec.thresholds import ThresholdSpec
 
+SelectBy = Literal["acc", "balanced_acc", "macro_f1", "auc", "loss"]
+
 
 class DatasetSpec(Part):
     name: str = Field(description="The dataset to train on.", min_length=1, max_length=80)
@@ -141,8 +143,16 @@ class TrainSpec(Part):
         le=1024,
         description="Processor threads; 0 takes every core, or fewer where those are measured to be faster.",
     )
+    select_by: SelectBy = Field(
+        "acc",
+        description="The validation figure by which the best epoch is chosen: acc, balanced_acc or macro_f1 where "
+        "classes are uneven, auc where the order of the probabilities counts, or loss.",
+    )
     early_stopping: int = Field(
-        0, ge=0, le=100_000, description="Ends the run after this many epochs without a better val/acc; 0 never."
+        0,
+        ge=0,
+        le=100_000,
+        description="Ends the run after this many epochs without a better validation, by select_by; 0 never.",
     )
     test_flip: bool = Field(
         False, description="Also test with each image and its mirror image averaged, as a figure of its own."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.diagnosis.mistakes import ClassResult
+from app.diagnosis.class_results import ClassResult
 from app.display.formatting import interval, percent
 from app.display.sparkline import Sparkline, sparkline
 from app.models.ensembles import Unmeasured
@@ -15,6 +15,7 @@ from app.models.registry import ModelAlias
 from app.runs.public import CheckpointPublic, RunPublic
 from trainer.data.format import DatasetRecord
 from trainer.exported.ensemble_report import EnsembleReport
+from trainer.rundir.calibration import Calibration
 
 CLASSES_SHOWN = 5
 
@@ -49,7 +50,7 @@ class Card:
 @dataclass(frozen=True, kw_only=True)
 class ModelCard(Card):
     """`/models/{name}`. `classes` are by increasing accuracy; `checkpoint` is the one used for prediction; `file` and
-    `onnx` are the downloads, None if there is none."""
+    `onnx` are the downloads, None if there is none; `calibration` is that of the checkpoint."""
 
     run: RunPublic
     names: tuple[str, ...]
@@ -59,6 +60,7 @@ class ModelCard(Card):
     classes: tuple[ClassResult, ...]
     file: ModelFile | None
     onnx: OnnxFile | None
+    calibration: Calibration | None
 
     @property
     def spark(self) -> Sparkline:
@@ -101,7 +103,17 @@ class ModelCard(Card):
             "smaller than a few pixels are lost.",
             f"It was trained on {self.record.train_count - held_out:,} images of {self.record.name} "
             f"({self.record.source}). Its accuracy holds for similar images only.",
-            "Its probabilities are not calibrated.",
+            self._calibrated,
+        )
+
+    @property
+    def _calibrated(self) -> str:
+        if self.calibration is None:
+            return "Its probabilities are not calibrated."
+        found = self.calibration.after
+        return (
+            f"Its probabilities are calibrated on images like those of {self.run.dataset}: on the test images they are "
+            f"off by {percent(found.ece)}% on average. On other images they may be off by more."
         )
 
 

@@ -9,7 +9,8 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from app.datasets.datasets import Datasets
-from app.diagnosis.mistakes import ClassResult, examined
+from app.diagnosis.class_results import ClassResult
+from app.diagnosis.mistakes import examined
 from app.errors import ApiError
 from app.models.ensembles import Ensembles, Unmeasured
 from app.models.onnx import OnnxFile, OnnxFiles
@@ -29,6 +30,7 @@ from app.web.services import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep,
 from trainer.data.errors import DatasetError
 from trainer.exported.ensemble_report import EnsembleReport
 from trainer.exported.onnx_report import missing_packages
+from trainer.rundir.calibration import read_calibration
 
 router = APIRouter()
 
@@ -120,6 +122,7 @@ def card(
         onnx: OnnxFile | None = exports.look(run.id)
     except (ApiError, DatasetError, FileNotFoundError):
         onnx = None
+    checkpoint = runs.answering_checkpoint(run.id)
     page = ModelCard(
         name=name,
         run=run,
@@ -127,7 +130,8 @@ def card(
         alias=alias,
         run_names=_earlier(runs, alias),
         record=datasets.found_for(run.train_spec.dataset),
-        checkpoint=runs.answering_checkpoint(run.id),
+        checkpoint=checkpoint,
+        calibration=read_calibration(runs.folder(run.id), checkpoint.step) if checkpoint else None,
         classes=_classes(runs, datasets, run),
         file=onnx.members[0] if onnx else None,
         onnx=onnx,

@@ -71,12 +71,20 @@ class ModelQuery(BaseModel):
 
 class PredictQuery(ModelQuery):
     top_k: int = Field(5, ge=1, le=MAX_TOP_K, description="How many classes to name; all of them at most.")
+    calibrated: bool = Field(
+        True, description="False gives the probabilities as the network computes them, without its temperature."
+    )
 
 
 class SaliencyQuery(ModelQuery):
     index: int | None = Field(
         None, alias="class", ge=0, le=10**6, description="A prediction's `index`; the likeliest class without it."
     )
+
+
+CALIBRATED = Field(
+    description="Whether the probabilities were corrected by a temperature that was fitted on validation images."
+)
 
 
 class OnePrediction(BaseModel):
@@ -87,6 +95,7 @@ class OnePrediction(BaseModel):
     familiarity: FamiliarityPublic | None = Field(
         None, description="Left out where too few right validation answers were kept to tell."
     )
+    calibrated: bool = CALIBRATED
     cold: bool = Field(description="Whether this request had to load the model.")
     timing_ms: TimingPublic
 
@@ -104,6 +113,7 @@ class ManyPredictions(BaseModel):
 
     model: ModelPublic
     results: list[FileResult]
+    calibrated: bool = CALIBRATED
     cold: bool
     timing_ms: TimingPublic
 
@@ -120,7 +130,9 @@ async def predict(request: Request, query: Annotated[PredictQuery, Query()]) -> 
     async with images(request, services.settings, services.uploads) as uploads:
         run_id = await services.models.find(query.model)
         data = [upload.take() for upload in uploads]
-        asked = services.predictor.predict(run_id, data, query.top_k, client=sender_of(request))
+        asked = services.predictor.predict(
+            run_id, data, query.top_k, calibrated=query.calibrated, client=sender_of(request)
+        )
         answer = await while_connected(request, asked)
     return _json(_render(uploads, answer))
 
@@ -158,6 +170,7 @@ def _render(uploads: list[Upload], answer: Answer) -> OnePrediction | ManyPredic
             model=answer.model,
             predictions=_predictions(only),
             familiarity=only.familiarity,
+            calibrated=answer.calibrated,
             cold=answer.cold,
             timing_ms=answer.timing_ms,
         )
@@ -171,7 +184,13 @@ def _render(uploads: list[Upload], answer: Answer) -> OnePrediction | ManyPredic
         )
         for index, (upload, result) in enumerate(zip(uploads, answer.results, strict=True))
     ]
-    return ManyPredictions(model=answer.model, results=results, cold=answer.cold, timing_ms=answer.timing_ms)
+    return ManyPredictions(
+        model=answer.model,
+        results=results,
+        calibrated=answer.calibrated,
+        cold=answer.cold,
+        timing_ms=answer.timing_ms,
+    )
 
 
 def _predictions(result: ImageResult) -> list[PredictionPublic]:

@@ -13,6 +13,7 @@ from app.web.errors import described
 from app.web.forms import render
 from app.web.results.view import MOST_ROWS, ROWS, results_page
 from app.web.services import DatabaseDep, DatasetsDep
+from trainer.spec.train_spec import SelectBy
 
 router = APIRouter()
 
@@ -35,9 +36,10 @@ def table(
     dataset: Dataset,
     as_: Annotated[Literal["json", "csv", "markdown"], Query(alias="format")] = "json",
     limit: Limit = MOST_ROWS,
+    by: SelectBy = "acc",
 ) -> ResultTable | Response:
-    """The finished runs of a dataset, grouped by seed group and ranked by best validation accuracy."""
-    found = results(database, datasets, dataset, limit)
+    """The finished runs of a dataset, grouped by seed group and ranked by a figure of their best validation."""
+    found = results(database, datasets, dataset, limit, by)
     if as_ == "json":
         return found
     if as_ == "markdown":
@@ -54,5 +56,6 @@ def page(
     datasets: DatasetsDep,
     dataset: Annotated[str | None, Query(max_length=80), BeforeValidator(none_if_empty)] = None,
     limit: Limit = ROWS,
+    by: SelectBy = "acc",
 ) -> Response:
-    return render(request, "results/index.html", results_page(database, datasets, dataset, limit))
+    return render(request, "results/index.html", results_page(database, datasets, dataset, limit, by))

@@ -8,12 +8,13 @@ from urllib.parse import urlencode
 from app.datasets.datasets import Datasets
 from app.display.formatting import count, duration, interval, percent, percent_and_interval
 from app.results.comparison import MOST_RUNS
-from app.results.export import figure
-from app.results.ranking import Member, ResultRow, ResultTable, finished_datasets, results
+from app.results.export import figure, score_text, validation_title
+from app.results.ranking import RANKED_BY, Member, ResultRow, ResultTable, finished_datasets, results
 from app.results.reported import ORIGIN
 from app.results.reported_here import ReportedHere
 from app.storage.db import Database
 from app.web.root import root
+from trainer.spec.train_spec import SelectBy
 
 ROWS = 50
 MOST_ROWS = 500
@@ -75,7 +76,18 @@ class ResultsPage:
     table: ResultTable | None
     lines: tuple[ResultLine, ...]
     reported: tuple[ReportedLine, ...]
+    by: SelectBy = "acc"
     section: str = "results"
+
+    @property
+    def orders(self) -> dict[SelectBy, str]:
+        """What rows may be ranked by, and how it is called."""
+        return RANKED_BY
+
+    @property
+    def column(self) -> str:
+        """The head of the column of what rows are ranked by."""
+        return validation_title(self.by)
 
     @property
     def has_numbers_beside(self) -> bool:
@@ -99,24 +111,31 @@ class ResultsPage:
         return self.link(limit=str(min(MOST_ROWS, 4 * len(self.lines))))
 
     def link(self, **query: str) -> str:
-        return root() + "/results?" + urlencode({"dataset": self.dataset} | query)
+        return root() + "/results?" + urlencode({"dataset": self.dataset} | self._order | query)
 
     def export(self, kind: str) -> str:
-        return root() + "/api/results?" + urlencode({"dataset": self.dataset, "format": kind})
+        return root() + "/api/results?" + urlencode({"dataset": self.dataset, "format": kind} | self._order)
+
+    @property
+    def _order(self) -> dict[str, str]:
+        return {} if self.by == "acc" else {"by": self.by}
 
 
-def results_page(database: Database, records: Datasets, dataset: str | None, limit: int) -> ResultsPage:
+def results_page(
+    database: Database, records: Datasets, dataset: str | None, limit: int, by: SelectBy = "acc"
+) -> ResultsPage:
     """The page's context. Raises ApiError 404 for a dataset that does not exist and has no finished runs."""
     datasets = finished_datasets(database)
     chosen = dataset or next(iter(datasets), "")
     if not chosen:
         return ResultsPage(datasets, "", None, (), ())
-    table = results(database, records, chosen, limit)
+    table = results(database, records, chosen, limit, by)
     return ResultsPage(
         datasets=datasets,
         dataset=chosen,
         table=table,
-        lines=tuple(map(_line, table.rows)),
+        by=by,
+        lines=tuple(_line(row, by) for row in table.rows),
         reported=tuple(
             ReportedLine(item, _note(item), figure(item.reported, item.is_share), figure(item.obtained, item.is_share))
             for item in table.reported
@@ -124,19 +143,18 @@ def results_page(database: Database, records: Datasets, dataset: str | None, lim
     )
 
 
-def _line(row: ResultRow) -> ResultLine:
-    single = row.sd is None
+def _line(row: ResultRow, by: SelectBy) -> ResultLine:
     return ResultLine(
         row=row,
-        validation=percent(row.best_acc if single else row.mean),
-        spread=_spread(row),
+        validation=score_text(row.mean, by),
+        spread=_spread(row, by),
         test=percent_and_interval(row.test_acc, row.test_count) or "–",
         test_loss=_loss(row.test_loss),
         loss=_loss(row.val_loss),
         parameters=count(row.parameters) or "–",
         time=duration(row.seconds) or "–",
         epochs=str(row.epochs) if row.best_epoch is None else f"{row.best_epoch} of {row.epochs}",
-        members=tuple(_member(member, row) for member in row.members),
+        members=tuple(_member(member, row, by) for member in row.members),
     )
 
 
@@ -145,21 +163,23 @@ def _note(item: ReportedHere) -> str:
     return ", ".join(part for part in (item.note, source) if part)
 
 
-def _member(member: Member, row: ResultRow) -> MemberLine:
+def _member(member: Member, row: ResultRow, by: SelectBy) -> MemberLine:
     test = percent(member.test_acc)
     return MemberLine(
         run=member,
-        validation=percent_and_interval(member.best_acc, member.val_count),
+        validation=percent_and_interval(member.best_acc, member.val_count)
+        if by == "acc"
+        else score_text(member.score, by),
         test=f"{test}%, loss {_loss(member.test_loss)}" if test else "",
         selected=member.id == row.selected,
     )
 
 
-def _spread(row: ResultRow) -> str:
-    """The interval of a single run, or the standard deviation over the seeds."""
+def _spread(row: ResultRow, by: SelectBy) -> str:
+    """The interval of a single run's accuracy, or the standard deviation over the seeds."""
     if row.sd is None:
-        return interval(row.best_acc, row.val_count)
-    return f"± {100 * row.sd:.1f} (n = {row.count})"
+        return interval(row.best_acc, row.val_count) if by == "acc" else ""
+    return f"± {row.sd:.3f} (n = {row.count})" if by == "loss" else f"± {100 * row.sd:.1f} (n = {row.count})"
 
 
 def _loss(value: float | None) -> str:

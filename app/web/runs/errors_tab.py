@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from itertools import islice
 from urllib.parse import urlencode
 
+import numpy as np
+
 from app.datasets.datasets import Datasets
-from app.diagnosis.mistakes import ClassResult, Examination, Mistake, Pair, examined
+from app.diagnosis.class_curves import ClassCurves, class_curves
+from app.diagnosis.class_results import Averages, ClassResult, averages
+from app.diagnosis.mistakes import Examination, Mistake, Pair, examined
 from app.errors import not_found
 from app.runs.public import RunPublic
 from app.runs.runs import Runs
 from app.storage.tables import ENDED
 from app.web.root import root
 from trainer.data.errors import DatasetError
-from trainer.rundir.answers import answered_steps
+from trainer.rundir.answers import Table, answered_steps, read_table
+from trainer.rundir.calibration import Calibration, read_calibration
 from trainer.spec.train_spec import TrainSpec
 
 MAX_PAIRS = 8
@@ -56,6 +61,9 @@ class ErrorsTab:
     reason: str = ""
     examined: Examination | None = None
     classes: tuple[ClassResult, ...] = ()
+    averages: Averages | None = None
+    curves: ClassCurves | None = None
+    calibration: Calibration | None = None
     pairs: tuple[Pair, ...] = ()
     worst: tuple[Mistake, ...] = ()
     cell: Cell | None = None
@@ -97,9 +105,12 @@ def errors_tab(
     per_epoch: int,
     cell: tuple[int, int] | None,
     page: int,
+    *,
+    curves: ClassCurves | None = None,
+    calibration: Calibration | None = None,
 ) -> ErrorsTab:
     small = len(examined.names) <= MAX_TABLE_CLASSES
-    counts = examined.confusion() if small else None
+    counts = examined.confusion()
     wrong = examined.count - examined.right
     first = (page - 1) * MISTAKES_PER_PAGE
     return ErrorsTab(
@@ -109,11 +120,14 @@ def errors_tab(
         per_epoch,
         examined=examined,
         classes=tuple(examined.classes()),
+        averages=averages(counts),
+        curves=curves,
+        calibration=calibration,
         pairs=tuple(examined.pairs(MAX_PAIRS, EXAMPLES_PER_PAIR)),
         worst=tuple(islice(examined.mistakes(files), first, first + MISTAKES_PER_PAGE)),
         cell=None if cell is None else _cell(examined, *cell),
         matrix=()
-        if counts is None
+        if not small
         else tuple(
             MatrixRow(row, examined.names[row], tuple((column, int(counts[row, column])) for column in examined.order))
             for row in examined.order
@@ -129,9 +143,18 @@ def _cell(examined: Examination, label: int, guess: int) -> Cell:
 
 
 def tab_of(
-    runs: Runs, datasets: Datasets, run: RunPublic, step: int | None, cell: tuple[int, int] | None, page: int
+    runs: Runs,
+    datasets: Datasets,
+    run: RunPublic,
+    step: int | None,
+    cell: tuple[int, int] | None,
+    page: int,
+    of: int | None = None,
 ) -> ErrorsTab:
-    """The tab of a run. Raises ApiError 404: no validation predictions at `step`, or no such class in `cell`."""
+    """The tab of a run, with the curves of class `of`, by default that of the lowest recall.
+
+    Raises ApiError 404: no validation predictions at `step`, or no such class in `cell` or `of`.
+    """
     if run.val_count == 0 or not run.train_spec.validates:
         return ErrorsTab(run.id, run.dataset, reason=why_nothing_held_out(run.train_spec))
     try:
@@ -146,8 +169,29 @@ def tab_of(
             "The run ended before its first evaluation." if ended else "Predictions appear here after the first epoch."
         )
         return ErrorsTab(run.id, run.dataset, reason=reason)
-    if cell is not None and max(cell) >= len(found.names):
-        raise not_found("class", str(max(cell)))
+    if (asked := max((*(cell or ()), of or 0))) >= len(found.names):
+        raise not_found("class", str(asked))
     files = datasets.files(run.dataset, found.split)
     steps = answered_steps(runs.folder(run.id))
-    return errors_tab(run.id, run.dataset, found, files, steps, run.steps_per_epoch or 1, cell, page)
+    folder, step = runs.folder(run.id), found.answers.step
+    return errors_tab(
+        run.id,
+        run.dataset,
+        found,
+        files,
+        steps,
+        run.steps_per_epoch or 1,
+        cell,
+        page,
+        curves=_curves(found, read_table(folder), of),
+        calibration=read_calibration(folder, step),
+    )
+
+
+def _curves(examined: Examination, table: Table | None, of: int | None) -> ClassCurves | None:
+    """The curves of a class at the selected step; None at others, whose probabilities are not kept."""
+    if table is None or table.step != examined.answers.step or not np.array_equal(table.row, examined.answers.row):
+        return None
+    index = examined.classes()[0].index if of is None else of
+    is_own = examined.labels == index
+    return class_curves(table.probabilities[:, index], is_own, index, examined.names[index])

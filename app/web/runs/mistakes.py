@@ -1,4 +1,4 @@
-"""A run's mistakes on the validation split: the confusion matrix as JSON, and all mistakes as CSV."""
+"""A run's mistakes on the validation split: the confusion matrix as JSON, classes and all mistakes as CSV."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from app.datasets.datasets import Datasets
+from app.diagnosis import class_results
 from app.diagnosis.mistakes import Examination, as_csv, examined
 from app.errors import not_found
 from app.fields import none_if_empty
@@ -50,6 +51,14 @@ def confusion(run_id: str, runs: RunsDep, datasets: DatasetsDep, step: Step = No
     return Confusion(
         step=found.answers.step, classes=list(found.names), order=list(found.order), groups=groups, cells=cells
     )
+
+
+@router.get("/{run_id}/classes.csv", responses={**NOTHING, **CSV}, response_class=StreamingResponse)
+def classes_csv(run_id: str, runs: RunsDep, datasets: DatasetsDep, step: Step = None) -> StreamingResponse:
+    """Recall, precision and F1 of each class on the validation split with their 95% intervals, lowest recall first."""
+    found = _examined(runs, datasets, run_id, step)
+    headers = {"Content-Disposition": f'attachment; filename="{run_id}-classes-{found.answers.step}.csv"'}
+    return StreamingResponse(class_results.as_csv(found.classes()), media_type="text/csv", headers=headers)
 
 
 @router.get("/{run_id}/mistakes.csv", responses={**NOTHING, **CSV}, response_class=StreamingResponse)

@@ -42,6 +42,7 @@ def run_page(
     step: Annotated[int | None, Query(ge=0, le=2**40), BeforeValidator(none_if_empty)] = None,
     cell: Annotated[str | None, Query(pattern=r"^\d{1,6},\d{1,6}$")] = None,
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    of: Annotated[int | None, Query(ge=0, le=10**6), BeforeValidator(none_if_empty)] = None,
 ) -> Response:
     run = runs.get(run_id)
     tab = tab if tab in ("curves", "checks", "errors", "log", "setup") else "curves"
@@ -64,7 +65,7 @@ def run_page(
     if tab == "errors":
         label, _, guess = (cell or "").partition(",")
         place = (int(label), int(guess)) if cell else None
-        shown["errors"] = tab_of(runs, datasets, run, step, place, page)
+        shown["errors"] = tab_of(runs, datasets, run, step, place, page, of)
     if tab == "checks":
         shown["checks"] = checks_tab(runs, datasets, run, found)
     record = datasets.found_for(run.train_spec.dataset)

@@ -4,6 +4,7 @@ import { arrival, isMoving } from "../lib/row.js";
 import { bindNotify, showProgressInTab } from "./arrival.js";
 import { showFindings } from "./findings.js";
 import { showError } from "../shared/dialogs.js";
+import { toast } from "../shared/page.js";
 import { follow } from "../shared/live.js";
 import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
@@ -73,6 +74,7 @@ function showHead(run) {
   setOrDrop("bestStep", run.best_step);
   setOrDrop("bestEpoch", run.best_epoch);
   page.dataset.name = run.name;
+  page.dataset.phase = run.phase ?? "";
   put("h1", run.name).title = run.name;
   put("[data-run-status]", run.status).dataset.status = run.status;
   put("[data-run-detail]", detail(run));
@@ -146,7 +148,7 @@ function tick() {
   put('[data-fact="best-when"]', `best validation${bestEpoch === undefined ? "" : `, epoch ${bestEpoch}${when}`}`);
   const silent = (Date.now() - state.lastEvent) / 1000;
   const node = page.querySelector("[data-silent]");
-  node.hidden = !(page.dataset.status === "running" && silent > SILENT_SECONDS);
+  node.hidden = !(page.dataset.status === "running" && page.dataset.phase !== "testing" && silent > SILENT_SECONDS);
   if (!node.hidden) node.textContent = `· trainer silent ${duration(silent)}`;
 }
 
@@ -162,6 +164,7 @@ function bindActions() {
       if (!ok && dialog) return showError(dialog, body.error.message);
       dialog?.close();
       if (ok) showHead({ ...body, run: body.id });
+      if (ok && form.elements.mode?.value === "wind-down") toast("Finishing early: the learning rate falls to 0, then the model is tested.");
       return undefined;
     });
   }

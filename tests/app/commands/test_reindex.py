@@ -197,7 +197,7 @@ def test_what_people_added_and_what_trainers_said_is_back(settings: Settings) ->
         run = runs.get(folder.name)
         same = {"name", "tags", "group", "expectation", "notes", "starred", "created_at", "changed", "spec", "preset"}
         assert run.model_dump(include=same) == before.model_dump(include=same)
-        assert (run.step, run.best_step, run.best_acc, run.summary) == (5, 5, 0.25, {"val/acc": 0.25})
+        assert (run.step, run.best_step, run.best_acc, run.summary) == (5, 5, 0.25, {"val/acc": 0.25, "best/acc": 0.25})
         assert runs.get(other.name).model_dump(exclude={"seq"}) == after_it.model_dump(exclude={"seq"})
         assert [item.id for item in runs.queue()] == [folder.name, other.name]
         assert Metrics(database).read(folder.name)["series"]["train/loss"]["value"] == [4.0]

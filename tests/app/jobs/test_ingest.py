@@ -216,6 +216,34 @@ def test_a_rewind_takes_back_all_that_is_past_it(database: Database, run: Run, t
     assert Metrics(database).read("run", ["val/acc"])["series"]["val/acc"]["step"] == [10]
 
 
+@pytest.mark.parametrize(("select_by", "best"), [("acc", 20), ("loss", 10), ("macro_f1", 30)])
+def test_the_best_step_is_that_of_the_figure_that_selects(
+    database: Database, run: Run, tmp_path: Path, select_by: str, best: int
+) -> None:
+    folder = tmp_path / "run"
+    with database.write() as session:
+        row = session.exec(select(Run)).one()
+        row.spec = {**row.spec, "select_by": select_by}
+    with database.read() as session:
+        run = session.exec(select(Run)).one()
+    first = EventWriter(folder, 1)
+    first.emit("start", attempt=1, from_step=0, **START)
+    for step, acc, loss, f1 in ((10, 0.3, 1.0, 0.1), (20, 0.6, 2.0, 0.2), (30, 0.5, 1.5, 0.4)):
+        values = {"val/acc": acc, "val/loss": loss, "val/macro_f1": f1}
+        first.metrics(step, values)
+        first.emit("checkpoint", step=step, epoch=step // 10, sha256="s", size=1, metrics=values, best=step == best)
+    first.close()
+    drain(database, run, folder)
+    expected = {10: 0.3, 20: 0.6, 30: 0.5}[best]
+    assert (run.best_step, run.best_acc, run.summary["best/acc"]) == (best, expected, expected)
+    second = EventWriter(folder, 2)
+    second.emit("start", attempt=2, from_step=10, **START)
+    second.close()
+    drain(database, run, folder)
+    kept = run.best_step == 10
+    assert (run.best_acc, "best/acc" in run.summary) == ((0.3, True) if kept else (None, False))
+
+
 def test_a_finding_ends_and_holds_again_after_a_rewind(database: Database, run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     first = EventWriter(folder, 1)

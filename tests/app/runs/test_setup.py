@@ -82,7 +82,7 @@ def test_what_was_decided_is_told_and_a_live_file_is_not_touched(tmp_path: Path)
         Decided(48, "bfloat16, channels_last, 2 threads", fastest_first, remembered=True),
         Decided(48, "torch.compile on"),
         Decided(90, "torch.compile off"),
-        Decided(99, "finish early"),
+        Decided(99, "finish early: the learning rate falls to 0, then the test"),
     )
     assert path.read_bytes() == before
     path.write_bytes(b"[]\n")

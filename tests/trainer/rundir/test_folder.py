@@ -31,17 +31,20 @@ RUN = SHARED | {
     "answers_folder": "artifacts/val",
     "checks": "artifacts/checks",
     "features": "artifacts/features.safetensors",
+    "calibration": "artifacts/calibration.json",
+    "selected": "artifacts/selected.safetensors",
 }
 TASK = SHARED | {
     "request": "task.json",
     "upload": "upload.zip",
+    "manifest": "manifest",
     "predictions": "predictions.csv",
     "result": "result.json",
 }
 NAMES = {part for path in (RUN | TASK).values() for part in path.split("/")}
 
 # Names that are also series, tabs and kinds of events: they count where a path is built.
-WORDS = frozenset({"val", "checks", "checkpoints", "wind-down"})
+WORDS = frozenset({"val", "checks", "checkpoints", "wind-down", "manifest"})
 # Files of other folders that have the same name: the lock of the access folder, and a dataset's own record.
 ELSEWHERE = frozenset({("app/auth/private_files.py", "lock"), ("trainer/data/format.py", "dataset.json")})
 PATH_CALLS = frozenset({"Path", "joinpath", "with_name", "glob", "rglob", "join", "open"})

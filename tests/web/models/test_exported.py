@@ -41,6 +41,7 @@ from trainer.inference.onnx_export import export_onnx, run_onnx
 from trainer.inference.rebuild import open_file
 from trainer.models.build import build_model
 from trainer.models.checkpoint import save
+from trainer.rundir.calibration import Calibration, Reliability, write_calibration
 from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import read_spec
@@ -66,6 +67,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     make_run(home, COARSE, target="coarse")
     make_run(home, OTHER)
     make_run(home, EMPTY, steps=())
+    nothing = Reliability(ece=0.2, low=0.1, high=0.3, overconfidence=0.2, bins=[])
+    write_calibration(
+        home / "runs" / FIRST, Calibration(step=10, temperature=2.5, images=24, before=nothing, after=nothing)
+    )
     return settings_for(home, max_images=8)
 
 
@@ -136,9 +141,21 @@ def test_a_file_alone_answers_as_the_run_does(client: httpx.Client, settings: Se
     assert (about.classes, about.superclasses) == (CLASSES, [SUPERCLASSES[i % 3] for i in range(12)])
     assert (about.size, about.fit, about.measured) == (32, "crop", {"val/acc": 0.5, "val/loss": 2.5})
     classifier, _ = open_file(taken, torch.device("cpu"))
-    found = classifier.probabilities(np.stack(IMAGES))
+    found = classifier.calibrated(classifier.probabilities(np.stack(IMAGES)))
     assert found.numpy() == pytest.approx(ask(client, FIRST), abs=1e-5)
     assert classifier.predict(np.stack(IMAGES), 1)[0][0].superclass in SUPERCLASSES
+
+
+def test_a_calibrated_model_answers_with_its_temperature(client: httpx.Client, taken: Path) -> None:
+    assert read_portable(taken).temperature == 2.5
+    plain = client.post(f"/api/predict?model={FIRST}&top_k=12&calibrated=false", files={"file": PNGS[0]}).json()
+    found = client.post(f"/api/predict?model={FIRST}&top_k=12", files={"file": PNGS[0]}).json()
+    other = client.post(f"/api/predict?model={SECOND}", files={"file": PNGS[0]}).json()
+    assert (plain["calibrated"], found["calibrated"], other["calibrated"]) == (False, True, False)
+    logits = np.log([item["probability"] for item in plain["predictions"]])
+    expected = np.exp(logits / 2.5) / np.exp(logits / 2.5).sum()
+    assert [item["index"] for item in found["predictions"]] == [item["index"] for item in plain["predictions"]]
+    assert [item["probability"] for item in found["predictions"]] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
 def test_the_command_line_classifies_with_a_file(client: httpx.Client, settings: Settings, taken: Path) -> None:

@@ -96,7 +96,7 @@ def assert_error(response: httpx.Response, status: int) -> None:
 
 def test_one_image(client: httpx.Client) -> None:
     answer = post(client, PNG).json()
-    assert set(answer) == {"model", "predictions", "cold", "timing_ms"}
+    assert set(answer) == {"model", "predictions", "calibrated", "cold", "timing_ms"}
     assert answer["model"]["run"] == FINE
     assert (answer["model"]["step"], answer["model"]["dataset"]) == (10, "tiny")
     assert set(answer["timing_ms"]) == {"queue", "load", "decode", "run"}
@@ -246,7 +246,7 @@ def test_it_is_documented(client: httpx.Client) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/api/predict"]["post"]
     assert {"multipart/form-data", "image/png"} <= set(operation["requestBody"]["content"])
     assert {"200", "404", "409", "413", "415", "422", "503"} <= set(operation["responses"])
-    assert {parameter["name"] for parameter in operation["parameters"]} == {"model", "top_k"}
+    assert {parameter["name"] for parameter in operation["parameters"]} == {"model", "top_k", "calibrated"}
     assert json.dumps(operation).count("OnePrediction") == 1
 
 

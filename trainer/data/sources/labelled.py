@@ -3,6 +3,7 @@
 Without a manifest, folders are the classes (layout.py).
 """
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -99,8 +100,7 @@ def find_manifests(files: Iterable[str], read: Read, *, group_column: str | None
     the content of a file. Raises BadManifest, and what `read` raises.
     """
     paths = [path for file in files if not is_junk(path := tuple(file.split("/")))]
-    images = [path for path in paths if is_photo(path[-1])]
-    top = wrapping_depth(images) if images else 0
+    top = _common_folders([path for path in paths if is_photo(path[-1])])
     found = [path for path in paths if len(path) <= top + 2 and _is_manifest_name(path[-1])]
     found = [path for path in found if len(path) <= top + 1 or path[-2].lower() in SPLIT_NAMES]
     found.sort(key=lambda path: (len(path), _NAMES.index(path[-1].lower().rsplit(".", 1)[0]), path))
@@ -292,6 +292,15 @@ def _check_classes(labels: Sequence[str], members: dict[Split, list[Member]]) ->
             if counts[number] == 1
         ]
     raise_if_any("Every class needs images to train on and to test with", problems)
+
+
+def _common_folders(images: Sequence[tuple[str, ...]]) -> int:
+    """How many folders hold all images."""
+    if not images:
+        return 0
+    first, last = min(images), max(images)
+    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first[:-1], last[:-1], strict=False))
+    return sum(1 for _ in shared)
 
 
 def _is_manifest_name(name: str) -> bool:

@@ -93,6 +93,18 @@ def test_hugging_faces_tables_lie_in_the_folders_of_the_splits(wrapper: str) -> 
     assert (layout.classes, layout.other_files) == (["a", "b"], {})
 
 
+@pytest.mark.parametrize("folder", ["", "scans/", "set/scans/"])
+@pytest.mark.parametrize("name", ["manifest.csv", "metadata.csv", "Labels.CSV"])
+def test_a_manifest_is_found_beside_the_images(folder: str, name: str) -> None:
+    tree = {**dict.fromkeys([f"{folder}{file}" for file in TEN_FILES], b""), f"{folder}{name}": TWO_CLASSES}
+    assert (imported(tree).manifest, imported(tree).total) == (f"{folder}{name}", 10)
+
+
+def test_a_manifest_is_found_above_the_images() -> None:
+    tree = {**dict.fromkeys([f"set/images/{file}" for file in TEN_FILES], b""), "set/labels.csv": TWO_CLASSES}
+    assert imported(tree).manifest == "set/labels.csv"
+
+
 def test_folders_decide_where_the_table_has_no_classes() -> None:
     tree = {
         **dict.fromkeys([f"{name}/{n}.png" for name in "ab" for n in range(2)], b""),
