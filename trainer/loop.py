@@ -17,6 +17,7 @@ from trainer.engine.augment import mix
 from trainer.engine.batches import Batches
 from trainer.engine.compiling import CompiledPassFailed, Passes, StoppedWhileCompiling, give_up_compiling
 from trainer.engine.context import Context
+from trainer.engine.environment import record_environment
 from trainer.engine.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.engine.features import with_cached_features
 from trainer.engine.loss import ClassWeights, batch_loss, count_correct
@@ -146,6 +147,7 @@ def train_on(
         threads=torch.get_num_threads(),
         torch=torch.__version__,
     )
+    record_environment(run_dir, attempt, device)
     for fault in faults:
         events.emit("log", line=fault)
     events.emit(

@@ -15,6 +15,7 @@ from trainer.plan.prepared import prepared
 from trainer.process.assignment import Assignment
 from trainer.process.trainer import run_trainer
 from trainer.rundir.creation import create_run_dir
+from trainer.rundir.environment import record_git
 from trainer.rundir.events import Event, EventWriter, attempts
 
 
@@ -71,6 +72,7 @@ def train_here(
     run_dir = out or settings.runs / secrets.token_hex(5)
     name = default_name(ready.changed, preset)
     create_run_dir(run_dir, ready.spec, ready.record, {"name": name, "changed": changes(ready.changed)})
+    record_git(run_dir, Path.cwd())
     console.print(f"Training {name} in {run_dir}", markup=False, highlight=False)
     columns = (
         TextColumn("{task.fields[latest]}"),

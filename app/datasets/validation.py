@@ -10,6 +10,8 @@ from trainer.data.format import DatasetRecord
 from trainer.data.splits import ValidationCounts, held_out_counts, listed
 from trainer.spec.train_spec import TrainSpec
 
+FEW = 30  # images, whose accuracy has a 95% interval of ±18 percentage points
+
 
 def validation_of_run(spec: TrainSpec, record: DatasetRecord, counts: ValidationCounts) -> str:
     """Which images a run with this spec is validated on, how many, and which classes are not among them."""
@@ -25,12 +27,13 @@ def validation_of_run(spec: TrainSpec, record: DatasetRecord, counts: Validation
     if not counts.total:
         return f"none: every class has {few}"
     share = f"{100 * counts.total / record.train_count:.2g}%"
+    too_few = "; too few to tell recipes apart" if counts.total < FEW else ""
     drawn = "at least one per class" if by_dataset else "drawn with the seed of the run, as in earlier versions"
     if grouped:
         drawn = "whole groups"
     missing = _classes([record.classes[index] for index in counts.missing])
     without = f"; not validated: {missing} with {few}" if missing else ""
-    return f"{_images(counts.total)} held out of train ({share}), {drawn}{without}"
+    return f"{_images(counts.total)} held out of train ({share}), {drawn}{without}{too_few}"
 
 
 def validation_of_dataset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -61,6 +61,7 @@ class ImageFault(BaseModel):
 
 class ImageResult(BaseModel):
     predictions: list[PredictionPublic] | None = None
+    decision: Literal["accept", "unsure"] | None = None
     familiarity: FamiliarityPublic | None = None
     error: ImageFault | None = None
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,11 +22,14 @@ from app.predictor.warm import Models
 from trainer.data.format import Images
 from trainer.inference.classifier import (
     BATCH,
+    Classifier,
     NoCheckpoint,
     Prediction,
 )
 from trainer.inference.out_of_distribution import Familiarity
 from trainer.system.parallel import available_cores
+
+Decision = Literal["accept", "unsure"]
 
 FAST_MS = 3.0  # per image: a network that takes less is fast
 
@@ -42,6 +46,7 @@ class Outcome:
     predictions: list[Prediction]
     familiarity: Familiarity | None
     calibrated: bool
+    decision: Decision | None
     cold: bool
     queue: float
     load: float
@@ -171,6 +176,7 @@ class Batches:
                 row[: waiting.top_k],
                 reference.compare(scores[index]) if reference else None,
                 is_calibrated[index],
+                decision_of(classifier, row[0].probability) if waiting.calibrated else None,
                 cold,
                 1e3 * (started - waiting.since),
                 load,
@@ -178,6 +184,13 @@ class Batches:
             )
             for index, (waiting, row) in enumerate(zip(batch, rows, strict=True))
         ]
+
+
+def decision_of(classifier: Classifier, probability: float) -> Decision | None:
+    """Whether a prediction of this calibrated probability is sure enough; None without a threshold."""
+    if classifier.threshold is None:
+        return None
+    return "accept" if probability >= classifier.threshold else "unsure"
 
 
 def use_half_the_cores() -> None:

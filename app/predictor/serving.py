@@ -189,7 +189,8 @@ class Predictor:
         )
         timing = {"queue": outcome.queue, "load": outcome.load, "decode": decode, "run": outcome.run}
         # orjson encodes dataclasses
-        return {"predictions": outcome.predictions, "familiarity": outcome.familiarity}, timing, outcome
+        shown = {"predictions": outcome.predictions, "decision": outcome.decision, "familiarity": outcome.familiarity}
+        return shown, timing, outcome
 
     async def _saliency(self, question: SaliencyQuestion, payload: bytes) -> Header:
         run, index, cost = question.run, question.index, decode_cost(payload)

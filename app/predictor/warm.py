@@ -12,7 +12,7 @@ import torch
 from app.prediction.members import members_of
 from trainer.data.format import DatasetRecord
 from trainer.exported.labels import run_record
-from trainer.inference.classifier import Classifier, NoCheckpoint, candidates, load_best, load_classifier
+from trainer.inference.classifier import Classifier, NoCheckpoint, candidates, load_best, load_classifier, with_settings
 from trainer.inference.ensemble import ensemble_of
 from trainer.rundir.checkpoints import CheckpointDamaged
 from trainer.rundir.folder import RunDir
@@ -41,13 +41,14 @@ class Models:
         self._warm[run] = (changed, classifier)
         while len(self._warm) > WARM_MODELS:
             self._warm.popitem(last=False)
-        return classifier, classifier is not cached
+        return classifier, cached is None or classifier.model is not cached.model
 
     def is_warm(self, run: str) -> bool:
         return run in self._warm and self._warm[run][0] == self._changed(run)
 
     def _changed(self, run: str) -> list[int]:
-        return [_changed_at(RunDir(self._runs / member).checkpoints) for member in members_of(run)]
+        folders = [RunDir(self._runs / member) for member in members_of(run)]
+        return [time for folder in folders for time in (_changed_at(folder.checkpoints), _settings_at(folder))]
 
     def _load(self, run: str, cached: Classifier | None) -> Classifier:
         if len(members := members_of(run)) > 1:
@@ -57,7 +58,7 @@ class Models:
         if best is None:
             raise NoCheckpoint("This run has no checkpoint to predict with yet.")
         if cached is not None and cached.sha256 == best.sha256:
-            return cached
+            return with_settings(cached, folder)
         try:
             return load_classifier(folder, best, spec, record, self._device)
         except CheckpointDamaged:
@@ -68,6 +69,14 @@ def _target(runs: Path, datasets: Path, run: str) -> tuple[TrainSpec, DatasetRec
     run = members_of(run)[0]  # all members have the same target
     spec = read_spec(runs / run)
     return spec, run_record(datasets, runs / run, spec)
+
+
+def _settings_at(folder: RunDir) -> int:
+    """When the temperature or the threshold was last written."""
+    try:
+        return folder.artifacts.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _changed_at(folder: Path) -> int:

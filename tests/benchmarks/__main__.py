@@ -26,7 +26,8 @@ from tests.benchmarks import (
     viewers,
     web,
 )
-from tests.benchmarks.rows import Row, machine, processor
+from tests.benchmarks.rows import Row, machine
+from trainer.system.machine import processor_name
 
 BENCHMARKS = {
     "training": training.measure,
@@ -55,7 +56,7 @@ def main(names: list[str]) -> None:
             rows.append(row)
             print(f"{row.what}: {row.measured} (mark: {row.mark or 'none'})", flush=True)
         record: Record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-        record.setdefault(name, {})[processor()] = entry(rows)
+        record.setdefault(name, {})[processor_name()] = entry(rows)
         RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         PAGE.write_text(page(record))
 

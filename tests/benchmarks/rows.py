@@ -21,6 +21,7 @@ import torch
 from app.settings import Settings
 from app.supervisor import free_port
 from trainer.data.sources.shapes import make_shapes100
+from trainer.system.machine import processor_name
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,10 @@ class Row:
     passed: bool | None
 
 
-def processor() -> str:
-    """The processor's name as the system gives it: "AMD EPYC"."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if "model name" in line:
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
 def machine() -> str:
     memory = psutil.virtual_memory().total / 2**30
     return (
-        f"{processor()}, {psutil.cpu_count()} cores, {memory:.0f} GiB, no GPU used; Linux, "
+        f"{processor_name()}, {psutil.cpu_count()} cores, {memory:.0f} GiB, no GPU used; Linux, "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from trainer.diagnosis.activations import worst_dead_layer
 from trainer.diagnosis.causes import HINDERING, INFERRED, explanation, hindrance
 from trainer.diagnosis.coverage import coverage
 from trainer.diagnosis.dataset import class_counts
-from trainer.diagnosis.findings import Finding, tell, withdraw
+from trainer.diagnosis.findings import Finding, tell, value, withdraw
 from trainer.diagnosis.history import History, Told
 from trainer.diagnosis.investigation import Investigation
 from trainer.diagnosis.reference import reference
@@ -37,6 +38,7 @@ INVESTIGATIONS = 2  # per run
 RECOVERED = 0.25  # share of the possible decrease of the loss from which on a network learns after all
 RECOVERED_RATE = 0.75  # the same for a rate that does not suit: the network may then learn, but less
 HALF = 0.5  # of the run, from which on classes are compared
+BLOWN_UP = 1000.0  # times the loss of guessing: a test loss above it is that of a run that diverged
 
 
 class Watch:
@@ -90,9 +92,11 @@ class Watch:
 
     def diverged(self, step: int) -> None:
         """Tell of a loss that is NaN or infinite, which ends the run."""
+        self._tell_diverged(step, f"The training loss is NaN or infinite at step {step:,}.")
+
+    def _tell_diverged(self, step: int, message: str) -> None:
         cause = hindrance(self.history.problems)
         lines = {"training loss": rules.finite(self.history["train/loss"])}
-        message = f"The training loss is NaN or infinite at step {step:,}."
         symptom = Finding("diverged", "info", message, {"lines": lines}, cause=cause)
         if cause is None:
             settings = self._spec.optimizer
@@ -102,8 +106,15 @@ class Watch:
         self._tell(step, [replace(symptom, cause=cause or "lr_too_high")])
 
     def tested(self, plan: Plan, step: int, summary: Mapping[str, float], best_step: int) -> None:
-        """Compare the test with the validation at `best_step`, and record which rules could look at this run."""
+        """Look at how the run ended, compare the test with the validation at `best_step`, and record which rules could
+        look at this run.
+        """
         case, data = self._case(plan, step), self._context.data
+        loss = summary["test/loss"]
+        if self._spec.loss == "cross_entropy" and loss > BLOWN_UP * math.log(data.num_classes):
+            self._tell_diverged(step, f"The test loss is {loss:.3g} at the end: training has diverged.")
+        if self._spec.budget.minutes and step < plan.steps_per_epoch:
+            self._tell(step, [short_budget(self._spec.budget.minutes, step, plan.steps_per_epoch)])
         answers = None if self._is_silent else read_answers(self._context.run_dir, best_step)
         if answers is not None and len(answers.guess) == len(self._labels):
             counts = torch.bincount(data.test.labels, minlength=data.num_classes).cpu().numpy()
@@ -217,6 +228,15 @@ class Watch:
             tell(self._context.events, step, finding)
 
 
+def short_budget(minutes: float, step: int, steps_per_epoch: int) -> Finding:
+    """A time budget that ended before the first epoch did."""
+    message = (
+        f"{minutes:g} minute{'' if minutes == 1 else 's'} allowed {step:,} of the {steps_per_epoch:,} steps of an "
+        "epoch, as the evaluation at the end takes its share. Give the run more time."
+    )
+    return Finding("short_budget", "look", message, value("steps", step, steps_per_epoch))
+
+
 def classes_without_validation(spec: TrainSpec, data: ResidentData, counts: Sequence[int]) -> Iterable[Finding]:
     """Yield a finding if there should be a validation split, but it has no image of some class.
 
@@ -230,6 +250,7 @@ def classes_without_validation(spec: TrainSpec, data: ResidentData, counts: Sequ
         message = f"The validation split has no image of {which}."
     else:
         few = "one training image" if spec.dataset.split_seed == "dataset" else "too few training images"
+        few = few if data.record.groups is None else "images in too few groups"
         last = "" if sum(counts) else " Nothing is validated, and the last epoch is the one that is tested."
         message = f"No image is held out for validation of {which}. A class with {few} cannot spare any.{last}"
     yield Finding("unvalidated_classes", "info", message, {"classes": len(missing)})

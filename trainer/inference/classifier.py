@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from trainer.models.build import build_model, count_flops
 from trainer.models.inputs import channel_constants, network_input
 from trainer.rundir.calibration import read_calibration
 from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, best_checkpoint, list_checkpoints
+from trainer.rundir.threshold import read_threshold
 from trainer.spec.train_spec import TrainSpec
 
 BATCH = 64
@@ -53,6 +54,7 @@ class Classifier:
     """`step` and `epoch` are None for an ensemble (trainer/inference/ensemble.py).
 
     `temperature` calibrates the probabilities (trainer/engine/calibration.py); None leaves them as they are.
+    Predictions whose calibrated probability is below `threshold` are "not sure"; None if there is no threshold.
     """
 
     step: int | None
@@ -65,6 +67,7 @@ class Classifier:
     device: torch.device
     reference: ConfidenceReference | None = None
     temperature: float | None = None
+    threshold: float | None = None
 
     @cached_property
     def flops(self) -> int:
@@ -143,12 +146,16 @@ def load_classifier(
     constants = channel_constants(record, device)
     size = spec.model.input_size or record.size
     reference = confidence_reference(run_dir, info.step)
-    calibration = read_calibration(run_dir, info.step)
-    temperature = None if calibration is None else calibration.temperature
     network = model.eval()
-    return Classifier(
-        info.step, info.epoch, info.sha256, labels, network, constants, size, device, reference, temperature
-    )
+    classifier = Classifier(info.step, info.epoch, info.sha256, labels, network, constants, size, device, reference)
+    return with_settings(classifier, run_dir)
+
+
+def with_settings(classifier: Classifier, run_dir: Path) -> Classifier:
+    """The classifier with the temperature and the threshold of its run, which may be written after its weights."""
+    calibration = read_calibration(run_dir, classifier.step)
+    temperature = None if calibration is None else calibration.temperature
+    return replace(classifier, temperature=temperature, threshold=read_threshold(run_dir))
 
 
 def load_best(run_dir: Path, spec: TrainSpec, record: DatasetRecord, device: torch.device) -> Classifier:

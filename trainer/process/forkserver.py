@@ -23,6 +23,7 @@ import orjson
 from trainer.process.assignment import Assignment
 from trainer.process.trainer import run_trainer
 from trainer.rundir.folder import JobDir
+from trainer.system.machine import packages
 
 # torch._dynamo because the first optimizer of a process would load it, which takes more than a second.
 PRELOADED = ("torch", "torch._dynamo", "torchvision", "trainer.loop", "trainer.tasks")
@@ -32,6 +33,7 @@ def serve(connection: socket.socket) -> None:
     """Load torch, send an empty object, then answer requests until the connection is closed."""
     for module in PRELOADED:
         importlib.import_module(module)
+    packages()
     gc.collect()
     gc.freeze()  # so that garbage collection in the children does not copy pages that they only read
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children

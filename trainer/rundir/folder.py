@@ -90,6 +90,20 @@ class RunDir(JobDir):
         """The decisions made during training (trainer/plan/decisions.py)."""
         return self.path / "decisions.jsonl"
 
+    def environment(self, attempt: int) -> Path:
+        """What an attempt was trained with (trainer/rundir/environment.py)."""
+        return self.path / "environment" / f"{attempt}.json"
+
+    @property
+    def git_state(self) -> Path:
+        """The commit of the directory where `trackside train` was called."""
+        return self.path / "git.json"
+
+    @property
+    def git_diff(self) -> Path:
+        """The uncommitted changes there."""
+        return self.path / "git.diff"
+
     @property
     def pause(self) -> Path:
         """Exists while the run is requested to save and return to the queue."""
@@ -119,6 +133,11 @@ class RunDir(JobDir):
     def calibration(self) -> Path:
         """How the selected model is calibrated (trainer/rundir/calibration.py)."""
         return self.artifacts / "calibration.json"
+
+    @property
+    def threshold(self) -> Path:
+        """The probability below which predictions are "not sure" (trainer/rundir/threshold.py)."""
+        return self.artifacts / "threshold.json"
 
     @property
     def selected(self) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.diagnosis.class_results import ClassResult
 from app.display.formatting import interval, percent
 from app.display.sparkline import Sparkline, sparkline
+from app.models.coverage import Coverage
 from app.models.ensembles import Unmeasured
 from app.models.files import ModelFile
 from app.models.onnx import OnnxFile
@@ -50,7 +51,8 @@ class Card:
 @dataclass(frozen=True, kw_only=True)
 class ModelCard(Card):
     """`/models/{name}`. `classes` are by increasing accuracy; `checkpoint` is the one used for prediction; `file` and
-    `onnx` are the downloads, None if there is none; `calibration` is that of the checkpoint."""
+    `onnx` are the downloads, None if there is none; `calibration` is that of the checkpoint,
+    `threshold` the probability below which predictions are "not sure", `coverage` what thresholds would give."""
 
     run: RunPublic
     names: tuple[str, ...]
@@ -61,6 +63,8 @@ class ModelCard(Card):
     file: ModelFile | None
     onnx: OnnxFile | None
     calibration: Calibration | None
+    threshold: float | None
+    coverage: Coverage | None
 
     @property
     def spark(self) -> Sparkline:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 from fastapi import APIRouter, BackgroundTasks, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from app.datasets.datasets import Datasets
-from app.diagnosis.class_results import ClassResult
-from app.diagnosis.mistakes import examined
+from app.diagnosis.mistakes import Examination, examined
 from app.errors import ApiError
+from app.models.coverage import Coverage, coverage
 from app.models.ensembles import Ensembles, Unmeasured
 from app.models.onnx import OnnxFile, OnnxFiles
-from app.models.registry import ModelAlias, Naming
+from app.models.registry import ModelAlias, ModelRegistry, Naming
 from app.models.warming import warm
 from app.prediction.members import JOINT, members_of
 from app.runs.public import RunPublic
@@ -30,7 +32,9 @@ from app.web.services import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep,
 from trainer.data.errors import DatasetError
 from trainer.exported.ensemble_report import EnsembleReport
 from trainer.exported.onnx_report import missing_packages
+from trainer.rundir.answers import read_table
 from trainer.rundir.calibration import read_calibration
+from trainer.rundir.threshold import Threshold, read_threshold, write_threshold
 
 router = APIRouter()
 
@@ -61,6 +65,16 @@ def put(name: str, body: Naming, models: ModelsDep, predictor: PredictorDep, bac
     made = models.put(name, body.members)
     background.add_task(warm, predictor, JOINT.join(made.runs))
     return made
+
+
+@router.put("/api/models/{name}/threshold", tags=["models"], responses=NO_MODEL)
+def set_threshold(name: str, body: Threshold, models: ModelsDep, runs: RunsDep) -> Threshold:
+    """Set the probability below which this model's predictions are "unsure", from the next request on.
+
+    It is that of the run, whatever names stand for it. An ensemble has none.
+    """
+    write_threshold(_run_folder(name, models, runs), body)
+    return body
 
 
 @router.delete("/api/models/{name}", tags=["models"], status_code=204, responses=NO_MODEL)
@@ -122,7 +136,8 @@ def card(
         onnx: OnnxFile | None = exports.look(run.id)
     except (ApiError, DatasetError, FileNotFoundError):
         onnx = None
-    checkpoint = runs.answering_checkpoint(run.id)
+    checkpoint, folder = runs.answering_checkpoint(run.id), runs.folder(run.id)
+    seen = _seen(runs, datasets, run)
     page = ModelCard(
         name=name,
         run=run,
@@ -131,8 +146,10 @@ def card(
         run_names=_earlier(runs, alias),
         record=datasets.found_for(run.train_spec.dataset),
         checkpoint=checkpoint,
-        calibration=read_calibration(runs.folder(run.id), checkpoint.step) if checkpoint else None,
-        classes=_classes(runs, datasets, run),
+        calibration=read_calibration(folder, checkpoint.step) if checkpoint else None,
+        classes=() if seen is None else tuple(seen.classes()),
+        threshold=read_threshold(folder),
+        coverage=None if seen is None else _coverage(seen, folder),
         file=onnx.members[0] if onnx else None,
         onnx=onnx,
         without=tuple(missing_packages()),
@@ -140,6 +157,14 @@ def card(
         origin=str(request.base_url).rstrip("/") + root(),
     )
     return render(request, "models/show.html", page)
+
+
+@router.post("/models/{name}/threshold", include_in_schema=False)
+async def threshold_from_page(request: Request, name: str, models: ModelsDep, runs: RunsDep) -> Response:
+    typed = texts(await request.form()).get("threshold", "").strip()
+    body = checked(Threshold, {"threshold": typed or None})
+    await run_in_threadpool(write_threshold, await run_in_threadpool(_run_folder, name, models, runs), body)
+    return RedirectResponse(f"/models/{quote(name)}#threshold", 303)
 
 
 @router.post("/models/{name}/onnx", include_in_schema=False)
@@ -154,6 +179,14 @@ def export_from_page(name: str, models: ModelsDep, exports: OnnxFilesDep) -> Res
 def measure_from_page(name: str, models: ModelsDep, runs: RunsDep, ensembles: EnsemblesDep) -> Response:
     ensembles.begin(tuple(runs.get(run) for run in members_of(models.resolve(name))))
     return RedirectResponse(f"/models/{quote(name)}", 303)
+
+
+def _run_folder(name: str, models: ModelRegistry, runs: Runs) -> Path:
+    """The folder of the run that a model's name stands for. Raises ApiError 404; 409: it is an ensemble."""
+    members = members_of(models.resolve(name))
+    if len(members) > 1:
+        raise ApiError(409, "ensemble", "An ensemble has no threshold.")
+    return runs.folder(runs.get(members[0]).id)
 
 
 def is_exporting(exports: OnnxFiles, found: OnnxFile | None) -> bool:
@@ -195,11 +228,21 @@ def _earlier(runs: Runs, alias: ModelAlias | None) -> dict[str, str]:
     return {} if alias is None else runs.names({run for move in alias.history for run in move.runs})
 
 
-def _classes(runs: Runs, datasets: Datasets, run: RunPublic) -> tuple[ClassResult, ...]:
+def _seen(runs: Runs, datasets: Datasets, run: RunPublic) -> Examination | None:
+    """The selected model's predictions for the validation images; None if there are none."""
     if run.val_count == 0 or not run.train_spec.validates:
-        return ()
+        return None
     try:
-        found = examined(runs, datasets, run, None)
+        return examined(runs, datasets, run, None)
     except (DatasetError, FileNotFoundError):
-        return ()
-    return tuple(found.classes()) if found else ()
+        return None
+
+
+def _coverage(seen: Examination, folder: Path) -> Coverage:
+    """What thresholds give on the validation images: with calibrated probabilities, where they are known."""
+    table, calibration = read_table(folder), read_calibration(folder, seen.answers.step)
+    top = seen.answers.top.astype(np.float64)
+    if calibration is not None and table is not None and np.array_equal(table.row, seen.answers.row):
+        powers = table.probabilities.astype(np.float64) ** (1 / calibration.temperature)
+        top = (powers / powers.sum(1, keepdims=True)).max(1)
+    return coverage(top, ~seen.wrong, read_threshold(folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -82,6 +82,9 @@ class SaliencyQuery(ModelQuery):
     )
 
 
+DECISION = Field(
+    None, description="Whether the likeliest class reaches the model's threshold; left out if it has none."
+)
 CALIBRATED = Field(
     description="Whether the probabilities were corrected by a temperature that was fitted on validation images."
 )
@@ -92,6 +95,7 @@ class OnePrediction(BaseModel):
 
     model: ModelPublic
     predictions: list[PredictionPublic] = Field(description="The likeliest first.")
+    decision: Literal["accept", "unsure"] | None = DECISION
     familiarity: FamiliarityPublic | None = Field(
         None, description="Left out where too few right validation answers were kept to tell."
     )
@@ -104,6 +108,7 @@ class FileResult(BaseModel):
     index: int = Field(description="The file's place in the request, from 0.")
     filename: str | None
     predictions: list[PredictionPublic] | None = None
+    decision: Literal["accept", "unsure"] | None = DECISION
     familiarity: FamiliarityPublic | None = None
     error: ImageFault | None = None
 
@@ -169,6 +174,7 @@ def _render(uploads: list[Upload], answer: Answer) -> OnePrediction | ManyPredic
         return OnePrediction(
             model=answer.model,
             predictions=_predictions(only),
+            decision=only.decision,
             familiarity=only.familiarity,
             calibrated=answer.calibrated,
             cold=answer.cold,
@@ -179,6 +185,7 @@ def _render(uploads: list[Upload], answer: Answer) -> OnePrediction | ManyPredic
             index=index,
             filename=upload.filename,
             predictions=result.predictions,
+            decision=result.decision,
             familiarity=result.familiarity,
             error=result.error,
         )

@@ -26,6 +26,7 @@ from app.web.runs.view import TAIL_LINES, RunPageView
 from app.web.services import DatasetsDep, FindingsDep, LauncherDep, MetricsDep, RunsDep
 from trainer.data.errors import DatasetError
 from trainer.data.splits import validation_counts
+from trainer.rundir.environment import read_environment, read_git
 
 router = APIRouter(include_in_schema=False)
 
@@ -56,6 +57,8 @@ def run_page(
     if tab == "setup":
         shown["settings"], shown["from_preset"], shown["command"] = setup_of(run)
         shown["decided"] = decided(runs.folder(run_id))
+        shown["environment"] = read_environment(runs.folder(run_id), run.attempt)
+        shown["git"] = read_git(runs.folder(run_id))
         shown["validation"] = _validation(datasets, run)
         shown["checkpoints"] = tuple(reversed(runs.checkpoints(run_id)))
     if run.status == Status.QUEUED:

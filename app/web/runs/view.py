@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import orjson
 
-from app.display.formatting import duration
+from app.display.formatting import duration, short
 from app.runs.attempts import Attempt
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
 from app.runs.setup import Decided, Difference
@@ -16,6 +16,7 @@ from app.web.runs.cards import Card
 from app.web.runs.checks_tab import ChecksTab
 from app.web.runs.errors_tab import ErrorsTab
 from app.web.runs.rows import MOVING, arrival, failed_at
+from trainer.rundir.environment import Environment, GitState
 from trainer.spec.optimizer_spec import ScheduleName
 
 TAIL_LINES = 20
@@ -45,6 +46,8 @@ class RunPageView:
     command: str = ""
     decided: tuple[Decided, ...] = ()
     validation: str = ""
+    environment: Environment | None = None
+    git: GitState | None = None
     series: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     section: str = "runs"
@@ -112,4 +115,4 @@ class RunPageView:
         if not isinstance(value, int | float):
             seen = [item for item in self.run.spark.get("val", []) if item is not None]
             value = seen[-1] if seen else None
-        return "" if value is None else f"{value:.2f}"
+        return "" if value is None else short(value)

@@ -66,7 +66,22 @@ function chosenFolder(chosen) {
 function named(name, shown) {
   upload.querySelector("[data-drop-name]").textContent = shown;
   const field = upload.elements.name;
-  if (!field.value) field.value = name.replace(/\.zip$/i, "").replaceAll(/[^A-Za-z0-9._-]+/g, "-").replaceAll(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, "").slice(0, 64);
+  if (field.value) return;
+  field.value = name.replace(/\.zip$/i, "").replaceAll(/[^A-Za-z0-9._-]+/g, "-").replaceAll(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, "").slice(0, 64);
+  sayIfTaken();
+}
+
+upload.elements.name.addEventListener("input", sayIfTaken);
+
+/** A name that a dataset has already is not refused: the new one gets a number. */
+function sayIfTaken() {
+  const taken = Array.from(document.querySelectorAll("[data-cards] h2"), ({ textContent }) => textContent.trim());
+  const name = upload.elements.name.value;
+  let number = 1;
+  while (taken.includes(number === 1 ? name : `${name}@${number}`)) number += 1;
+  const note = upload.querySelector("[data-name-taken]");
+  note.hidden = number === 1;
+  note.textContent = note.hidden ? "" : `There is a dataset of this name: the new one will be ${name}@${number}.`;
 }
 
 async function sendZip() {

@@ -207,7 +207,7 @@ function showRate({ lr, total_steps: total, epochs, steps_per_epoch: perEpoch, m
   const path = points.map(([x, y], index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
   form.querySelector("[data-rate-path]").setAttribute("d", path);
   form.querySelector("[data-rate-top]").textContent = number(Number(Math.max(...lr.value).toPrecision(3)));
-  form.querySelector("[data-rate-end]").textContent = minutes ? `${number(minutes)} minutes` : total >= 2 * perEpoch ? `${count(epochs)} epochs` : `${count(total)} steps`;
+  form.querySelector("[data-rate-end]").textContent = minutes ? `${number(minutes)} minute${minutes === 1 ? "" : "s"}` : total >= 2 * perEpoch ? `${count(epochs)} epochs` : `${count(total)} steps`;
 }
 
 function showErrors(error) {

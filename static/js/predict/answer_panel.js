@@ -48,7 +48,7 @@ export class AnswerPanel {
     return (await request(`${root}/api/predict?${query}`, { method: "POST", data, quiet: true })).body;
   }
 
-  #show({ predictions, familiarity, model, timing_ms: timing, cold }, sample) {
+  #show({ predictions, decision, familiarity, model, timing_ms: timing, cold }, sample) {
     const top = predictions[0];
     this.#part("answer-empty").hidden = true;
     this.#part("answer-top").hidden = false;
@@ -56,6 +56,7 @@ export class AnswerPanel {
     this.#part("top-share").textContent = share(top.probability);
     this.#part("predictions").replaceChildren(...predictions.map((item) => this.#bar(item)));
     this.#warn(familiarity);
+    this.#part("unsure").hidden = decision !== "unsure";
     const moved = model.run !== this.#node.dataset.run;
     this.#part("answer-moved").hidden = !moved;
     if (moved) this.#part("answer-moved").replaceChildren(...movedMessage(this.title, model.run));
@@ -100,7 +101,7 @@ export class AnswerPanel {
 
   #fail(message) {
     this.#part("answer-empty").hidden = true;
-    for (const name of ["answer-top", "unfamiliar", "answer-moved"]) this.#part(name).hidden = true;
+    for (const name of ["answer-top", "unsure", "unfamiliar", "answer-moved"]) this.#part(name).hidden = true;
     this.#part("predictions").replaceChildren();
     this.#showNote(message);
     return null;

@@ -8,6 +8,7 @@ import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
 
 const MOST_LABELED = 24; // classes
+const MOST_NUMBERED = 12;
 
 const tab = document.querySelector("[data-errors]");
 const canvas = tab.querySelector("canvas");
@@ -40,6 +41,7 @@ async function showMatrix() {
       context.fillRect(column * cell, row * cell, Math.ceil(cell), Math.ceil(cell));
     }
     context.globalAlpha = 1;
+    if (side <= MOST_NUMBERED) drawCounts(context, cell, colors);
     if (matrix.groups) drawGroups(context, cell, colors);
     if (at) {
       context.strokeStyle = colors.ink;
@@ -47,6 +49,17 @@ async function showMatrix() {
       context.strokeRect(at[1] * cell - 1, at[0] * cell - 1, cell + 2, cell + 2);
     }
     canvas.dataset.drawn = String(counts.size);
+  }
+
+  function drawCounts(context, cell, colors) {
+    context.fillStyle = colors.ink;
+    context.font = `${Math.round(Math.min(28, cell / 3))}px system-ui, sans-serif`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    for (const [key, count] of counts) {
+      const [row, column] = key.split(",").map(Number);
+      context.fillText(String(count), (column + 0.5) * cell, (row + 0.5) * cell);
+    }
   }
 
   function drawGroups(context, cell, colors) {

@@ -1,5 +1,5 @@
 // The head of a run's page, updated live. The tabs register their event handlers here.
-import { ago, clock, count, duration, interval, percent, tabTitle } from "../lib/format.js";
+import { ago, clock, count, duration, figures, interval, percent, tabTitle } from "../lib/format.js";
 import { arrival, isMoving } from "../lib/row.js";
 import { bindNotify, showProgressInTab } from "./arrival.js";
 import { showFindings } from "./findings.js";
@@ -96,8 +96,11 @@ function showFacts(run) {
   const best = percent(run.best_acc);
   put('[data-fact="best"]', best ? `${best}%` : "–");
   put('[data-fact="interval"]', interval(run.best_acc, run.val_count));
+  const tested = run.summary?.["test/acc"];
+  page.querySelector("[data-tested]").hidden = tested === undefined;
+  if (tested !== undefined) put('[data-fact="test"]', `${percent(tested)}%`);
   const losses = (run.spark?.val ?? []).filter((value) => value !== null);
-  if (losses.length) put('[data-fact="loss"]', losses.at(-1).toFixed(2));
+  if (losses.length) put('[data-fact="loss"]', figures(losses.at(-1)));
   const due = arrival(run);
   if (due) {
     put('[data-fact="left"]', duration(run.eta_seconds));
@@ -112,7 +115,7 @@ function showFacts(run) {
 function detail(run) {
   const parts = [];
   const behind = Number(page.dataset.behind);
-  if (run.status === "queued" && behind) parts.push(`queue #${behind + 1}`);
+  if (run.status === "queued" && behind) parts.push(`${behind} run${behind === 1 ? "" : "s"} ahead`);
   if (run.phase && run.phase !== "training" && ["starting", "running"].includes(run.status)) parts.push(run.phase);
   if (run.total_steps) {
     parts.push(`epoch ${run.epoch} of ${run.epochs}`, `step ${count(run.step)} of ${count(run.total_steps)}`);

@@ -17,13 +17,21 @@ from trainer.plan.prepared import prepared
 @pytest.mark.parametrize(
     ("counts", "overrides", "words"),
     [
-        ((100,) * 10, {"val_fraction": 0.02}, "20 images held out of train (2%), at least one per class"),
-        ((20,) * 10, {"val_fraction": 0.02}, "10 images held out of train (5%), at least one per class"),
+        (
+            (100,) * 10,
+            {"val_fraction": 0.02},
+            "20 images held out of train (2%), at least one per class; too few to tell recipes apart",
+        ),
+        (
+            (20,) * 10,
+            {"val_fraction": 0.02},
+            "10 images held out of train (5%), at least one per class; too few to tell recipes apart",
+        ),
         (
             (3, 1, 1),
             {},
             "1 image held out of train (20%), at least one per class; not validated: 2 classes (b, c) with only one "
-            "training image",
+            "training image; too few to tell recipes apart",
         ),
         ((1, 1), {}, "none: every class has only one training image"),
         ((9, 9), {"val_fraction": 0}, "none: val_fraction is 0"),
@@ -55,6 +63,7 @@ def test_whole_groups_are_held_out(tmp_path: Path) -> None:
         assert validation_of_run(ready.spec, record, ready.validation) == (
             f"{len(split.rows)} images held out of train ({100 * len(split.rows) / 120:.2g}%), whole groups; "
             "not validated: 1 class (cow) with images in too few groups"
+            + ("; too few to tell recipes apart" if len(split.rows) < 30 else "")
         )
 
 
@@ -64,7 +73,7 @@ def test_a_run_of_an_earlier_version(tmp_path: Path) -> None:
     spec = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"split_seed": "run"})})
     assert validation_of_run(spec, record, validation_counts(spec, record, tmp_path)) == (
         "4 images held out of train (9.3%), drawn with the seed of the run, as in earlier versions; "
-        "not validated: 1 class (c) with too few training images"
+        "not validated: 1 class (c) with too few training images; too few to tell recipes apart"
     )
 
 

@@ -32,6 +32,9 @@ RUN = SHARED | {
     "checks": "artifacts/checks",
     "features": "artifacts/features.safetensors",
     "calibration": "artifacts/calibration.json",
+    "threshold": "artifacts/threshold.json",
+    "git_state": "git.json",
+    "git_diff": "git.diff",
     "selected": "artifacts/selected.safetensors",
 }
 TASK = SHARED | {

@@ -158,6 +158,33 @@ def test_a_calibrated_model_answers_with_its_temperature(client: httpx.Client, t
     assert [item["probability"] for item in found["predictions"]] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+def test_a_threshold_says_when_a_model_is_not_sure(client: httpx.Client, settings: Settings) -> None:
+    def decisions(**query: Any) -> list[str | None]:
+        params = {"model": SECOND, **query}
+        answer = client.post("/api/predict", params=params, files=[("file", png) for png in PNGS])
+        assert not answer.json()["cold"] or not query
+        return [item.get("decision") for item in answer.json()["results"]]
+
+    assert decisions() == [None] * len(PNGS)
+    highest = [row.max() for row in ask(client, SECOND)]
+    middle = float(np.median(highest))
+    put = client.put(f"/api/models/{SECOND}/threshold", json={"threshold": middle})
+    assert put.json() == {"threshold": middle}
+    assert decisions(top_k=1) == ["accept" if value >= middle else "unsure" for value in highest]
+    assert decisions(calibrated="false") == [None] * len(PNGS)
+    one = client.post(f"/api/predict?model={SECOND}", files={"file": PNGS[0]}).json()
+    assert one["decision"] == ("accept" if highest[0] >= middle else "unsure")
+    answer = client.post(f"/models/{SECOND}/threshold", data={"threshold": ""})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/models/{SECOND}#threshold")
+    assert decisions(top_k=1) == [None] * len(PNGS)
+    for body in ({"threshold": 1.5}, {"threshold": "x"}, {}, {"threshold": 0.5, "more": 1}):
+        assert_error(client.put(f"/api/models/{SECOND}/threshold", json=body), 422)
+    assert_error(client.put("/api/models/nothing/threshold", json={"threshold": 0.5}), 404)
+    client.put("/api/models/pair", json={"runs": [FIRST, SECOND]}).raise_for_status()
+    assert_error(client.put("/api/models/pair/threshold", json={"threshold": 0.5}), 409)
+    client.delete("/api/models/pair").raise_for_status()
+
+
 def test_the_command_line_classifies_with_a_file(client: httpx.Client, settings: Settings, taken: Path) -> None:
     picture, out = taken.with_name("a.png"), io.StringIO()
     picture.write_bytes(PNGS[0])
