@@ -181,6 +181,38 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
+class SplitName(StrEnum):
+    TRAIN = "train"
+    TEST = "test"
+    VAL = "val"
+
+
+@main.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A run's id, a model's name, latest, or an exported model file")],
+    dataset: Annotated[str, typer.Argument(help="A dataset whose classes the model knows by their names")],
+    split: SplitName = SplitName.TEST,
+    as_json: Annotated[bool, typer.Option("--json", help="All figures as one JSON object.")] = False,
+) -> None:
+    """Measure a trained model on a labeled dataset, without a server: accuracy, macro F1, log loss and more."""
+    os.environ.update({**SPIN_LIMIT, **os.environ})
+    from app.commands.evaluate import evaluate_here, lines_of
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
+            task = bar.add_task("", total=None)
+
+            def progress(done: int, total: int, _what: str) -> None:
+                bar.update(task, completed=done, total=total)
+
+            found = evaluate_here(Settings(), model, dataset, split.value, progress)
+    except (LookupError, TrainerError, OSError) as error:
+        raise fail(str(error)) from None
+    for line in [found.model_dump_json()] if as_json else lines_of(found):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 @main.command()
 def predict(
     model: Annotated[str, typer.Argument(help="A run's id, a model's name, latest, or an exported model file")],

@@ -23,6 +23,7 @@ from app.web.guard import Guard
 from app.web.head import HeadMiddleware
 from app.web.launch import preview
 from app.web.launch import routes as launch
+from app.web.models import evaluations
 from app.web.models import files as model_files
 from app.web.models import routes as models
 from app.web.predict import batch as predict_batch
@@ -52,6 +53,7 @@ PARTS = (
     predict_batch,
     model_files,
     models,
+    evaluations,
     inference_protocol,
     preview,
     queue,

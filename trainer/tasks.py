@@ -12,22 +12,28 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+
 from trainer.data.sources.labelled import Labelling
 from trainer.data.sources.source import add_dataset
 from trainer.errors import explain
-from trainer.inference.ensemble import measure
+from trainer.inference.ensemble import measure, open_files
+from trainer.inference.evaluation import Origin, evaluate_on
+from trainer.rundir.answers import write_answers_file
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import TaskDir
 from trainer.rundir.lock import LockHeld, take_lock
 from trainer.spec.tasks import (
     AnyRequest,
     DatasetRequest,
+    EvaluateRequest,
     ExportRequest,
     MeasureRequest,
     Places,
     PredictRequest,
     read_task_file,
 )
+from trainer.system.durable import write_durably
 from trainer.system.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -106,6 +112,8 @@ def _work(task_dir: Path, request: AnyRequest, places: Places, progress: Progres
             return export_onnx(
                 request.files, places.datasets, request.target, progress, request.custom_models
             ).model_dump(mode="json")
+        case EvaluateRequest():
+            return _evaluate(TaskDir(task_dir), request, places, progress)
         case MeasureRequest():
             return measure(
                 request.files, places.datasets, request.spec, request.target, progress, request.custom_models
@@ -114,6 +122,25 @@ def _work(task_dir: Path, request: AnyRequest, places: Places, progress: Progres
             from trainer.inference.predict_task import predict_zip  # loads torch
 
             return predict_zip(task_dir, request, places, progress)
+
+
+def _evaluate(folder: TaskDir, request: EvaluateRequest, places: Places, progress: Progress) -> dict[str, Any]:
+    progress(0, 1, "loading the model")
+    classifier, _ = open_files(request.files, torch.device("cpu"), request.custom_models)
+    origin = Origin(request.own_dataset, request.own_accuracy, request.own_images)
+    found, answers = evaluate_on(
+        classifier,
+        places.datasets,
+        request.dataset,
+        request.split,
+        model=request.model,
+        run=request.run,
+        origin=origin,
+        progress=progress,
+    )
+    write_answers_file(folder.evaluated, answers)
+    write_durably(folder.evaluation, found.model_dump_json().encode())
+    return {"dataset": found.dataset, "split": found.split, "acc": found.figures["acc"], "images": found.images}
 
 
 def _add(request: DatasetRequest, places: Places, progress: Progress) -> dict[str, Any]:

@@ -27,12 +27,14 @@ _INCLUDED = {
     Scope.ADMIN: set(Scope),
 }
 _READ = (
-    "/compare", "/datasets", "/docs", "/lanes", "/metrics", "/models", "/openapi.json", "/predict", "/results", "/runs",
-    "/system", "/v2", "/api/compare", "/api/datasets", "/api/events", "/api/models", "/api/presets", "/api/preview",
-    "/api/results", "/api/runs", "/api/system", "/api/tasks", "/api/views", "/api/workers",
+    "/compare", "/datasets", "/docs", "/evaluations", "/lanes", "/metrics", "/models", "/openapi.json", "/predict",
+    "/results", "/runs", "/system", "/v2", "/api/compare", "/api/datasets", "/api/evaluations", "/api/events",
+    "/api/models", "/api/presets", "/api/preview", "/api/results", "/api/runs", "/api/system", "/api/tasks",
+    "/api/views", "/api/workers",
 )  # fmt: skip
 _LAUNCH = (
-    "/datasets", "/api/datasets", "/api/models", "/api/runs", "/api/tasks", "/api/views", "/models", "/runs", "/views",
+    "/datasets", "/evaluations", "/api/datasets", "/api/evaluations", "/api/models", "/api/runs", "/api/tasks",
+    "/api/views", "/models", "/runs", "/views",
 )  # fmt: skip
 _TASK = re.compile(r"/api/tasks/[^/]+(/file)?")
 _OPEN = ("/login", "/healthz", "/readyz")

@@ -36,7 +36,7 @@ def predict_here(
     LookupError: there is no such model, it has no checkpoint, it is damaged, or its output is not finite.
     UnusableDatabase: for "latest", the database is missing or of another version.
     """
-    run_dirs = [] if model.endswith(".safetensors") else _run_dirs(settings, model)
+    run_dirs = [] if model.endswith(".safetensors") else run_dirs_of(settings, model)
     sources = open_paths(paths)
     total = sum(1 for _ in chain(*sources))
     progress(0, total)
@@ -72,7 +72,8 @@ def predict_here(
     return readable
 
 
-def _run_dirs(settings: Settings, model: str) -> list[Path]:
+def run_dirs_of(settings: Settings, model: str) -> list[Path]:
+    """The directories of the runs that a model's name stands for. Raises LookupError, UnusableDatabase."""
     run_ids = Aliases(settings.home).runs_of(model) or (model,)
     if model == LATEST:
         with closing(Database(settings.url)) as database:

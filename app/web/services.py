@@ -18,6 +18,7 @@ from app.diagnosis.findings import Findings
 from app.jobs.tasks import Tasks
 from app.metrics.reader import Metrics
 from app.models.ensembles import Ensembles
+from app.models.evaluations import Evaluations
 from app.models.files import ModelFiles
 from app.models.onnx import OnnxFiles
 from app.models.registry import ModelRegistry
@@ -54,6 +55,7 @@ class Services:
     model_files: ModelFiles
     onnx_files: OnnxFiles
     ensembles: Ensembles
+    evaluations: Evaluations
     predictor: PredictorClient
     uploads: MemoryBudget
 
@@ -84,6 +86,7 @@ def services_of(settings: Settings) -> Services:
     launcher = Launcher(database, settings)
     tasks = Tasks(database, settings)
     model_files = ModelFiles(runs, settings)
+    models, datasets = ModelRegistry(runs), Datasets(settings.datasets)
     return Services(
         settings=settings,
         authentication=Authentication(settings),
@@ -95,14 +98,15 @@ def services_of(settings: Settings) -> Services:
         views=Views(settings.home),
         metrics=Metrics(database),
         findings=Findings(database, runs, launcher),
-        datasets=Datasets(settings.datasets),
+        datasets=datasets,
         dataset_editor=DatasetEditor(database, settings),
         statistics=DatasetStatistics(settings.datasets, settings.cache),
         tasks=tasks,
-        models=ModelRegistry(runs),
+        models=models,
         model_files=model_files,
         onnx_files=OnnxFiles(model_files, tasks),
         ensembles=Ensembles(model_files, tasks),
+        evaluations=Evaluations(models, model_files, tasks, runs, datasets),
         predictor=PredictorClient(settings),
         uploads=MemoryBudget.of(settings),
     )
@@ -134,6 +138,7 @@ ModelsDep = Annotated[ModelRegistry, _dependency(ModelRegistry)]
 ModelFilesDep = Annotated[ModelFiles, _dependency(ModelFiles)]
 OnnxFilesDep = Annotated[OnnxFiles, _dependency(OnnxFiles)]
 EnsemblesDep = Annotated[Ensembles, _dependency(Ensembles)]
+EvaluationsDep = Annotated[Evaluations, _dependency(Evaluations)]
 FindingsDep = Annotated[Findings, _dependency(Findings)]
 MetricsDep = Annotated[Metrics, _dependency(Metrics)]
 DatasetsDep = Annotated[Datasets, _dependency(Datasets)]

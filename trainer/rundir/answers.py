@@ -35,6 +35,11 @@ def write_answers(run_dir: Path, answers: Answers) -> None:
     """Write the predictions; they are durable when this returns. Raises OSError (a full disk)."""
     path = RunDir(run_dir).answers(answers.step)
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_answers_file(path, answers)
+
+
+def write_answers_file(path: Path, answers: Answers) -> None:
+    """Write predictions, of whatever images, to a file. Raises OSError (a full disk)."""
     tensors: dict[str, npt.NDArray[Any]] = {
         "row": answers.row,
         "guess": answers.guess,
@@ -55,7 +60,10 @@ def read_answers(run_dir: Path, step: int) -> Answers | None:
 
     Up to version 0.1.0 the file was not synced: a power failure may have left an empty one.
     """
-    path = RunDir(run_dir).answers(step)
+    return read_answers_file(RunDir(run_dir).answers(step), step)
+
+
+def read_answers_file(path: Path, step: int) -> Answers | None:
     try:
         tensors = safetensors.numpy.load(path.read_bytes())
         answers = Answers(step, tensors["row"], tensors["guess"], tensors["own"], tensors["top"])

@@ -182,6 +182,16 @@ class TaskDir(JobDir):
         return self.path / "manifest"
 
     @property
+    def evaluation(self) -> Path:
+        """The figures of an evaluation (trainer/exported/evaluation.py)."""
+        return self.path / "evaluation.json"
+
+    @property
+    def evaluated(self) -> Path:
+        """The predictions of an evaluation (trainer/rundir/answers.py)."""
+        return self.path / "evaluated.safetensors"
+
+    @property
     def predictions(self) -> Path:
         """The output of a task that classifies images."""
         return self.path / "predictions.csv"

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from trainer.spec.train_spec import TrainSpec
 
-TaskKind = Literal["dataset", "export", "measure", "predict"]
+TaskKind = Literal["dataset", "evaluate", "export", "measure", "predict"]
 OnUnreadable = Literal["refuse", "skip"]
 
 
@@ -51,6 +51,25 @@ class DatasetRequest(_Part):
     group_column: str | None = None
 
 
+class EvaluateRequest(_Part):
+    """Evaluate exported model files, averaged if there are several, on a split of a dataset.
+
+    `model` is the requested name, `run` what it was assigned to at the time. `own_dataset` is that of the model,
+    `own_accuracy` its accuracy on the `own_images` test images there.
+    """
+
+    kind: Literal["evaluate"] = "evaluate"
+    model: str
+    run: str
+    files: tuple[Path, ...]
+    dataset: str
+    split: Literal["train", "test", "val"] = "test"
+    own_dataset: str = ""
+    own_accuracy: float = 0.0
+    own_images: int = 0
+    custom_models: tuple[str, ...] = ()
+
+
 class ExportRequest(_Part):
     """Export model files as one ONNX file; several are averaged in their probabilities."""
 
@@ -83,7 +102,7 @@ class PredictRequest(_Part):
     label: str
 
 
-AnyRequest = DatasetRequest | ExportRequest | MeasureRequest | PredictRequest
+AnyRequest = DatasetRequest | EvaluateRequest | ExportRequest | MeasureRequest | PredictRequest
 REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="kind")])
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.diagnosis.class_results import ClassResult
 from app.display.formatting import interval, percent
 from app.display.sparkline import Sparkline, sparkline
+from app.jobs.tasks import TaskPublic
 from app.models.coverage import Coverage
 from app.models.ensembles import Unmeasured
 from app.models.files import ModelFile
@@ -52,7 +53,8 @@ class Card:
 class ModelCard(Card):
     """`/models/{name}`. `classes` are by increasing accuracy; `checkpoint` is the one used for prediction; `file` and
     `onnx` are the downloads, None if there is none; `calibration` is that of the checkpoint,
-    `threshold` the probability below which predictions are "not sure", `coverage` what thresholds would give."""
+    `threshold` the probability below which predictions are "not sure", `coverage` what thresholds would give;
+    `datasets` may be evaluated on, `evaluations` were made."""
 
     run: RunPublic
     names: tuple[str, ...]
@@ -65,6 +67,8 @@ class ModelCard(Card):
     calibration: Calibration | None
     threshold: float | None
     coverage: Coverage | None
+    datasets: tuple[str, ...]
+    evaluations: tuple[TaskPublic, ...]
 
     @property
     def spark(self) -> Sparkline:

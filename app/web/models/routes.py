@@ -28,7 +28,7 @@ from app.web.forms import checked, render, texts
 from app.web.models.card import EnsembleCard, ModelCard
 from app.web.models.view import ModelsPage
 from app.web.root import root
-from app.web.services import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep, PredictorDep, RunsDep
+from app.web.services import DatasetsDep, EnsemblesDep, ModelsDep, OnnxFilesDep, PredictorDep, RunsDep, TasksDep
 from trainer.data.errors import DatasetError
 from trainer.exported.ensemble_report import EnsembleReport
 from trainer.exported.onnx_report import missing_packages
@@ -120,6 +120,7 @@ def card(
     datasets: DatasetsDep,
     exports: OnnxFilesDep,
     ensembles: EnsemblesDep,
+    tasks: TasksDep,
 ) -> Response:
     members = tuple(runs.get(run) for run in members_of(models.resolve(name)))
     if len(members) > 1:
@@ -149,6 +150,8 @@ def card(
         calibration=read_calibration(folder, checkpoint.step) if checkpoint else None,
         classes=() if seen is None else tuple(seen.classes()),
         threshold=read_threshold(folder),
+        datasets=tuple(record.name for record in datasets.list()),
+        evaluations=tuple(task for task in tasks.list("evaluate", 100) if task.request.get("run") == run.id),
         coverage=None if seen is None else _coverage(seen, folder),
         file=onnx.members[0] if onnx else None,
         onnx=onnx,

@@ -27,7 +27,7 @@ def test_each_attempt_says_what_it_was_trained_with(tmp_path: Path) -> None:
         found = read_environment(tmp_path / "run", attempt)
         assert found is not None
         assert torch.__version__.startswith(found.packages["torch"])
-    assert (found.gpu, found.driver) == ("", "")
+        assert (found.gpu, found.driver) == ("", "")
         assert found.processor
         assert found.cores >= 1
         assert list(found.packages) == sorted(found.packages, key=str.casefold)

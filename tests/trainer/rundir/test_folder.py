@@ -41,6 +41,8 @@ TASK = SHARED | {
     "request": "task.json",
     "upload": "upload.zip",
     "manifest": "manifest",
+    "evaluation": "evaluation.json",
+    "evaluated": "evaluated.safetensors",
     "predictions": "predictions.csv",
     "result": "result.json",
 }
