@@ -18,6 +18,9 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
+from tests import warm_trainers
+from trainer.process.threads import SPIN_LIMIT
+
 AVAILABLE = hasattr(os, "pidfd_open")  # on Linux
 
 
@@ -54,7 +57,10 @@ class Forked:
 
 def start(arguments: Sequence[str], environment: Mapping[str, str]) -> Forked:
     """Start `trackside` with these arguments and only this environment."""
-    return Forked(_parent().ask({"arguments": list(arguments), "environment": dict(environment)}))
+    request: dict[str, object] = {"arguments": list(arguments), "environment": dict(environment)}
+    if "worker" in arguments:
+        request["trainers"] = warm_trainers.address_for({**environment, **SPIN_LIMIT})
+    return Forked(_parent().ask(request))
 
 
 class Parent:
@@ -86,9 +92,9 @@ def main(requests: socket.socket) -> None:
     import app.host.open_files
     import app.host.parent
     import app.main
-    import app.web.server
-    import app.worker  # noqa: F401
+    import app.web.server  # noqa: F401
     from app.cli import main as trackside
+    from app.worker import executor
 
     while data := requests.recv(1 << 20):
         request = json.loads(data)
@@ -103,6 +109,8 @@ def main(requests: socket.socket) -> None:
             random.seed()
             os.environ.clear()
             os.environ.update(request["environment"])
+            if (address := request.get("trainers")) is not None:
+                executor.ForkServer = functools.partial(warm_trainers.WarmForkServer, address)  # type: ignore[attr-defined, assignment]
             sys.argv = ["trackside", *request["arguments"]]
             trackside()
 

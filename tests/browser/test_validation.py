@@ -38,7 +38,7 @@ def test_the_validation_share_is_locked_where_the_dataset_has_its_own_split(web:
     words, share = page.locator("aside [data-validation]"), page.locator("#f-val_fraction")
     expect(words).to_have_text(
         "4 images held out of train (7.5%), at least one per class; not validated: 1 class (d) with only one training "
-        "image"
+        "image; too few to tell recipes apart"
     )
     expect(share).to_be_enabled()
     share.evaluate("field => { field.value = '0'; field.dispatchEvent(new Event('input', {bubbles: true})); }")

@@ -47,7 +47,8 @@ def test_promise_09_nan_is_said_and_never_the_best(server: Server) -> None:
 @pytest.mark.timeout(120)
 def test_promise_09_out_of_memory_is_said_and_the_checkpoint_kept(server: Server) -> None:
     """A limit on the fork server's address space, which the trainer inherits, is too low for a batch of 2,000."""
-    server.start("web", "worker")
+    server.start("web")
+    server.spawn("worker")
     run_id = server.launch(overrides={**NARROW, "epochs": 1, "batch_size": 2000})
     server.wait_status(run_id, "finished")
     (forkserver,) = psutil.Process(server.processes["worker"].pid).children()

@@ -43,13 +43,14 @@ function bind() {
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target.closest?.("input:not([type=checkbox]), textarea, select, dialog, [data-menu][open]")) return;
+    if (event.key === "Escape" && document.querySelector("[data-menu][open]")) return;
     if (event.key === "Escape" && chosen.size) clear();
     if (event.key !== "x") return;
     const box = document.activeElement.closest?.("tr[data-run]")?.querySelector("[data-select]");
     if (!box) return;
     box.checked = !box.checked;
     read();
-  });
+  }, true); // before an open menu is closed, which is all that Esc does then
   bar.querySelector("[data-bulk-clear]").addEventListener("click", clear);
   const form = page.querySelector("[data-bulk-tag]"); // its dialog closes upon submission
   form.addEventListener("submit", () => act("tag", null, { tag: form.elements.tag.value }));
@@ -86,7 +87,16 @@ function tickAll(master) {
 /** Only runs that are shown are selected: nobody acts on what they do not see. */
 function read() {
   chosen.clear();
-  for (const box of boxes()) if (box.checked) chosen.add(box.closest("tr").dataset.run);
+  const statuses = new Set();
+  for (const box of boxes()) {
+    if (!box.checked) continue;
+    const { run, runStatus } = box.closest("tr").dataset;
+    chosen.add(run);
+    statuses.add(runStatus);
+  }
+  for (const button of bar.querySelectorAll("[data-bulk-for]")) {
+    button.hidden = !button.dataset.bulkFor.split(" ").some((status) => statuses.has(status));
+  }
   bar.hidden = chosen.size === 0;
   bar.querySelector("[data-bulk-count]").textContent = `${chosen.size} selected`;
   const tooMany = chosen.size > Number(bar.dataset.mostCompared);

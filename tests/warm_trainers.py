@@ -1,0 +1,113 @@
+"""Fork servers that have torch loaded from the start: forked from a process that loads it once for all tests.
+
+They run the code of any fork server, as processes in sessions of their own, with an environment of their own. Loading
+torch takes four seconds of processor time at each start of a worker. Their parent is this process, not the worker.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from trainer.process.forkclient import ForkServer
+from trainer.process.threads import SPIN_LIMIT
+
+MODULE = "trainer.process.forkserver"  # in the command line, by which a worker knows its trainers
+LOADED_WITH = ("OMP_", "GOMP_", "KMP_", "MKL_", "LD_", "CUDA_", "NVIDIA_", "TORCH", "PYTORCH")  # variables of torch
+
+
+class Process:
+    """A fork server, with the part of `subprocess.Popen` that ForkServer uses."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._ended = os.pidfd_open(pid)
+
+    def kill(self) -> None:
+        signal.pidfd_send_signal(self._ended, signal.SIGKILL)
+
+    def wait(self) -> None:
+        select.select([self._ended], [], [])
+
+
+class WarmForkServer(ForkServer):
+    """Asks the process at `address` for a fork server instead of starting a program."""
+
+    def __init__(self, address: str) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
+            asked.connect(f"\0{address}")
+            socket.send_fds(asked, [json.dumps({**SPIN_LIMIT, **os.environ}).encode()], [theirs.fileno()])
+            self._process = Process(int(asked.recv(100)))  # type: ignore[assignment]
+        self._file = self._socket.makefile("rwb")
+        self.ready = False
+
+
+def address_for(environment: Mapping[str, str]) -> str | None:
+    """Where fork servers with this environment are had; None if torch has to be loaded anew for it."""
+    return _address() if _of_torch(environment) == _of_torch(_environment()) else None
+
+
+def _of_torch(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(LOADED_WITH)}
+
+
+@functools.cache
+def _environment() -> dict[str, str]:
+    return {**os.environ, **SPIN_LIMIT, "OMP_NUM_THREADS": "1"}
+
+
+@functools.cache
+def _address() -> str:
+    name = f"trackside-tests-{os.getpid()}"
+    command = [sys.executable, "-m", "tests.warm_trainers", name, MODULE]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=_environment(), start_new_session=True)
+    atexit.register(_end, process)
+    return name
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.communicate(timeout=10)  # closes its standard input
+
+
+def main(address: str) -> None:
+    """Fork a fork server for each connection, until the end of the standard input."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(f"\0{address}")
+        listener.listen(16)
+        from trainer.process.forkserver import PRELOADED, serve
+        from trainer.system.machine import packages
+
+        for module in PRELOADED:
+            importlib.import_module(module)
+        packages()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+            asked, _ = listener.accept()
+            data, (theirs,), _, _ = socket.recv_fds(asked, 1 << 20, 1)
+            if pid := os.fork():
+                asked.send(f"{pid}".encode())
+                asked.close()
+                os.close(theirs)
+                continue
+            listener.close()
+            asked.close()
+            os.setsid()
+            os.environ.clear()
+            os.environ.update(json.loads(data))
+            with socket.socket(fileno=theirs) as connection:
+                serve(connection)
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
