@@ -46,7 +46,10 @@ class WarmForkServer(ForkServer):
         self._socket, theirs = socket.socketpair()
         with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
             asked.connect(f"\0{address}")
-            socket.send_fds(asked, [json.dumps({**SPIN_LIMIT, **os.environ}).encode()], [theirs.fileno()])
+            mask = os.umask(0o077)
+            os.umask(mask)
+            inherited = {"environment": {**SPIN_LIMIT, **os.environ}, "umask": mask}
+            socket.send_fds(asked, [json.dumps(inherited).encode()], [theirs.fileno()])
             self._process = Process(int(asked.recv(100)))  # type: ignore[assignment]
         self._file = self._socket.makefile("rwb")
         self.ready = False
@@ -69,7 +72,7 @@ def _environment() -> dict[str, str]:
 @functools.cache
 def _address() -> str:
     name = f"trackside-tests-{os.getpid()}"
-    command = [sys.executable, "-m", "tests.warm_trainers", name, MODULE]
+    command = [sys.executable, "-m", "tests.warm_trainers", name, "-m", MODULE]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, env=_environment(), start_new_session=True)
     atexit.register(_end, process)
     return name
@@ -102,8 +105,10 @@ def main(address: str) -> None:
             listener.close()
             asked.close()
             os.setsid()
+            inherited = json.loads(data)
+            os.umask(inherited["umask"])
             os.environ.clear()
-            os.environ.update(json.loads(data))
+            os.environ.update(inherited["environment"])
             with socket.socket(fileno=theirs) as connection:
                 serve(connection)
             os._exit(0)

@@ -175,7 +175,8 @@ class RunsPageView:
     def groupings(self) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
         """What runs can be grouped by, as (value, label) under a heading."""
         shorts = {name: short for short, name in short_names().items()}
-        by_setting = tuple((name, shorts.get(name, name)) for name in settings())
+        offered = (name for name in settings() if not name.startswith("thresholds."))
+        by_setting = tuple((name, shorts.get(name, name)) for name in offered)
         return (("Run", tuple((name, name) for name in GROUPABLE_COLUMNS)), ("Setting", by_setting))
 
     @property

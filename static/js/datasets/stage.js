@@ -71,6 +71,7 @@ export class Stage {
   /** Asks for the classes and splits that the files would make, by the manifest and the groups that are chosen. */
   async plan() {
     const { version, entries } = this;
+    this.say("layout", "Looking at the names of the files…");
     const planned = await plan(entries, this.form);
     if (version !== this.version) return;
     this.explain(planned, entries.length);

@@ -164,7 +164,7 @@ def plan_manifests(
         fine_to_coarse,
         members,
         drawn,
-        count_others(listing.other_names({path for path, _ in rows}, {one.name for one in manifests if beside}), []),
+        count_others(listing.other_names({path for path, _ in rows}, {one.name for one in manifests}), []),
         groups or None,
         ", ".join(manifest.name for manifest in manifests),
         manifests[0].other_columns,
@@ -202,7 +202,9 @@ class _Files:
         return found
 
     def other_names(self, imported: set[str], manifests: set[str]) -> list[str]:
-        return [file.rsplit("/", 1)[-1] for file in self._files if file not in imported and file not in manifests]
+        """The names of the files that are neither imported nor, by path or name, manifests."""
+        names = ((file, file.rsplit("/", 1)[-1]) for file in self._files if file not in imported)
+        return [name for file, name in names if manifests.isdisjoint((file, name))]
 
 
 def _path(written: str) -> str:
