@@ -26,7 +26,7 @@ def test_figures_equal_scikit_learns(pairs: list[tuple[int, int]]) -> None:
         mean = precision_recall_fscore_support(labels, guesses, average="macro", zero_division=0)
     for item in class_results(matrix, NAMES, labels, np.arange(len(labels), dtype=np.int32)):
         assert (item.precision or 0, item.recall, item.f1) == pytest.approx([column[item.index] for column in each[:3]])
-        assert item.f1_interval[0] <= item.f1 <= item.f1_interval[1]
+        assert item.f1_interval[0] - 1e-12 <= item.f1 <= item.f1_interval[1] + 1e-12
     found = averages(matrix)
     assert (found.precision, found.recall, found.f1) == pytest.approx(mean[:3])
 
