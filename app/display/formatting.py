@@ -27,6 +27,8 @@ _WEIGHTS = {"last": "last weights", "init": "untrained network"}
 _METRICS = {
     "acc": "accuracy", "acc5": "top-5 accuracy", "balanced_acc": "balanced accuracy", "macro_f1": "macro F1",
     "macro_precision": "macro precision", "auc": "area under the ROC curve", "log_loss": "log loss",
+    "ece": "expected calibration error",
+    "ece_calibrated": "expected calibration error, calibrated",
     "coarse_acc": "superclass accuracy",
     "acc_flip": "accuracy with flip TTA", "flips": "prediction churn", "suggested_lr": "suggested learning rate",
 }  # fmt: skip
