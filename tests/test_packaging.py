@@ -57,6 +57,7 @@ def test_an_installed_wheel_serves_a_page(installed: Path, tmp_path: Path) -> No
         assert found is not None
         assert found.status_code == 200
         assert httpx.get(f"{address}/static/css/tokens.css").status_code == 200
+        assert httpx.get(f"{address}/api/networks?q=timm:resnet18").json()["total"] > 0
         assert httpx.get(f"{address}/static/vendor/uplot/uPlot.iife.min.js").status_code == 200
         assert "baseline-cnn" in httpx.get(f"{address}/api/presets").text
         where = subprocess.run(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from trainer.data.pixels import pixels_of
 from trainer.diagnosis.checks import check
 from trainer.diagnosis.watch import Watch
 from trainer.engine.augment import mix
@@ -32,7 +33,7 @@ from trainer.engine.tuning import Tuning
 from trainer.models import checkpoint
 from trainer.models.build import count_parameters
 from trainer.models.device import free_memory, precision_of, prepare, search_kernels
-from trainer.models.inputs import Inputs, channel_constants
+from trainer.models.inputs import Inputs, constants_of
 from trainer.plan.decisions import Decisions
 from trainer.plan.execution import Execution
 from trainer.plan.pace import Pace
@@ -115,7 +116,8 @@ def train_on(
     runtime = Runtime(device, Execution(precision_name(precision), True, torch.get_num_threads()))
     data = load_resident(datasets, spec, device)
     portions = Portions.of(device, spec.model.input_size or data.record.size)
-    context = Context(run_dir, events, spec, device, data, channel_constants(data.record, device), runtime, portions)
+    constants = constants_of(pixels_of(spec, data.record), device)
+    context = Context(run_dir, events, spec, device, data, constants, runtime, portions)
 
     loaded, faults = checkpoint.load_last_good(run_dir)
     branched = RunDir(run_dir).initial_weights.exists()

@@ -29,8 +29,8 @@ _INCLUDED = {
 _READ = (
     "/compare", "/datasets", "/docs", "/evaluations", "/lanes", "/metrics", "/models", "/openapi.json", "/predict",
     "/results", "/runs", "/system", "/v2", "/api/compare", "/api/datasets", "/api/evaluations", "/api/events",
-    "/api/models", "/api/presets", "/api/preview", "/api/results", "/api/runs", "/api/system", "/api/tasks",
-    "/api/views", "/api/workers",
+    "/api/models", "/api/networks", "/api/presets", "/api/preview", "/api/results", "/api/runs", "/api/system",
+    "/api/tasks", "/api/views", "/api/workers",
 )  # fmt: skip
 _LAUNCH = (
     "/datasets", "/evaluations", "/api/datasets", "/api/evaluations", "/api/models", "/api/runs", "/api/tasks",

@@ -13,6 +13,7 @@ from app.runs.public import CheckpointPublic
 from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.tables import Status
+from trainer.data.pixels import pixels_of
 from trainer.exported.labels import Labels, run_record
 from trainer.exported.portable import Packing, Portable, PortableDamaged, plan_packing, write_packing
 from trainer.rundir.calibration import read_calibration
@@ -76,17 +77,17 @@ class ModelFiles:
         tested = {name: value for name, value in run.summary.items() if name.startswith("test/")}
         measured = {**chosen.metrics, **(tested if run.status == Status.FINISHED else {})}
         calibration = read_calibration(folder, chosen.step)
-        # The initial weights are not needed to use the model, and their path may name a folder of this machine.
-        network = spec.model.model_copy(update={"weights": "none", "freeze": False, "unfreeze_epoch": 0})
+        pixels = pixels_of(spec, record)
         return Portable(
-            model=network,
+            model=spec.model.without_weights(),  # their path may name a folder of this machine
             classes=list(labels.names),
             superclasses=None if labels.superclasses is None else list(labels.superclasses),
             size=record.size,
             input_size=spec.model.input_size or record.size,
             fit=record.fit,
-            mean=record.mean,
-            std=record.std,
+            mean=pixels.mean,
+            std=pixels.std,
+            interpolation=pixels.interpolation,
             dataset=record.name,
             target=spec.target,
             run=run_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.settings import Settings
 from trainer.spec.catalog import is_custom
 from trainer.spec.preset import SpecError
-from trainer.spec.train_spec import TrainSpec
+from trainer.spec.train_spec import PUBLISHED, TrainSpec
 
 
 def permitted(spec: TrainSpec, settings: Settings) -> TrainSpec:
@@ -14,7 +14,7 @@ def permitted(spec: TrainSpec, settings: Settings) -> TrainSpec:
     if is_custom(model.name) and model.name not in settings.custom_models:
         reason = "runs code: the server allows only models that TRACKSIDE_CUSTOM_MODELS names"
         raise SpecError({"overrides.model.name": reason})
-    if model.weights in ("none", "imagenet"):
+    if model.weights in ("none", *PUBLISHED):
         return spec
     path = (settings.weights / model.weights).resolve()
     if path.parent != settings.weights.resolve() or not path.is_file():

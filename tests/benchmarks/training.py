@@ -18,6 +18,7 @@ from torchvision import transforms
 
 from tests.benchmarks.rows import Row, data_root
 from trainer.data.format import open_split, read_record
+from trainer.data.pixels import pixels_of
 from trainer.engine.compiling import Passes
 from trainer.engine.loss import batch_loss
 from trainer.engine.resident import load_resident
@@ -26,7 +27,7 @@ from trainer.engine.trainee import make_trainee
 from trainer.loop import train
 from trainer.models.build import build_model
 from trainer.models.device import pick_precision, prepare
-from trainer.models.inputs import channel_constants, network_input
+from trainer.models.inputs import constants_of, network_input
 from trainer.plan.decisions import recorded
 from trainer.plan.execution import Execution
 from trainer.plan.schedule import make_plan
@@ -170,7 +171,7 @@ def bare_speed(
     runtime = Runtime(device, Execution(precision_name(precision), True, torch.get_num_threads()))
     if executed.execution is not None:
         runtime.change(executed.execution, trainee)
-    images = network_input(data.train.images[: spec.batch_size], channel_constants(data.record, device), 32)
+    images = network_input(data.train.images[: spec.batch_size], constants_of(pixels_of(spec, data.record), device), 32)
     images = runtime.laid_out(images)
     labels = data.train.labels[: spec.batch_size]
     passes = Passes(trainee.stepped)

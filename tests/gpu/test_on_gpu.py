@@ -14,6 +14,7 @@ from torch import Tensor
 from tests.conftest import NARROW
 from tests.gpu.cases import EAGER, ONE_SIZE, Case, Watcher, series, train_case, train_through
 from tests.gpu.setup import is_dry_run
+from trainer.data.pixels import pixels_of
 from trainer.engine.augment import draw_epoch, mix, place
 from trainer.engine.batches import Batches
 from trainer.engine.context import Context
@@ -23,7 +24,7 @@ from trainer.engine.runtime import Runtime
 from trainer.errors import explain
 from trainer.models import checkpoint
 from trainer.models.device import DATA_LIMIT, free_memory
-from trainer.models.inputs import channel_constants
+from trainer.models.inputs import constants_of
 from trainer.plan.decisions import recorded
 from trainer.plan.execution import Execution
 from trainer.rundir.checkpoints import list_checkpoints
@@ -80,7 +81,7 @@ def batches(folder: Path, datasets: Path, device: torch.device) -> list[Tensor]:
     data = load_resident(datasets, spec, device)
     runtime = Runtime(device, Execution("float32", True, 1))
     events = EventWriter(folder, 1)
-    constants = channel_constants(data.record, device)
+    constants = constants_of(pixels_of(spec, data.record), device)
     context = Context(folder, events, spec, device, data, constants, runtime, Portions.of(device, 32))
     made = Batches(context, spec.batch_size)
     found: list[Tensor] = []

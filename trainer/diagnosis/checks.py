@@ -125,7 +125,7 @@ def _findings(
 def input_batch(subject: Subject) -> Finding:
     """Save the input batch as a contact sheet and check that the images are not blank."""
     images = subject.images.float()
-    mean, std = (value.view(1, 3, 1, 1) for value in subject.context.constants)
+    mean, std = (value.view(1, 3, 1, 1) for value in subject.context.constants[:2])
     picture = RunDir(subject.context.run_dir).check_picture("input")
     sheet = save_sheet(picture, (images * std + mean).clamp(0, 1))
     means, deviations = images.mean((0, 2, 3)).tolist(), images.std((0, 2, 3)).tolist()

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from trainer.engine.portions import Portions
 from trainer.engine.resident import ResidentData
 from trainer.engine.runtime import Runtime
+from trainer.models.inputs import Constants
 from trainer.rundir.events import EventWriter
 from trainer.spec.train_spec import TrainSpec
 
@@ -19,7 +19,7 @@ from trainer.spec.train_spec import TrainSpec
 class Context:
     """A run's directory, events, spec, device and data, and the constants of its forward passes.
 
-    `constants` are the mean and deviation of each channel, float32 (3,), on `device`. `runtime` is how the network is
+    `constants` normalize and resize images, on `device`. `runtime` is how the network is
     executed, the only part that changes during a run. `portions` are the images of a pass in evaluation. `events`
     writes the event file of the attempt.
     """
@@ -29,7 +29,7 @@ class Context:
     spec: TrainSpec
     device: torch.device
     data: ResidentData
-    constants: tuple[Tensor, Tensor]
+    constants: Constants
     runtime: Runtime
     portions: Portions
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainer.engine.layer_rates import rate_shares
 from trainer.engine.muon import Muon
 from trainer.spec.optimizer_spec import OptimizerSpec
 
@@ -20,9 +23,10 @@ class Optimizers:
     def __init__(self, spec: OptimizerSpec, model: nn.Module, device: torch.device) -> None:
         fused = device.type in ("cpu", "cuda")
         decayed, plain = by_decay(model, spec)
+        shares = rate_shares(model, spec)
         if spec.name != "muon":
             groups = [(decayed, spec.weight_decay), (plain, 0.0)]
-            self.all: list[Optimizer] = [_build(spec.name, spec, spec.lr, groups, fused)]
+            self.all: list[Optimizer] = [_build(spec.name, spec, spec.lr, groups, fused, shares)]
             self._lr_ratios = [1.0]
         else:
             filter_ids = _filter_ids(model)
@@ -46,7 +50,7 @@ class Optimizers:
     def set_rate(self, rate: float) -> None:
         for optimizer, ratio in zip(self.all, self._lr_ratios, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = rate * ratio
+                group["lr"] = rate * ratio * group.get("share", 1.0)
 
     def zero_grad(self) -> None:
         for optimizer in self.all:
@@ -171,9 +175,20 @@ def by_decay(model: nn.Module, spec: OptimizerSpec) -> tuple[list[nn.Parameter],
 
 
 def _build(
-    name: str, spec: OptimizerSpec, lr: float, groups: list[tuple[list[nn.Parameter], float]], fused: bool
+    name: str,
+    spec: OptimizerSpec,
+    lr: float,
+    groups: list[tuple[list[nn.Parameter], float]],
+    fused: bool,
+    shares: Mapping[int, float] = MappingProxyType({}),
 ) -> Optimizer:
-    given = [{"params": parameters, "weight_decay": decay} for parameters, decay in groups if parameters]
+    """`shares` are the shares of the learning rate by a parameter's id, where it is not 1."""
+    given: list[dict[str, Any]] = []
+    for parameters, decay in groups:
+        by_share: dict[float, list[nn.Parameter]] = {}
+        for parameter in parameters:
+            by_share.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)
+        given += [{"params": some, "weight_decay": decay, "share": share} for share, some in by_share.items()]
     if name == "sgd":
         nesterov = spec.nesterov or (spec.name == "muon" and spec.momentum > 0)
         return torch.optim.SGD(given, lr=lr, momentum=spec.momentum, nesterov=nesterov, fused=fused)

@@ -11,12 +11,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from trainer.data.pixels import pixels_of
 from trainer.engine.optim import Optimizers
 from trainer.engine.resident import ResidentData
 from trainer.models import checkpoint
 from trainer.models.build import build_model
 from trainer.models.device import accumulator
-from trainer.models.inputs import channel_constants, normalize
+from trainer.models.inputs import constants_of, normalize
 from trainer.models.pretrained import split_head
 from trainer.models.swift import WHITENING_IMAGES, Swift, whitening_batch
 from trainer.rundir.folder import RunDir
@@ -205,10 +206,10 @@ def fresh_model(spec: TrainSpec, data: ResidentData, device: torch.device, *, in
     size = spec.model.input_size or data.record.size
     model = build_model(spec.model, data.num_classes, size, pretrained=initialized).to(device)
     if initialized and isinstance(model, Swift):
-        constants = channel_constants(data.record, device)
+        constants = constants_of(pixels_of(spec, data.record), device)
         first = data.train_rows[:WHITENING_IMAGES].to(data.train.images.device)
         parts = torch.split(first, whitening_batch(data.record.size))
-        model.whiten(normalize(data.train.images[part].to(device), *constants) for part in parts)
+        model.whiten(normalize(data.train.images[part].to(device), constants.mean, constants.std) for part in parts)
     return model.to(memory_format=torch.channels_last)
 
 

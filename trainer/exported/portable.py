@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from trainer.data.format import Fit
 from trainer.errors import TrainerError
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.timm_models import Interpolation
+from trainer.spec.train_spec import ModelSpec, PixelSpec
 from trainer.system.durable import placed
 
 METADATA = "trackside_model"
@@ -32,8 +33,8 @@ class PortableDamaged(TrainerError):
 
 class Portable(BaseModel):
     """Metadata of an exported model. Images are fitted to `size` × `size` pixels by `fit`, each channel is normalized
-    as (x/255 − mean)/std, and they are resized to `input_size` with antialiasing if that differs. `superclasses` has
-    one per class."""
+    as (x/255 − mean)/std, and they are resized to `input_size` by `interpolation`, with antialiasing, if that differs.
+    `superclasses` has one per class."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -47,6 +48,7 @@ class Portable(BaseModel):
     fit: Fit
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    interpolation: Interpolation = "bilinear"
     dataset: str
     target: Literal["fine", "coarse"]
     run: str
@@ -57,6 +59,10 @@ class Portable(BaseModel):
         None, gt=0, description="Dividing the logits by it calibrates the probabilities; null if it is not known."
     )
     measured: dict[str, float] = Field(description="val/* of this checkpoint, test/* of the run's selected one.")
+
+    @property
+    def pixels(self) -> PixelSpec:
+        return PixelSpec(mean=self.mean, std=self.std, interpolation=self.interpolation)
 
     @model_validator(mode="after")
     def a_superclass_for_each(self) -> Portable:

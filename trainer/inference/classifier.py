@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from trainer.data.format import DatasetRecord, Images
+from trainer.data.pixels import pixels_of
 from trainer.engine.portions import Portions
 from trainer.errors import TrainerError
 from trainer.exported.labels import Labels
 from trainer.inference.out_of_distribution import ConfidenceReference, confidence_reference
 from trainer.models import checkpoint
 from trainer.models.build import build_model, count_flops
-from trainer.models.inputs import channel_constants, network_input
+from trainer.models.inputs import Constants, constants_of, network_input
 from trainer.rundir.calibration import read_calibration
 from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo, best_checkpoint, list_checkpoints
 from trainer.rundir.threshold import read_threshold
@@ -62,7 +63,7 @@ class Classifier:
     sha256: str
     labels: Labels
     model: nn.Module
-    constants: tuple[Tensor, Tensor]
+    constants: Constants
     size: int
     device: torch.device
     reference: ConfidenceReference | None = None
@@ -143,7 +144,7 @@ def load_classifier(
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointDamaged(f"step {info.step}: {error}") from error
     model.to(device).to(memory_format=torch.channels_last)
-    constants = channel_constants(record, device)
+    constants = constants_of(pixels_of(spec, record), device)
     size = spec.model.input_size or record.size
     reference = confidence_reference(run_dir, info.step)
     network = model.eval()

@@ -17,7 +17,7 @@ from trainer.exported.labels import run_record
 from trainer.exported.portable import Portable
 from trainer.inference.classifier import BATCH, Classifier, load_best
 from trainer.inference.rebuild import open_file
-from trainer.models.inputs import resize
+from trainer.models.inputs import Constants, resize
 from trainer.rundir.spec import read_spec
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.durable import write_durably
@@ -33,26 +33,36 @@ class MeanOfProbabilities(nn.Module):
         super().__init__()
         self.models = nn.ModuleList(member.model for member in members)
         self.sizes = [member.size for member in members]
+        self.constants = [member.constants for member in members]
         self.temperatures = [member.temperature or 1.0 for member in members]
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized float B×3×H×W, of the dataset's image size, to float32 B×C."""
-        members = zip(self.models, self.sizes, self.temperatures, strict=True)
-        each = [(model(resize(images, size)).float() / warmth).softmax(1) for model, size, warmth in members]
+        members = zip(self.models, self.sizes, self.constants, self.temperatures, strict=True)
+        each = [
+            (model(resize(self._normalized_by(own, images), size, own.interpolation)).float() / warmth).softmax(1)
+            for model, size, own, warmth in members
+        ]
         return torch.stack(each).mean(0).clamp_min(SMALLEST).log()
+
+    def _normalized_by(self, own: Constants, images: Tensor) -> Tensor:
+        """Images that were normalized with the first member's constants, as `own` normalizes them."""
+        first = self.constants[0]
+        if torch.equal(first.mean, own.mean) and torch.equal(first.std, own.std):
+            return images
+        scale, offset = first.std / own.std, (first.mean - own.mean) / own.std
+        return images * scale[:, None, None] + offset[:, None, None]
 
 
 def ensemble_of(members: Sequence[Classifier], size: int) -> Classifier:
     """Combine `members`, all trained on the same dataset with images of `size` pixels, into one classifier.
 
     Its `step` and `epoch` are None, and its hash is that of the members' hashes. Raises ValueError: the members differ
-    in classes or normalization.
+    in classes.
     """
     first = members[0]
     if any(list(member.labels.names) != list(first.labels.names) for member in members):
         raise ValueError("the members answer with other classes")
-    if any(not torch.equal(a, b) for member in members for a, b in zip(member.constants, first.constants, strict=True)):
-        raise ValueError("the members were trained on other images")
     sha256 = hashlib.sha256("".join(member.sha256 for member in members).encode()).hexdigest()
     model = MeanOfProbabilities(members).eval()
     return Classifier(None, None, sha256, first.labels, model, first.constants, size, first.device)
@@ -64,6 +74,8 @@ def open_files(
     """Open exported models as one classifier, with their descriptions. Raises PortableDamaged, ValueError, OSError."""
     opened = [open_file(file, device, custom_models) for file in files]
     members, abouts = [classifier for classifier, _ in opened], [about for _, about in opened]
+    if len({(about.dataset, about.size, about.fit) for about in abouts}) > 1:
+        raise ValueError("the members were trained on other images")
     return members[0] if len(members) == 1 else ensemble_of(members, abouts[0].size), abouts
 
 

@@ -27,7 +27,7 @@ from trainer.exported.onnx_report import INPUT, OUTPUT, OnnxReport, report_path
 from trainer.exported.portable import METADATA, Portable
 from trainer.inference.classifier import BATCH, Classifier
 from trainer.inference.ensemble import open_files
-from trainer.models.inputs import network_input
+from trainer.models.inputs import Constants, network_input
 from trainer.system.durable import placed, write_durably
 from trainer.system.progress import Progress
 
@@ -51,11 +51,13 @@ class Graph(nn.Module):
         self.model = classifier.model
         self.size = classifier.size
         self.temperature = classifier.temperature
-        for name, values in zip(("mean", "std"), classifier.constants, strict=True):
-            self.register_buffer(name, values)
+        self.interpolation = classifier.constants.interpolation
+        self.register_buffer("mean", classifier.constants.mean)
+        self.register_buffer("std", classifier.constants.std)
 
     def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.model(network_input(image, (self.mean, self.std), self.size))
+        constants = Constants(self.mean, self.std, self.interpolation)
+        logits: Tensor = self.model(network_input(image, constants, self.size))
         logits = logits.float()
         return (logits if self.temperature is None else logits / self.temperature).softmax(1)
 
@@ -85,6 +87,8 @@ def export_onnx(
         raise ExportFailed(f"The graph's probabilities are off by as much as {difference:.2g}: it was not kept.")
     described = [about.model_dump(mode="json") for about in abouts]
     proto.metadata_props.add(key=METADATA, value=json.dumps(described[0] if len(described) == 1 else described))
+    for key, text in readable(abouts[0]).items():
+        proto.metadata_props.add(key=key, value=text)
     proto.metadata_props.add(key="largest_difference", value=f"{difference:.3g}")
     proto.metadata_props.add(key="checked_on", value=f"{len(images)} {checked_on}")
     data = proto.SerializeToString()
@@ -103,6 +107,17 @@ def export_onnx(
     write_durably(report_path(target), report.model_dump_json().encode())
     progress(3, 3, "done")
     return report
+
+
+def readable(about: Portable) -> dict[str, str]:
+    """What the graph takes and gives, for people and for programs that do not know the metadata of exported models."""
+    mean, std = (", ".join(f"{value:.6g}" for value in values) for values in (about.mean, about.std))
+    return {
+        "input": f"{INPUT}: uint8 [N, {about.size}, {about.size}, 3], NHWC, RGB from 0 to 255; fitted by {about.fit}",
+        "normalization": f"in the graph, in the order RGB: (x / 255 - mean) / std, mean {mean}, std {std}",
+        "output": f"{OUTPUT}: float32 [N, {len(about.classes)}], after softmax and temperature",
+        "classes": json.dumps(about.classes, ensure_ascii=False),
+    }
 
 
 def graph_of(classifier: Classifier, example: Images) -> Any:

@@ -32,7 +32,7 @@ def open_file(path: Path, device: torch.device, custom_models: Collection[str] =
     except (safetensors.SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise PortableDamaged(f"{path.name}: {error}") from error
     model.to(device).to(memory_format=torch.channels_last)
-    constants = constants_of(about.mean, about.std, device)
+    constants = constants_of(about.pixels, device)
     labels = Labels(about.classes, about.superclasses)
     classifier = Classifier(
         about.step, about.epoch, about.checkpoint_sha256, labels, model.eval(), constants, about.input_size, device,

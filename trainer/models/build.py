@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -15,8 +17,10 @@ from trainer.models.mlp import make_mlp
 from trainer.models.pretrained import make_pretrained
 from trainer.models.resnet import make_resnet, make_resnet9
 from trainer.models.swift import make_swift
+from trainer.models.timm_models import make_timm
 from trainer.models.wide_resnet import make_wide_resnet
 from trainer.spec.catalog import IMAGENET, MODELS, is_custom
+from trainer.spec.timm_models import is_timm
 from trainer.spec.train_spec import ModelSpec
 
 BUILDERS: dict[str, Callable[[ModelSpec, int, int], nn.Module]] = {
@@ -39,6 +43,8 @@ def build_model(spec: ModelSpec, num_classes: int, image_size: int, *, pretraine
     be loaded or do not fit, or a custom function fails or does not return a torch.nn.Module.
     """
     _reject_unused_options(spec)
+    if is_timm(spec.name):
+        return make_timm(spec, num_classes, image_size, pretrained=pretrained)
     if is_custom(spec.name):
         return make_custom(spec.name, num_classes, image_size)
     smallest = MODELS[spec.name].smallest
@@ -58,12 +64,14 @@ def count_flops(model: nn.Module, image_size: int) -> int:
     modes = [(module, module.training) for module in model.modules()]
     first = next(model.parameters(), torch.zeros(()))
     image = torch.zeros(1, 3, image_size, image_size, device=first.device, dtype=first.dtype)
+    # FlopCounterMode fails where a parameter that wants a gradient enters a layer as its input.
+    frozen = {name: value.detach() for name, value in chain(model.named_parameters(), model.named_buffers())}
     # FlopCounterMode counts matrix products, but not the fused attention that evaluation mode uses.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            model.eval()(image)
+            functional_call(model.eval(), frozen, (image,))
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         for module, training in modes:
@@ -78,5 +86,5 @@ def _reject_unused_options(spec: ModelSpec) -> None:
         return
     if spec.widths:
         raise ValueError(f"model.widths: {spec.name} has no widths to choose")
-    if spec.dropout:
+    if spec.dropout and not is_timm(spec.name):
         raise ValueError(f"model.dropout: {spec.name} has no dropout to choose")

@@ -12,7 +12,7 @@ import psutil
 import torch
 
 from trainer.plan.decisions import Decisions
-from trainer.spec.catalog import MODELS
+from trainer.spec.catalog import architecture
 from trainer.spec.train_spec import TrainSpec
 from trainer.system.gpus import VISIBLE
 from trainer.system.parallel import available_cores
@@ -123,7 +123,7 @@ def gains_by_compiling(spec: TrainSpec, device: torch.device) -> bool:
         return False
     if spec.compile == "on" or device.type == "cuda":
         return True
-    known = MODELS.get(spec.model.name)
+    known = architecture(spec.model.name)
     return known is not None and known.compiles_on_cpu  # of the others none was seen to gain
 
 

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.data.format import DatasetRecord
+from trainer.spec.train_spec import PixelSpec
 
 
-def network_input(images: Tensor, constants: tuple[Tensor, Tensor], size: int) -> Tensor:
+class Constants(NamedTuple):
+    """Mean and standard deviation of each channel, float32 (3,), and how images are resized."""
+
+    mean: Tensor
+    std: Tensor
+    interpolation: str = "bilinear"
+
+
+def network_input(images: Tensor, constants: Constants, size: int) -> Tensor:
     """Convert uint8 B×H×W×3 to float32 B×3×size×size. Cached features (float B×F) are returned unchanged."""
     if images.dtype != torch.uint8:
         return images
-    return resize(normalize(images, *constants), size)
+    return resize(normalize(images, constants.mean, constants.std), size, constants.interpolation)
 
 
 class Inputs:
     """`network_input` for images of one width: constants are made once, and the result is no second copy."""
 
-    def __init__(self, constants: tuple[Tensor, Tensor], width: int) -> None:
-        self._scale, self._offset = row_constants(*constants, width)
+    def __init__(self, constants: Constants, width: int) -> None:
+        self._scale, self._offset = row_constants(constants.mean, constants.std, width)
+        self._interpolation = constants.interpolation
 
     def __call__(self, images: Tensor, size: int) -> Tensor:
         if images.dtype != torch.uint8:
             return images
         rows = rows_of(images)
         torch.addcmul(self._offset, rows, self._scale, out=rows)
-        return resize(images_of(rows, images.shape), size)
+        return resize(images_of(rows, images.shape), size, self._interpolation)
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -57,24 +66,16 @@ def images_of(rows: Tensor, shape: torch.Size) -> Tensor:
     return rows.view(shape).permute(0, 3, 1, 2)
 
 
-def channel_constants(record: DatasetRecord, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel of the dataset, as `constants_of` returns them."""
-    return constants_of(record.mean, record.std, device)
+def constants_of(pixels: PixelSpec, device: torch.device) -> Constants:
+    """The constants on `device`. The deviation is at least 1/255, so that a constant channel is not divided by zero."""
+    deviation = torch.tensor(pixels.std, dtype=torch.float32, device=device).clamp_(min=1 / 255)
+    return Constants(torch.tensor(pixels.mean, dtype=torch.float32, device=device), deviation, pixels.interpolation)
 
 
-def constants_of(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, float32 (3,) on `device`.
-
-    The deviation is at least 1/255, so that a constant channel is not divided by zero.
-    """
-    deviation = torch.tensor(std, dtype=torch.float32, device=device).clamp_(min=1 / 255)
-    return torch.tensor(mean, dtype=torch.float32, device=device), deviation
-
-
-def resize(images: Tensor, size: int) -> Tensor:
+def resize(images: Tensor, size: int, interpolation: str = "bilinear") -> Tensor:
     """Resize `images` (float B×3×H×W) to `size` × `size` pixels with antialiasing. Keeps the memory format."""
     if images.shape[2:] == (size, size):
         return images
     channels_last = images.is_contiguous(memory_format=torch.channels_last)
-    resized = F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    resized = F.interpolate(images, (size, size), mode=interpolation, align_corners=False, antialias=True)
     return resized.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)

@@ -6,17 +6,12 @@ torchvision is imported when it is used: it loads torch's compiler, which takes 
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
-import safetensors
-import safetensors.torch
-import torch
 from torch import Tensor, nn
 
+from trainer.models.weights import read_weights
 from trainer.spec.catalog import IMAGENET, MODELS
-from trainer.spec.train_spec import ModelSpec
-
-FORMATS = (".safetensors", ".pth", ".pt")
+from trainer.spec.train_spec import PUBLISHED, ModelSpec
 
 
 def make_pretrained(spec: ModelSpec, num_classes: int, image_size: int, *, pretrained: bool) -> nn.Module:
@@ -33,8 +28,9 @@ def make_pretrained(spec: ModelSpec, num_classes: int, image_size: int, *, pretr
     model: nn.Module = torchvision.models.get_model(spec.name.removeprefix(IMAGENET), weights=None)
     path, old = _head(model)
     if pretrained and spec.weights != "none":
+        found = _imagenet_weights(spec.name) if spec.weights in PUBLISHED else read_weights(spec)
         # The head is replaced in any case, so a file may have any number of classes.
-        _load_weights(model, {n: v for n, v in _read_weights(spec).items() if not n.startswith(f"{path}.")}, path, spec)
+        _load_weights(model, {n: v for n, v in found.items() if not n.startswith(f"{path}.")}, path, spec)
     model.set_submodule(path, nn.Linear(old.in_features, num_classes))
     return model
 
@@ -64,6 +60,9 @@ def _shallow(module: nn.Module) -> nn.Module:
 
 def _head(model: nn.Module) -> tuple[str, nn.Linear]:
     """Path and module of the last linear layer. Paths are fc, classifier.<last> or heads.head."""
+    named = getattr(model, "pretrained_cfg", {}).get("classifier")  # timm says which one it is
+    if isinstance(named, str) and isinstance(head := model.get_submodule(named), nn.Linear):
+        return named, head
     linear = [(path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError("model.freeze: the network has no linear head")
@@ -83,26 +82,6 @@ def _load_weights(model: nn.Module, found: dict[str, Tensor], head: str, spec: M
         raise ValueError(f"model.weights: {spec.weights} is not of {spec.name}: {problems[0]}{more}")
 
 
-def _read_weights(spec: ModelSpec) -> dict[str, Tensor]:
-    """Read the weights that `spec` names from safetensors or torch's format. No code of a pickle is run."""
-    if spec.weights == "imagenet":
-        return _imagenet_weights(spec.name)
-    path = Path(spec.weights)
-    if path.suffix not in FORMATS:
-        raise ValueError(f"model.weights: {path.name} is none of {', '.join(FORMATS)}")
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ValueError(f"model.weights: there is no file {path}") from None
-    except Exception as error:  # torch's reader may raise anything
-        raise ValueError(f"model.weights: {path.name} holds no weights that can be read safely") from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise ValueError(f"model.weights: {path.name} is not a plain table of weights")
-    return loaded
-
-
 def _imagenet_weights(name: str) -> dict[str, Tensor]:
     """torchvision's default weights, downloaded into torch.hub's folder unless they are there already."""
     import torchvision.models
@@ -112,5 +91,5 @@ def _imagenet_weights(name: str) -> dict[str, Tensor]:
         return dict(enum["DEFAULT"].get_state_dict(progress=False, check_hash=True, weights_only=True))
     except Exception as error:  # as above, or no network connection
         raise ValueError(
-            f"model.weights: imagenet's for {name} could not be loaded: {type(error).__name__}: {error}"
+            f"model.weights: those of {name} could not be loaded: {type(error).__name__}: {error}"
         ) from error

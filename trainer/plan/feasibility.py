@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from trainer.data.format import DatasetRecord
 from trainer.data.splits import ValidationCounts
 from trainer.plan.schedule import Plan, make_plan, resolutions
-from trainer.spec.catalog import MODELS
+from trainer.spec.catalog import architecture
 from trainer.spec.preset import SpecError
+from trainer.spec.timm_models import INSTALL, is_timm, timm_is_missing
 from trainer.spec.train_spec import TrainSpec
 
 
@@ -52,11 +53,15 @@ def _model_problems(spec: TrainSpec, size: int) -> Iterator[tuple[str, ...]]:
     smaller = resolutions(spec, size)
     if any(small >= size for small in smaller):
         yield f"must be smaller than the images ({size} px)", "augment.resolutions"
-    known = MODELS.get(spec.model.name)
+    if is_timm(spec.model.name) and timm_is_missing():
+        yield INSTALL, "model.name"
+    known = architecture(spec.model.name)
     if known is None:
         return
     if known.fixed and spec.augment.resolutions:
         yield f"{known.name} takes images of one size only", "augment.resolutions", "model.name"
+    elif known.fixed and size != known.smallest and spec.model.name not in ("mlp", "cnn"):
+        yield f"{known.name} takes images of {known.smallest} px only: leave it empty", "model.input_size"
     elif min((size, *smaller)) < known.smallest:
         field = "augment.resolutions" if size >= known.smallest else "model.input_size"
         yield f"{known.name} takes images of at least {known.smallest} px", "model.name", field

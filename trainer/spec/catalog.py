@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from trainer.spec.timm_models import Interpolation, Triple, is_timm, timm_model, timm_weights
+
 IMAGENET = "torchvision:"
+IMAGENET_PIXELS: tuple[Triple, Triple, Interpolation] = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear"
 _CUSTOM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -56,4 +59,28 @@ MODELS = {model.name: model for model in (*_OWN, *_PRETRAINED)}
 
 def is_custom(name: str) -> bool:
     """Whether `name` is a user's own network, written `package.module:function`."""
-    return _CUSTOM.fullmatch(name) is not None and not name.startswith(IMAGENET)
+    return _CUSTOM.fullmatch(name) is not None and not name.startswith(IMAGENET) and not is_timm(name)
+
+
+def architecture(name: str) -> Architecture | None:
+    """What is known of a network; None for a user's own. Raises ValueError: there is no such network."""
+    if is_timm(name):
+        found = timm_model(name)
+        return Architecture(name, "A network of timm.", found.smallest, fixed=found.fixed, stages=0)
+    if name not in MODELS and not is_custom(name):
+        raise ValueError(f"unknown model; there are {', '.join(MODELS)}, and timm:NAME for those of timm")
+    return MODELS.get(name)
+
+
+def takes_weights(name: str) -> bool:
+    """Whether there are published weights for networks of this kind."""
+    return name.startswith(IMAGENET) or is_timm(name)
+
+
+def pixels_of_weights(name: str) -> tuple[Triple, Triple, Interpolation] | None:
+    """Mean and deviation of each channel (from 0 to 1) and the resizing that a network's published weights were
+    trained with; None if there are none."""
+    if name.startswith(IMAGENET):
+        return IMAGENET_PIXELS
+    weights = timm_weights(name) if is_timm(name) else None
+    return None if weights is None else (weights.mean, weights.std, weights.interpolation)

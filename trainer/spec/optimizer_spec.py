@@ -25,6 +25,19 @@ class OptimizerSpec(Part):
     nesterov: bool = Field(False, description="SGD only: look ahead along the momentum; Muon always does.")
     rest: Literal["sgd", "adamw"] = Field("sgd", description="Muon only: optimizer of biases, norms and the head.")
     rest_lr: FiniteFloat = Field(0.05, gt=0, le=10, description="Muon only: learning rate of the auxiliary optimizer.")
+    head_lr: FiniteFloat = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Learning rate of the last linear layer, which starts anew; 0 takes the one above.",
+    )
+    layer_decay: FiniteFloat = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="timm's networks: each layer below the head trains with this share of the rate of the one above; "
+        "0.65 to 0.9 to fine-tune transformers.",
+    )
     clip_norm: FiniteFloat = Field(
         0.0, ge=0, le=1e6, description="Scales gradients down to this norm where they are larger; 0 never."
     )
@@ -33,9 +46,14 @@ class OptimizerSpec(Part):
     )
 
     @model_validator(mode="after")
-    def nesterov_needs_momentum(self) -> OptimizerSpec:
+    def parts_fit_together(self) -> OptimizerSpec:
         if self.nesterov and self.momentum == 0:
             raise impossible("nesterov needs a momentum above 0", "optimizer.nesterov", "optimizer.momentum")
+        for field, is_set in (("head_lr", self.head_lr > 0), ("layer_decay", self.layer_decay < 1)):
+            if is_set and self.name == "muon":
+                raise impossible(
+                    "Muon has rates of its own: choose another optimizer", f"optimizer.{field}", "optimizer.name"
+                )
         return self
 
 

@@ -7,12 +7,22 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from trainer.spec.augment_spec import AugmentSpec
-from trainer.spec.catalog import IMAGENET, MODELS, is_custom
+from trainer.spec.catalog import architecture, takes_weights
 from trainer.spec.optimizer_spec import OptimizerSpec, ScheduleSpec
 from trainer.spec.part import FiniteFloat, Part, impossible
 from trainer.spec.thresholds import ThresholdSpec
+from trainer.spec.timm_models import Interpolation, Triple, is_timm, timm_model
 
+PUBLISHED = ("pretrained", "imagenet")  # "imagenet" is the older word
 SelectBy = Literal["acc", "balanced_acc", "macro_f1", "auc", "loss"]
+
+
+class PixelSpec(Part):
+    """How images enter the network: each channel, from 0 to 1, less `mean` and divided by `std`; then resized."""
+
+    mean: Triple
+    std: Triple
+    interpolation: Interpolation = "bilinear"
 
 
 class DatasetSpec(Part):
@@ -25,6 +35,11 @@ class DatasetSpec(Part):
         description="What the held-out images are drawn with: the dataset's hash; the run's seed, as in runs queued by "
         "version 0.1.0 and before; or the seed of such a run, for a run that starts with its weights.",
     )
+    pixels: PixelSpec | None = Field(
+        None,
+        description="Normalization and resizing of the network's published weights, pinned when the run was queued; "
+        "null takes the dataset's mean and deviation.",
+    )
 
     @property
     def has_validation(self) -> bool:
@@ -33,7 +48,12 @@ class DatasetSpec(Part):
 
 
 class ModelSpec(Part):
-    name: str = Field("cnn", max_length=120, description="Network architecture.")
+    name: str = Field(
+        "cnn",
+        max_length=120,
+        description="Network architecture: one of the list, or any of timm's: type a part of its name. With weights "
+        "after a dot, such as timm:convnext_tiny.fb_in22k_ft_in1k, needs model.weights = pretrained.",
+    )
     widths: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
         (),
         max_length=8,
@@ -44,13 +64,29 @@ class ModelSpec(Part):
     )
     final_relu: bool = Field(False, description="A ReLU after the last layer: it sets negative logits to 0.")
     input_size: int = Field(
-        0, ge=0, le=512, description="Resize images to this many pixels on the device; 0 leaves them as they are."
+        0,
+        ge=0,
+        le=512,
+        description="Resize images to this many pixels on the device; 0 leaves them as they are, or takes the size of "
+        "a timm model's weights.",
     )
     weights: str = Field(
         "none",
         min_length=1,
         max_length=400,
-        description="Where a torchvision model's weights come from: none, imagenet (downloaded), or a local file.",
+        description="Where a torchvision or timm model's weights come from: none, pretrained (downloaded, or from the "
+        "cache of earlier downloads), or a local file.",
+    )
+    normalization: Literal["auto", "dataset", "weights"] = Field(
+        "auto",
+        description="What pixels are normalized with: the mean and deviation of the dataset, or of the images that the "
+        "weights were trained on; auto takes the latter where there are weights.",
+    )
+    drop_path: FiniteFloat = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="timm's networks: share of residual branches dropped in training (stochastic depth).",
     )
     freeze: bool = Field(
         False, description="Train the head alone; without augmentation the backbone's features are computed only once."
@@ -62,20 +98,45 @@ class ModelSpec(Part):
     @field_validator("name")
     @classmethod
     def name_is_known(cls, name: str) -> str:
-        if name not in MODELS and not is_custom(name):
-            raise ValueError(f"unknown model; there are {', '.join(MODELS)}")
+        architecture(name)
         return name
 
     @model_validator(mode="after")
     def parts_fit_together(self) -> ModelSpec:
-        pretrained = self.name.startswith(IMAGENET)
-        if self.weights != "none" and not pretrained:
-            raise impossible(f"only {IMAGENET} models take weights", "model.weights", "model.name")
+        if self.weights != "none" and not takes_weights(self.name):
+            raise impossible("only torchvision: and timm: models take weights", "model.weights", "model.name")
+        if is_timm(self.name):
+            self._check_timm()
+        elif self.drop_path:
+            raise impossible("only timm: models take it", "model.drop_path", "model.name")
+        if self.normalization == "weights" and self.weights == "none":
+            raise impossible("there are no weights", "model.normalization", "model.weights")
         if self.freeze and self.weights == "none":
             raise impossible("a frozen backbone needs weights", "model.freeze", "model.weights")
         if self.unfreeze_epoch and not self.freeze:
             raise impossible("nothing is frozen", "model.unfreeze_epoch", "model.freeze")
         return self
+
+    def without_weights(self) -> ModelSpec:
+        """The settings of the same network, for weights that come from elsewhere."""
+        name = self.name.partition(".")[0] if is_timm(self.name) else self.name
+        start = {"weights": "none", "freeze": False, "unfreeze_epoch": 0, "normalization": "auto"}
+        return self.model_copy(update={"name": name, **start})
+
+    def _check_timm(self) -> None:
+        known = timm_model(self.name)
+        if "." in self.name and self.weights == "none":
+            raise impossible(
+                "the name says which weights: set model.weights to pretrained, or leave out what follows the dot",
+                "model.name",
+                "model.weights",
+            )
+        if self.weights in PUBLISHED and not known.weights:
+            raise impossible(f"timm has no weights of {known.name}", "model.weights", "model.name")
+        if self.freeze and not known.linear_head:
+            raise impossible(f"{known.name} has no single linear head to train", "model.freeze", "model.name")
+        if self.drop_path and not known.drops_paths:
+            raise impossible(f"{known.name} has no stochastic depth", "model.drop_path", "model.name")
 
 
 class BudgetSpec(Part):
@@ -183,6 +244,8 @@ class TrainSpec(Part):
             raise impossible("label_smoothing needs loss = cross_entropy", "label_smoothing", "loss")
         if self.loss == "mse" and self.class_weights != "none":
             raise impossible("class_weights need loss = cross_entropy", "class_weights", "loss")
+        if self.optimizer.layer_decay < 1 and not is_timm(self.model.name):
+            raise impossible("only timm: models say what their layers are", "optimizer.layer_decay", "model.name")
         for name in ("mixup", "cutmix"):
             if self.loss == "mse" and getattr(self.augment, name):
                 raise impossible(f"{name} needs loss = cross_entropy", f"augment.{name}", "loss")

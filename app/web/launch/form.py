@@ -15,10 +15,11 @@ from pydantic.fields import FieldInfo
 
 from app.display.formatting import setting
 from app.web.launch.ambiguous import question
-from trainer.spec.catalog import IMAGENET, MODELS
+from trainer.spec.catalog import MODELS
 from trainer.spec.preset import SpecError, build_spec, differences, flatten, presets
 from trainer.spec.train_spec import TrainSpec
 
+Kind = Literal["number", "choice", "text", "list", "network"]
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
 
@@ -29,6 +30,8 @@ LABELS = {
     "optimizer.decay_norms": "Decay norms and biases",
     "optimizer.rest": "Muon: auxiliary optimizer",
     "optimizer.rest_lr": "Muon: auxiliary learning rate",
+    "optimizer.head_lr": "Learning rate of the head",
+    "optimizer.layer_decay": "Layer-wise decay",
     "optimizer.clip_norm": "Clip gradients at norm",
     "optimizer.ema": "EMA decay",
     "schedule.name": "Schedule",
@@ -47,6 +50,7 @@ LABELS = {
     "augment.resolutions": "Progressive resizing: sizes",
     "augment.resolution_until": "Progressive resizing: until",
     "model.name": "Network",
+    "model.drop_path": "Stochastic depth",
     "model.final_relu": "Final ReLU",
     "model.input_size": "Resize to, px",
     "model.freeze": "Freeze the backbone",
@@ -92,6 +96,7 @@ NEEDS: dict[str, tuple[str, str]] = {
     "augment.alternating": ("augment.flip", "true"),
     "augment.resolution_until": ("augment.resolutions", "!none"),
     "model.unfreeze_epoch": ("model.freeze", "true"),
+    "model.normalization": ("model.weights", "!none"),
     "label_smoothing": ("loss", "cross_entropy"),
     "stop_on_failed_checks": ("checks", "!off"),
 }
@@ -107,7 +112,7 @@ class SettingField:
     name: str
     label: str
     why: str
-    kind: Literal["number", "choice", "text", "list"]
+    kind: Kind
     choices: tuple[tuple[str, str], ...] = ()
     value: str = ""
     placeholder: str = ""
@@ -174,7 +179,7 @@ def split_variants(typed: Mapping[str, str]) -> tuple[dict[str, str], dict[str, 
     same: dict[str, str] = {}
     vary: dict[str, Any] = {}
     for name, text in typed.items():
-        separator = {"number": ",", "list": ";"}.get(kinds.get(name, ""))
+        separator = {"number": ",", "network": ",", "list": ";"}.get(kinds.get(name, ""))
         ends = text.split("..")
         if kinds.get(name) == "number" and len(ends) == 2 and all(_NUMBER.fullmatch(end.strip()) for end in ends):
             vary[name] = {"low": float(ends[0]), "high": float(ends[1])}
@@ -215,13 +220,13 @@ def _fields(part: type[BaseModel], prefix: str = "") -> Iterator[SettingField]:
 def _field(name: str, info: FieldInfo) -> SettingField:
     label = LABELS.get(name, name.rsplit(".", 1)[-1].replace("_", " ").capitalize())
     choices: tuple[tuple[str, str], ...] = ()
-    kind: Literal["number", "choice", "text", "list"] = "number"
+    kind: Kind = "number"
     if info.annotation is bool:
         kind, choices = "choice", (("true", "yes"), ("false", "no"))
     elif get_origin(info.annotation) is Literal:
         kind, choices = "choice", tuple((word, word.replace("_", "-")) for word in get_args(info.annotation))
     elif name == "model.name":
-        kind, choices = "choice", tuple((word, word.replace(IMAGENET, "ImageNet's ")) for word in MODELS)
+        kind, choices = "network", tuple((known.name, known.description) for known in MODELS.values())
     elif name in LISTS:
         kind = "list"
     elif info.annotation is str:

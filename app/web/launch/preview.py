@@ -28,6 +28,7 @@ from app.runs.estimates import (
     rate_curve,
 )
 from app.runs.naming import changes, default_name, member_name
+from app.runs.networks import MOST, Networks, find_networks
 from app.runs.permissions import permitted
 from app.runs.variants import MOST_RUNS, NewVariants, Variants, checked_vary, combinations, launch_variants, possible
 from app.runs.waiting import Waiting, waiting
@@ -49,6 +50,15 @@ IMAGES_SECONDS = 5.0
 @router.get("/presets", tags=TAGS)
 def list_presets() -> list[Preset]:
     return list(presets().values())
+
+
+@router.get("/networks", tags=TAGS)
+def list_networks(
+    q: Annotated[str, Query(max_length=200, description="Words that the name has.")] = "",
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 20,
+) -> Networks:
+    """The networks that `model.name` can name. A user's own, `package.module:function`, are not among them."""
+    return find_networks(q, limit)
 
 
 class Preview(BaseModel):

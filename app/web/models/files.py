@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from app.errors import ApiError
 from app.jobs.tasks import TaskPublic
+from app.models.timm_folder import timm_folder
 from app.prediction.members import JOINT, members_of
 from app.web.assets import Download, download_answers
 from app.web.errors import described
@@ -40,6 +41,17 @@ def file(name: str, models: ModelsDep, files: ModelFilesDep) -> Download:
     found = files.file(model)
     filename = f"{name}-{found.about.step}.safetensors"
     return Download(found.path, filename=filename, media_type="application/octet-stream")
+
+
+@router.get("/{name}/timm", response_class=Download, responses=_RESPONSES)
+def timm(name: str, models: ModelsDep, files: ModelFilesDep) -> Download:
+    """A network of timm as a zip of `model.safetensors`, `config.json` and a model card, as timm and Hugging Face read
+    them: `timm.create_model("local-dir:FOLDER", pretrained=True)`."""
+    model = models.resolve(name)
+    if JOINT in model:
+        raise ApiError(409, "is_ensemble", f"{name} is an ensemble: take its runs {', '.join(members_of(model))}.")
+    found, path = timm_folder(files, model)
+    return Download(path, filename=f"{name}-{found.about.step}.zip", media_type="application/zip")
 
 
 @router.get(

@@ -3,6 +3,7 @@ import { clock, count, duration, fieldName, number, setting } from "../lib/forma
 import { nudge } from "../lib/steps125.js";
 import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
+import "./networks.js";
 import { show as showSettings } from "./settings.js";
 
 const PAUSE = 150;

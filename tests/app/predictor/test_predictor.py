@@ -32,11 +32,11 @@ from tests.app.predictor.predict_home import (
 from trainer.data.format import read_record
 from trainer.models import checkpoint
 from trainer.models.build import build_model
-from trainer.models.inputs import channel_constants, normalize
+from trainer.models.inputs import constants_of, normalize
 from trainer.rundir.checkpoints import best_checkpoint, remove_checkpoints
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import read_spec
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.train_spec import ModelSpec, PixelSpec
 
 T = TypeVar("T")
 RUN = "0123456789"
@@ -104,7 +104,9 @@ def expected(run_dir: Path, images: list[Any]) -> torch.Tensor:
     model = build_model(spec.model, len(SUPERCLASSES if spec.target == "coarse" else CLASSES), record.size)
     model.load_state_dict(checkpoint.load(run_dir, info).part("model"))
     with torch.inference_mode():
-        batch = normalize(torch.from_numpy(np.stack(images)), *channel_constants(record, torch.device("cpu")))
+        pixels = PixelSpec(mean=record.mean, std=record.std)
+        constants = constants_of(pixels, torch.device("cpu"))
+        batch = normalize(torch.from_numpy(np.stack(images)), constants.mean, constants.std)
         probabilities: torch.Tensor = model.eval()(batch).softmax(1)
     return probabilities
 

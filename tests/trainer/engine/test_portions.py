@@ -11,6 +11,7 @@ from trainer.engine.portions import Portions, images_at_once
 from trainer.exported.labels import Labels
 from trainer.inference.classifier import BATCH, Classifier
 from trainer.models.device import memory_of
+from trainer.models.inputs import Constants
 
 GIB = 1 << 30
 
@@ -69,7 +70,7 @@ class Recording(nn.Module):
 
 def test_large_images_are_classified_in_portions_too() -> None:
     cpu, model = torch.device("cpu"), Recording()
-    constants = torch.zeros(3), torch.ones(3)
+    constants = Constants(torch.zeros(3), torch.ones(3))
     classifier = Classifier(1, 1, "", Labels(("a", "b"), None), model, constants, 224, cpu)
     images = np.random.default_rng(0).integers(0, 256, (BATCH, 32, 32, 3), np.uint8)
     probabilities = classifier.probabilities(images)

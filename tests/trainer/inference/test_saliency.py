@@ -13,6 +13,7 @@ from trainer.exported.labels import Labels
 from trainer.inference.classifier import Classifier, OutputNotFinite
 from trainer.inference.out_of_distribution import LEAST, ConfidenceReference, confidence_reference
 from trainer.inference.saliency import MOST_IN_PORTION, Saliency, saliency
+from trainer.models.inputs import Constants
 from trainer.rundir.answers import Answers, write_answers
 
 
@@ -29,7 +30,7 @@ class Corner(nn.Module):
 
 
 def classifier(model: nn.Module, size: int) -> Classifier:
-    constants = torch.full((3,), 0.5), torch.full((3,), 0.25)
+    constants = Constants(torch.full((3,), 0.5), torch.full((3,), 0.25))
     return Classifier(10, 1, "0" * 64, Labels(["dark", "bright"], None), model, constants, size, torch.device("cpu"))
 
 

@@ -182,7 +182,7 @@ def test_weights_of_imagenet_lie_in_torchs_own_folder(tmp_path: Path, monkeypatc
     model = build_model(spec, 7, 32, pretrained=True)
     assert torch.equal(model.state_dict()["layer4.1.conv2.weight"], donor["layer4.1.conv2.weight"])
     path.write_bytes(b"half a downl")
-    with pytest.raises(ValueError, match=r"model\.weights: imagenet's for torchvision:resnet18 could not be loaded"):
+    with pytest.raises(ValueError, match=r"model\.weights: those of torchvision:resnet18 could not be loaded"):
         build_model(spec, 7, 32, pretrained=True)
 
 
