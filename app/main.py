@@ -15,8 +15,10 @@ from app.web import docs, events, health, tasks
 from app.web.assets import Assets, asset_folder
 from app.web.auth import routes as auth
 from app.web.compare import routes as compare
+from app.web.datasets import adding as dataset_adding
 from app.web.datasets import pages as dataset_pages
 from app.web.datasets import routes as datasets
+from app.web.datasets import uploads as dataset_uploads
 from app.web.errors import described, install_error_handlers
 from app.web.gate import AuthMiddleware
 from app.web.guard import Guard
@@ -49,6 +51,8 @@ PARTS = (
     events,
     dataset_pages,
     datasets,
+    dataset_adding,
+    dataset_uploads,
     tasks,
     predict_batch,
     model_files,

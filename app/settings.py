@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     max_image_bytes: int = Field(20 << 20, gt=0, description="Largest image posted for prediction.")
     max_images: int = Field(64, gt=0, description="Most images in one predict call.")
     max_pixels: int = Field(50_000_000, gt=0, description="Most pixels of an uploaded image.")
-    max_dataset_bytes: int = Field(4 << 30, gt=0, description="Largest zip of images.")
+    max_dataset_bytes: int = Field(64 << 30, gt=0, description="Largest zip of images.")
     max_streams: int = Field(
         2000, gt=0, description="Most live streams at once; half of the files that may be open at most."
     )

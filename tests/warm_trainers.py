@@ -72,21 +72,29 @@ def _environment() -> dict[str, str]:
 @functools.cache
 def _address() -> str:
     name = f"trackside-tests-{os.getpid()}"
-    command = [sys.executable, "-m", "tests.warm_trainers", name, "-m", MODULE]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=_environment(), start_new_session=True)
+    # A worker may connect before the process has started: it is answered once torch is loaded.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(f"\0{name}")
+        listener.listen(16)
+        command = [sys.executable, "-m", "tests.warm_trainers", str(listener.fileno()), "-m", MODULE]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            env=_environment(),
+            start_new_session=True,
+            pass_fds=[listener.fileno()],
+        )
     atexit.register(_end, process)
     return name
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.communicate(timeout=10)  # closes its standard input
+    process.communicate(timeout=60)  # closes its standard input; it may still be loading torch
 
 
-def main(address: str) -> None:
+def main(listening: int) -> None:
     """Fork a fork server for each connection, until the end of the standard input."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(f"\0{address}")
-        listener.listen(16)
+    with socket.socket(fileno=listening) as listener:
         from trainer.process.forkserver import PRELOADED, serve
         from trainer.system.machine import packages
 
@@ -115,4 +123,4 @@ def main(address: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(int(sys.argv[1]))

@@ -30,11 +30,11 @@ _READ = (
     "/compare", "/datasets", "/docs", "/evaluations", "/lanes", "/metrics", "/models", "/openapi.json", "/predict",
     "/results", "/runs", "/system", "/v2", "/api/compare", "/api/datasets", "/api/evaluations", "/api/events",
     "/api/models", "/api/networks", "/api/presets", "/api/preview", "/api/results", "/api/runs", "/api/system",
-    "/api/tasks", "/api/views", "/api/workers",
+    "/api/tasks", "/api/uploads", "/api/views", "/api/workers",
 )  # fmt: skip
 _LAUNCH = (
     "/datasets", "/evaluations", "/api/datasets", "/api/evaluations", "/api/models", "/api/runs", "/api/tasks",
-    "/api/views", "/models", "/runs", "/views",
+    "/api/uploads", "/api/views", "/models", "/runs", "/views",
 )  # fmt: skip
 _TASK = re.compile(r"/api/tasks/[^/]+(/file)?")
 _OPEN = ("/login", "/healthz", "/readyz")

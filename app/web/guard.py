@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.datasets.uploads import MOST_CHUNK_BYTES
 from app.environment import host_name
 from app.errors import ApiError
 from app.settings import Settings
@@ -80,6 +81,8 @@ class Guard:
                 return None  # limited per image, by the memory budget that all requests share
             case "/api/datasets" | "/api/predict/batch":
                 return self.settings.max_dataset_bytes
+            case path if path.startswith("/api/uploads/"):
+                return MOST_CHUNK_BYTES
             case _:
                 return self.settings.max_body_bytes
 

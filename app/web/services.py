@@ -14,6 +14,7 @@ from app.auth.authenticate import Authentication, Principal
 from app.datasets.datasets import Datasets
 from app.datasets.editing import DatasetEditor
 from app.datasets.statistics import DatasetStatistics
+from app.datasets.uploads import Uploads
 from app.diagnosis.findings import Findings
 from app.jobs.tasks import Tasks
 from app.metrics.reader import Metrics
@@ -57,6 +58,7 @@ class Services:
     ensembles: Ensembles
     evaluations: Evaluations
     predictor: PredictorClient
+    file_uploads: Uploads
     uploads: MemoryBudget
 
     @asynccontextmanager
@@ -108,6 +110,7 @@ def services_of(settings: Settings) -> Services:
         ensembles=Ensembles(model_files, tasks),
         evaluations=Evaluations(models, model_files, tasks, runs, datasets),
         predictor=PredictorClient(settings),
+        file_uploads=Uploads(settings),
         uploads=MemoryBudget.of(settings),
     )
 
@@ -144,6 +147,7 @@ MetricsDep = Annotated[Metrics, _dependency(Metrics)]
 DatasetsDep = Annotated[Datasets, _dependency(Datasets)]
 DatasetEditorDep = Annotated[DatasetEditor, _dependency(DatasetEditor)]
 StatisticsDep = Annotated[DatasetStatistics, _dependency(DatasetStatistics)]
+FileUploadsDep = Annotated[Uploads, _dependency(Uploads)]
 TasksDep = Annotated[Tasks, _dependency(Tasks)]
 FeedDep = Annotated[Feed, _dependency(Feed)]
 PredictorDep = Annotated[PredictorClient, _dependency(PredictorClient)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -106,5 +105,10 @@ def _begin_file(form: ReceivedForm, part: Part, folder: Path, names: tuple[str, 
 
 
 def remove_remains(folder: Path) -> None:
-    """Delete the files of uploads that were being received when the web process was killed."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Delete the files of uploads that were being received when the web process was killed.
+
+    Those that can be continued are in a folder of `folder`, and stay.
+    """
+    for path in folder.glob("*"):
+        if path.is_file():
+            path.unlink(missing_ok=True)

@@ -32,3 +32,11 @@ test("what is no zip lists nothing", async () => {
   assert.equal(await listZip(new Blob(["PK, but not really"])), null);
   assert.equal(await listZip(new Blob([])), null);
 });
+
+test("more files than a plain zip can hold make a zip64", async () => {
+  const file = new Blob(["x"]);
+  const files = Array.from({ length: 66000 }, (_, index) => ({ path: `a/${index}.png`, file }));
+  const entries = await listZip(await packZip(files));
+  assert.equal(entries.length, files.length);
+  assert.equal(entries.at(-1).path, "a/65999.png");
+});

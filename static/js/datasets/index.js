@@ -6,9 +6,10 @@ import { request } from "../shared/request.js";
 import { groupFields } from "./manifest.js";
 import { Stage, described, droppedFiles } from "./stage.js";
 import { followTasks, showNewTask, showRefusal } from "./tasks.js";
-import { parseBody, sendForm } from "../shared/upload.js";
+import { parseBody, sendForm, sendInChunks } from "../shared/upload.js";
 import { root } from "../shared/root.js";
 
+const LARGE = 16 << 20; // bytes; a larger zip is sent in chunks
 const upload = document.querySelector("[data-upload]");
 const source = document.querySelector("[data-source-form]");
 const zip = upload.querySelector("[data-zip]");
@@ -103,13 +104,32 @@ async function sendZip() {
   }
   bar.hidden = false;
   button.disabled = true;
-  const { status, text } = await sendForm(`${root}/api/datasets`, data, (loaded, total) => {
+  const progress = (loaded, total) => {
     bar.value = loaded / total;
     note(upload, `${bytes(loaded)} of ${bytes(total)} sent`);
-  });
+  };
+  const { status, body, forget } = await sent(data, progress);
   bar.hidden = true;
   button.disabled = false;
-  answer(upload, status, parseBody({ status, text }));
+  if (status === 202) forget?.();
+  answer(upload, status, body);
+}
+
+/** Sends the form, a large zip in chunks beforehand. */
+async function sent(data, progress) {
+  const file = data.get("file");
+  let forget;
+  if (file.size > LARGE) {
+    const arrived = await sendInChunks(file, progress, (seconds) => {
+      note(upload, `Connection lost: the upload continues in ${seconds} s. It also continues if you choose the same file again later.`);
+    });
+    if (!arrived.id) return arrived;
+    data.delete("file");
+    data.set("upload", arrived.id);
+    ({ forget } = arrived);
+  }
+  const { status, text } = await sendForm(`${root}/api/datasets`, data, file.size > LARGE ? () => {} : progress);
+  return { status, body: parseBody({ status, text }), forget };
 }
 
 async function sendSource() {

@@ -5,8 +5,11 @@ const CENTRAL = 0x02014b50;
 const LOCAL = 0x04034b50;
 const UTF8 = 0x0800;
 const MOST_BYTES = 0xffffffff;
-export const MOST_FILES = 0xffff;
-export const TOO_MANY = "more than 65,535 files: zip the folder, or name its path on the server's disk";
+const END64 = 0x06064b50;
+const LOCATOR64 = 0x07064b50;
+const MOST_ENTRIES = 0xffff; // of a zip that is not a zip64
+export const MOST_FILES = 1_000_000;
+export const TOO_MANY = "more than 1,000,000 files: zip the folder, or name its path on the server's disk";
 const CP437 = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u00a0"; // bytes 128 to 255
 
 const table = Uint32Array.from({ length: 256 }, (_, n) => {
@@ -17,16 +20,24 @@ const table = Uint32Array.from({ length: 256 }, (_, n) => {
 
 /**
  * The entries of a zip, without folders, named as the import names them (trainer/data/sources/archive.py); `guessed` if a
- * name is not UTF-8. Null if it cannot be listed here (zip64, truncated, or not a zip).
+ * name is not UTF-8. Null if it cannot be listed here (truncated, or not a zip).
  */
 export async function listZip(blob) {
   const tail = new DataView(await blob.slice(-65557).arrayBuffer());
   let at = tail.byteLength - 22;
   while (at >= 0 && tail.getUint32(at, true) !== END) at -= 1;
   if (at < 0) return null;
-  const size = tail.getUint32(at + 12, true);
-  const start = tail.getUint32(at + 16, true);
-  if (start === MOST_BYTES || start + size > blob.size) return null;
+  let size = tail.getUint32(at + 12, true);
+  let start = tail.getUint32(at + 16, true);
+  if (start === MOST_BYTES || size === MOST_BYTES || tail.getUint16(at + 10, true) === MOST_ENTRIES) {
+    if (at < 20 || tail.getUint32(at - 20, true) !== LOCATOR64) return null;
+    const from = Number(tail.getBigUint64(at - 12, true));
+    const end = new DataView(await blob.slice(from, from + 56).arrayBuffer());
+    if (end.byteLength < 56 || end.getUint32(0, true) !== END64) return null;
+    size = Number(end.getBigUint64(40, true));
+    start = Number(end.getBigUint64(48, true));
+  }
+  if (start + size > blob.size) return null;
   const view = new DataView(await blob.slice(start, start + size).arrayBuffer());
   const entries = [];
   for (let here = 0; here + 46 <= view.byteLength && view.getUint32(here, true) === CENTRAL; ) {
@@ -36,6 +47,7 @@ export async function listZip(blob) {
       ...decoded(bytes), method: view.getUint16(here + 10, true), packed: view.getUint32(here + 20, true),
       size: view.getUint32(here + 24, true), start: view.getUint32(here + 42, true),
     };
+    widen(entry, new DataView(view.buffer, here + 46 + name, view.getUint16(here + 30, true)));
     entries.push(entry);
     here += 46 + name + view.getUint16(here + 30, true) + view.getUint16(here + 32, true);
   }
@@ -45,6 +57,19 @@ export async function listZip(blob) {
     entry.path = entry.path.replace(/^(\.\/)+/, "").normalize("NFC");
   }
   return entries.filter(({ path }) => path && !path.endsWith("/"));
+}
+
+/** Replaces the numbers that do not fit into 32 bits by those of the extra field of a zip64. */
+function widen(entry, extra) {
+  for (let at = 0; at + 4 <= extra.byteLength; at += 4 + extra.getUint16(at + 2, true)) {
+    if (extra.getUint16(at, true) !== 1) continue;
+    let here = at + 4;
+    for (const field of ["size", "packed", "start"]) {
+      if (entry[field] !== MOST_BYTES || here + 8 > extra.byteLength) continue;
+      entry[field] = Number(extra.getBigUint64(here, true));
+      here += 8;
+    }
+  }
 }
 
 /** A name in UTF-8 if it is valid, whatever its flag says, else in code page 437. */
@@ -81,20 +106,47 @@ export async function packZip(files, onProgress = () => {}) {
     const crc = await crc32(file);
     const common = [20, UTF8, 0, 0, 0x21, crc, file.size, file.size, name.length, 0];
     const head = record(LOCAL, common);
-    central.push(record(CENTRAL, [20, ...common, 0, 0, 0, 0, offset]), name);
+    central.push(...listed(common, offset, name));
     parts.push(head, name, file);
     offset += head.byteLength + name.length + file.size;
-    if (offset > MOST_BYTES) throw new Error("more than 4 GB: zip the folder, or name its path on the server's disk");
     onProgress(index + 1);
   }
   const size = central.reduce((sum, part) => sum + part.byteLength, 0);
+  return new Blob([...parts, ...central, ...ends(files.length, size, offset)], { type: "application/zip" });
+}
+
+/** An entry of the central directory: its header, name and, if its offset has more than 32 bits, an extra field. */
+function listed(common, offset, name) {
+  if (offset < MOST_BYTES) return [record(CENTRAL, [20, ...common, 0, 0, 0, 0, offset]), name];
+  const extra = new DataView(new ArrayBuffer(12));
+  extra.setUint16(0, 1, true);
+  extra.setUint16(2, 8, true);
+  extra.setBigUint64(4, BigInt(offset), true);
+  return [record(CENTRAL, [45, 45, ...common.slice(1, -1), 12, 0, 0, 0, 0, MOST_BYTES]), name, extra];
+}
+
+/** What ends a zip whose central directory of `size` bytes begins at `start`; twice where numbers are too large. */
+function ends(count, size, start) {
   const end = new DataView(new ArrayBuffer(22));
   end.setUint32(0, END, true);
-  end.setUint16(8, files.length, true);
-  end.setUint16(10, files.length, true);
-  end.setUint32(12, size, true);
-  end.setUint32(16, offset, true);
-  return new Blob([...parts, ...central, end], { type: "application/zip" });
+  end.setUint16(8, Math.min(count, MOST_ENTRIES), true);
+  end.setUint16(10, Math.min(count, MOST_ENTRIES), true);
+  end.setUint32(12, Math.min(size, MOST_BYTES), true);
+  end.setUint32(16, Math.min(start, MOST_BYTES), true);
+  if (count < MOST_ENTRIES && size < MOST_BYTES && start < MOST_BYTES) return [end];
+  const wide = new DataView(new ArrayBuffer(76));
+  wide.setUint32(0, END64, true);
+  wide.setBigUint64(4, 44n, true);
+  wide.setUint16(12, 45, true);
+  wide.setUint16(14, 45, true);
+  wide.setBigUint64(24, BigInt(count), true);
+  wide.setBigUint64(32, BigInt(count), true);
+  wide.setBigUint64(40, BigInt(size), true);
+  wide.setBigUint64(48, BigInt(start), true);
+  wide.setUint32(56, LOCATOR64, true);
+  wide.setBigUint64(64, BigInt(start + size), true);
+  wide.setUint32(72, 1, true);
+  return [wide, end];
 }
 
 /** A header whose fields have 16 bits, except those at the indices in `wide`, which have 32. */

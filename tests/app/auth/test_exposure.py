@@ -9,7 +9,7 @@ import pytest
 from app.auth.authenticate import Authentication
 from app.auth.exposure import Exposed, check_exposure, is_loopback
 from app.settings import Settings
-from app.web.datasets.routes import check_path
+from app.web.datasets.adding import check_path
 from trainer.data.errors import UnknownSource
 
 

@@ -12,7 +12,7 @@ import safetensors.torch
 import timm
 import torch
 from timm.models import get_pretrained_cfg, list_models
-from timm.optim import param_groups_layer_decay
+from timm.optim._param_groups import param_groups_layer_decay
 from torch import nn
 from torchvision.models import get_model_weights
 
