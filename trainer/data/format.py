@@ -14,7 +14,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -231,6 +231,14 @@ def free_name(root: Path, name: str) -> str:
         number += 1
         name = f"{base}@{number}"
     return name
+
+
+def earlier_names(name: str) -> Iterator[str]:
+    """The names of the versions before `name`, the latest first: birds@2 and birds for birds@3."""
+    match = _NAME.fullmatch(name)
+    if match is not None and match[2] is not None:
+        for number in range(int(match[2]) - 1, 0, -1):
+            yield match[1] if number == 1 else f"{match[1]}@{number}"
 
 
 def images_file(split: Split) -> str:

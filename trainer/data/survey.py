@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from trainer.data.format import Images, Split, open_split, read_files, read_record
+from trainer.data.format import DatasetRecord, Images, Split, open_split, read_files, read_record
+from trainer.data.versions import Changes, Digests, changes, earlier_version
 from trainer.system.durable import write_durably
 
 STATISTICS_FILE = "statistics.json"
@@ -30,7 +31,6 @@ NICE = 10  # of the process that runs this module, so that training has priority
 LARGEST_MEAN = 64  # px; mean images of larger images are subsampled
 MOST_GROUPS = 10_000
 
-Digests = npt.NDArray[np.uint64]  # (n, 2): 128 bits per image
 Where = Literal["train", "test", "val", "across"]
 
 
@@ -60,6 +60,7 @@ class Statistics(BaseModel):
     counts: dict[Split, list[int]] = Field(description="Images of each class")
     duplicates: list[Duplicates] = Field(description=f"At most {MOST_GROUPS:,} groups")
     repeated_names: list[RepeatedName] = Field(description="One file name in a split under different classes")
+    changes: Changes | None = Field(None, description="Of a later version, what differs from the one before it.")
 
     def groups(self, where: Where | None = None, *, conflict: bool | None = None) -> list[Duplicates]:
         return [
@@ -110,8 +111,28 @@ def measure(root: Path, name: str) -> tuple[Statistics, Measures]:
         counts=counts,
         duplicates=_duplicates(digests, labels),
         repeated_names=_repeated_names(root, name, labels),
+        changes=_changes(root, record, digests, labels),
     )
     return statistics, Measures(means.round().astype(np.uint8), brightness, contrast)
+
+
+def _changes(
+    root: Path, record: DatasetRecord, digests: dict[Split, Digests], labels: dict[Split, npt.NDArray[np.int64]]
+) -> Changes | None:
+    before = earlier_version(root, record.name)
+    if before is None:
+        return None
+    if (before.size, before.fit) != (record.size, record.fit):
+        return Changes(since=before.name, comparable=False)
+    earlier_digests: dict[Split, Digests] = {}
+    earlier_labels: dict[Split, npt.NDArray[np.int64]] = {}
+    for split in before.splits:
+        images, earlier_labels[split] = open_split(root, before.name, split)
+        earlier_digests[split] = np.empty((len(images), 2), np.uint64)
+        for first, block in _blocks(images):
+            for index, image in enumerate(block.reshape(len(block), -1), first):
+                earlier_digests[split][index] = _digest(image.data)
+    return changes(before, record, (earlier_digests, digests), (earlier_labels, labels))
 
 
 def _duplicates(digests: dict[Split, Digests], labels: dict[Split, npt.NDArray[np.int64]]) -> list[Duplicates]:

@@ -15,6 +15,7 @@ from app.datasets.datasets import Datasets, checked_split
 from app.datasets.editing import Usage
 from app.datasets.order import Sort, chosen_rows
 from app.datasets.validation import validation_of_dataset
+from app.display.formatting import count
 from app.fields import none_if_empty
 from app.web.datasets.view import CELLS, Sample
 from app.web.root import root
@@ -23,6 +24,7 @@ from trainer.data.format import DatasetRecord, Split
 from trainer.data.survey import Duplicates, Measures, RepeatedName, Statistics
 
 GROUPS_PER_PAGE = 50  # groups of duplicates per page
+NAMED = 5  # classes in a sentence
 MEANS_COLUMNS = 10
 
 View = Literal["images", "duplicates", "conflicts", "names"]
@@ -119,6 +121,22 @@ class DatasetPage:
             "conflicts": len(found.groups(conflict=True)),
             "names": len(found.repeated_names),
         }
+
+    @property
+    def changes(self) -> str:
+        """What differs from the version before, in words; "" if there is none."""
+        found = None if self.statistics is None else self.statistics.changes
+        if found is None:
+            return ""
+        if not found.comparable:
+            return f"A later version of {found.since}, of another size or fit: its images cannot be compared."
+        parts = [f"{count(getattr(found, kind))} images {kind}" for kind in ("added", "removed", "relabeled")]
+        parts.append(f"{count(found.moved)} in another split")
+        for kind, names in (("new", found.added_classes), ("removed", found.removed_classes)):
+            if names:
+                more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+                parts.append(f"{kind} class{'es' if len(names) > 1 else ''} {', '.join(names[:NAMED])}{more}")
+        return f"Changes since {found.since}: {'; '.join(parts)}."
 
     def link(self, **changed: Any) -> str:
         """The URL of this page with changed parameters, on its first page unless `page` is given."""

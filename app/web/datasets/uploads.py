@@ -23,7 +23,7 @@ from app.web.services import FileUploadsDep, SettingsDep
 router = APIRouter(prefix="/api/uploads", tags=["datasets"])
 
 WRITE_BYTES = 1 << 20
-NO_UPLOAD = {404: "No such upload"}
+NO_UPLOAD: dict[int | str, str] = {404: "No such upload"}
 _DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):")
 
 
