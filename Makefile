@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
 
-.PHONY: run test check install bench bench-long torture fuzz gpu gpu-data audit screenshots clean
+.PHONY: run test check install bench bench-long torture fuzz gpu gpu-data audit screenshots timm-table clean
 
 run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
@@ -48,6 +48,10 @@ audit: $(VENV)/.dev
 # make torture MINUTES=5 for a short one.
 torture: $(VENV)/.dev
 	$(BIN)/python -m tests.crash.torture --minutes $(MINUTES)
+
+# Describe the networks of the installed timm anew, in about 15 minutes: trainer/spec/timm_models.json.
+timm-table: $(VENV)/.dev
+	$(BIN)/python -m tests.timm_table
 
 screenshots: $(VENV)/.dev $(VENV)/.browser
 	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m tests.screenshots

@@ -1,6 +1,6 @@
-"""Write trainer/spec/timm_models.json: what the launch form says of timm's networks. Takes about an hour on one core.
+"""Write trainer/spec/timm_models.json: what the launch form says of timm's networks. Takes 15 minutes of one core.
 
-python -m tests.timm_table, with the timm of constraints.txt. Networks are built on the "meta" device, without memory
+make timm-table, with the timm of constraints.txt. Networks are built on the "meta" device, without memory
 for their weights.
 """
 

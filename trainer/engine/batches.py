@@ -10,8 +10,11 @@ from torch import Tensor
 
 from trainer.engine.augment import EpochDraws, draw_epoch, place
 from trainer.engine.context import Context
+from trainer.engine.read_ahead import ReadAhead
 
 PREFETCHED = 2  # batches that a thread reads while the device computes
+ASKED_FOR = 8  # batches that the disk is asked for, at least
+ASKED_BYTES = 32 << 20  # and more of them if they are small
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class Batches:
         self._fill = (255 * torch.tensor(self._data.record.mean)).round().to(torch.uint8).to(self._device)
         self._reader = ThreadPoolExecutor(1, "reader") if self._data.streamed else None
         self._reading: dict[int, Future[Tensor]] = {}
+        path = self._data.train.path
+        self._ahead = None if self._reader is None or path is None else ReadAhead(path)
+        self._asked = 0  # batches of the epoch
+        first = self._data.train.images[:1]
+        self._far = max(ASKED_FOR, ASKED_BYTES // max(1, batch_size * first.nbytes))
         self._rows = self._data.train_rows.to(self._data.train.images.device)
         self._labels = self._data.train.labels[self._data.train_rows]
         weights = self._data.train_weights
@@ -67,6 +75,7 @@ class Batches:
             order = draws.on_cpu.order if data.streamed else draws.order
             self._epoch = Epoch(number, draws, self._rows[order], self._labels[draws.order])
             self._reading.clear()
+            self._asked = 0
         return self._epoch
 
     def _part(self, position: int) -> slice:
@@ -75,6 +84,10 @@ class Batches:
     def _read(self, drawn: Epoch, position: int) -> Tensor:
         """Return the stored images of a batch, and start to read those of the next PREFETCHED batches."""
         assert self._reader is not None
+        if self._ahead is not None:
+            begin, self._asked = max(position, self._asked), position + self._far
+            for number in range(begin, self._asked):
+                self._reader.submit(self._ahead.ask, drawn.rows[self._part(number)])
         for number in range(position, position + PREFETCHED + 1):
             rows = drawn.rows[self._part(number)]
             if number not in self._reading and len(rows):

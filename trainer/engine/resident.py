@@ -20,10 +20,11 @@ from trainer.spec.train_spec import TrainSpec
 
 @dataclass(frozen=True)
 class Split:
-    """`images` uint8 N×H×W×3, `labels` int64 (N,), both on the device."""
+    """`images` uint8 N×H×W×3, `labels` int64 (N,), both on the device. `path` is the file of images."""
 
     images: Tensor
     labels: Tensor
+    path: Path | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,7 +77,8 @@ def load_resident(root: Path, spec: TrainSpec, device: torch.device) -> Resident
         labels = np.load(folder / f"{name}.labels.npy").astype(np.int64)
         labels = record.target_labels(spec.target, labels)
         pixels = torch.from_numpy(images)
-        return Split(pixels if streamed else pixels.to(device), torch.from_numpy(labels).to(device))
+        path = folder / f"{name}.images.npy"
+        return Split(pixels if streamed else pixels.to(device), torch.from_numpy(labels).to(device), path)
 
     train = split("train")
     fine = np.load(root / record.name / "train.labels.npy").astype(np.int64)

@@ -66,7 +66,7 @@ class ModelSpec(Part):
     input_size: int = Field(
         0,
         ge=0,
-        le=512,
+        le=1024,
         description="Resize images to this many pixels on the device; 0 leaves them as they are, or takes the size of "
         "a timm model's weights.",
     )
