@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ class ReadAhead:
     def __init__(self, path: Path) -> None:
         stored = np.load(path, mmap_mode="r")
         self._begin, self._length = stored.offset, stored[:1].nbytes
-        self._file = path.open("rb") if hasattr(os, "posix_fadvise") else None  # not on macOS
+        self._file: int | None = None
+        if hasattr(os, "posix_fadvise"):  # not on macOS
+            self._file = os.open(path, os.O_RDONLY)
+            weakref.finalize(self, os.close, self._file)
 
     def ask(self, rows: Tensor) -> None:
         """`rows` are int64 (n,) on the CPU."""
         if self._file is None:
             return
-        descriptor = self._file.fileno()
         for row in rows.tolist():
-            os.posix_fadvise(descriptor, self._begin + row * self._length, self._length, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(self._file, self._begin + row * self._length, self._length, os.POSIX_FADV_WILLNEED)
