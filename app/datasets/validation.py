@@ -48,12 +48,12 @@ def validation_of_dataset(
     if grouped:
         return (
             f"each run holds out whole groups, together about {share:.0%} of train by default. Runs with the same "
-            "validation share are validated on the same images"
+            "validation split are validated on the same images"
         )
     held_out = int(held_out_counts(np.asarray(train), share, at_least_one=True).sum())
     return (
         f"each run holds out {share:.0%} of train ({_images(held_out)}) by default, at least one image per class. Runs "
-        f"with the same validation share are validated on the same images{without}"
+        f"with the same validation split are validated on the same images{without}"
     )
 
 

@@ -8,20 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.display.intervals import wilson
+from app.display.labels import short_word
 
-SHORT_NAMES = {
-    "optimizer.lr": "lr",
-    "optimizer.name": "optimizer",
-    "optimizer.weight_decay": "wd",
-    "optimizer.momentum": "momentum",
-    "model.name": "model",
-    "schedule.name": "schedule",
-    "schedule.warmup_epochs": "warm-up",
-    "batch_size": "batch",
-    "label_smoothing": "smoothing",
-    "overfit_one_batch": "one batch",
-    "val_fraction": "validation split",
-}
 _SPLITS = {"train": "training", "val": "validation", "test": "test", "train_clean": "training (clean)"}
 _WEIGHTS = {"last": "last weights", "init": "untrained network"}
 _METRICS = {
@@ -49,6 +37,16 @@ def duration(seconds: float | None) -> str:
         return f"{minutes // 60} h {minutes % 60:02d}"
     hours = round(minutes / 60)
     return f"{hours // 24} d {hours % 24} h"
+
+
+def about(seconds: float | None) -> str:
+    """Format a rough duration: about 40 s · about 4 min · about 1 h 12. Empty as in `duration`."""
+    if seconds is None or not math.isfinite(seconds):
+        return ""
+    if seconds < 55:
+        return f"about {max(1, round(seconds / 10))}0 s"
+    minutes = max(1, round(seconds / 60))
+    return f"about {minutes} min" if minutes < 60 else f"about {duration(60 * minutes)}"
 
 
 def ago(seconds: float) -> str:
@@ -143,17 +141,13 @@ def setting(value: Any) -> str:
     return number(value)
 
 
-def field_name(field: str) -> str:
-    return SHORT_NAMES.get(field, field.rsplit(".", 1)[-1].replace("_", " "))
-
-
 def changes_text(changed: Iterable[Mapping[str, Any]]) -> str:
     """Format changed settings: lr 1e-3 → 1e-4 · +flip · wd 0 → 5e-4"""
     return " · ".join(_change(item) for item in changed)
 
 
 def _change(item: Mapping[str, Any]) -> str:
-    name = field_name(item["field"])
+    name = short_word(item["field"])
     if isinstance(item["to"], bool):
         return f"{'+' if item['to'] else '−'}{name}"
     return f"{name} {setting(item['from'])} → {setting(item['to'])}"

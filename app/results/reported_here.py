@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
-from app.display.formatting import field_name, setting
+from app.display.formatting import setting
+from app.display.labels import short_word
 from app.metrics.reader import Metrics
 from app.results.outcomes import summary_number
 from app.results.reported import REPORTED, Reported
@@ -50,15 +51,14 @@ def _closest_runs(session: Session, dataset: str) -> dict[str, RunPublic]:
     """Return per preset the finished run with the fewest changes; among equals the one with the best accuracy."""
     presets = {item.preset for item in REPORTED}
     rows = session.exec(
-        select(Run.key, Run.preset, Run.parent, Run.changed)
+        select(Run.key, Run.preset, Run.changed)
         .where(Run.dataset == dataset, Run.status == Status.FINISHED, col(Run.preset).in_(presets))
         .order_by(col(Run.best_acc).desc(), col(Run.key).desc())
         .limit(MOST_RUNS)
     ).all()
     chosen: dict[str | None, tuple[int, int | None]] = {}
-    for key, preset, parent, changed in rows:
-        # A clone's changes are relative to its parent: it may differ from the preset in more settings.
-        change_count = len([item for item in changed if item["field"] != "seed"]) + (100 if parent else 0)
+    for key, preset, changed in rows:
+        change_count = len([item for item in changed if item["field"] != "seed"])
         if preset not in chosen or change_count < chosen[preset][0]:
             chosen[preset] = (change_count, key)
     keys = [key for _, key in chosen.values()]
@@ -97,4 +97,4 @@ def _obtained(item: Reported, run: RunPublic, metrics: Metrics) -> float | None:
 
 def _differences(run: RunPublic) -> str:
     changed = [item for item in setup_of(run)[1] if item.field != "seed"]
-    return ", ".join(f"{field_name(item.field)} {setting(item.old)} → {setting(item.new)}" for item in changed)
+    return ", ".join(f"{short_word(item.field)} {setting(item.old)} → {setting(item.new)}" for item in changed)

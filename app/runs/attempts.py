@@ -13,8 +13,10 @@ TAIL = 1 << 16  # bytes that hold the last event of an attempt
 
 @dataclass(frozen=True)
 class Attempt:
-    """`step` is the step that it continued from; `start` and `end` (its last event so far) are UNIX seconds."""
+    """`number` counts from 1, `step` is the step that it continued from; `start` and `end` (its last event so far) are
+    UNIX seconds."""
 
+    number: int
     step: int
     start: float
     end: float
@@ -32,5 +34,5 @@ def attempts_of(run_dir: Path) -> list[Attempt]:
             continue
         start = next((event for event in first if event["e"] == "start"), None)
         if start is not None:
-            found.append(Attempt(start["from_step"], start["t"], (last or first)[-1]["t"]))
+            found.append(Attempt(number, start["from_step"], start["t"], (last or first)[-1]["t"]))
     return found

@@ -26,7 +26,7 @@ from trainer.data.errors import DatasetMissing
 from trainer.data.format import read_record
 from trainer.plan.prepared import Prepared, prepared, prepared_clone
 from trainer.rundir.creation import create_run_dir
-from trainer.spec.preset import SpecError
+from trainer.spec.preset import SpecError, changed_from_preset
 
 JOURNALED = frozenset({
     "name", "group", "tags", "expectation", "priority", "parent", "parent_step", "created_at", "changed",
@@ -143,12 +143,13 @@ class Launcher:
 def _columns(ready: Prepared) -> dict[str, Any]:
     """Return the columns of a new run's row that are derived from its spec and plan."""
     spec, plan = ready.spec, ready.plan
+    changed = changed_from_preset(spec)
     return {
         "id": secrets.token_hex(5),
         "dataset": spec.dataset.name,
         "model": spec.model.name,
         "spec": spec.model_dump(mode="json"),
-        "changed": changes(ready.changed),
+        "changed": changes(ready.changed if changed is None else changed),
         "epochs": plan.epochs,
         "total_steps": plan.total_steps,
         "steps_per_epoch": plan.steps_per_epoch,

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.display.formatting import SHORT_NAMES, number
+from app.display.formatting import number
+from app.display.labels import SHORT_WORDS
 
 Changed = Mapping[str, tuple[Any, Any]]  # (old, new) by dotted field
 MOST_CHARACTERS = 120
@@ -38,14 +39,14 @@ def setting_word(field: str, value: Any) -> str:
     if value is None:
         return ""
     last = field.rsplit(".", 1)[-1]
-    short = SHORT_NAMES.get(field, last)
+    short = SHORT_WORDS.get(field, last)
     if isinstance(value, bool):
         return last if value else f"no-{last}"
     if isinstance(value, str):
         return value if last == "name" else f"{short}-{value}"
     if isinstance(value, list | tuple):
         return f"{last}{'-'.join(map(str, value))}" if value else f"no-{last}"
-    return f"{last if ' ' in short else short}{number(value)}"
+    return f"{short}{number(value)}"
 
 
 def _words_for(field: str, value: Any) -> tuple[str, ...]:

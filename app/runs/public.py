@@ -9,13 +9,16 @@ from typing import Any
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
 )
 from sqlmodel import Session
 
 from app.storage.changes import publish
-from app.storage.tables import ACTIVE, Run, Status
+from app.storage.tables import ACTIVE, Run, Status, now
 from trainer.plan.schedule import epoch_of
 from trainer.spec.train_spec import TrainSpec
+
+LEAST_STEPS = 100
 
 
 class LogLinePublic(BaseModel):
@@ -36,6 +39,11 @@ class CheckpointPublic(BaseModel):
     best: bool
     last: bool
     created_at: datetime
+
+    @property
+    def title(self) -> str:
+        """Which checkpoint it is, in words: "best checkpoint, epoch 3"."""
+        return f"{'best' if self.best else 'last'} checkpoint, epoch {self.epoch}"
 
 
 class ErrorPublic(BaseModel):
@@ -70,6 +78,9 @@ class RunPublic(BaseModel):
     steps_per_epoch: int | None
     progress: float
     eta_seconds: float | None
+    eta_is_rough: bool = Field(
+        description="Whether the estimate may be far off: it is made from the latest steps alone."
+    )
     throughput: float | None
     best_acc: float | None
     best_epoch: int | None
@@ -101,15 +112,30 @@ class RunPage(BaseModel):
 
 def public(row: Run, seq: int = 0) -> RunPublic:
     progress = min(1.0, row.step / row.total_steps) if row.total_steps else 0.0
-    eta = None
-    if row.status in ACTIVE and row.throughput and row.total_steps:
-        eta = (row.total_steps - row.step) * row.spec["batch_size"] / row.throughput
-        if minutes := row.spec.get("budget", {}).get("minutes"):
-            eta = min(eta, 60 * minutes)  # the steps are planned anew once the speed has been measured
+    eta, is_rough = _eta(row)
     values = row.model_dump()
     if row.steps_per_epoch:
         values["epoch"] = epoch_of(row.step, row.steps_per_epoch)
-    return RunPublic(**values, progress=progress, eta_seconds=eta, seq=seq)
+    return RunPublic(**values, progress=progress, eta_seconds=eta, eta_is_rough=is_rough, seq=seq)
+
+
+def _eta(row: Run) -> tuple[float | None, bool]:
+    """The seconds that an active run has left, None if unknown, and whether that is rough.
+
+    After an epoch, and LEAST_STEPS, the pace is that of the whole run, with its start and its validations. Before, and
+    in a run that was resumed and so has paused, only the speed of the latest steps is known.
+    """
+    if row.status not in ACTIVE or not row.throughput or not row.total_steps:
+        return None, False
+    left = row.total_steps - row.step
+    is_rough = row.attempt > 1 or row.started_at is None or row.step < max(LEAST_STEPS, row.steps_per_epoch or 0)
+    if is_rough or row.started_at is None:
+        eta = left * row.spec["batch_size"] / row.throughput
+    else:
+        eta = left * (now() - row.started_at).total_seconds() / row.step
+    if minutes := row.spec.get("budget", {}).get("minutes"):
+        eta = min(eta, 60 * minutes)  # the steps are planned anew once the speed has been measured
+    return eta, is_rough
 
 
 def took(run: RunPublic) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Float, cast, extract, func
 from sqlmodel import col
 
-from app.display.formatting import SHORT_NAMES
+from app.display.labels import SHORT_WORDS
 from app.storage.tables import Run, Status
 from trainer.spec.preset import flatten, number_type
 from trainer.spec.train_spec import DatasetSpec, TrainSpec
@@ -122,7 +122,7 @@ def short_names() -> Mapping[str, str]:
     """The settings' dotted names by their short ones: the last part where only one has it, and usual abbreviations."""
     last = Counter(name.rsplit(".", 1)[-1] for name in settings())
     found = {name.rsplit(".", 1)[-1]: name for name in settings() if last[name.rsplit(".", 1)[-1]] == 1}
-    return found | {short: name for name, short in SHORT_NAMES.items() if " " not in short}
+    return found | {short: name for name, short in SHORT_WORDS.items()}
 
 
 def field_named(name: str) -> RunField:

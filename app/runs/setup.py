@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from app.display.formatting import number
 from app.runs.public import RunPublic
 from trainer.plan.decisions import Decision, recorded
 from trainer.plan.execution import Execution
-from trainer.spec.preset import build_spec, differences, flatten, presets
+from trainer.spec.preset import changed_from_preset, differences, flatten
+from trainer.spec.train_spec import TrainSpec
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,22 @@ def setup_of(run: RunPublic) -> tuple[tuple[tuple[str, Any], ...], tuple[Differe
     """
     spec = run.train_spec
     settings = tuple(flatten(spec).items())
-    if spec.preset not in presets():
+    changed = changed_from_preset(spec)
+    if spec.preset is None or changed is None:
         return settings, (), ""
-    changed = differences(spec, build_spec(run.dataset, spec.preset))
     words = ["trackside", "train", "--preset", spec.preset, "--dataset", run.dataset]
     for name, (_, value) in changed.items():
         words += ["--set", f"{name}={_as_json(value)}"]
-    return settings, tuple(Difference(name, old, new) for name, (old, new) in changed.items()), shlex.join(words)
+    return settings, _as_differences(changed), shlex.join(words)
+
+
+def changed_from(parent: TrainSpec, spec: TrainSpec) -> tuple[Difference, ...]:
+    """Return the settings of a clone that differ from those of the run that it was cloned from."""
+    return _as_differences(differences(spec, parent))
+
+
+def _as_differences(changed: Mapping[str, tuple[Any, Any]]) -> tuple[Difference, ...]:
+    return tuple(Difference(name, old, new) for name, (old, new) in changed.items())
 
 
 def _as_json(value: Any) -> str:

@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from app.display import formatting
 from app.display.formatting import (
+    about,
     changes_text,
     count,
     duration,
-    field_name,
     interval,
     metric,
     metric_name,
@@ -23,6 +23,7 @@ from app.display.formatting import (
     short,
     size,
 )
+from app.display.labels import setting_label
 from app.display.markdown import markdown
 from app.web.assets import asset_folder
 from app.web.root import root
@@ -32,6 +33,7 @@ def make_templates() -> Jinja2Templates:
     templates = Jinja2Templates(asset_folder("templates"))
     environment = templates.env
     environment.filters |= {
+        "about": about,
         "duration": duration,
         "number": number,
         "percent": percent,
@@ -39,7 +41,7 @@ def make_templates() -> Jinja2Templates:
         "size": size,
         "count": count,
         "setting": setting,
-        "field_name": field_name,
+        "setting_label": setting_label,
         "metric_name": metric_name,
         "changes": changes_text,
         "clock": clock,

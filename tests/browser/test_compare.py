@@ -114,7 +114,7 @@ def test_parallel_coordinates_are_drawn_read_and_brushed(home: Home, page: Page)
     page.goto(home.compare("first", "twin", "worse", "live"))
     box = page.locator("[data-parallel]")
     names = box.locator(".axis .name").evaluate_all("nodes => nodes.map(node => node.firstChild.textContent)")
-    assert names == ["lr", "epochs", "seed", "duration", "validation loss", "validation accuracy"]
+    assert names == ["Learning rate", "Epochs", "Seed", "duration", "validation loss", "validation accuracy"]
     expect(box.locator(".axis").first).to_contain_text("log")
     expect(box.locator(".axis").first.locator(".tick")).to_have_text(["1e-4", "1e-3"])
     lines = box.locator(".run-line")

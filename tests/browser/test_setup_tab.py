@@ -42,12 +42,16 @@ def test_names_and_notes_are_saved_and_reach_other_tabs(server: Server, page: Pa
 
 def test_a_clone_names_the_run_that_it_was_cloned_from(server: Server, page: Page) -> None:
     server.start("web")
-    parent = server.launch(name="the first")
+    parent = server.launch(name="the first", overrides={"epochs": 3})
     with server.client() as client:
         clone = client.post(f"/api/runs/{parent}/clone", json={"overrides": {"optimizer.lr": 1e-4}}).json()["id"]
         page.goto(f"{server.url}/runs/{clone}?tab=setup")
         expect(page.locator(".head")).to_contain_text("clone of the first")
-        expect(page.locator("main")).to_contain_text("Differences from the first: optimizer.lr 1e-3 → 1e-4.")
+        from_preset, from_parent = (page.locator(f"[data-changed={base}]") for base in ("preset", "parent"))
+        expect(from_preset.locator("h2")).to_have_text("Changed from the preset baseline-cnn")
+        expect(from_preset.locator("tbody tr")).to_have_text(["Learning rate1e-31e-4", "Epochs1003"])
+        expect(from_parent.locator("h2")).to_have_text("Changed from the first")
+        expect(from_parent.locator("tbody tr")).to_have_text(["Learning rate1e-31e-4"])
         client.delete(f"/api/runs/{parent}").raise_for_status()
     page.reload()
     expect(page.locator(".head")).to_contain_text("clone of a deleted run")

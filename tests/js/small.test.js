@@ -23,6 +23,7 @@ test("images are fitted as the dataset's were", () => {
 test("the time column says left, took, or where it ended", () => {
   const run = { status: "running", eta_seconds: 221, phase: "training", step: 611, epoch: 5 };
   assert.equal(timeText(run), "3:41 left");
+  assert.equal(timeText({ ...run, eta_is_rough: true }), "about 4 min left");
   assert.equal(timeText({ ...run, eta_seconds: null }), "training");
   assert.equal(timeText({ ...run, status: "failed" }), "at step 611");
   assert.equal(timeText({ ...run, status: "stopped" }), "at epoch 5");

@@ -187,6 +187,13 @@ def differences(spec: TrainSpec, base: TrainSpec) -> dict[str, tuple[Any, Any]]:
     return {key: (theirs[key], mine[key]) for key in mine if mine[key] != theirs[key]}
 
 
+def changed_from_preset(spec: TrainSpec) -> dict[str, tuple[Any, Any]] | None:
+    """The settings of `spec` that differ from its preset's, as in `differences`; None if there is no such preset."""
+    if spec.preset not in presets():
+        return None
+    return differences(spec, build_spec(spec.dataset.name, spec.preset))
+
+
 @cache
 def presets() -> dict[str, Preset]:
     """The presets that ship with the trainer, in the order of their files' names."""

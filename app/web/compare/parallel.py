@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from app.display.formatting import field_name, setting
+from app.display.formatting import setting
+from app.display.labels import setting_label
 from app.results.comparison import Compared, Comparison
 
 Value = float | str | None
@@ -45,7 +46,7 @@ def parallel_of(found: Comparison) -> Parallel:
 
 def _setting_axis(field: str, values: Sequence[Any]) -> Axis:
     """Numbers are on a scale; anything else, and numbers of which a run has none, are categories."""
-    name, title, unit = field_name(field), field, UNITS.get(field, "")
+    name, title, unit = setting_label(field), field, UNITS.get(field, "")
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return Axis(name=name, title=title, unit=unit, scale="categories", values=[setting(value) for value in values])
     is_rate = field.endswith(LOGARITHMIC) or max(values) > WIDE * min(values)

@@ -8,7 +8,8 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from app.datasets.datasets import Datasets
-from app.display.formatting import count, duration, field_name, interval, percent, setting
+from app.display.formatting import count, duration, interval, percent, setting
+from app.display.labels import setting_label, short_word
 from app.metrics.reader import Metrics
 from app.models.registry import MOST_MEMBERS
 from app.results.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, SeedGroup, compare
@@ -202,7 +203,7 @@ def what_differs(found: Comparison) -> dict[str, str]:
         for item in found.settings:
             differs = any(item.values[other.id] != item.values[run.id] for other in peers)
             if differs and item.field != "preset":
-                parts.append(f"{field_name(item.field)} {setting(item.values[run.id])}")
+                parts.append(f"{short_word(item.field)} {setting(item.values[run.id])}")
         labels[run.id] = " · ".join(parts) or run.name
     return labels
 
@@ -247,7 +248,7 @@ def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
 def _settings(found: Comparison) -> tuple[TableRow, ...]:
     return tuple(
         TableRow(
-            field_name(item.field), tuple(Cell(setting(item.values[run.id])) for run in found.runs), title=item.field
+            setting_label(item.field), tuple(Cell(setting(item.values[run.id])) for run in found.runs), title=item.field
         )
         for item in found.settings
     )

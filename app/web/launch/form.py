@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from app.display.formatting import setting
+from app.display.labels import by_heading, setting_label
 from app.web.launch.ambiguous import question
 from trainer.spec.catalog import MODELS
 from trainer.spec.preset import SpecError, build_spec, differences, flatten, presets
@@ -23,62 +24,6 @@ Kind = Literal["number", "choice", "text", "list", "network"]
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _INTEGER = re.compile(r"[+-]?\d{1,19}")
 
-LABELS = {
-    "optimizer.lr": "Learning rate",
-    "budget.minutes": "Time budget (minutes)",
-    "optimizer.name": "Optimizer",
-    "optimizer.decay_norms": "Decay norms and biases",
-    "optimizer.rest": "Muon: auxiliary optimizer",
-    "optimizer.rest_lr": "Muon: auxiliary learning rate",
-    "optimizer.head_lr": "Learning rate of the head",
-    "optimizer.layer_decay": "Layer-wise decay",
-    "optimizer.clip_norm": "Clip gradients at norm",
-    "optimizer.ema": "EMA decay",
-    "schedule.name": "Schedule",
-    "schedule.warmup_epochs": "Warm-up epochs",
-    "schedule.peak": "One-cycle: peak at",
-    "schedule.decay_from": "Trapezoid: decays from",
-    "schedule.milestones": "Multi-step: milestones",
-    "schedule.factor": "Multi-step: gamma",
-    "schedule.final": "Final LR fraction",
-    "augment.crop": "Random crop, px",
-    "augment.padding": "Crop padding mode",
-    "augment.flip": "Random flip",
-    "augment.alternating": "Alternating flip",
-    "augment.cutout": "Cutout, px",
-    "augment.trivial": "TrivialAugment",
-    "augment.resolutions": "Progressive resizing: sizes",
-    "augment.resolution_until": "Progressive resizing: until",
-    "model.name": "Network",
-    "model.drop_path": "Stochastic depth",
-    "model.final_relu": "Final ReLU",
-    "model.input_size": "Resize to, px",
-    "model.freeze": "Freeze the backbone",
-    "model.unfreeze_epoch": "Unfreeze at epoch",
-    "val_fraction": "Validation share",
-    "drop_duplicates": "Drop duplicates of held-out images",
-    "log_every": "Log every, steps",
-    "checkpoint_minutes": "Checkpoint minutes",
-    "max_steps": "Max steps",
-    "compile": "torch.compile",
-    "early_stopping": "Early stopping, epochs",
-    "test_flip": "Flip TTA",
-    "thresholds.rise": "Loss increase",
-    "thresholds.slow_fall": "Min loss decrease",
-    "thresholds.by_heart": "Memorization gap",
-    "thresholds.dead_units": "Dead ReLU fraction",
-}
-MAIN_FIELDS = ("epochs", "budget.minutes", "optimizer.lr", "batch_size", "seed")
-THRESHOLDS = "Diagnosis thresholds"  # last on the page
-GROUPS: dict[str, tuple[str, ...]] = {  # names or prefixes of fields
-    "Settings": MAIN_FIELDS,
-    "Optimizer": ("optimizer.",),
-    "Schedule": ("schedule.",),
-    "Augmentation": ("augment.",),
-    "Network and loss": ("model.", "loss", "label_smoothing", "class_weights", "target"),
-    THRESHOLDS: ("thresholds.",),
-    "Limits, precision, logging, checks": ("",),
-}
 LISTS = frozenset({"model.widths", "schedule.milestones", "augment.resolutions", "augment.resolution_until"})
 # Settings that have an effect only with certain values of another one: a `!` excludes a value.
 NEEDS: dict[str, tuple[str, str]] = {
@@ -144,13 +89,9 @@ def setting_groups(
         )
         for field in _fields(TrainSpec)
     }
-    # The last group takes what is left.
-    groups = {
-        title: FieldGroup(title, tuple(fields.pop(name) for name in [*fields] if name.startswith(names)))
-        for title, names in GROUPS.items()
-    }
-    thresholds = groups.pop(THRESHOLDS)
-    return (*groups.values(), thresholds)
+    return tuple(
+        FieldGroup(heading, tuple(fields[name] for name in names)) for heading, names in by_heading(fields).items()
+    )
 
 
 def preset_values(dataset: str, preset: str) -> dict[str, str]:
@@ -218,7 +159,6 @@ def _fields(part: type[BaseModel], prefix: str = "") -> Iterator[SettingField]:
 
 
 def _field(name: str, info: FieldInfo) -> SettingField:
-    label = LABELS.get(name, name.rsplit(".", 1)[-1].replace("_", " ").capitalize())
     choices: tuple[tuple[str, str], ...] = ()
     kind: Kind = "number"
     if info.annotation is bool:
@@ -231,4 +171,4 @@ def _field(name: str, info: FieldInfo) -> SettingField:
         kind = "list"
     elif info.annotation is str:
         kind = "text"
-    return SettingField(name, label, info.description or "", kind, choices, needs=NEEDS.get(name))
+    return SettingField(name, setting_label(name), info.description or "", kind, choices, needs=NEEDS.get(name))

@@ -19,7 +19,7 @@ from app.models.evaluations import Evaluated
 from app.web.errors import described
 from app.web.forms import checked, render, texts
 from app.web.location import NEW_TASK, located
-from app.web.services import DatasetsDep, EvaluationsDep
+from app.web.services import DatasetsDep, EvaluationsDep, RunsDep
 from trainer.data.errors import DatasetDamaged
 from trainer.exported.evaluation import Evaluation
 
@@ -95,6 +95,7 @@ class EvaluationPage:
 
     task: TaskPublic
     found: Evaluated | None
+    model: str  # its alias, or the name of its run
     interval: tuple[float, float] = (0.0, 1.0)
     pairs: tuple[Pair, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
@@ -102,11 +103,13 @@ class EvaluationPage:
 
 
 @router.get("/evaluations/{task_id}", include_in_schema=False)
-def page(request: Request, task_id: str, evaluations: EvaluationsDep, datasets: DatasetsDep) -> Response:
+def page(request: Request, task_id: str, evaluations: EvaluationsDep, datasets: DatasetsDep, runs: RunsDep) -> Response:
     task = evaluations.get(task_id)
     found = evaluations.evaluated(task)
+    asked = str(task.request["model"])
+    model = runs.names([asked]).get(asked, asked)
     if found is None or found.examined is None:
-        return render(request, "models/evaluation.html", EvaluationPage(task, found))
+        return render(request, "models/evaluation.html", EvaluationPage(task, found, model))
     try:
         files = tuple(datasets.files(found.evaluation.dataset, found.evaluation.split))
     except DatasetDamaged:
@@ -114,6 +117,7 @@ def page(request: Request, task_id: str, evaluations: EvaluationsDep, datasets: 
     shown = EvaluationPage(
         task,
         found,
+        model,
         wilson(found.examined.right, found.examined.count),
         tuple(found.examined.pairs(PAIRS, EXAMPLES)),
         tuple(islice(found.examined.mistakes(files), MISTAKES)),

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from app.datasets.datasets import Datasets
 from app.models.registry import ModelRegistry
+from app.prediction.members import members_of
 from app.runs.names import LATEST
-from app.runs.public import RunPublic
+from app.runs.public import CheckpointPublic, RunPublic
 from app.runs.query import RunQuery
 from app.storage.tables import Status
 from trainer.data.errors import DatasetError
@@ -33,12 +34,15 @@ class TestImage:
 
 @dataclass(frozen=True)
 class Panel:
-    """A model on the page: its run, the alias by which it was chosen ("" if by run id), and the record of its training
-    dataset."""
+    """A model on the page: its run, the alias by which it was chosen ("" if by run id), the record of its training
+    dataset, and the checkpoint that answers (None if the run has none yet). For an ensemble, they are the first
+    one's of its `members`."""
 
     run: RunPublic
     called: str
     record: DatasetRecord | None
+    checkpoint: CheckpointPublic | None
+    members: int = 1
 
     @property
     def model(self) -> str:
@@ -90,7 +94,7 @@ def predict_page(models: ModelRegistry, datasets: Datasets, model: str, beside: 
     if model and model != LATEST:
         panels.append(_chosen(models, model))
     elif first is not None:
-        panels.append(Panel(first, "", _record(models, first)))
+        panels.append(_panel(models, first, ""))
     if panels and beside:
         panels.append(_chosen(models, beside))
     known = {run.id for run in listed}
@@ -106,7 +110,12 @@ def predict_page(models: ModelRegistry, datasets: Datasets, model: str, beside: 
 
 def _chosen(models: ModelRegistry, model: str) -> Panel:
     run = models.representative(model)
-    return Panel(run, model if model in models.aliases.of_run(run.id) else "", _record(models, run))
+    called = model if model in models.aliases.of_run(run.id) else ""
+    return _panel(models, run, called, len(members_of(models.resolve(model))))
+
+
+def _panel(models: ModelRegistry, run: RunPublic, called: str, members: int = 1) -> Panel:
+    return Panel(run, called, _record(models, run), models.runs.answering_checkpoint(run.id), members)
 
 
 def _record(models: ModelRegistry, run: RunPublic) -> DatasetRecord | None:

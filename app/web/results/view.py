@@ -27,6 +27,7 @@ class ResultLine:
     validation: str
     spread: str
     test: str
+    test_interval: str
     test_loss: str
     loss: str
     parameters: str
@@ -148,7 +149,8 @@ def _line(row: ResultRow, by: SelectBy) -> ResultLine:
         row=row,
         validation=score_text(row.mean, by),
         spread=_spread(row, by),
-        test=percent_and_interval(row.test_acc, row.test_count) or "–",
+        test=percent(row.test_acc) or "–",
+        test_interval=interval(row.test_acc, row.test_count),
         test_loss=_loss(row.test_loss),
         loss=_loss(row.val_loss),
         parameters=count(row.parameters) or "–",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from app.display.formatting import SHORT_NAMES, count, duration, field_name, metric, number, setting
+from app.display.formatting import count, duration, metric, number, setting
+from app.display.labels import setting_label
 from app.runs.public import RunPublic, took
 from app.runs.run_fields import UnknownField, field_named, settings
 
@@ -128,7 +129,7 @@ def column_of(name: str) -> Column | None:
         return None
     if field.is_setting:
         kind = "setting number" if field.kind == "number" else "setting"
-        return Column(field.name, field_name(field.name), 96, field.name, kind, title=f"the setting {field.name}")
+        return Column(field.name, setting_label(field.name), 96, field.name, kind, title=f"the setting {field.name}")
     if field.is_metric:
         sort = field.name if field.name.endswith("loss") else f"-{field.name}"
         return Column(field.name, field.name, 108, sort, "metric", title=f"the metric {field.name}")
@@ -141,7 +142,7 @@ def offered(metrics: Iterable[str]) -> dict[str, Sequence[tuple[str, str]]]:
     return {
         "Run": [(column.id, column.label) for column in BUILT_IN.values()],
         "Metrics": [(name, name) for name in known],
-        "Settings": [(name, SHORT_NAMES.get(name, name)) for name in settings()],
+        "Settings": [(name, setting_label(name)) for name in settings()],
     }
 
 

@@ -62,10 +62,15 @@ def runs_page(
 
 @router.get("/runs/{run_id}/row")
 def row_fragment(
-    request: Request, run_id: str, runs: RunsDep, cols: Annotated[str, Query(max_length=4000)] = ""
+    request: Request,
+    run_id: str,
+    runs: RunsDep,
+    cols: Annotated[str, Query(max_length=4000)] = "",
+    shows_group: bool = False,
 ) -> Response:
     row = Row(runs.get(run_id), places_of(runs).get(run_id))
-    return render(request, "runs/_row.html", None, row=row, columns=chosen(cols).columns)
+    columns = chosen(cols).columns
+    return render(request, "runs/_row.html", None, row=row, columns=columns, shows_group=shows_group)
 
 
 @router.get("/lanes")

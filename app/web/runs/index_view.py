@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from starlette.datastructures import QueryParams
 
 from app.display.formatting import count, metric, percent
+from app.display.labels import setting_label
 from app.results.comparison import MOST_RUNS
 from app.runs.groups import BEST, GROUPABLE_COLUMNS, Figures, Group
 from app.runs.run_fields import COLUMNS, RunField, UnknownField, field_named, settings, short_names
@@ -109,7 +110,7 @@ def group_view(asked: Asked, by: RunField, group: Group, places: Mapping[str, in
     value = "none" if group.value is None else quoted(group.token)
     return GroupView(
         group=group,
-        field=short(by),
+        field=setting_label(by.name) if by.is_setting else by.name,
         label=label,
         figures={name: _figures(name, figures) for name, figures in group.figures.items()},
         toggle=asked.link(others if group.runs else (*others, group.token)),
@@ -162,6 +163,15 @@ class RunsPageView:
     section: str = field(default="runs", init=False)
 
     @property
+    def same_names(self) -> frozenset[str]:
+        """The names that runs of different groups have: only the group tells these runs apart."""
+        groups: dict[str, set[str | None]] = {}
+        for rows in (*(section.rows for section in self.sections), *(group.rows for group in self.groups)):
+            for row in rows:
+                groups.setdefault(row.run.name, set()).add(row.run.group)
+        return frozenset(name for name, found in groups.items() if len(found) > 1)
+
+    @property
     def statuses(self) -> tuple[str, ...]:
         return tuple(Status)
 
@@ -174,9 +184,8 @@ class RunsPageView:
     @property
     def groupings(self) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
         """What runs can be grouped by, as (value, label) under a heading."""
-        shorts = {name: short for short, name in short_names().items()}
         offered = (name for name in settings() if not name.startswith("thresholds."))
-        by_setting = tuple((name, shorts.get(name, name)) for name in offered)
+        by_setting = tuple((name, setting_label(name)) for name in offered)
         return (("Run", tuple((name, name) for name in GROUPABLE_COLUMNS)), ("Setting", by_setting))
 
     @property

@@ -15,7 +15,7 @@ from app.fields import none_if_empty
 from app.runs.attempts import attempts_of
 from app.runs.public import RunPublic
 from app.runs.requests import CloneRequest, ResumeRequest, RunPatch, StopRequest
-from app.runs.setup import decided, setup_of
+from app.runs.setup import changed_from, decided, setup_of
 from app.storage.tables import Status
 from app.web.forms import checked, render, texts
 from app.web.runs.cards import finding_cards
@@ -61,6 +61,7 @@ def run_page(
         shown["git"] = read_git(runs.folder(run_id))
         shown["validation"] = _validation(datasets, run)
         shown["checkpoints"] = tuple(reversed(runs.checkpoints(run_id)))
+    shown["answering"] = runs.answering_checkpoint(run_id)
     if run.status == Status.QUEUED:
         shown["behind"] = places_of(runs).get(run_id, 0)
     if run.status == Status.FAILED:
@@ -73,8 +74,10 @@ def run_page(
         shown["checks"] = checks_tab(runs, datasets, run, found)
     record = datasets.found_for(run.train_spec.dataset)
     classes = None if record is None else len(record.target_names(run.train_spec.target))
-    if run.parent is not None:
-        shown["parent_name"] = runs.names([run.parent]).get(run.parent, "")
+    if run.parent is not None and (parent_name := runs.names([run.parent]).get(run.parent)):
+        shown["parent_name"] = parent_name
+        if tab == "setup":
+            shown["from_parent"] = changed_from(runs.get(run.parent).train_spec, run.train_spec)
     context = RunPageView(run=run, tab=tab, classes=classes, cards=finding_cards(found), **shown)
     return render(request, "runs/show.html", context)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from app.display.formatting import changes_text, duration
+from app.display.formatting import about, changes_text, duration
 from app.display.sparkline import Sparkline, sparkline
 from app.runs.public import RunPublic, took
 from app.runs.runs import Runs
@@ -47,13 +47,13 @@ class Row:
             case Status.QUEUED:
                 return f"#{(self.place or 0) + 1}"
             case Status.FAILED:
-                return failed_at(run)
+                return f"at step {run.step:,}" if run.step else "before step 1"
             case Status.STOPPED:
                 return f"at epoch {run.epoch}"
             case Status.FINISHED:
                 return duration(took(run))
             case _:
-                left = duration(run.eta_seconds)
+                left = about(run.eta_seconds) if run.eta_is_rough else duration(run.eta_seconds)
                 return f"{left} left" if left else run.phase or run.status
 
     def cell(self, column: Column) -> str:

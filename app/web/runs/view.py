@@ -9,12 +9,14 @@ from typing import Any, get_args
 import orjson
 
 from app.display.formatting import duration, short
+from app.display.labels import THRESHOLDS, by_heading
 from app.runs.attempts import Attempt
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
 from app.runs.setup import Decided, Difference
 from app.web.runs.cards import Card
 from app.web.runs.checks_tab import ChecksTab
 from app.web.runs.errors_tab import ErrorsTab
+from app.web.runs.figures import Figures, figures_of
 from app.web.runs.rows import MOVING, arrival, failed_at
 from trainer.rundir.environment import Environment, GitState
 from trainer.spec.optimizer_spec import ScheduleName
@@ -26,8 +28,9 @@ TAIL_LINES = 20
 class RunPageView:
     """`/runs/{id}`. `tail` has the last log lines of a failed run.
 
-    `behind` is the number of runs ahead of a queued one, `parent_name` is "" if the parent is deleted. Which
-    of the other fields are filled depends on `tab`.
+    `behind` is the number of runs ahead of a queued one, `parent_name` is "" if the parent is deleted, `answering` is
+    the checkpoint that predicts. Which of the other fields are filled depends on `tab`. `folded` is the heading whose
+    settings are folded at first.
     """
 
     run: RunPublic
@@ -35,6 +38,7 @@ class RunPageView:
     classes: int | None
     behind: int = 0
     parent_name: str = ""
+    answering: CheckpointPublic | None = None
     tail: tuple[LogLinePublic, ...] = ()
     lines: tuple[LogLinePublic, ...] = ()
     checkpoints: tuple[CheckpointPublic, ...] = ()
@@ -43,6 +47,7 @@ class RunPageView:
     errors: ErrorsTab | None = None
     settings: tuple[tuple[str, Any], ...] = ()
     from_preset: tuple[Difference, ...] = ()
+    from_parent: tuple[Difference, ...] = ()
     command: str = ""
     decided: tuple[Decided, ...] = ()
     validation: str = ""
@@ -51,6 +56,7 @@ class RunPageView:
     series: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
     section: str = "runs"
+    folded: str = field(default=THRESHOLDS, init=False)
     schedules: tuple[str, ...] = field(default=get_args(ScheduleName), init=False)
     tabs: tuple[tuple[str, str], ...] = field(
         default=(
@@ -79,11 +85,15 @@ class RunPageView:
 
     @property
     def setting_groups(self) -> tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]:
-        """The settings by the part of the spec: "" for those of the run itself, which come first."""
-        parts: dict[str, list[tuple[str, Any]]] = {"": []}
-        for name, value in self.settings:
-            parts.setdefault(name.rpartition(".")[0], []).append((name, value))
-        return tuple((part, tuple(rows)) for part, rows in parts.items() if rows)
+        """The settings (name, value) under the headings of the launch form."""
+        values = dict(self.settings)
+        return tuple(
+            (heading, tuple((name, values[name]) for name in names)) for heading, names in by_heading(values).items()
+        )
+
+    @property
+    def figures(self) -> Figures:
+        return figures_of(self.run.summary)
 
     @property
     def changed_fields(self) -> frozenset[str]:

@@ -29,15 +29,17 @@ export function marks(u, chart) {
     shapes.push({ line: [place.left, place.y(chance), place.right, place.y(chance)], color: colors.muted, dash: [2, 4] });
     labels.push({ y: place.y(chance), rows: [{ text: "chance", color: colors.muted }] });
   }
-  for (const step of view.resumes.filter(inside)) {
+  const resumes = view.resumes.filter((item) => inside(item.step));
+  for (const { step } of resumes) {
     const x = place.x(view.x(step));
-    shapes.push({ line: [x, place.top, x, place.bottom], color: colors["line-strong"], dash: [1, 3] });
+    shapes.push({ line: [x, place.top, x, place.bottom], color: colors.muted, dash: [1, 3] });
   }
   for (const { step } of view.checkpoints.filter((item) => inside(item.step))) {
     const x = place.x(view.x(step));
     shapes.push({ line: [x, place.bottom, x, place.bottom + 5], color: colors.muted });
   }
   shapes.push(...clipped(u, chart, place));
+  shapes.push(...resumeNames(u, chart, place, resumes));
   if (kind.val && view.best !== null && inside(view.best)) best(chart, place, shapes, labels);
   return [...shapes, ...gutter(labels, place)];
 }
@@ -88,6 +90,22 @@ function clipped(u, chart, place) {
   chart.note.hidden = many === 0;
   chart.note.textContent = `▲ ${many} above the axis, at most ${chart.kind.show(largest)}`;
   return [...columns.values()];
+}
+
+/** What the hairline of each resume is, above the plot; where there is no room, the tooltip alone says so. */
+function resumeNames(u, { view, note }, place, resumes) {
+  const end = place.right - (note.hidden ? 0 : note.offsetWidth + BESIDE);
+  const shapes = [];
+  let free = place.left;
+  for (const { step, number } of resumes) {
+    const x = Math.round(place.x(view.x(step)));
+    const names = [`resumed, attempt ${number}`, `attempt ${number}`];
+    const text = names.find((name) => x >= free && x + textWidth(u.ctx, name) <= end);
+    if (!text) continue;
+    shapes.push({ text, x, y: place.top - ROW / 2, color: view.colors.muted });
+    free = x + textWidth(u.ctx, text) + BESIDE;
+  }
+  return shapes;
 }
 
 /** A ring of 8 px diameter on the best value, a hairline from it to the right, and its value in the gutter there. */

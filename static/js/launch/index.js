@@ -1,5 +1,5 @@
 // The launch form's live preview. Without this script the form still works.
-import { clock, count, duration, fieldName, number, setting } from "../lib/format.js";
+import { about, clock, count, duration, number, setting } from "../lib/format.js";
 import { nudge } from "../lib/steps125.js";
 import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
@@ -138,6 +138,10 @@ function fieldOf(name) {
   return form.querySelector(`[data-setting="${CSS.escape(name)}"] [name]`);
 }
 
+function labelOf(name) {
+  return fieldOf(name).closest("[data-setting]").querySelector("label").textContent;
+}
+
 function show(preview, texts) {
   for (const node of form.querySelectorAll("[data-needs]")) node.hidden = preview[node.dataset.needs] == null;
   for (const node of form.querySelectorAll("[data-preview]")) {
@@ -160,7 +164,7 @@ const BASES = { set: "(budget)", measured: "(measured)", estimated: "(estimated)
 function showCost({ runs, seconds, basis, memory, ahead, wait_seconds: wait }) {
   form.querySelector("[data-launch-button]").textContent = runs > 1 ? `Launch ${runs} runs` : "Launch";
   if (memory != null) form.querySelector("[data-memory]").textContent = `about ${(memory / 1e9).toFixed(1)} GB`;
-  if (seconds != null) form.querySelector("[data-time]").textContent = `${duration(seconds)} ${BASES[basis]}`;
+  if (seconds != null) form.querySelector("[data-time]").textContent = `${basis === "estimated" ? about(seconds) : duration(seconds)} ${BASES[basis]}`;
   form.querySelector("[data-when]").textContent = whenDone(runs, seconds, ahead, wait);
 }
 
@@ -171,7 +175,7 @@ function whenDone(runs, seconds, ahead, wait) {
     return first + (runs > 1 ? `The ${runs} runs are queued as one group.` : ahead ? "Then this run starts." : "Starts when a device is free.");
   }
   const done = clock(new Date(Date.now() + 1000 * (seconds * runs + (wait ?? 0))));
-  return `${first}${runs > 1 ? `${duration(seconds * runs)} in all, done` : "Done"} by ${done}.`;
+  return `${first}${runs > 1 ? `${duration(seconds * runs)} in all, done` : "Done"} at about ${done}.`;
 }
 
 function showImages(address) {
@@ -193,8 +197,8 @@ function showChanges(changed, texts) {
   list.replaceChildren(
     ...changed.map(({ field, from, to }) => {
       const item = document.createElement("li");
-      const name = Object.assign(document.createElement("span"), { textContent: fieldName(field) });
-      item.append(name, Object.assign(document.createElement("b"), { textContent: `${setting(from)} → ${texts[field] ?? setting(to)}` }));
+      const name = Object.assign(document.createElement("span"), { textContent: labelOf(field) });
+      item.append(name, Object.assign(document.createElement("b"), { textContent: `${setting(from)} → ${texts[field]?.replace(/\s*([,;])\s*/g, "$1 ") ?? setting(to)}` }));
       return item;
     }),
   );

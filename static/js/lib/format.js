@@ -2,20 +2,6 @@
 const Z95 = 1.959964;
 const ACCURACY = /(^|_)(acc\d*|f1)(_|$)/;
 
-const SHORT_NAMES = {
-  "optimizer.lr": "lr",
-  "optimizer.name": "optimizer",
-  "optimizer.weight_decay": "wd",
-  "optimizer.momentum": "momentum",
-  "model.name": "model",
-  "schedule.name": "schedule",
-  "schedule.warmup_epochs": "warm-up",
-  batch_size: "batch",
-  label_smoothing: "smoothing",
-  overfit_one_batch: "one batch",
-  val_fraction: "validation split",
-};
-
 /** 12 s · 3:41 · 1 h 12 · 2 d 3 h */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "";
@@ -26,6 +12,14 @@ export function duration(seconds) {
   if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h ${two(minutes % 60)}`;
   const hours = Math.round(minutes / 60);
   return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** A rough duration: about 40 s · about 4 min · about 1 h 12 */
+export function about(seconds) {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "";
+  if (seconds < 55) return `about ${Math.max(1, Math.round(seconds / 10))}0 s`;
+  const minutes = Math.max(1, Math.round(seconds / 60));
+  return minutes < 60 ? `about ${minutes} min` : `about ${duration(60 * minutes)}`;
 }
 
 /** The elapsed time in coarse units, because a number that changes every second distracts. */
@@ -119,10 +113,6 @@ export function setting(value) {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (Array.isArray(value)) return value.join(", ") || "none";
   return typeof value === "number" ? number(value) : String(value);
-}
-
-export function fieldName(field) {
-  return SHORT_NAMES[field] ?? field.split(".").at(-1).replaceAll("_", " ");
 }
 
 /** A time of today as 22:41; a time of another day with its date. */

@@ -8,7 +8,7 @@ import { extent, usesEpochs } from "../lib/scale.js";
 import { isMoving, page } from "./show.js";
 
 const KEPT = "curves";
-const NEAR = 5; // pixels from a checkpoint within which it is named
+const NEAR = 5; // pixels from a mark within which it is named
 
 export class CurveView extends ZoomView {
   constructor(attempts, changed) {
@@ -35,8 +35,9 @@ export class CurveView extends ZoomView {
     return axis === "step" || !this.clock.isEmpty ? axis : "step";
   }
 
+  /** The attempts {number, step} that continued the run. */
   get resumes() {
-    return this.attempts.slice(1).map((attempt) => attempt.step);
+    return this.attempts.slice(1);
   }
 
   x(step) {
@@ -80,16 +81,18 @@ export class CurveView extends ZoomView {
     if (!this.clock.isEmpty) {
       rows.push(["time", `${clockSeconds(new Date(1000 * this.clock.at(step, "wall")))}, after ${duration(this.clock.at(step, "relative"))}`]);
     }
-    const found = this.near(step);
+    const found = this.near(step, this.checkpoints);
     if (found) rows.push([found.best ? "best checkpoint" : "checkpoint", `step ${count(found.step)}`]);
+    const resumed = this.near(step, this.resumes);
+    if (resumed) rows.push(["resumed", `attempt ${resumed.number}, from step ${count(resumed.step)}`]);
     return rows;
   }
 
-  /** The checkpoint whose tick is at the cursor. */
-  near(step) {
+  /** The last of the `marked` checkpoints or attempts whose mark is at the cursor. */
+  near(step, marked) {
     const [from, to] = this.range();
     const within = (NEAR * (to - from)) / 600;
-    return this.checkpoints.find((item) => Math.abs(this.x(item.step) - this.x(step)) <= within);
+    return marked.findLast((item) => Math.abs(this.x(item.step) - this.x(step)) <= within);
   }
 
   /** The first columns of a table: the step and the other x, if one is chosen. */

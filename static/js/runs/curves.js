@@ -217,7 +217,7 @@ function noteAttempt(time) {
   const { attempts } = view;
   if (!points.length || attempts.at(-1)?.start > points.time.at(-1)) return; // the page knows of it already
   if (attempts.length) attempts.at(-1).end = points.time.at(-1);
-  attempts.push({ step: points.last, start: time, end: time });
+  attempts.push({ number: (attempts.at(-1)?.number ?? 0) + 1, step: points.last, start: time, end: time });
 }
 
 function draw() {

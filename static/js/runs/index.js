@@ -1,6 +1,6 @@
 // Keeps the list of runs and the lanes up to date without a reload.
-import { arrival, isMoving, timeText } from "../lib/row.js";
-import { clock, interval, metric, percent } from "../lib/format.js";
+import { arrival, dueText, isMoving, timeText } from "../lib/row.js";
+import { interval, metric, percent } from "../lib/format.js";
 import { sparkline } from "../lib/spark.js";
 import { follow } from "../shared/live.js";
 import { localizeTimes } from "../shared/page.js";
@@ -85,7 +85,7 @@ function patch(row, run) {
   put('[data-field="interval"]', interval(run.best_acc, run.val_count));
   if (run.status !== "queued") put('[data-field="time"]', timeText(run));
   const due = arrival(run);
-  put('[data-field="arrival"]', due ? ` · ${clock(due)}` : "");
+  put('[data-field="arrival"]', due && !run.eta_is_rough ? ` · ${dueText(run, due)}` : "");
   for (const cell of row.querySelectorAll("[data-value]")) put(`[data-value="${cell.dataset.value}"]`, String(run[cell.dataset.value] ?? ""));
   for (const { dataset } of row.querySelectorAll("[data-metric]")) {
     put(`[data-metric="${CSS.escape(dataset.metric)}"]`, metric(dataset.metric, run.summary[dataset.metric]));
@@ -105,9 +105,9 @@ function updateLane(run) {
     return;
   }
   const length = `${Math.max(2, 100 * run.progress).toFixed(2)}%`;
-  for (const rect of lane.querySelectorAll("[data-train-length]")) rect.setAttribute("width", length);
+  lane.querySelector("[data-train-length]").setAttribute("width", length);
   const due = arrival(run);
-  const text = due ? clock(due) : run.phase || run.status;
+  const text = due ? dueText(run, due) : run.phase || run.status;
   const node = lane.querySelector("[data-arrival]");
   if (node.textContent !== text) node.textContent = text;
 }
@@ -116,7 +116,7 @@ function updateLane(run) {
 async function replace(row) {
   row.dataset.runStatus = "";
   const { cols } = row.closest("[data-cols]").dataset;
-  const { ok, body } = await request(`${root}/runs/${row.dataset.run}/row?cols=${encodeURIComponent(cols)}`, { as: "text", quiet: true });
+  const { ok, body } = await request(`${root}/runs/${row.dataset.run}/row?cols=${encodeURIComponent(cols)}&shows_group=${"showsGroup" in row.dataset}`, { as: "text", quiet: true });
   const fresh = ok && fragment(body).querySelector("tr");
   if (!fresh || !row.isConnected) return;
   const focused = row.contains(document.activeElement);

@@ -1,6 +1,6 @@
 // The head of a run's page, updated live. The tabs register their event handlers here.
-import { ago, clock, count, duration, figures, interval, percent, tabTitle } from "../lib/format.js";
-import { arrival, isMoving } from "../lib/row.js";
+import { ago, count, duration, figures, interval, percent, tabTitle } from "../lib/format.js";
+import { arrival, dueText, isMoving, leftText } from "../lib/row.js";
 import { bindNotify, showProgressInTab } from "./arrival.js";
 import { showFindings } from "./findings.js";
 import { showError } from "../shared/dialogs.js";
@@ -29,6 +29,10 @@ export function watchRun(on = {}) {
       metrics: (event) => {
         state.lastEvent = Date.now();
         on.metrics?.(event);
+      },
+      checkpoint: (event) => {
+        showPredict(event);
+        on.checkpoint?.(event);
       },
       finding: () => showFindings(runId),
       deleted: () => location.assign(`${root}/`),
@@ -103,13 +107,21 @@ function showFacts(run) {
   if (losses.length) put('[data-fact="loss"]', figures(losses.at(-1)));
   const due = arrival(run);
   if (due) {
-    put('[data-fact="left"]', duration(run.eta_seconds));
-    put('[data-fact="done-at"]', `remaining, ETA ${clock(due)}`);
+    put('[data-fact="left"]', leftText(run));
+    put('[data-fact="done-at"]', `remaining, ETA ${dueText(run, due)}`);
   } else if (run.finished_at && run.started_at) {
     put('[data-fact="left"]', duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000));
     put('[data-fact="done-at"]', "duration");
   }
   tick();
+}
+
+/** Offers to predict once there is a checkpoint: with the best one, or the last one until there is a best. */
+function showPredict({ best, epoch }) {
+  const link = page.querySelector("[data-predict]");
+  if (!best && !link.hidden) return;
+  link.hidden = false;
+  link.title = `With the ${best ? "best" : "last"} checkpoint, epoch ${epoch}`;
 }
 
 function detail(run) {

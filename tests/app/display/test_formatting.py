@@ -23,7 +23,7 @@ FUNCTIONS: dict[str, Any] = {
     "interval": formatting.interval,
     "bytes": formatting.size,
     "setting": formatting.setting,
-    "fieldName": formatting.field_name,
+    "about": formatting.about,
     "ago": formatting.ago,
     "metric": formatting.metric,
 }

@@ -99,7 +99,8 @@ def test_a_page_says_what_is_there(runs: Runs) -> None:
     finished_run(runs, [0.4, 0.4])
     page = results_page(runs.database, Datasets(runs.settings.datasets), None, 1)
     (line,) = page.lines
-    assert (line.validation, line.spread, line.test) == ("50.0", "± 0.0 (n = 2)", "49.0 (45.9–52.1)")
+    assert (line.validation, line.spread) == ("50.0", "± 0.0 (n = 2)")
+    assert (line.test, line.test_interval) == ("49.0", "(45.9–52.1)")
     assert [(member.selected, member.test) for member in line.members] == [
         (True, "49.0%, loss 2.500"), (False, "49.0%, loss 2.500"),
     ]  # fmt: skip

@@ -16,5 +16,5 @@ def test_each_attempt_has_its_first_step_start_and_end(tmp_path: Path) -> None:
     (folder / "1.jsonl").write_text(START % (10.0, 0) + "".join(METRICS % (10.0 + n, n) for n in range(1, 3000)))
     (folder / "2.jsonl").write_text("")  # killed before its first event
     (folder / "3.jsonl").write_text(START % (9000.0, 2990) + METRICS % (9001.0, 2991) + '{"e":"met')
-    assert attempts_of(tmp_path) == [Attempt(0, 10.0, 3009.0), Attempt(2990, 9000.0, 9001.0)]
+    assert attempts_of(tmp_path) == [Attempt(1, 0, 10.0, 3009.0), Attempt(3, 2990, 9000.0, 9001.0)]
     assert attempts_of(tmp_path / "none") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from app.runs.query import RunQuery
 from app.runs.queue import Queue
 from app.runs.requests import CloneRequest, NewRun, ResumeRequest, RunPatch
 from app.runs.runs import Runs
-from app.storage.tables import ACTIVE, ENDED, Change, Run, Status
+from app.storage.tables import ACTIVE, ENDED, Change, Run, Status, now
 from tests.conftest import runs_in
 from trainer.rundir.folder import RunDir
 from trainer.rundir.journal import read_journal
@@ -211,12 +212,26 @@ def test_filters_that_are_empty_ask_for_nothing(runs: Runs) -> None:
     assert runs.list(RunQuery(dataset="other")).items == []
 
 
-def test_a_clone_is_told_by_what_differs_from_its_parent(runs: Runs) -> None:
-    parent = create(runs, name="parent", tags=["t"], group="g")
+def test_the_remaining_time_is_rough_until_an_epoch_is_done(runs: Runs) -> None:
+    run_id = create(runs)
+    begun = {"status": Status.RUNNING, "attempt": 1, "total_steps": 1000, "steps_per_epoch": 250, "throughput": 64.0}
+    put(runs, run_id, **begun, step=200, started_at=now() - timedelta(seconds=400))
+    early = runs.get(run_id)
+    assert (early.eta_seconds, early.eta_is_rough) == (800, True)  # at the speed of the latest steps
+    put(runs, run_id, step=250, started_at=now() - timedelta(seconds=500))
+    later = runs.get(run_id)
+    assert later.eta_seconds == pytest.approx(1500, abs=30)  # at the pace since the start, validations included
+    assert not later.eta_is_rough
+    put(runs, run_id, attempt=2)
+    assert runs.get(run_id).eta_is_rough
+
+
+def test_a_clone_is_named_after_its_parent_and_told_by_what_differs_from_the_preset(runs: Runs) -> None:
+    parent = create(runs, name="parent", tags=["t"], group="g", overrides={"seed": 7})
     clone = Launcher(runs.database, runs.settings).clone(
         parent, CloneRequest(overrides={"epochs": 3, "optimizer.lr": 1e-3}, from_step=None)
     )
     assert (clone.parent, clone.group, clone.tags) == (parent, "g", ["t"])
-    assert clone.changed == [{"field": "epochs", "from": 100, "to": 3}]
+    assert clone.changed == [{"field": "epochs", "from": 100, "to": 3}, {"field": "seed", "from": 0, "to": 7}]
     assert clone.name == "parent epochs3"
     assert Launcher(runs.database, runs.settings).clone(parent, CloneRequest(from_step=None)).name == "parent"

@@ -57,7 +57,7 @@ def test_a_model_is_evaluated_on_another_dataset(server: Server) -> None:
         assert {item["name"] for item in found["classes"]} == set(record.classes[:50])
         page = api.get(f"/evaluations/{found['task']['id']}").text
         assert "Classes, lowest recall first" in page
-        assert f"{run_id} on half" in page
+        assert f"<h1>{api.get(f'/api/runs/{run_id}').json()['name']} on half</h1>" in page
         assert f"/evaluations/{found['task']['id']}" in api.get(f"/models/{run_id}").text
         sent = api.post(
             "/evaluations", data={"model": run_id, "dataset": "half", "split": "train"}, follow_redirects=False

@@ -1,0 +1,98 @@
+"""What each setting of a run is called: its label, the heading above it, and its short word.
+
+A setting on a line or in a column of its own has its label. One-line summaries of several settings, names of runs and
+searches have the short word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+LABELS = {
+    "optimizer.lr": "Learning rate",
+    "budget.minutes": "Time budget (minutes)",
+    "optimizer.name": "Optimizer",
+    "optimizer.decay_norms": "Decay norms and biases",
+    "optimizer.rest": "Muon: auxiliary optimizer",
+    "optimizer.rest_lr": "Muon: auxiliary learning rate",
+    "optimizer.head_lr": "Learning rate of the head",
+    "optimizer.layer_decay": "Layer-wise decay",
+    "optimizer.clip_norm": "Clip gradients at norm",
+    "optimizer.ema": "EMA decay",
+    "schedule.name": "Schedule",
+    "schedule.warmup_epochs": "Warm-up epochs",
+    "schedule.peak": "One-cycle: peak at",
+    "schedule.decay_from": "Trapezoid: decays from",
+    "schedule.milestones": "Multi-step: milestones",
+    "schedule.factor": "Multi-step: gamma",
+    "schedule.final": "Final LR fraction",
+    "augment.crop": "Random crop, px",
+    "augment.padding": "Crop padding mode",
+    "augment.flip": "Random flip",
+    "augment.alternating": "Alternating flip",
+    "augment.cutout": "Cutout, px",
+    "augment.trivial": "TrivialAugment",
+    "augment.resolutions": "Progressive resizing: sizes",
+    "augment.resolution_until": "Progressive resizing: until",
+    "model.name": "Network",
+    "model.drop_path": "Stochastic depth",
+    "model.final_relu": "Final ReLU",
+    "model.input_size": "Resize to, px",
+    "model.freeze": "Freeze the backbone",
+    "model.unfreeze_epoch": "Unfreeze at epoch",
+    "val_fraction": "Validation split",
+    "drop_duplicates": "Drop duplicates of held-out images",
+    "log_every": "Log every, steps",
+    "checkpoint_minutes": "Checkpoint minutes",
+    "max_steps": "Max steps",
+    "compile": "torch.compile",
+    "early_stopping": "Early stopping, epochs",
+    "test_flip": "Flip TTA",
+    "thresholds.rise": "Loss increase",
+    "thresholds.slow_fall": "Min loss decrease",
+    "thresholds.by_heart": "Memorization gap",
+    "thresholds.dead_units": "Dead ReLU fraction",
+}
+SHORT_WORDS = {
+    "optimizer.lr": "lr",
+    "optimizer.name": "optimizer",
+    "optimizer.weight_decay": "wd",
+    "optimizer.momentum": "momentum",
+    "model.name": "model",
+    "schedule.name": "schedule",
+    "schedule.warmup_epochs": "warm-up",
+    "batch_size": "batch",
+    "label_smoothing": "smoothing",
+}
+MAIN_SETTINGS = ("epochs", "budget.minutes", "optimizer.lr", "batch_size", "seed")
+THRESHOLDS = "Diagnosis thresholds"  # last on a page
+_GROUPS: dict[str, tuple[str, ...]] = {  # names or prefixes of settings
+    "Settings": MAIN_SETTINGS,
+    "Optimizer": ("optimizer.",),
+    "Schedule": ("schedule.",),
+    "Augmentation": ("augment.",),
+    "Network and loss": ("model.", "loss", "label_smoothing", "class_weights", "target"),
+    THRESHOLDS: ("thresholds.",),
+    "Limits, precision, logging, checks": ("",),
+}
+
+
+def setting_label(name: str) -> str:
+    """The label of the setting with this dotted name: `optimizer.weight_decay` is "Weight decay"."""
+    return LABELS.get(name, name.rsplit(".", 1)[-1].replace("_", " ").capitalize())
+
+
+def short_word(name: str) -> str:
+    """The short word for the setting: `optimizer.weight_decay` is "wd", `augment.flip` is "flip"."""
+    return SHORT_WORDS.get(name, name.rsplit(".", 1)[-1].replace("_", " "))
+
+
+def by_heading(names: Iterable[str]) -> dict[str, list[str]]:
+    """The settings' dotted names under their headings, in the order of a page."""
+    left = list(names)
+    found = {}
+    for heading, prefixes in _GROUPS.items():
+        found[heading] = [name for name in left if name.startswith(prefixes)]
+        left = [name for name in left if name not in found[heading]]
+    found[THRESHOLDS] = found.pop(THRESHOLDS)
+    return found
