@@ -254,12 +254,13 @@ def test_the_pointer_reads_all_charts_and_the_keyboard_does_so_too(home: Home, p
     point_at(page, loss, 0.5, 0.5)
     tip = loss.locator(".chart-tip")
     expect(tip).to_be_visible()
-    names = ["smoothed", "train", "validation", "step", "epoch", "time", "best checkpoint"]
-    expect(tip.locator("dt")).to_have_text([*names[:6], re.compile("checkpoint")])
+    names = ["smoothed", "train", "validation", "step", "epoch", "time", "checkpoint", "resumed"]
+    expect(tip.locator("dt")).to_have_text([*names[:6], re.compile("checkpoint"), "resumed"])
     values = dict(zip(names, tip.locator("dd").all_inner_texts(), strict=True))
     assert (values["train"], values["step"], values["epoch"]) == ("3.70", "40", "4")
+    assert values["resumed"] == "attempt 2, from step 40"
     assert values["time"].endswith("after 40 s")
-    assert values["best checkpoint"] == "step 40"
+    assert values["checkpoint"] == "step 40"
     expect(accuracy.locator(".chart-tip")).to_be_hidden()
     expect(accuracy.locator("[data-key=train]")).to_have_text(re.compile(r"^2\d\.\d%$"))  # at the crosshair, smoothed
     across = [figure.locator(".u-cursor-x").bounding_box() for figure in (loss, accuracy)]

@@ -59,9 +59,9 @@ def _metric_axes(runs: Sequence[Compared]) -> list[Axis]:
     in_minutes = max((value for value in seconds if value is not None), default=0.0) >= 2 * MINUTE
     length = MINUTE if in_minutes else 1.0
     metrics: list[tuple[str, str, list[Value]]] = [
-        ("duration", "min" if in_minutes else "s", [None if value is None else value / length for value in seconds]),
-        ("validation loss", "at the best epoch", [run.best_loss for run in runs]),
-        ("validation accuracy", "%, best", [None if run.best_acc is None else 100 * run.best_acc for run in runs]),
+        ("Duration", "min" if in_minutes else "s", [None if value is None else value / length for value in seconds]),
+        ("Validation loss", "at the best epoch", [run.best_loss for run in runs]),
+        ("Validation accuracy", "%, best", [None if run.best_acc is None else 100 * run.best_acc for run in runs]),
     ]
     return [
         Axis(name=name, title=name, unit=unit, scale="linear", values=values)

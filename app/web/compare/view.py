@@ -224,7 +224,7 @@ def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
     best = max((run.best_acc for run in runs if run.best_acc is not None), default=None) if comparable else None
     return (
         TableRow(
-            "best validation, %",
+            "Best validation, %",
             tuple(
                 Cell(
                     percent(run.best_acc) or "–",
@@ -235,13 +235,13 @@ def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
             ),
             "Validation accuracy at the best epoch, with its 95% interval",
         ),
-        TableRow("at epoch", tuple(Cell(_or_dash(run.best_epoch), f"of {run.epochs}") for run in runs)),
+        TableRow("At epoch", tuple(Cell(_or_dash(run.best_epoch), f"of {run.epochs}") for run in runs)),
         TableRow(
-            "validation loss there",
+            "Validation loss there",
             tuple(Cell("–" if run.best_loss is None else f"{run.best_loss:.3f}") for run in runs),
         ),
-        TableRow("duration", tuple(Cell(duration(run.seconds) or "–") for run in runs), "Pauses included"),
-        TableRow("parameters", tuple(Cell(count(run.parameters) or "–") for run in runs)),
+        TableRow("Duration", tuple(Cell(duration(run.seconds) or "–") for run in runs), "Pauses included"),
+        TableRow("Parameters", tuple(Cell(count(run.parameters) or "–") for run in runs)),
     )
 
 

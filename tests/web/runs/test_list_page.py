@@ -18,6 +18,7 @@ from app.storage.db import Database
 from app.storage.tables import Run, Status
 from tests.finished_runs import finished_run
 from tests.web.test_pages import Visitor
+from trainer.rundir.folder import RunDir
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +188,24 @@ def test_many_runs_are_resumed_cloned_moved_and_untagged(visitor: Visitor, runs:
     for clone in clones:
         runs.delete(clone or "")
     assert visitor.send_json("/api/runs/bulk", {"ids": ids, "action": "move"}).status_code == 422
+
+
+def test_runs_of_one_name_show_their_groups(runs: Runs, visitor: Visitor) -> None:
+    for group in ("one", "two"):
+        finished_run(runs, [0.1], name="twin", group=group, tags=["twins"])
+    page = visitor.get("/?tag=twins").text
+    below = re.findall(r'<p class="below"><a class="group"[^>]*>([^<]*)</a></p>', page)
+    assert below == ["two", "one"]
+    assert "data-shows-group" not in visitor.get("/?tag=twins&group=one").text
+
+
+def test_predict_is_offered_where_there_is_a_checkpoint(runs: Runs, visitor: Visitor) -> None:
+    run_id = finished_run(runs, [0.1, 0.3, 0.2])
+    offer = re.compile(r'href="/predict\?model=[^>]*data-predict ([^>]*)>')
+    page = f"/runs/{run_id}"
+    assert offer.findall(visitor.get(page).text) == ["hidden"]
+    for step in (20, 30):
+        weights = RunDir(runs.folder(run_id)).weights(step)
+        weights.parent.mkdir(exist_ok=True)
+        weights.write_bytes(b"")
+    assert offer.findall(visitor.get(page).text) == ['title="With the best checkpoint, epoch 2"']
