@@ -99,8 +99,8 @@ function resumeNames(u, { view, note }, place, resumes) {
   let free = place.left;
   for (const { step, number } of resumes) {
     const x = Math.round(place.x(view.x(step)));
-    const names = [`resumed, attempt ${number}`, `attempt ${number}`];
-    const text = names.find((name) => x >= free && x + textWidth(u.ctx, name) <= end);
+    const short = `attempt ${number}`;
+    const text = [...(resumes.length > 1 ? [] : [`resumed, ${short}`]), short].find((name) => x >= free && x + textWidth(u.ctx, name) <= end);
     if (!text) continue;
     shapes.push({ text, x, y: place.top - ROW / 2, color: view.colors.muted });
     free = x + textWidth(u.ctx, text) + BESIDE;
