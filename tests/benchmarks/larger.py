@@ -20,9 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import timm.data
 import torch
 from PIL import Image
+from timm.data.dataset import ImageDataset
+from timm.data.loader import create_loader
 
 from tests.benchmarks.rows import Row
 from trainer.data.pixels import pixels_of
@@ -173,8 +174,8 @@ def ours(folder: Path) -> float:
 
 
 def timms(folder: Path) -> float:
-    loader = timm.data.create_loader(
-        timm.data.ImageDataset(str(folder / "files")),
+    loader = create_loader(
+        ImageDataset(str(folder / "files")),  # type: ignore[no-untyped-call]
         input_size=(3, SIZE, SIZE),
         batch_size=BATCH,
         is_training=True,
