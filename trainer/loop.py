@@ -177,7 +177,7 @@ def train_on(
         events.emit("phase", phase="checks")
         check(context, trainee.model, batches, size, plan, fresh=not branched)
     search_kernels(steps_of_size(spec, plan, progress.step, context.full_size))
-    inputs = Inputs(context.constants, data.record.size)
+    inputs = Inputs(context.constants, spec.augment.placed_size(data.record.size, context.full_size))
     update_ratio = UpdateRatio(trainee.optimizers)
     watch = Watch(context, progress.step)
     points = Points(context, plan.batch_size, pace, passes, watch, progress.step)

@@ -33,6 +33,19 @@ DATA_PATHS: dict[str, dict[str, Any]] = {
     "fp16 and Muon": {**CNN, **MUON, "precision": "fp16"},
     "streamed": CNN,
     "TrivialAugment": {**CNN, "augment.trivial": True},
+    "augmented": {
+        **CNN,
+        "augment.resized_crop": 0.3,
+        "augment.flip": True,
+        "augment.vertical_flip": True,
+        "augment.rotation": 15,
+        "augment.brightness": 0.4,
+        "augment.contrast": 0.4,
+        "augment.saturation": 0.4,
+        "augment.hue": 0.1,
+        "augment.blur": 0.5,
+        "augment.randaugment": 2,
+    },
 }
 
 

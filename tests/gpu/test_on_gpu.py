@@ -45,6 +45,11 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "cutout": {"cutout": 8},
     "TrivialAugment": {"trivial": True},
     "mixup and cutmix": {"mixup": 0.2, "cutmix": 1.0},
+    "RandAugment": {"randaugment": 2},
+    "resized crop": {"resized_crop": 0.2, "flip": True, "vertical_flip": True},
+    "rotation": {"rotation": 30},
+    "color jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
+    "blur": {"blur": 0.5},
 }
 # TrivialAugment rotates and resamples in floats: where a pixel lies between two, either may be taken.
 DIFFERENT_PIXELS = {"TrivialAugment": 0.01}
@@ -54,9 +59,9 @@ def augmented(spec: AugmentSpec, device: torch.device) -> tuple[Tensor, Tensor |
     """Return the same 64 images, uint8 and mixed, both on the CPU."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (64, 32, 32, 3), generator=generator).to(torch.uint8).to(device)
-    draws = draw_epoch(spec, len(images), 3, 7, device, 32)
+    draws = draw_epoch(spec, len(images), 3, 7, device, 32, 32)
     chosen, fill = torch.arange(64, device=device), torch.tensor([120, 110, 100], dtype=torch.uint8, device=device)
-    placed = place(spec, images, chosen, draws, chosen, fill=fill, drawn=torch.arange(64))
+    placed = place(spec, images, chosen, draws, chosen, fill=fill, size=32, drawn=torch.arange(64))
     floats = placed.permute(0, 3, 1, 2).float()
     mixed = mix(spec, floats, torch.arange(64, device=device), draws, chosen)
     return placed.cpu(), None if mixed is None else mixed.images.cpu()

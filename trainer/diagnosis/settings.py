@@ -65,7 +65,8 @@ def label_smoothing(spec: TrainSpec, known: Reference, bench: Bench) -> Iterator
 
 def augmentation(bench: Bench) -> Iterator[Finding]:
     """Cutout that covers most of an image."""
-    side, size = bench.context.spec.augment.cutout, bench.context.data.record.size
+    augment = bench.context.spec.augment
+    side, size = augment.cutout, augment.placed_size(bench.context.data.record.size, bench.context.full_size)
     # The mean share of a side that a square covers whose center lies anywhere in the image.
     reach = side / size
     covered = (reach - reach**2 / 4 if reach <= 2 else 1.0) ** 2

@@ -139,7 +139,7 @@ def regularized(spec: TrainSpec) -> Remedy | None:
         return Remedy("random crop and flip", {"augment.flip": True, "augment.crop": 4})
     if not spec.optimizer.weight_decay:
         return Remedy("weight decay 5e-4", {"optimizer.weight_decay": 5e-4})
-    if not spec.augment.cutout and not spec.augment.trivial:
+    if not spec.augment.cutout and not spec.augment.trivial and not spec.augment.randaugment:
         return Remedy("TrivialAugment", {"augment.trivial": True})
     if not spec.label_smoothing and spec.loss == "cross_entropy":
         return Remedy("label smoothing 0.1", {"label_smoothing": 0.1})

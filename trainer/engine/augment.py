@@ -8,8 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.engine.blur import blur, draw_kernels
+from trainer.engine.color_jitter import draw_jitter, jitter
 from trainer.engine.pixels import read_pixels
-from trainer.engine.trivial_augment import draw_trivial, trivial_augment
+from trainer.engine.resized_crop import draw_boxes, resized_crop
+from trainer.engine.rotation import draw_turns, rotate
+from trainer.engine.trivial_augment import RANDAUGMENT, draw_randaugment, draw_trivial, trivial_augment
 from trainer.spec.augment_spec import AugmentSpec
 
 
@@ -20,7 +24,10 @@ class EpochDraws:
     `drawn` are the same values on the CPU, on which they were drawn; None if they are on the CPU.
 
     `order` int64 (n,); `flip` bool (n,); `shift` int64 (n, 2) of rows and columns in pixels; `trivial` int64 (n, 3),
-    see `draw_trivial`; `cutout` int64 (n, 2), the square's center in pixels.
+    see `draw_trivial`; `cutout` int64 (n, 2), the square's center in pixels; `box` int64 (n, 4), see `draw_boxes`;
+    `inverted` bool (n,), the vertical flip; `turn` float32 (n, 2), see `draw_turns`; `operations` int64 (n, number, 3),
+    see `draw_randaugment`; `colors` float32 (n, 4), see `draw_jitter`; `kernel` float32 (n, radius + 1), see
+    `draw_kernels`.
 
     For mixup and cutmix: `share` float32 (n,), the Beta draw; `pasted` bool (n,), which samples use cutmix; `center`
     float32 (n, 2), the box's center as a share of height and width.
@@ -34,6 +41,12 @@ class EpochDraws:
     share: Tensor | None = None
     pasted: Tensor | None = None
     center: Tensor | None = None
+    box: Tensor | None = None
+    inverted: Tensor | None = None
+    turn: Tensor | None = None
+    operations: Tensor | None = None
+    colors: Tensor | None = None
+    kernel: Tensor | None = None
     drawn: EpochDraws | None = None
 
     @property
@@ -57,16 +70,20 @@ class Mixed:
 
 
 def draw_epoch(
-    spec: AugmentSpec, count: int, seed: int, epoch: int, device: torch.device, image_size: int
+    spec: AugmentSpec, count: int, seed: int, epoch: int, device: torch.device, image_size: int, network_size: int
 ) -> EpochDraws:
-    """Draw the random values of `epoch` for a split of `count` images of `image_size` × `image_size` pixels."""
+    """Draw the random values of `epoch` for a split of `count` images of `image_size` × `image_size` pixels.
+
+    `network_size` is the side of the network's input.
+    """
+    placed = spec.placed_size(image_size, network_size)
     # Drawn on the CPU, so that a seed gives the same values on every device. New draws go last: older runs can resume.
     generator = _generator(seed, epoch)
     order = torch.randperm(count, generator=generator)
     flip = _draw_flip(spec, count, seed, epoch, generator) if spec.flip else None
     shift = torch.randint(-spec.crop, spec.crop + 1, (count, 2), generator=generator) if spec.crop else None
     trivial = draw_trivial(count, generator) if spec.trivial else None
-    cutout = torch.randint(image_size, (count, 2), generator=generator) if spec.cutout else None
+    cutout = torch.randint(placed, (count, 2), generator=generator) if spec.cutout else None
     share = pasted = center = None
     if spec.mixup:
         beta = np.random.default_rng((seed, epoch, 0))
@@ -80,7 +97,18 @@ def draw_epoch(
             pasted = torch.rand(count, generator=generator) < 0.5
             drawn = torch.where(pasted, drawn, share)
         share = drawn
-    return EpochDraws(order, flip, shift, trivial, cutout, share, pasted, center).to(device)
+    box = draw_boxes(count, image_size, spec.resized_crop, generator) if spec.resized_crop else None
+    inverted = torch.rand(count, generator=generator) < 0.5 if spec.vertical_flip else None
+    turn = draw_turns(count, spec.rotation, generator) if spec.rotation else None
+    operations = None
+    if spec.randaugment:
+        operations = draw_randaugment(count, spec.randaugment, spec.randaugment_magnitude, generator)
+    colors = draw_jitter(spec, count, generator) if spec.jitters else None
+    kernel = draw_kernels(count, spec.blur, placed, generator) if spec.blur else None
+    drawn_now = EpochDraws(
+        order, flip, shift, trivial, cutout, share, pasted, center, box, inverted, turn, operations, colors, kernel
+    )
+    return drawn_now.to(device)
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
@@ -103,20 +131,35 @@ def place(
     chosen: Tensor,
     *,
     fill: Tensor,
+    size: int,
     drawn: Tensor | None = None,
 ) -> Tensor:
     """Return `rows` of `images` (uint8 N×H×W×3), each augmented on its own: uint8 B×H×W×3.
 
-    `chosen` int64 (B,) are the samples' positions in the split, and `drawn` the same on the CPU. `fill` uint8 (3,) is
-    the color of zero padding, cutout and pixels that TrivialAugment moves in: the dataset's mean, which is about 0
-    after normalization.
+    `chosen` int64 (B,) are the samples' positions in the split, and `drawn` the same on the CPU: without them, this
+    waits for the device. `fill` uint8 (3,) is the color of zero padding, cutout and pixels from outside the image: the
+    dataset's mean, which is about 0 after normalization. `size` is the side of the network's input: resized crops have
+    it, other images keep theirs.
     """
-    taken = _crop_and_flip(spec, images, rows, draws, chosen, fill)
-    if draws.trivial is not None:
-        known = draws.on_cpu.trivial
-        taken = trivial_augment(
-            taken, draws.trivial[chosen], fill, None if known is None or drawn is None else known[drawn]
-        )
+    known = chosen.cpu() if drawn is None else drawn
+    if draws.box is not None:
+        mirrored = None if draws.flip is None else draws.flip[chosen]
+        inverted = None if draws.inverted is None else draws.inverted[chosen]
+        taken = resized_crop(images, rows, draws.box[chosen], size, mirrored, inverted)
+    else:
+        taken = _crop_and_flip(spec, images, rows, draws, chosen, fill)
+    if draws.turn is not None:
+        taken = rotate(taken, draws.turn[chosen], fill)
+    if draws.trivial is not None and draws.on_cpu.trivial is not None:
+        taken = trivial_augment(taken, draws.trivial[chosen], fill, draws.on_cpu.trivial[known])
+    if draws.operations is not None and draws.on_cpu.operations is not None:
+        each = zip(draws.operations[chosen].unbind(1), draws.on_cpu.operations[known].unbind(1), strict=True)
+        for operation, on_cpu in each:
+            taken = trivial_augment(taken, operation, fill, on_cpu, RANDAUGMENT)
+    if draws.colors is not None:
+        taken = jitter(spec, taken, draws.colors[chosen])
+    if draws.kernel is not None and draws.on_cpu.kernel is not None:
+        taken = blur(taken, draws.kernel[chosen], draws.on_cpu.kernel[known])
     if draws.cutout is not None:
         # DeVries & Taylor 2017: the center lies anywhere in the image, so that the square may lie partly outside.
         top_left = draws.cutout[chosen] - spec.cutout // 2
@@ -129,7 +172,7 @@ def _crop_and_flip(
     spec: AugmentSpec, images: Tensor, rows: Tensor, draws: EpochDraws, chosen: Tensor, fill: Tensor
 ) -> Tensor:
     """Crop and flip in one indexed read. Padding is index arithmetic, so that no padded copy is made."""
-    if draws.flip is None and draws.shift is None:
+    if draws.flip is None and draws.shift is None and draws.inverted is None:
         return images.index_select(0, rows)
     height, width = images.shape[1:3]
     ys = torch.arange(height, device=images.device).expand(len(rows), height)
@@ -139,6 +182,8 @@ def _crop_and_flip(
         ys, xs = ys + shift[:, :1], xs + shift[:, 1:]
     if draws.flip is not None:
         xs = torch.where(draws.flip[chosen][:, None], width - 1 - xs, xs)
+    if draws.inverted is not None:
+        ys = torch.where(draws.inverted[chosen][:, None], height - 1 - ys, ys)
     if spec.padding == "reflect":
         return read_pixels(images, rows, _reflect(ys, height)[:, :, None], _reflect(xs, width)[:, None])
     taken = read_pixels(images, rows, ys.clamp(0, height - 1)[:, :, None], xs.clamp(0, width - 1)[:, None])

@@ -31,7 +31,7 @@ class Epoch:
 class Batches:
     def __init__(self, context: Context, batch_size: int) -> None:
         self._spec, self._data, self._device = context.spec, context.data, context.device
-        self._batch_size = batch_size
+        self._batch_size, self._full_size = batch_size, context.full_size
         self._epoch: Epoch | None = None
         self._fill = (255 * torch.tensor(self._data.record.mean)).round().to(torch.uint8).to(self._device)
         self._reader = ThreadPoolExecutor(1, "reader") if self._data.streamed else None
@@ -57,7 +57,9 @@ class Batches:
             rows = self._all[: len(chosen)]
         if images.dtype == torch.uint8:
             on_cpu = draws.on_cpu.order[part]
-            placed = place(self._spec.augment, images, rows, draws, chosen, fill=self._fill, drawn=on_cpu)
+            placed = place(
+                self._spec.augment, images, rows, draws, chosen, fill=self._fill, size=self._full_size, drawn=on_cpu
+            )
         else:
             placed = images.index_select(0, rows)
         return placed, labels, draws, chosen
@@ -69,8 +71,9 @@ class Batches:
     def _drawn(self, number: int) -> Epoch:
         if self._epoch is None or self._epoch.number != number:
             data = self._data
+            spec, size = self._spec, data.record.size
             draws = draw_epoch(
-                self._spec.augment, len(data.train_rows), self._spec.seed, number, self._device, data.record.size
+                spec.augment, len(data.train_rows), spec.seed, number, self._device, size, self._full_size
             )
             order = draws.on_cpu.order if data.streamed else draws.order
             self._epoch = Epoch(number, draws, self._rows[order], self._labels[draws.order])

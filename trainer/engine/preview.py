@@ -28,9 +28,10 @@ def augmented(datasets: Path, spec: TrainSpec) -> Image.Image:
     rows = np.linspace(0, len(stored) - 1, IMAGES + 2).astype(int)[1:-1]
     images = torch.from_numpy(np.ascontiguousarray(stored[rows]))
     device, every = torch.device("cpu"), torch.arange(IMAGES)
-    draws = draw_epoch(spec.augment, IMAGES, spec.seed, 0, device, record.size)
+    size = spec.model.input_size or record.size
+    draws = draw_epoch(spec.augment, IMAGES, spec.seed, 0, device, record.size, size)
     fill = (255 * torch.tensor(record.mean)).round().to(torch.uint8)
-    placed = place(spec.augment, images, every, draws, every, fill=fill).permute(0, 3, 1, 2).float() / 255
+    placed = place(spec.augment, images, every, draws, every, fill=fill, size=size).permute(0, 3, 1, 2).float() / 255
     mixed = mix(spec.augment, placed, torch.zeros(IMAGES, dtype=torch.int64), draws, every)
     shown = placed if mixed is None else mixed.images
-    return sheet_of(resize(shown, min(SIZE, record.size)).clamp(0, 1))
+    return sheet_of(resize(shown, min(SIZE, shown.shape[2])).clamp(0, 1))

@@ -37,8 +37,9 @@ def _problems(
         yield "too few images to train on", "batch_size"
     if spec.augment.crop >= record.size:
         yield f"must be smaller than the images ({record.size} px)", "augment.crop"
-    if spec.augment.cutout >= record.size:
-        yield f"would blank the whole image ({record.size} px)", "augment.cutout"
+    placed = spec.augment.placed_size(record.size, spec.model.input_size or record.size)
+    if spec.augment.cutout >= placed:
+        yield f"would blank the whole image ({placed} px)", "augment.cutout"
     if spec.optimizer.name == "muon" and spec.model.freeze and not spec.model.unfreeze_epoch:
         yield (
             "Muon trains filters and hidden matrices, and here only the head is trained: choose another optimizer, or "

@@ -39,6 +39,7 @@ NEEDS: dict[str, tuple[str, str]] = {
     "schedule.final": ("schedule.name", "cosine linear one_cycle"),
     "augment.padding": ("augment.crop", "!0"),
     "augment.alternating": ("augment.flip", "true"),
+    "augment.randaugment_magnitude": ("augment.randaugment", "!0"),
     "augment.resolution_until": ("augment.resolutions", "!none"),
     "model.unfreeze_epoch": ("model.freeze", "true"),
     "model.normalization": ("model.weights", "!none"),

@@ -8,28 +8,19 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from trainer.engine.trivial_augment import BINS, Op, draw_trivial, trivial_augment
+from tests.trainer.engine.pictures import FILL, smooth_images
+from trainer.engine.trivial_augment import BINS, MOVING, WIDE, Op, Ranges, draw_trivial, trivial_augment
 
-FILL = torch.tensor([120, 110, 100], dtype=torch.uint8)
 SIGNED = set(range(Op.SHEAR_X, Op.POSTERIZE))
-MOVING = set(range(Op.SHEAR_X, Op.BRIGHTNESS))
 
 
-def some_images(count: int, size: int = 32) -> Tensor:
-    """Smooth images, whose histograms have gaps, with noise of a few levels."""
-    generator = torch.Generator().manual_seed(5)
-    coarse = torch.rand(count, 3, 5, 5, generator=generator) * 200
-    smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear")
-    noise = torch.randint(0, 9, smooth.shape, generator=generator)
-    return (smooth + noise + 20).permute(0, 2, 3, 1).to(torch.uint8)
-
-
-def reference(image: Tensor, op: Op, bin_: int, sign: int) -> Tensor:
-    """Apply the operation of torchvision's TrivialAugmentWide to `image` (uint8 H×W×3)."""
-    share = float(torch.linspace(0.0, 0.99, BINS)[bin_]) * sign
-    pixels = int(float(torch.linspace(0.0, 32.0, BINS)[bin_]) * sign)
+def reference(image: Tensor, op: Op, bin_: int, sign: int, ranges: Ranges = WIDE) -> Tensor:
+    """Apply the operation of torchvision's TrivialAugmentWide or RandAugment to `image` (uint8 H×W×3)."""
+    share = float(torch.linspace(0.0, ranges.factor, BINS)[bin_]) * sign
+    farthest = ranges.pixels * (image.shape[1] if ranges.relative else 1)
+    pixels = int(float(torch.linspace(0.0, farthest, BINS)[bin_]) * sign)
     fill = FILL.tolist()
-    shear = math.degrees(math.atan(share))
+    shear = math.degrees(math.atan(float(torch.linspace(0.0, ranges.shear, BINS)[bin_]) * sign))
     chw = image.permute(2, 0, 1).contiguous()
     none = [0.0, 0.0]
     found: dict[Op, Callable[[], Tensor]] = {
@@ -38,12 +29,14 @@ def reference(image: Tensor, op: Op, bin_: int, sign: int) -> Tensor:
         Op.SHEAR_Y: lambda: TF.affine(chw, 0.0, [0, 0], 1.0, [0.0, shear], fill=fill, center=[0, 0]),
         Op.TRANSLATE_X: lambda: TF.affine(chw, 0.0, [pixels, 0], 1.0, none, fill=fill),
         Op.TRANSLATE_Y: lambda: TF.affine(chw, 0.0, [0, pixels], 1.0, none, fill=fill),
-        Op.ROTATE: lambda: TF.rotate(chw, float(torch.linspace(0.0, 135.0, BINS)[bin_]) * sign, fill=fill),
+        Op.ROTATE: lambda: TF.rotate(chw, float(torch.linspace(0.0, ranges.degrees, BINS)[bin_]) * sign, fill=fill),
         Op.BRIGHTNESS: lambda: TF.adjust_brightness(chw, 1.0 + share),
         Op.COLOR: lambda: TF.adjust_saturation(chw, 1.0 + share),
         Op.CONTRAST: lambda: TF.adjust_contrast(chw, 1.0 + share),
         Op.SHARPNESS: lambda: TF.adjust_sharpness(chw, 1.0 + share),
-        Op.POSTERIZE: lambda: TF.posterize(chw, int((8 - (torch.arange(BINS) / ((BINS - 1) / 6))).round()[bin_])),
+        Op.POSTERIZE: lambda: TF.posterize(
+            chw, int((8 - (torch.arange(BINS) / ((BINS - 1) / ranges.bits))).round()[bin_])
+        ),
         Op.SOLARIZE: lambda: TF.solarize(chw, 255.0 * float(torch.linspace(1.0, 0.0, BINS)[bin_])),
         Op.AUTOCONTRAST: lambda: TF.autocontrast(chw),
         Op.EQUALIZE: lambda: TF.equalize(chw),
@@ -54,7 +47,7 @@ def reference(image: Tensor, op: Op, bin_: int, sign: int) -> Tensor:
 @pytest.mark.parametrize("op", Op)
 def test_each_operation_is_that_of_torchvision_at_every_strength(op: Op) -> None:
     draws = [(op, bin_, sign) for bin_ in range(BINS) for sign in ((1, -1) if op in SIGNED else (1,))]
-    images = some_images(len(draws))
+    images = smooth_images(len(draws))
     found = trivial_augment(images, torch.tensor(draws), FILL)
     changed = 0
     for image, result, draw in zip(images, found, draws, strict=True):
@@ -68,20 +61,20 @@ def test_each_operation_is_that_of_torchvision_at_every_strength(op: Op) -> None
 
 @pytest.mark.parametrize("op", [Op.AUTOCONTRAST, Op.EQUALIZE, Op.CONTRAST, Op.SHARPNESS])
 def test_images_of_one_colour_and_tiny_ones(op: Op) -> None:
-    for image in (torch.full((8, 8, 3), 77, dtype=torch.uint8), some_images(1, 2)[0], some_images(1, 24)[0, :, :9]):
+    for image in (torch.full((8, 8, 3), 77, dtype=torch.uint8), smooth_images(1, 2)[0], smooth_images(1, 24)[0, :, :9]):
         found = trivial_augment(image[None], torch.tensor([[op, 12, 1]]), FILL)
         assert int((found[0].int() - reference(image, op, 12, 1).int()).abs().max()) <= 1
 
 
 def test_oblong_images_move_as_those_of_torchvision() -> None:
-    image = some_images(1)[0, :20]
+    image = smooth_images(1)[0, :20]
     for op in sorted(MOVING):
         found = trivial_augment(image[None], torch.tensor([[op, 7, -1]]), FILL)[0]
         assert int((found != reference(image, Op(op), 7, -1)).any(-1).sum()) <= 8, op
 
 
 def test_a_sample_does_not_depend_on_its_batch() -> None:
-    images = some_images(97)
+    images = smooth_images(97)
     draws = draw_trivial(97, torch.Generator().manual_seed(1))
     together = trivial_augment(images, draws, FILL)
     alone = [trivial_augment(images[i : i + 1], draws[i : i + 1], FILL) for i in range(97)]
@@ -89,7 +82,7 @@ def test_a_sample_does_not_depend_on_its_batch() -> None:
 
 
 def test_images_are_left_as_they_were() -> None:
-    images = some_images(40)
+    images = smooth_images(40)
     before = images.clone()
     trivial_augment(images, draw_trivial(40, torch.Generator().manual_seed(2)), FILL)
     assert torch.equal(images, before)

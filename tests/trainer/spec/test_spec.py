@@ -68,6 +68,9 @@ def test_overrides_are_dotted_and_show_as_differences() -> None:
         ({"augment.resolutions": [4], "augment.resolution_until": [0.5]}, "overrides.augment.resolutions.0"),
         ({"augment.resolutions": [20.5], "augment.resolution_until": [0.5]}, "overrides.augment.resolutions.0"),
         ({"augment.resolutions": [0], "augment.resolution_until": [0.5]}, "overrides.augment.resolutions.0"),
+        ({"augment.rotation": 181}, "overrides.augment.rotation"),
+        ({"augment.hue": 0.51}, "overrides.augment.hue"),
+        ({"augment.resized_crop": 1}, "overrides.augment.resized_crop"),
         ({"val_fraction": 0.51}, "overrides.val_fraction"),
         ({"seed": -1}, "overrides.seed"),
         ({"seed": 2**63}, "overrides.seed"),
@@ -157,6 +160,22 @@ def test_a_mistyped_field_is_answered_with_the_one_that_was_meant(written: str, 
     assert caught.value.fields == {f"overrides.{written}": f"unknown field{hint}"}
     with pytest.raises(SpecError, match="did you mean baseline-cnn"):
         build_spec("d", "bsaeline-cnn", {})
+
+
+@pytest.mark.parametrize("pair", [{"crop": 4, "resized_crop": 0.3}, {"trivial": True, "randaugment": 2}])
+def test_of_two_augmentations_that_do_the_same_one_is_chosen(pair: dict[str, Any]) -> None:
+    with pytest.raises(SpecError) as caught:
+        build_spec("d", "baseline-cnn", {f"augment.{name}": value for name, value in pair.items()})
+    assert set(caught.value.fields) == {f"overrides.augment.{name}" for name in pair}
+
+
+def test_a_spec_of_an_earlier_version_means_the_same() -> None:
+    values = build_spec("d", "strong").model_dump(mode="json")
+    for name in ("resized_crop", "vertical_flip", "rotation", "brightness", "contrast", "saturation", "hue", "blur"):
+        assert not values["augment"].pop(name)
+    assert not values["augment"].pop("randaugment")
+    del values["augment"]["randaugment_magnitude"]
+    assert TrainSpec.model_validate(values) == build_spec("d", "strong")
 
 
 def test_a_spec_with_former_thresholds_is_read() -> None:
