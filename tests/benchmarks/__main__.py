@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.benchmarks import (
     attacked,
+    augmentation,
     directory,
     ingest,
     larger,
@@ -32,6 +33,7 @@ from trainer.system.machine import processor_name
 
 BENCHMARKS = {
     "training": training.measure,
+    "augmentation": augmentation.measure,
     "launch": launch.measure,
     "live": live.measure,
     "ingest": ingest.measure,

@@ -105,8 +105,11 @@ VARIANTS: dict[str, dict[str, object]] = {
         "optimizer.name": "sgd", "optimizer.nesterov": True, "schedule.name": "linear", "augment.mixup": 0.2,
         "augment.padding": "zero",
     },
-    "muon and sgd, averaged, multi-step": {
+    "muon and sgd, averaged, multi-step, resized crops and what follows them": {
         "optimizer.name": "muon", "optimizer.ema": 0.99, "schedule.name": "multi_step", "class_weights": "balanced",
+        "augment.crop": 0, "augment.resized_crop": 0.3, "augment.vertical_flip": True, "augment.rotation": 20,
+        "augment.brightness": 0.4, "augment.contrast": 0.4, "augment.saturation": 0.4, "augment.hue": 0.1,
+        "augment.blur": 0.5, "augment.randaugment": 2,
     },
     "muon and adamw, trapezoid, cutmix, cutout": {
         "optimizer.name": "muon", "optimizer.rest": "adamw", "optimizer.rest_lr": 1e-3, "schedule.name": "trapezoid",
