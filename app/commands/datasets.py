@@ -41,7 +41,7 @@ def list_datasets() -> None:
 def add_dataset(
     name: str,
     source: Annotated[str | None, typer.Option("--from", help="A folder, a zip, or torchvision:NAME")] = None,
-    size: Annotated[int | None, typer.Option(help="32, 64, 128 or 224")] = None,
+    size: Annotated[int | None, typer.Option(help="Side of the stored images in pixels, 16 to 512")] = None,
     fit: Annotated[str, typer.Option(help="crop, pad or squash")] = "crop",
     on_unreadable: Annotated[str, typer.Option(help="refuse or skip")] = "refuse",
     manifest: Annotated[
@@ -58,6 +58,7 @@ def add_dataset(
 
     A manifest.csv, metadata.csv, metadata.jsonl, labels.csv or train.csv beside the images is used without being named.
     """
+    from app.datasets.notes import dark
     from trainer.data.sources import source as sources
     from trainer.data.sources.labelled import Labelling
 
@@ -107,6 +108,10 @@ def add_dataset(
             style="yellow",
             markup=False,
         )
+    if record.deep:
+        console.print(f"{record.deep:,} images of 16 bits: scaled by the range of their type.", markup=False)
+    if (found := dark(record)) is not None:
+        console.print(f"Warning: {found.message}", style="yellow", markup=False)
     if record.skipped:
         console.print(f"Left out: {record.skipped:,} images that cannot be read.", markup=False)
     if record.other_files:

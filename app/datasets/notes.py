@@ -10,6 +10,7 @@ from trainer.data.survey import Duplicates, Statistics
 UNEVEN = 10.0  # times the smallest class
 SHARE = 0.01  # of the images
 NAMED = 3  # rarest classes
+DARK = 0.25  # of the range of 16 bits: two of the eight bits that are stored are lost
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,12 @@ class Note:
 
 
 def notes(record: DatasetRecord, statistics: Statistics) -> tuple[Note, ...]:
-    found = (_leak(record, statistics), _conflicts(record, statistics), _imbalance(record, statistics))
+    found = (
+        _leak(record, statistics),
+        _conflicts(record, statistics),
+        _imbalance(record, statistics),
+        dark(record),
+    )
     return tuple(note for note in found if note is not None)
 
 
@@ -49,6 +55,17 @@ def _conflicts(record: DatasetRecord, statistics: Statistics) -> Note | None:
     return Note(
         f"{conflicting:,} of {total:,} images ({100 * conflicting / total:.3g}%) are identical to others with another "
         "label. Look at the conflicting labels on the dataset's page."
+    )
+
+
+def dark(record: DatasetRecord) -> Note | None:
+    """Images of 16 bits that use little of their range, such as those of a 12-bit detector."""
+    if not record.deep or record.deep_peak >= DARK:
+        return None
+    largest = f"{round(65535 * record.deep_peak):,} of 65,535"
+    return Note(
+        f"The {record.deep:,} images of 16 bits have values up to {largest}: they are stored dark, with few levels. "
+        "Scale them to the whole range and import them again; images to predict need the same scaling."
     )
 
 

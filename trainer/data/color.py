@@ -88,6 +88,23 @@ def _value_range(image: Image.Image, values: npt.NDArray[Any]) -> tuple[float, f
     return (0, 1) if values.dtype.kind == "f" and low >= 0 and high <= 1 else (low, high)
 
 
+def deep_peak(image: Image.Image, data: bytes) -> float | None:
+    """The largest value of an image of 16 bits per channel as a share of its type's range; None for another image.
+
+    `data` is the file. Pillow decodes 16-bit RGB to 8 bits, by its range.
+    """
+    if image.mode == "RGB":
+        is_deep_png = image.format == "PNG" and data[24:25] == b"\x10"
+        if not is_deep_png and _tag(image, "BitsPerSample", 8) != 16:
+            return None
+        return max(high for _, high in image.getextrema()) / 255  # type: ignore[misc]
+    if not (image.mode == "I" or image.mode.startswith("I;16")) or _tag(image, "BitsPerSample", 16) > 16:
+        return None
+    values = np.asarray(image)
+    low, high = _value_range(image, values)
+    return (float(values.max()) - low) / (high - low)
+
+
 def _tag(image: Image.Image, name: str, default: int) -> int:
     """The value of a TIFF tag. Other formats have 16 bits, unsigned, where they are not 8."""
     if not isinstance(image, TiffImageFile):

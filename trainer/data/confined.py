@@ -13,7 +13,7 @@ from typing import TypeVar
 from trainer.data.color import without_warnings
 from trainer.data.decode_cost import decode_cost, excessive
 from trainer.data.errors import ImageError, ImageTooLarge, UnreadableImage
-from trainer.data.fit import open_image, read_image
+from trainer.data.fit import open_image, read_measured
 from trainer.data.format import Fit, Images
 
 Result = TypeVar("Result")
@@ -43,22 +43,29 @@ def address_space() -> int:
 
 
 def read_untrusted(data: bytes, size: int, fit: Fit, *, max_pixels: int, seconds: float) -> Images:
-    """Read an image as `read_image` does. Every failure raises ImageError; TIME_LIMIT_SIGNAL ends the process after
+    """Read an image as `read_image` does. Fails as `measure_untrusted` does."""
+    return measure_untrusted(data, size, fit, max_pixels=max_pixels, seconds=seconds)[0]
+
+
+def measure_untrusted(
+    data: bytes, size: int, fit: Fit, *, max_pixels: int, seconds: float
+) -> tuple[Images, float | None]:
+    """Read an image as `read_measured` does. Every failure raises ImageError; TIME_LIMIT_SIGNAL ends the process after
     `seconds` of processor time, so that a busy machine gives no image up.
     """
 
-    def read() -> Images:
+    def read() -> tuple[Images, float | None]:
         if data.startswith(_GIF) and gif_has_more_frames(data, MAX_FRAMES):
             raise ImageTooLarge(f"The GIF has more than {MAX_FRAMES:,} frames.")
         if (cost := decode_cost(data)).is_excessive:
             raise ImageTooLarge(excessive(cost))
-        return read_image(data, size, fit, max_pixels=max_pixels)
+        return read_measured(data, size, fit, max_pixels=max_pixels)
 
     return _limited(read, seconds)
 
 
 def untrusted_size(data: bytes, *, seconds: float) -> tuple[int, int]:
-    """Return the width and height that the image's header states. Fails as `read_untrusted` does."""
+    """Return the width and height that the image's header states. Fails as `measure_untrusted` does."""
     with without_warnings():
         return _limited(lambda: open_image(data).size, seconds)
 

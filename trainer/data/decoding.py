@@ -13,7 +13,7 @@ from trainer.data.confined import (
     TIME_LIMIT_SIGNAL,
     address_space,
     confine,
-    read_untrusted,
+    measure_untrusted,
     untrusted_size,
 )
 from trainer.data.errors import ImageError, ImageTooLarge, UnreadableImage
@@ -45,8 +45,13 @@ class ConfinedReader:
 
     def pixels(self, read: Callable[[], bytes], size: int, fit: Fit) -> Images | Fault:
         """Return uint8 size × size × 3."""
+        found = self.measured(read, size, fit)
+        return found if isinstance(found, Fault) else found[0]
+
+    def measured(self, read: Callable[[], bytes], size: int, fit: Fit) -> tuple[Images, float | None] | Fault:
+        """Return the pixels, and the largest value of an image of 16 bits per channel: see `deep_peak`."""
         return self._try(
-            read, lambda data: read_untrusted(data, size, fit, max_pixels=self.max_pixels, seconds=self.seconds)
+            read, lambda data: measure_untrusted(data, size, fit, max_pixels=self.max_pixels, seconds=self.seconds)
         )
 
     def stated_size(self, read: Callable[[], bytes]) -> tuple[int, int] | Fault:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import AvifImagePlugin, Image, ImageOps, UnidentifiedImageError, features
 
 from trainer.data import png
-from trainer.data.color import DECODING_ERRORS, to_rgb, without_warnings
+from trainer.data.color import DECODING_ERRORS, deep_peak, to_rgb, without_warnings
 from trainer.data.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
 from trainer.data.format import Fit, Images
 from trainer.data.image_formats import FORMATS, NAMES, named_by_signature
@@ -21,8 +21,13 @@ PAD_COLOR = (128, 128, 128)
 
 
 def read_image(data: bytes, size: int, fit: Fit, *, max_pixels: int = MAX_PIXELS) -> Images:
+    return read_measured(data, size, fit, max_pixels=max_pixels)[0]
+
+
+def read_measured(data: bytes, size: int, fit: Fit, *, max_pixels: int = MAX_PIXELS) -> tuple[Images, float | None]:
+    """Return the pixels, and the largest value of an image of 16 bits per channel as `deep_peak` does."""
     image = decode_image(data, max_pixels=max_pixels, max_side=max_pixels if fit == "crop" else MAX_SIDE)
-    return fit_image(image, size, fit)
+    return fit_image(image, size, fit), deep_peak(image, data)
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int = MAX_PIXELS) -> Image.Image:

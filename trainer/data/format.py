@@ -34,7 +34,8 @@ SPLIT_NAMES: dict[str, Split] = {  # in folders and manifests
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
 }
 FITS: tuple[Fit, ...] = get_args(Fit)
-SIZES = (32, 64, 128, 224)
+SMALLEST_SIZE, LARGEST_SIZE = 16, 512  # px of a side
+USUAL_SIZES = (32, 48, 64, 96, 128, 160, 224, 384, 512)
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -52,6 +53,11 @@ Channels = Annotated[
     tuple[float, float, float],
     WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3}),
 ]
+
+
+def rows_within(size_bytes: int, side: int) -> int:
+    """The number of images of `side` × `side` pixels that take `size_bytes`, at least one."""
+    return max(1, size_bytes // (3 * side**2))
 
 
 class DatasetRecord(BaseModel):
@@ -77,6 +83,8 @@ class DatasetRecord(BaseModel):
     )
     shared_groups: int = Field(0, description="Groups with training images, and with test or validation images too.")
     manifest: str = Field("", description="The file that named the classes, empty if folders did.")
+    deep: int = Field(0, description="Images of 16 bits per channel, scaled by the range of their type.")
+    deep_peak: float = Field(0.0, description="The largest value in these images as a share of that range.")
     skipped: int = 0
     other_files: dict[str, int] = Field(
         default={}, description="Files of the source that are no images by their names, counted by ending."

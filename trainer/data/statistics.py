@@ -5,9 +5,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.format import Images
+from trainer.data.format import Images, rows_within
 
-_CHUNK_ROWS = 2048
+_CHUNK_BYTES = 6 << 20  # of pixels; counting them takes eight times as much
 
 Triple = tuple[float, float, float]
 
@@ -19,8 +19,9 @@ def channel_statistics(images: Images) -> tuple[Triple, Triple]:
     """
     total = np.zeros(3, np.int64)
     squares = np.zeros(3, np.int64)
-    for start in range(0, len(images), _CHUNK_ROWS):
-        counts = _histograms(images[start : start + _CHUNK_ROWS])
+    rows = rows_within(_CHUNK_BYTES, images.shape[1])
+    for start in range(0, len(images), rows):
+        counts = _histograms(images[start : start + rows])
         total += counts @ np.arange(256, dtype=np.int64)
         squares += counts @ np.arange(256, dtype=np.int64) ** 2
     pixels = math.prod(images.shape[:3])

@@ -31,6 +31,7 @@ from trainer.data.format import (
     free_name,
     images_file,
     labels_file,
+    rows_within,
 )
 from trainer.data.groups import FOLDS_FILE, GROUP_NAMES_FILE, WEIGHTS_FILE, groups_file, shared_groups
 from trainer.data.statistics import channel_statistics
@@ -38,7 +39,7 @@ from trainer.system.locks import lock_descriptor
 from trainer.system.progress import Progress, silent
 
 _TEMPORARY = ".tmp-"
-_COPY_ROWS = 2048
+_COPY_BYTES = 64 << 20
 
 
 def write_dataset(
@@ -132,8 +133,9 @@ class DatasetWriter:
         starts = np.cumsum([0, *map(len, arrays)])
         for split, taken in rows.items():
             images = self.create_images(split, len(taken))
-            for first in range(0, len(taken), _COPY_ROWS):
-                block = taken[first : first + _COPY_ROWS]
+            count = rows_within(_COPY_BYTES, self.size)
+            for first in range(0, len(taken), count):
+                block = taken[first : first + count]
                 for array, start in zip(arrays, starts, strict=False):
                     here = np.flatnonzero((start <= block) & (block < start + len(array)))
                     images[first + here] = array[block[here] - start]
@@ -153,11 +155,13 @@ class DatasetWriter:
         other_files: Mapping[str, int] = MappingProxyType({}),
         groups: Sequence[str] | None = None,
         manifest: str = "",
+        deep_peaks: Sequence[float] = (),
         progress: Progress = silent,
     ) -> DatasetRecord:
         """Hash and sync the files, compute the statistics, and rename the folder to a free name, such as name@2.
 
-        `groups` are the names of the groups that set_groups() was called with.
+        `groups` are the names of the groups that set_groups() was called with. `deep_peaks` are the largest values of
+        the images of 16 bits, as shares of their range.
         """
         splits = [split for split in SPLITS if (self.folder / labels_file(split)).exists()]
         shared = 0 if groups is None else self._finish_groups(splits, groups)
@@ -189,6 +193,8 @@ class DatasetWriter:
             val_count=counts.get("val", 0),
             test_drawn=test_drawn,
             source=source,
+            deep=len(deep_peaks),
+            deep_peak=max(deep_peaks, default=0.0),
             skipped=len(skipped),
             other_files=dict(other_files),
             groups=None if groups is None else len(groups),

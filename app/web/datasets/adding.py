@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,7 +33,8 @@ from app.web.services import (
 )
 from app.web.upload_file import ReceivedFile, received_form
 from trainer.data.errors import UnknownSource
-from trainer.data.format import SIZES, check_name
+from trainer.data.format import LARGEST_SIZE, SMALLEST_SIZE, check_name
+from trainer.data.sources.importer import DEFAULT_SIZE, LARGEST_KEPT
 from trainer.data.sources.inspection import inspect_path, inspect_zip
 from trainer.data.sources.source import BUILT_IN, TORCHVISION
 from trainer.data.sources.torchvision import downloadable
@@ -56,7 +58,14 @@ class NewDataset(BaseModel):
     name: str = Field(max_length=80)
     source: str | None = Field(None, max_length=1000)
     upload: str | None = Field(None, max_length=40, description="The id of a zip that was sent in chunks.")
-    size: Literal[32, 64, 128, 224] | None = None
+    size: int | None = Field(
+        None,
+        strict=True,
+        ge=SMALLEST_SIZE,
+        le=LARGEST_SIZE,
+        description="The side of the stored images in pixels; without it, that of the images if they are squares of "
+        f"one size up to {LARGEST_KEPT}, else {DEFAULT_SIZE}.",
+    )
     fit: Literal["crop", "pad", "squash"] = "crop"
     on_unreadable: OnUnreadable = "refuse"
     manifest: str | None = None
@@ -66,7 +75,7 @@ class NewDataset(BaseModel):
     @field_validator("size", mode="before")
     @classmethod
     def size_of_a_form(cls, size: Any) -> Any:
-        return int(size) if size in map(str, SIZES) else size
+        return int(size) if isinstance(size, str) and re.fullmatch("[0-9]{1,4}", size) else size
 
 
 @router.post(

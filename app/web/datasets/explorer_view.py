@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.datasets.datasets import Datasets, checked_split
 from app.datasets.editing import Usage
+from app.datasets.notes import Note, dark
 from app.datasets.order import Sort, chosen_rows
 from app.datasets.validation import validation_of_dataset
 from app.display.formatting import count
@@ -100,6 +101,10 @@ class DatasetPage:
         ("brightest", "brightest first"),
         ("flattest", "low contrast first"),
     )
+
+    @property
+    def dark(self) -> Note | None:
+        return dark(self.record)
 
     @property
     def superclasses(self) -> list[tuple[int, str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.datasets.notes import Note
 from app.jobs.tasks import TaskPublic
-from trainer.data.format import DatasetRecord
+from trainer.data.format import LARGEST_SIZE, SMALLEST_SIZE, USUAL_SIZES, DatasetRecord
 from trainer.data.image_formats import readable_here
 
 SAMPLES = 8
@@ -38,6 +38,9 @@ class DatasetsPage:
     tasks: tuple[TaskPublic, ...]
     sources: tuple[str, ...]
     section: str = "datasets"
+    smallest_size: int = SMALLEST_SIZE
+    largest_size: int = LARGEST_SIZE
+    usual_sizes: tuple[int, ...] = USUAL_SIZES
 
     @property
     def image_types(self) -> dict[str, str]:

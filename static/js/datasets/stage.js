@@ -8,7 +8,8 @@ import { asBase64, groupFields, groupOptions, isManifest } from "./manifest.js";
 import { root } from "../shared/root.js";
 
 const SHOWN = 9;
-const SIZES = [32, 64, 128, 224];
+const SMALLEST_KEPT = 16;
+const LARGEST_KEPT = 224; // larger images have to be asked for, as in trainer/data/sources/importer.py
 const DEFAULT_SIZE = 64;
 const LISTED = 20000;
 const MANIFEST_BYTES = 400_000; // in all; a larger one is looked at once it is sent
@@ -138,7 +139,9 @@ export class Stage {
   /** Draws nine images resized as the import resizes them (trainer/data/fit.py). */
   draw() {
     const natural = naturalSize(this.pictures ?? []);
-    const size = Number(this.form.elements.size.value) || (natural ?? DEFAULT_SIZE);
+    const field = this.form.elements.size;
+    const chosen = field.validity.valid ? Number(field.value) : 0;
+    const size = chosen || (natural ?? DEFAULT_SIZE);
     const fit = this.form.elements.fit.value;
     this.part("images").replaceChildren(...(this.pictures ?? []).map(({ path, type, bitmap }) => {
       const figure = document.createElement("figure");
@@ -150,7 +153,7 @@ export class Stage {
       figure.append(Object.assign(document.createElement("figcaption"), { textContent: path.split("/").at(-1), title: path }));
       return figure;
     }));
-    const why = this.form.elements.size.value ? "" : natural ? ", the size of the images" : ", as the images are not squares of one supported size";
+    const why = chosen ? "" : natural ? ", the size of the images" : `, as the images are not squares of one size from ${SMALLEST_KEPT} to ${LARGEST_KEPT} pixels`;
     this.say("size", `Imported at ${size}×${size}${why}.`);
   }
 
@@ -195,10 +198,12 @@ export function otherFiles(counts) {
   return listed.length ? `Other files are not imported: ${listed.join(", ")}.` : "";
 }
 
-/** The size that all have in common, if they are square and that is a supported size; otherwise null. */
+/** The side that all have in common, if they are squares that keep their size; otherwise null. */
 function naturalSize(pictures) {
-  const sizes = new Set(pictures.filter(({ bitmap }) => bitmap).map(({ bitmap }) => `${bitmap.width}×${bitmap.height}`));
-  return SIZES.find((size) => sizes.size === 1 && sizes.has(`${size}×${size}`)) ?? null;
+  const bitmaps = pictures.map(({ bitmap }) => bitmap).filter(Boolean);
+  const [side] = bitmaps.map(({ width }) => width);
+  const agree = bitmaps.every(({ width, height }) => width === side && height === side);
+  return agree && side >= SMALLEST_KEPT && side <= LARGEST_KEPT ? side : null;
 }
 
 /** The planned layout, or {error}; null if the files or their manifests are too many to be sent for that. */

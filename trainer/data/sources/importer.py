@@ -10,7 +10,7 @@ import numpy as np
 
 from trainer.data.decoding import ConfinedReader, Fault, process_died
 from trainer.data.errors import UnreadableImages
-from trainer.data.format import SIZES, SPLITS, DatasetRecord, Fit, Images, Split, images_file
+from trainer.data.format import SMALLEST_SIZE, SPLITS, DatasetRecord, Fit, Images, Split, images_file
 from trainer.data.sources.archive import Limits
 from trainer.data.sources.members import Layout, Member, draw_test, in_order
 from trainer.data.sources.names import composed
@@ -22,6 +22,7 @@ from trainer.system.progress import Progress, silent
 
 ON_UNREADABLE: tuple[OnUnreadable, ...] = get_args(OnUnreadable)
 DEFAULT_SIZE = 64
+LARGEST_KEPT = 224  # px; images that are larger take much memory and time, and have to be asked for
 
 _CHUNK = 100
 _SAMPLES = 256
@@ -52,7 +53,10 @@ class Row(NamedTuple):
 
 @dataclass
 class Decoder:
-    """Decodes a chunk of images into their rows, in a worker process. Returns a Fault per file that cannot be read."""
+    """Decodes a chunk of images into their rows, in a worker process.
+
+    Returns a Fault per file that cannot be read, the largest value of an image of 16 bits (see `deep_peak`), else None.
+    """
 
     source: ImageSource
     folder: Path
@@ -61,18 +65,18 @@ class Decoder:
     reader: ConfinedReader
     _arrays: dict[Split, Images] = field(default_factory=dict)
 
-    def __call__(self, chunk: Sequence[Row]) -> list[Fault | None]:
+    def __call__(self, chunk: Sequence[Row]) -> list[Fault | float | None]:
         if not self._arrays:  # mapped before the process is confined
             files = {split: self.folder / images_file(split) for split in SPLITS}
             self._arrays = {split: np.load(file, mmap_mode="r+") for split, file in files.items() if file.exists()}
         return [self._decode(row) for row in chunk]
 
-    def _decode(self, row: Row) -> Fault | None:
-        found = self.reader.pixels(partial(self.source.read, row.path), self.size, self.fit)
+    def _decode(self, row: Row) -> Fault | float | None:
+        found = self.reader.measured(partial(self.source.read, row.path), self.size, self.fit)
         if isinstance(found, Fault):
             return found
-        self._arrays[row.split][row.row] = found
-        return None
+        self._arrays[row.split][row.row], peak = found
+        return peak
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def import_images(
         for split, members in layout.members.items():
             writer.create_images(split, len(members))
         decoder = Decoder(source, writer.folder, size, fit, reader)
-        bad = _decode(decoder, layout, processes, progress)
+        bad, peaks = _decode(decoder, layout, processes, progress)
         if bad and on_unreadable == "refuse":
             raise _unreadable(bad, layout.total)
         readable = _keep_readable(writer, layout, bad) if bad else layout.members
@@ -134,26 +138,34 @@ def import_images(
             other_files=layout.other_files,
             groups=layout.groups,
             manifest=layout.manifest,
+            deep_peaks=peaks,
             progress=progress,
         )
 
 
 def natural_size(source: ImageSource, layout: Layout, reader: ConfinedReader) -> int:
-    """The size of the images if a sample of them are all square and of one supported size, else DEFAULT_SIZE."""
+    """The side of the images if a sample of them are squares of one size up to LARGEST_KEPT, else DEFAULT_SIZE."""
     members = [member for split in SPLITS for member in layout.members.get(split, [])]
     step = -(-len(members) // _SAMPLES)
     sample = [member.path for member in members[::step]]
     ((_, stated),) = map_ordered(SizeReader(source, reader), [sample], process_died, processes=1)
     sizes = {size for size in stated if not isinstance(size, Fault)}  # decoding reports the faults
     agreed = sizes.pop() if len(sizes) == 1 else None
-    return agreed[0] if agreed and agreed[0] == agreed[1] and agreed[0] in SIZES else DEFAULT_SIZE
+    is_kept = agreed is not None and agreed[0] == agreed[1] and SMALLEST_SIZE <= agreed[0] <= LARGEST_KEPT
+    return agreed[0] if agreed is not None and is_kept else DEFAULT_SIZE
 
 
-def _decode(decoder: Decoder, layout: Layout, processes: int | None, progress: Progress) -> list[BadFile]:
-    """Decode in processes of their own, however few the images are: one that cannot be decoded may end its process."""
+def _decode(
+    decoder: Decoder, layout: Layout, processes: int | None, progress: Progress
+) -> tuple[list[BadFile], list[float]]:
+    """Decode in processes of their own, however few the images are: one that cannot be decoded may end its process.
+
+    Returns the files that cannot be read, and the largest value of each image of 16 bits.
+    """
     rows = [Row(split, row, item.path) for split, items in layout.members.items() for row, item in enumerate(items)]
     chunks = (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))
     bad: list[BadFile] = []
+    peaks: list[float] = []
     done = 0
     progress(done, layout.total, "decoding")
     processes = processes or min(available_cores(), -(-len(rows) // _CHUNK))
@@ -161,11 +173,12 @@ def _decode(decoder: Decoder, layout: Layout, processes: int | None, progress: P
         bad += [
             BadFile(*row, fault.code, fault.message)
             for row, fault in zip(chunk, found, strict=True)
-            if fault is not None
+            if isinstance(fault, Fault)
         ]
+        peaks += [peak for peak in found if isinstance(peak, float)]
         done += len(chunk)
         progress(done, layout.total, "decoding")
-    return bad
+    return bad, peaks
 
 
 def _unreadable(bad: Sequence[BadFile], total: int) -> UnreadableImages:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 from trainer.data.errors import BadOption, UnknownSource
-from trainer.data.format import FITS, SIZES, DatasetRecord, Fit, check_name
+from trainer.data.format import FITS, LARGEST_SIZE, SMALLEST_SIZE, DatasetRecord, Fit, check_name
 from trainer.data.sources.archive import ArchiveSource, Limits, check_archive
 from trainer.data.sources.folder import FolderSource, check_folder
 from trainer.data.sources.importer import import_images
@@ -82,8 +82,8 @@ def _find(source: str) -> tuple[Path, bool]:
 
 
 def _check_options(source: str, size: int | None, fit: str, on_unreadable: str) -> None:
-    if size is not None and size not in SIZES:
-        raise BadOption(f"size is one of {', '.join(map(str, SIZES))}.", detail={"size": size})
+    if size is not None and not SMALLEST_SIZE <= size <= LARGEST_SIZE:
+        raise BadOption(f"size is a whole number from {SMALLEST_SIZE} to {LARGEST_SIZE}, in pixels.", {"size": size})
     if source == BUILT_IN and size not in (None, SHAPES_SIZE):
         raise BadOption(f"{BUILT_IN} is drawn at {SHAPES_SIZE}×{SHAPES_SIZE} only.", detail={"size": size})
     if fit not in FITS:

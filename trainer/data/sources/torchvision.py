@@ -18,7 +18,7 @@ from PIL import Image
 from trainer.data import cifar100
 from trainer.data.errors import DatasetDamaged, UnknownSource
 from trainer.data.fit import fit_image
-from trainer.data.format import SIZES, DatasetRecord, Fit, Images, Labels, Split
+from trainer.data.format import USUAL_SIZES, DatasetRecord, Fit, Images, Labels, Split, rows_within
 from trainer.data.sources.download import Remote, fetch
 from trainer.data.writer import DatasetWriter
 from trainer.system.progress import Progress, silent
@@ -30,7 +30,7 @@ Parts = dict[Split, Part]
 _CIFAR_BASE = "https://www.cs.toronto.edu/~kriz"
 _FASHION_BASE = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
 _SVHN_BASE = "http://ufldl.stanford.edu/housenumbers"
-_PROGRESS_ROWS = 1000
+_PROGRESS_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ def add_downloadable(
     with DatasetWriter(root, name, size=size) as writer:
         for split, (images, labels, files) in parts.items():
             rows = writer.create_images(split, len(images))
-            for start in range(0, len(images), _PROGRESS_ROWS):
-                part = slice(start, start + _PROGRESS_ROWS)
+            count = rows_within(_PROGRESS_BYTES, size)
+            for start in range(0, len(images), count):
+                part = slice(start, start + count)
                 rows[part] = _fitted(images[part], size, fit)
                 done += len(rows[part])
                 progress(done, total, "fitting")
@@ -94,7 +95,7 @@ def downloadable(name: str) -> Downloadable:
 
 
 def _offered_size(own: int) -> int:
-    return min((size for size in SIZES if size >= own), default=SIZES[-1])
+    return min((size for size in USUAL_SIZES if size >= own), default=USUAL_SIZES[-1])
 
 
 def _fitted(images: Images, size: int, fit: Fit) -> Images:

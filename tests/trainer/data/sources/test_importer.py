@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.datasets.notes import dark
 from tests.app.predictor.slow_images import slow_webp
 from tests.trainer.data.pictures import (
     chunk,
@@ -21,10 +22,12 @@ from tests.trainer.data.pictures import (
     write_zip,
 )
 from trainer.data.errors import BadOption, DatasetError, UnknownSource, UnreadableImages
+from trainer.data.fit import read_image
 from trainer.data.format import DatasetRecord, open_split, read_files, read_files_of, read_record, read_skipped
 from trainer.data.image_formats import FORMATS
 from trainer.data.sources.archive import Limits
 from trainer.data.sources.source import add_dataset
+from trainer.data.survey import LARGEST_MEAN, measure
 
 SPLIT = tree("train/cat", "train/dog", "test/cat", "test/dog", each=3)
 
@@ -211,9 +214,45 @@ def test_sizes_and_fits(tmp_path: Path, root: Path) -> None:
     assert corner == {"crop": [0, 255, 0], "pad": [128, 128, 128], "squash": [255, 0, 0]}
 
 
+@pytest.mark.parametrize("size", [16, 97, 512])
+def test_any_size_from_16_to_512_can_be_chosen(tmp_path: Path, root: Path, size: int) -> None:
+    record = add(root, write_zip(tmp_path / "pets.zip", tree("cat", "dog", each=5)), size=size)
+    images, _ = open_split(root, record.name, "train")
+    assert (record.size, images.shape) == (size, (8, size, size, 3))
+    statistics, measures = measure(root, record.name)
+    assert statistics.counts["train"] == [4, 4]
+    assert max(measures.means.shape[1:3]) <= LARGEST_MEAN
+
+
+def test_images_of_16_bits_are_scaled_by_their_type_and_counted(tmp_path: Path, root: Path) -> None:
+    levels = np.tile(np.linspace(0, 4095, 32).astype(np.uint16), (32, 1))
+    deep = {f"train/cat/deep.{kind.lower()}": encoded(Image.fromarray(levels), kind) for kind in ("PNG", "TIFF")}
+    record = add(root, write_zip(tmp_path / "scans.zip", SPLIT | deep), size=32)
+    assert record.deep == 2
+    assert record.deep_peak == pytest.approx(4095 / 65535)
+    assert (note := dark(record)) is not None
+    assert "The 2 images of 16 bits have values up to 4,095 of 65,535" in note.message
+    row = read_files(root, record.name, "train").index("train/cat/deep.png")
+    pixels = open_split(root, record.name, "train")[0][row]
+    assert np.array_equal(pixels[0, :, 0], (levels[0] * np.float32(255 / 65535)).round())
+    assert np.array_equal(pixels, read_image(deep["train/cat/deep.png"], 32, "crop"))  # as for a prediction
+    bright = {"train/cat/deep.png": encoded(Image.fromarray(levels * 16))}
+    record = add(root, write_zip(tmp_path / "bright.zip", SPLIT | bright), size=32)
+    assert record.deep == 1
+    assert dark(record) is None
+
+
 @pytest.mark.parametrize(
     ("sizes", "expected"),
-    [([(32, 32)] * 4, 32), ([(224, 224)] * 4, 224), ([(32, 32)] * 3 + [(64, 64)], 64), ([(28, 28)] * 4, 64)],
+    [
+        ([(32, 32)] * 4, 32),
+        ([(224, 224)] * 4, 224),
+        ([(28, 28)] * 4, 28),
+        ([(32, 32)] * 3 + [(48, 48)], 64),
+        ([(48, 32)] * 4, 64),
+        ([(15, 15)] * 4, 64),
+        ([(225, 225)] * 4, 64),
+    ],
 )
 def test_without_a_size_the_images_own_is_taken(
     tmp_path: Path, root: Path, sizes: list[tuple[int, int]], expected: int
@@ -263,8 +302,8 @@ def test_modes_and_formats_in_one_set(tmp_path: Path, root: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"size": 33}, BadOption),
-        ({"size": 10**9}, BadOption),
+        ({"size": 15}, BadOption),
+        ({"size": 513}, BadOption),
         ({"fit": "stretch"}, BadOption),
         ({"on_unreadable": "guess"}, BadOption),
     ],
