@@ -61,6 +61,12 @@ def test_a_folder_is_looked_at_then_imported_without_what_cannot_be_read(
     assert stage.locator("canvas").first.evaluate("canvas => [canvas.width, canvas.height]") == [64, 64]
     corner = "canvas => canvas.getContext('2d').getImageData(0, 0, 1, 1).data[0]"
     cropped = stage.locator("canvas").first.evaluate(corner)
+    size = page.locator("[data-upload] input[name=size]")
+    for typed, shown in (("96", 96), ("15", 64), ("513", 64), ("", 64)):
+        size.fill(typed)
+        size.blur()
+        expect(stage.locator("[data-stage-size]")).to_contain_text(f"Imported at {shown}×{shown}")
+        assert size.evaluate("field => field.validity.valid") == (typed in ("96", ""))
     page.locator("[data-upload] select[name=fit]").select_option("pad")
     expect(page.locator("[data-upload] input[name=name]")).to_have_value("trees")
     assert stage.locator("canvas").first.evaluate(corner) == 128 != cropped
