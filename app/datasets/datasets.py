@@ -69,14 +69,20 @@ class Datasets:
         """The file names of some images of a split."""
         return read_files_of(self.root, name, checked_split(self.get(name), split), rows)
 
-    def image_png(self, name: str, split: str, index: int) -> bytes:
-        """Encode one image as PNG. Raises ApiError 404 for an index or a split that the dataset does not have."""
+    def image_png(self, name: str, split: str, index: int, side: int | None = None) -> bytes:
+        """Encode one image as PNG, reduced to `side` pixels if it is larger.
+
+        Raises ApiError 404 for an index or a split that the dataset does not have.
+        """
         record = self._parsed(name)
         images = open_images(self.root / name, record, checked_split(record, split))
         if not 0 <= index < len(images):
             raise not_found("image", str(index))
         buffer = io.BytesIO()
-        Image.fromarray(images[index]).save(buffer, "PNG", compress_level=1)
+        image = Image.fromarray(images[index])
+        if side is not None and side < record.size:
+            image = image.resize((side, side), Image.Resampling.BICUBIC)
+        image.save(buffer, "PNG", compress_level=1)
         return buffer.getvalue()
 
     def _parsed(self, name: str) -> DatasetRecord:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field
 
 from app.datasets.validation import validation_of_dataset
 from app.fields import RequestBody
 from app.web.errors import described
-from app.web.services import (
-    DatasetEditorDep,
-    DatasetsDep,
-    StatisticsDep,
-)
+from app.web.services import DatasetEditorDep, DatasetsDep, StatisticsDep
 from trainer.data.format import SPLITS, DatasetRecord
 from trainer.data.sources.labelled import Labelling, plan_import
 from trainer.data.sources.manifest import read_manifest
@@ -69,9 +65,15 @@ def delete(name: str, datasets: DatasetsDep, editor: DatasetEditorDep, statistic
     response_class=Response,
     responses={**described({404: "No such image"}), 200: PNG},
 )
-def image(name: str, split: str, index: Annotated[int, Path(ge=0, le=2**40)], datasets: DatasetsDep) -> Response:
+def image(
+    name: str,
+    split: str,
+    index: Annotated[int, Path(ge=0, le=2**40)],
+    datasets: DatasetsDep,
+    side: Annotated[int | None, Query(ge=1, le=LARGEST_SIZE, description="Reduce a larger image to this side.")] = None,
+) -> Response:
     headers = {"Cache-Control": "private, max-age=3600"}
-    return Response(datasets.image_png(name, split, index), media_type="image/png", headers=headers)
+    return Response(datasets.image_png(name, split, index, side), media_type="image/png", headers=headers)
 
 
 class ManifestContent(BaseModel):

@@ -176,6 +176,10 @@ def test_a_data_set_is_described_with_its_images(api: httpx.Client) -> None:
     record = api.get("/api/datasets/shapes100").json()
     assert [item["name"] for item in api.get("/api/datasets").json()] == ["shapes100"]
     assert (len(record["classes"]), len(record["superclasses"]), record["size"]) == (100, 20, 32)
+    small = api.get("/api/datasets/shapes100/images/test/0.png", params={"side": 16})
+    assert Image.open(io.BytesIO(small.content)).size == (16, 16)
+    larger = api.get("/api/datasets/shapes100/images/test/0.png", params={"side": 96})
     image = api.get("/api/datasets/shapes100/images/test/0.png")
+    assert larger.content == image.content
     assert image.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(image.content)).size == (32, 32)
