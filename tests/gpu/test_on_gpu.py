@@ -51,8 +51,9 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "color jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
     "blur": {"blur": 0.5},
 }
-# TrivialAugment rotates and resamples in floats: where a pixel lies between two, either may be taken.
-DIFFERENT_PIXELS = {"TrivialAugment": 0.01}
+# These compute in floats: where a pixel lies between two, or a level halfway between two, either may be taken.
+FLOATS = ("TrivialAugment", "RandAugment", "resized crop", "rotation", "color jitter", "blur")
+DIFFERENT_PIXELS = dict.fromkeys(FLOATS, 0.01)
 
 
 def augmented(spec: AugmentSpec, device: torch.device) -> tuple[Tensor, Tensor | None]:
