@@ -12,7 +12,7 @@ from app.datasets.validation import validation_of_dataset
 from app.fields import RequestBody
 from app.web.errors import described
 from app.web.services import DatasetEditorDep, DatasetsDep, StatisticsDep
-from trainer.data.format import SPLITS, DatasetRecord
+from trainer.data.format import LARGEST_SIZE, SPLITS, DatasetRecord
 from trainer.data.sources.labelled import Labelling, plan_import
 from trainer.data.sources.manifest import read_manifest
 
