@@ -21,7 +21,7 @@ from trainer.engine.context import Context
 from trainer.engine.environment import record_environment
 from trainer.engine.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.engine.features import with_cached_features
-from trainer.engine.loss import ClassWeights, batch_loss, count_correct
+from trainer.engine.loss import ClassBalance, batch_loss, count_correct
 from trainer.engine.optim import UpdateRatio
 from trainer.engine.portions import Portions
 from trainer.engine.range_test import suggest
@@ -164,7 +164,7 @@ def train_on(
         context = with_cached_features(context, trainee.model)
 
     batches = Batches(context, plan.batch_size)
-    class_weights = ClassWeights.of(spec, context.data)
+    balance = ClassBalance.of(spec, context.data)
     pace = Pace(spec, context.full_size, plan.batch_size, tested_images(context), evaluations_of_epoch(context))
     pace.follow(decisions.taken)
     interval = log_interval(spec, plan)
@@ -172,7 +172,7 @@ def train_on(
     evaluation_interval = max(1, plan.total_steps // ONE_BATCH_EVALUATIONS) if spec.overfit_one_batch else 1
     passes = Passes(trainee.stepped)
     size = resolution(spec, plan.share(progress.step), context.full_size)
-    tuning = Tuning(context, trainee, batches, class_weights, decisions, plan.batch_size, size, cache)
+    tuning = Tuning(context, trainee, batches, balance, decisions, plan.batch_size, size, cache)
     if spec.checks != "off" and not progress.step and not spec.caches_features:
         events.emit("phase", phase="checks")
         check(context, trainee.model, batches, size, plan, fresh=not branched)
@@ -245,7 +245,7 @@ def train_on(
         with built:
             with context.autocast:
                 logits = passes(runtime.laid_out(images if mixed is None else mixed.images))
-                loss = batch_loss(spec, logits, labels, class_weights, mixed, image_weights=batches.weights(chosen))
+                loss = batch_loss(spec, logits, labels, balance, mixed, image_weights=batches.weights(chosen))
             trainee.optimizers.zero_grad()
             trainee.backward(loss)
         measures = spec.track_gradients and logs and is_logged(step + 1, gradients_interval)

@@ -50,6 +50,8 @@ LABELS = {
     "model.input_size": "Resize to, px",
     "model.freeze": "Freeze the backbone",
     "model.unfreeze_epoch": "Unfreeze at epoch",
+    "effective_beta": "Effective weights: beta",
+    "focal_gamma": "Focal loss: gamma",
     "val_fraction": "Validation split",
     "drop_duplicates": "Drop duplicates of held-out images",
     "log_every": "Log every, steps",
@@ -76,12 +78,13 @@ SHORT_WORDS = {
 }
 MAIN_SETTINGS = ("epochs", "budget.minutes", "optimizer.lr", "batch_size", "seed")
 THRESHOLDS = "Diagnosis thresholds"  # last on a page
+_UNEVEN = ("class_weights", "effective_beta", "focal_gamma", "logit_adjustment", "sampling")
 _GROUPS: dict[str, tuple[str, ...]] = {  # names or prefixes of settings
     "Settings": MAIN_SETTINGS,
     "Optimizer": ("optimizer.",),
     "Schedule": ("schedule.",),
     "Augmentation": ("augment.",),
-    "Network and loss": ("model.", "loss", "label_smoothing", "class_weights", "target"),
+    "Network and loss": ("model.", "loss", "label_smoothing", *_UNEVEN, "target"),
     THRESHOLDS: ("thresholds.",),
     "Limits, precision, logging, checks": ("",),
 }

@@ -119,6 +119,7 @@ VARIANTS: dict[str, dict[str, object]] = {
         "augment.resolutions": [20, 24], "augment.resolution_until": [0.3, 0.6], "augment.trivial": True,
         "augment.alternating": True, "schedule.name": "constant", "val_fraction": 0.0,
     },
+    "balanced sampling": {"sampling": "balanced", "augment.cutout": 8},
     # Emulated where the processor has no instructions for it: a step of this takes as long as ten others.
     "bfloat16": {"precision": "bf16", "max_steps": 12, "model.widths": [6, 8, 8], "val_fraction": 0.0},
 }  # fmt: skip

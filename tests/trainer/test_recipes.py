@@ -190,6 +190,7 @@ def test_images_that_do_not_fit_the_device_are_streamed_and_the_loop_cannot_tell
     tmp_path: Path, few_shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overrides = {**SWIFT, "epochs": 2, "augment.crop": 2, "augment.flip": True, "augment.cutout": 6}
+    overrides["sampling"] = "balanced"
     run(tmp_path / "resident", few_shapes, overrides)
     monkeypatch.setenv(DATA_LIMIT, "1000")
     run(tmp_path / "streamed", few_shapes, overrides)

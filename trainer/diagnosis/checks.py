@@ -18,7 +18,7 @@ from trainer.diagnosis.causes import explanation
 from trainer.diagnosis.dataset import class_counts, dataset_findings
 from trainer.diagnosis.findings import Finding, Level, Remedy, tell, value
 from trainer.diagnosis.probe import Bench, probe_images
-from trainer.diagnosis.reference import Reference, reference
+from trainer.diagnosis.reference import Reference, plain, reference
 from trainer.diagnosis.settings import settings_findings
 from trainer.diagnosis.trial_training import overfit_one_batch, twin_runs
 from trainer.engine.augment import mix
@@ -191,8 +191,8 @@ def initial_loss(subject: Subject, known: Reference) -> Finding:
 
 
 def _plain_prior(context: Context) -> float:
-    plain = {"label_smoothing": 0.0, "class_weights": "none"}
-    return reference(context.spec.model_copy(update=plain), class_counts(context.data)).prior
+    spec = plain(context.spec).model_copy(update={"sampling": "shuffle"})  # the images are evenly spaced
+    return reference(spec, class_counts(context.data)).prior
 
 
 def _estimate_statistics(subject: Subject, model: nn.Module) -> None:

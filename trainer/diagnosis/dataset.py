@@ -130,10 +130,10 @@ def conflicting_labels(context: Context, digest: Tensor) -> Iterator[Finding]:
 
 
 def imbalance(context: Context) -> Iterator[Finding]:
-    """Some classes have far fewer training images than others, and the objective does not weigh them."""
+    """Some classes have far fewer training images than others, and no setting makes up for it."""
     counts = torch.bincount(context.data.train.labels[context.data.train_rows], minlength=context.data.num_classes)
     ratio = (counts.max() / counts.min().clamp(min=1)).item()
-    if ratio < UNEVEN or context.spec.class_weights != "none":
+    if ratio < UNEVEN or context.spec.balancing:
         return
     names = context.data.record.target_names(context.spec.target)
     rare = [names[index] for index in counts.argsort()[:3].tolist()]

@@ -16,9 +16,10 @@ import torch
 
 from trainer.diagnosis.activations import dead_at_first
 from trainer.diagnosis.causes import HINDERING
-from trainer.diagnosis.dataset import dataset_findings
+from trainer.diagnosis.dataset import class_counts, dataset_findings
 from trainer.diagnosis.findings import Finding, Remedy, value
 from trainer.diagnosis.probe import LAST, Bench, probe_images, probe_rate
+from trainer.diagnosis.reference import plain, reference
 from trainer.diagnosis.rules import NO_PROGRESS, Case, Z
 from trainer.diagnosis.settings import (
     COMMON_MOMENTUM,
@@ -134,20 +135,25 @@ class Investigation:
         return Finding("lr_too_high", "fail", message, symptom.evidence, with_rate(rate / 10))
 
     def _lower_rate(self, case: Case, symptom: Finding) -> Finding | None:
-        """Whether a copy learns at a lower rate in the steps in which the run has not."""
+        """Whether a copy learns at a lower rate in the steps in which the run has not.
+
+        A copy's objective is plain cross-entropy, under which the class frequencies may give a lower loss.
+        """
         steps = min(case.step, TRIAL_STEPS)
+        known = reference(plain(case.spec), class_counts(self.context.data))
+        guessing = min(known.uniform, known.prior)
         for factor in (0.1, 0.01):
             trial = self.bench.trial(factor, case.plan.batch_size, steps)
             reached, error = statistics.fmean(trial.losses), statistics.stdev(trial.losses) / len(trial.losses) ** 0.5
             run = case.loss.between(steps - LAST, steps).values
             own = statistics.fmean(run) if run else case.now
-            if reached + Z * error < min(own, case.reference.uniform) - NO_PROGRESS * case.reference.uniform:
+            if reached + Z * error < min(own, guessing) - NO_PROGRESS * known.uniform:
                 rate = self.context.spec.optimizer.lr
                 message = (
                     f"The learning rate, {rate:g}, is too high: after {steps} steps the training loss is {own:.3g}; in "
                     f"a copy at {trial.rate:g} it is {reached:.3g}. {symptom.message}"
                 )
-                evidence = value("loss of the copy", reached, min(own, case.reference.uniform))
+                evidence = value("loss of the copy", reached, min(own, guessing))
                 return Finding("lr_too_high", "fail", message, {**evidence, "probe": True}, with_rate(trial.rate))
         return None
 

@@ -141,7 +141,7 @@ def regularized(spec: TrainSpec) -> Remedy | None:
         return Remedy("weight decay 5e-4", {"optimizer.weight_decay": 5e-4})
     if not spec.augment.cutout and not spec.augment.trivial and not spec.augment.randaugment:
         return Remedy("TrivialAugment", {"augment.trivial": True})
-    if not spec.label_smoothing and spec.loss == "cross_entropy":
+    if not spec.label_smoothing and spec.loss == "cross_entropy" and not spec.focal_gamma:
         return Remedy("label smoothing 0.1", {"label_smoothing": 0.1})
     return None
 
@@ -151,7 +151,7 @@ def rare_classes(
 ) -> Finding | None:
     """The classes with few training images are recognized much less often than the others."""
     ratio = counts.max() / max(1, counts.min())
-    if spec.class_weights != "none" or ratio < UNEVEN:
+    if spec.balancing or ratio < UNEVEN:
         return None
     rare = counts < counts.max() / RARE
     few, many = right[rare[labels]], right[~rare[labels]]

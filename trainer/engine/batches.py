@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainer.engine.augment import EpochDraws, draw_epoch, place
+from trainer.engine.class_balance import BalancedSampler
 from trainer.engine.context import Context
 from trainer.engine.read_ahead import ReadAhead
 
@@ -20,12 +21,18 @@ ASKED_BYTES = 32 << 20  # and more of them if they are small
 @dataclass(frozen=True)
 class Epoch:
     """An epoch's random values, and in their order the samples: `rows` int64 (n,) on the device of the stored images,
-    `labels` int64 (n,) on the run's device."""
+    `labels` int64 (n,) on the run's device. `weights`, float32 (n,), are by position; None if all images count the
+    same.
+
+    A position is that of an image in the training split, or with balanced sampling a place for which one is drawn, so
+    that an image that is drawn twice is augmented twice.
+    """
 
     number: int
     draws: EpochDraws
     rows: Tensor
     labels: Tensor
+    weights: Tensor | None
 
 
 class Batches:
@@ -45,6 +52,8 @@ class Batches:
         self._labels = self._data.train.labels[self._data.train_rows]
         weights = self._data.train_weights
         self._weights = None if weights is None else weights[self._data.train_rows]
+        balanced = self._spec.sampling == "balanced"
+        self._sampler = BalancedSampler(self._labels.cpu().numpy(), self._spec.seed) if balanced else None
         self._all = torch.arange(batch_size, device=self._device)
 
     def take(self, epoch: int, position: int) -> tuple[Tensor, Tensor, EpochDraws, Tensor]:
@@ -65,8 +74,9 @@ class Batches:
         return placed, labels, draws, chosen
 
     def weights(self, chosen: Tensor) -> Tensor | None:
-        """What the images at these positions count in the loss, float32 (B,); None if all count the same."""
-        return None if self._weights is None else self._weights[chosen]
+        """What the images at these positions, of the epoch taken last, count in the loss, float32 (B,); None if all
+        count the same."""
+        return None if self._epoch is None or self._epoch.weights is None else self._epoch.weights[chosen]
 
     def _drawn(self, number: int) -> Epoch:
         if self._epoch is None or self._epoch.number != number:
@@ -76,7 +86,12 @@ class Batches:
                 spec.augment, len(data.train_rows), spec.seed, number, self._device, size, self._full_size
             )
             order = draws.on_cpu.order if data.streamed else draws.order
-            self._epoch = Epoch(number, draws, self._rows[order], self._labels[draws.order])
+            rows, labels, weights = self._rows, self._labels, self._weights
+            if self._sampler is not None:
+                drawn = torch.from_numpy(self._sampler.draw(number))
+                rows, drawn = rows[drawn.to(rows.device)], drawn.to(self._device)
+                labels, weights = labels[drawn], None if weights is None else weights[drawn]
+            self._epoch = Epoch(number, draws, rows[order], labels[draws.order], weights)
             self._reading.clear()
             self._asked = 0
         return self._epoch

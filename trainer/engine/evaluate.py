@@ -229,7 +229,8 @@ def needs_clean(spec: TrainSpec) -> bool:
         or spec.augment.changes_images
         or spec.model.dropout
         or spec.optimizer.ema
-        or spec.class_weights != "none"
+        or spec.focal_gamma
+        or spec.balancing
     )
 
 

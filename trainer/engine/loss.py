@@ -9,29 +9,42 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.engine.augment import Mixed
+from trainer.engine.class_balance import effective_weights
 from trainer.engine.resident import ResidentData
 from trainer.spec.train_spec import TrainSpec
 
+LEAST_REST = 1e-12  # of 1 − p in the focal loss, whose gradient is infinite at 0 if gamma is below 1
+
 
 @dataclass(frozen=True)
-class ClassWeights:
-    """`values` is float32 (C,), 1 on average over the training images, or None if all classes have equal weight."""
+class ClassBalance:
+    """What the loss takes from the number of training images of each class.
 
-    values: Tensor | None
+    `weights` float32 (C,), 1 on average over the training images; None if all classes have equal weight. `shift`
+    float32 (C,) is added to the logits; None if nothing is.
+    """
+
+    weights: Tensor | None = None
+    shift: Tensor | None = None
 
     @classmethod
-    def of(cls, spec: TrainSpec, data: ResidentData) -> ClassWeights:
-        if spec.class_weights == "none":
-            return cls(None)
-        counts = torch.bincount(data.train.labels[data.train_rows], minlength=data.num_classes)
-        return cls((len(data.train_rows) / (data.num_classes * counts.clamp(min=1))).float())
+    def of(cls, spec: TrainSpec, data: ResidentData) -> ClassBalance:
+        if spec.class_weights == "none" and not spec.logit_adjustment:
+            return cls()
+        counts = torch.bincount(data.train.labels[data.train_rows], minlength=data.num_classes).clamp(min=1)
+        if spec.class_weights == "balanced":
+            return cls((len(data.train_rows) / (data.num_classes * counts)).float())
+        if spec.class_weights == "effective":
+            weights = effective_weights(counts.cpu().numpy(), spec.effective_beta)
+            return cls(torch.from_numpy(weights).float().to(counts.device))
+        return cls(shift=spec.logit_adjustment * (counts / counts.sum()).log())
 
 
 def batch_loss(
     spec: TrainSpec,
     logits: Tensor,
     labels: Tensor,
-    weights: ClassWeights = ClassWeights(None),
+    balance: ClassBalance = ClassBalance(),
     mixed: Mixed | None = None,
     *,
     image_weights: Tensor | None = None,
@@ -39,7 +52,7 @@ def batch_loss(
 ) -> Tensor:
     """Mean loss of a batch, over the weights of its images, float32 (B,), if they have any.
 
-    `plain` leaves out label smoothing, so that values are comparable.
+    `plain` leaves out label smoothing and the focal factor, so that values are comparable.
     """
     if spec.loss == "mse":
         targets = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
@@ -47,9 +60,12 @@ def batch_loss(
             return F.mse_loss(logits, targets)
         each = F.mse_loss(logits, targets, reduction="none").mean(1)
         return _mean(image_weights * each, image_weights)
-    smoothing = 0.0 if plain else spec.label_smoothing
-    if mixed is None and image_weights is None:
-        return F.cross_entropy(logits, labels, weights.values, label_smoothing=smoothing)
+    smoothing, gamma = (0.0, 0.0) if plain else (spec.label_smoothing, spec.focal_gamma)
+    weights = balance.weights
+    if balance.shift is not None:
+        logits = logits + balance.shift
+    if mixed is None and image_weights is None and not gamma:
+        return F.cross_entropy(logits, labels, weights, label_smoothing=smoothing)
     # What each image counts by its own label and, if mixed, by that of the previous image of the batch.
     ones = torch.ones_like(labels, dtype=torch.float32) if image_weights is None else image_weights
     counts = [(labels, ones)]
@@ -57,11 +73,23 @@ def batch_loss(
         counts = [(labels, mixed.weight * ones), (mixed.other_labels, (1 - mixed.weight) * ones.roll(1))]
     total, shares = torch.zeros((), device=logits.device), torch.zeros((), device=logits.device)
     for target, count in counts:
-        losses = F.cross_entropy(logits, target, weights.values, reduction="none", label_smoothing=smoothing)
+        if gamma:
+            losses = focal_losses(logits, target, weights, gamma)
+        else:
+            losses = F.cross_entropy(logits, target, weights, reduction="none", label_smoothing=smoothing)
         total = total + (count * losses).sum()
         # The mean over the weights of the labels, as cross_entropy takes it by itself.
-        shares = shares + (count if weights.values is None else count * weights.values[target]).sum()
+        shares = shares + (count if weights is None else count * weights[target]).sum()
     return _mean(total, shares)
+
+
+def focal_losses(logits: Tensor, labels: Tensor, weights: Tensor | None, gamma: float) -> Tensor:
+    """The focal loss (Lin et al. 2017) of each image, float32 (B,): −(1 − p)^gamma · log p of its class's probability,
+    times the class's weight.
+    """
+    logs = -F.cross_entropy(logits.float(), labels, reduction="none")
+    losses = -((-logs.expm1()).clamp(min=LEAST_REST) ** gamma) * logs
+    return losses if weights is None else losses * weights[labels]
 
 
 def _mean(totals: Tensor, shares: Tensor) -> Tensor:

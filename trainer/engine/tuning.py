@@ -11,7 +11,7 @@ import torch
 
 from trainer.engine.batches import Batches
 from trainer.engine.context import Context
-from trainer.engine.loss import ClassWeights, batch_loss
+from trainer.engine.loss import ClassBalance, batch_loss
 from trainer.engine.probe import LEAST_IMAGES, STEP_SECONDS, fastest
 from trainer.engine.trainee import Trainee
 from trainer.models.device import gains_by_compiling
@@ -35,14 +35,14 @@ class Tuning:
         context: Context,
         trainee: Trainee,
         batches: Batches,
-        class_weights: ClassWeights,
+        balance: ClassBalance,
         decisions: Decisions,
         batch_size: int,
         size: int,
         cache: Path | None,
     ) -> None:
         self._context, self._trainee, self._batches = context, trainee, batches
-        self._class_weights = class_weights
+        self._balance = balance
         self._decisions = decisions
         spec = context.spec
         self._compilable = gains_by_compiling(spec, context.device) and decisions.first("compile") is None
@@ -95,7 +95,7 @@ class Tuning:
                 self._trainee.stepped,
                 images[:count],
                 labels[:count],
-                lambda logits, targets: batch_loss(spec, logits, targets, self._class_weights),
+                lambda logits, targets: batch_loss(spec, logits, targets, self._balance),
                 now,
                 precisions,
                 threads_are_free=not threads_of(self._context),

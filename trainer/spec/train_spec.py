@@ -168,9 +168,36 @@ class TrainSpec(Part):
     label_smoothing: FiniteFloat = Field(
         0.0, ge=0, lt=1, description="Share of the target spread over all classes; cross-entropy only."
     )
-    class_weights: Literal["none", "balanced"] = Field(
+    class_weights: Literal["none", "balanced", "effective"] = Field(
         "none",
-        description="Balanced weighs each class by the inverse of its number of images: for imbalanced datasets.",
+        description="What an image counts in the loss, for uneven classes that matter alike: balanced, the inverse of "
+        "its class's number of images; effective, less extreme, where the rarest classes have only a few images.",
+    )
+    effective_beta: FiniteFloat = Field(
+        0.999,
+        gt=0,
+        lt=1,
+        description="With effective weights: close to 1 weighs like balanced; lower is milder, and classes with more "
+        "than about 1 / (1 - beta) images count alike (Cui et al. 2019).",
+    )
+    focal_gamma: FiniteFloat = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Focal loss (Lin et al. 2017): the higher, the less images count that are predicted well already; "
+        "2 is common, 0 is off. Where easy images dominate the loss.",
+    )
+    logit_adjustment: FiniteFloat = Field(
+        0.0,
+        ge=0,
+        le=5,
+        description="Adds this multiple of the logarithm of each class's share to its logit in the training loss only, "
+        "for the best balanced accuracy on uneven classes (Menon et al. 2021); 1 is common, 0 is off.",
+    )
+    sampling: Literal["shuffle", "balanced"] = Field(
+        "shuffle",
+        description="Images of an epoch: shuffle takes each once; balanced draws as many with replacement, all classes "
+        "equally often, so that images of rare classes repeat: with augmentation, for very uneven classes.",
     )
     epochs: int = Field(10, ge=1, le=100_000, description="Passes over the training split.")
     max_steps: int | None = Field(
@@ -242,16 +269,38 @@ class TrainSpec(Part):
     def parts_fit_together(self) -> TrainSpec:
         if self.loss == "mse" and self.label_smoothing:
             raise impossible("label_smoothing needs loss = cross_entropy", "label_smoothing", "loss")
-        if self.loss == "mse" and self.class_weights != "none":
-            raise impossible("class_weights need loss = cross_entropy", "class_weights", "loss")
         if self.optimizer.layer_decay < 1 and not is_timm(self.model.name):
             raise impossible("only timm: models say what their layers are", "optimizer.layer_decay", "model.name")
+        balancing = self.balancing
+        for name in (*balancing, *(["focal_gamma"] if self.focal_gamma else [])):
+            if self.loss == "mse" and name != "sampling":
+                raise impossible(f"{name} needs loss = cross_entropy", name, "loss")
+        for name in ("label_smoothing", "augment.mixup", "augment.cutmix"):
+            part = self.augment if name.startswith("augment.") else self
+            if self.focal_gamma and getattr(part, name.removeprefix("augment.")):
+                reason = (
+                    f"the focal loss takes labels that are neither smoothed nor mixed: set {name} or focal_gamma to 0"
+                )
+                raise impossible(reason, "focal_gamma", name)
+        if len(balancing) > 1:
+            reason = f"{balancing[0]} and {balancing[1]} both make up for uneven classes: choose one of them"
+            raise impossible(reason, *balancing[:2])
         for name in ("mixup", "cutmix"):
             if self.loss == "mse" and getattr(self.augment, name):
                 raise impossible(f"{name} needs loss = cross_entropy", f"augment.{name}", "loss")
         if self.overfit_one_batch and self.budget.minutes:
             raise impossible("one batch is trained by epochs", "budget.minutes", "overfit_one_batch")
         return self
+
+    @property
+    def balancing(self) -> tuple[str, ...]:
+        """The settings that make up for uneven classes."""
+        used = {
+            "class_weights": self.class_weights != "none",
+            "logit_adjustment": self.logit_adjustment != 0,
+            "sampling": self.sampling == "balanced",
+        }
+        return tuple(name for name, is_used in used.items() if is_used)
 
     @property
     def validates(self) -> bool:

@@ -44,6 +44,10 @@ NEEDS: dict[str, tuple[str, str]] = {
     "model.unfreeze_epoch": ("model.freeze", "true"),
     "model.normalization": ("model.weights", "!none"),
     "label_smoothing": ("loss", "cross_entropy"),
+    "class_weights": ("loss", "cross_entropy"),
+    "effective_beta": ("class_weights", "effective"),
+    "focal_gamma": ("loss", "cross_entropy"),
+    "logit_adjustment": ("loss", "cross_entropy"),
     "stop_on_failed_checks": ("checks", "!off"),
 }
 

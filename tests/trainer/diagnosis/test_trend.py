@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from trainer.diagnosis.reference import reference
 from trainer.diagnosis.trend import trend
+from trainer.engine.loss import ClassBalance, batch_loss
 from trainer.spec.preset import build_spec
 
 
@@ -37,19 +37,29 @@ def test_the_interval_of_a_slope_holds_the_true_one_in_19_of_20_series() -> None
         {"label_smoothing": 0.3},
         {"class_weights": "balanced"},
         {"class_weights": "balanced", "label_smoothing": 0.3},
+        {"class_weights": "effective"},
+        {"focal_gamma": 2.0},
+        {"focal_gamma": 0.5, "class_weights": "effective"},
+        {"logit_adjustment": 1.0},
+        {"sampling": "balanced"},
     ],
 )
 def test_the_prior_is_the_lowest_loss_of_a_constant_prediction(overrides: dict[str, object]) -> None:
     counts = np.array([600, 300, 90, 10])
     spec = build_spec("d", "baseline-cnn", overrides)
-    weights = torch.tensor(counts.sum() / (4 * counts) if spec.class_weights == "balanced" else np.ones(4)).float()
-    labels = torch.repeat_interleave(torch.arange(4), torch.tensor(counts))
+    balance = ClassBalance()
+    if spec.class_weights != "none":
+        beta = 0.999 if spec.class_weights == "effective" else 1 - 1e-9
+        balance = ClassBalance(torch.tensor((1 - beta) / (1 - beta**counts)).float())
+    if spec.logit_adjustment:
+        balance = ClassBalance(shift=torch.tensor(np.log(counts / counts.sum())).float())
+    drawn = [250] * 4 if spec.sampling == "balanced" else counts
+    labels = torch.repeat_interleave(torch.arange(4), torch.tensor(drawn))
     logits = torch.zeros(4, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=200)
 
     def loss() -> torch.Tensor:
-        rows = logits.expand(len(labels), 4)
-        return F.cross_entropy(rows, labels, weights, label_smoothing=spec.label_smoothing)
+        return batch_loss(spec, logits.expand(len(labels), 4), labels, balance)
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trainer.engine.augment import Mixed
-from trainer.engine.loss import ClassWeights, batch_loss
+from trainer.engine.loss import ClassBalance, batch_loss
 from trainer.spec.preset import build_spec
 
 
@@ -14,7 +14,7 @@ def test_class_weights_scale_the_loss_of_mixed_images_as_that_of_plain_ones() ->
     spec = build_spec("d", "baseline-cnn", {"class_weights": "balanced"})
     torch.manual_seed(0)
     logits, labels = torch.randn(64, 3), torch.randint(0, 3, (64,))
-    weights = ClassWeights(torch.tensor([0.2, 1.0, 9.0]))
+    weights = ClassBalance(torch.tensor([0.2, 1.0, 9.0]))
     plain = batch_loss(spec, logits, labels, weights)
 
     def mixed(share: float, other: torch.Tensor) -> torch.Tensor:
@@ -32,7 +32,7 @@ def test_an_image_of_weight_two_counts_as_two_images(loss: str, class_weights: l
     torch.manual_seed(0)
     logits, labels = torch.randn(64, 3), torch.randint(0, 3, (64,))
     counts = torch.randint(0, 3, (64,))
-    weights = ClassWeights(None if class_weights is None else torch.tensor(class_weights))
+    weights = ClassBalance(None if class_weights is None else torch.tensor(class_weights))
     repeated = torch.arange(64).repeat_interleave(counts)
     expected = batch_loss(spec, logits[repeated], labels[repeated], weights)
     weighted = batch_loss(spec, logits, labels, weights, image_weights=counts.float())
