@@ -163,14 +163,22 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Output directory; it must not exist.")] = None,
     device: Device = "cpu",
+    folds: Annotated[int | None, typer.Option(min=2, max=20, help="Cross-validation: one run per fold.")] = None,
 ) -> None:
     """Train without a server: the same trainer, a progress bar. Exits with 0 only on success."""
     os.environ.update({**SPIN_LIMIT, **os.environ})
-    from app.commands.train import train_here
+    from app.commands.train import cross_validate_here, train_here
+
+    if folds is not None and out is not None:
+        raise fail("--folds trains several runs in the home: leave out --out")
 
     settings = Settings() if out is not None else home_settings()
     try:
-        status = train_here(settings, preset, dataset, parse_assignments(assignments or []), out, device, console)
+        overrides = parse_assignments(assignments or [])
+        if folds is None:
+            status = train_here(settings, preset, dataset, overrides, out, device, console)
+        else:
+            status = cross_validate_here(settings, preset, dataset, overrides, folds, device, console)
     except (TrainerError, FileExistsError) as error:
         raise fail(str(error)) from None
     raise typer.Exit(status)

@@ -158,7 +158,7 @@ def trained_images(spec: TrainSpec, record: DatasetRecord, datasets: Path) -> in
     try:
         held_out = validation_counts(spec, record, datasets).held_out
     except DatasetError:
-        held_out = 0 if record.val_count else round(record.train_count * spec.val_fraction)
+        held_out = 0 if record.val_count else round(record.train_count * spec.held_out_share)
     return record.train_count - held_out
 
 

@@ -9,9 +9,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from app.results.seeds import spread
 from app.runs.naming import changes, default_name
+from app.runs.variants import FOLD, FOLDS
 from app.settings import Settings
-from trainer.plan.prepared import prepared
+from trainer.plan.prepared import Prepared, prepared
 from trainer.process.assignment import Assignment
 from trainer.process.trainer import run_trainer
 from trainer.rundir.creation import create_run_dir
@@ -28,6 +30,7 @@ class ShownEvents(EventWriter):
         self._task = bar.add_task("", total=None, latest="")
         self._last: dict[str, float] = {}
         self.error: dict[str, Any] | None = None
+        self.summary: dict[str, Any] = {}
 
     def _write(self, event: Event) -> None:
         super()._write(event)
@@ -44,7 +47,7 @@ class ShownEvents(EventWriter):
             case "log":
                 self._console.print(event["line"], markup=False)
             case "end":
-                self.error = event["error"]
+                self.error, self.summary = event["error"], event["summary"]
                 shown = {k: v for k, v in event["summary"].items() if "test/" in k}
                 for name, value in shown.items():
                     self._console.print(f"{name} {value:.4f}", markup=False, highlight=False)
@@ -69,9 +72,48 @@ def train_here(
 ) -> int:
     """Train in a new directory and return the exit status. Raises SpecError, DatasetError, FileExistsError."""
     ready = prepared(dataset, preset, overrides, settings.datasets)
+    return _train(settings, ready, preset, out, device, console)[0]
+
+
+def cross_validate_here(
+    settings: Settings, preset: str, dataset: str, overrides: dict[str, Any], folds: int, device: str, console: Console
+) -> int:
+    """Train one run per fold, as one group, and return the exit status. Raises as `train_here` does."""
+    group = f"{preset} {folds} folds {secrets.token_hex(2)}"
+    every = [
+        prepared(dataset, preset, {**overrides, FOLDS: folds, FOLD: fold}, settings.datasets)
+        for fold in range(1, folds + 1)
+    ]
+    accs: list[float] = []
+    for ready in every:
+        status, summary = _train(settings, ready, preset, None, device, console, group)
+        if status:
+            return status
+        accs += [summary["best/val_acc"]] if "best/val_acc" in summary else []
+    if (found := spread(accs)) is not None and found.sd is not None:
+        console.print(
+            f"Validation accuracy over {found.count} folds: {100 * found.mean:.1f} ± {100 * found.sd:.1f}% (mean ± "
+            "standard deviation over the folds)",
+            markup=False,
+            highlight=False,
+        )
+    return 0
+
+
+def _train(
+    settings: Settings,
+    ready: Prepared,
+    preset: str,
+    out: Path | None,
+    device: str,
+    console: Console,
+    group: str | None = None,
+) -> tuple[int, dict[str, Any]]:
+    """Return the exit status and the run's summary."""
     run_dir = out or settings.runs / secrets.token_hex(5)
     name = default_name(ready.changed, preset)
-    create_run_dir(run_dir, ready.spec, ready.record, {"name": name, "changed": changes(ready.changed)})
+    meta = {"name": name, "group": group, "changed": changes(ready.changed)}
+    create_run_dir(run_dir, ready.spec, ready.record, meta)
     record_git(run_dir, Path.cwd())
     console.print(f"Training {name} in {run_dir}", markup=False, highlight=False)
     columns = (
@@ -97,4 +139,4 @@ def train_here(
     if status == 0 and out is None:
         console.print(f"To classify images: trackside predict {run_dir.name} FILES", markup=False, highlight=False)
         console.print("To see the run on the dashboard: stop `trackside serve`, run `trackside reindex`", markup=False)
-    return status
+    return status, shown[0].summary if shown else {}

@@ -17,6 +17,11 @@ def validation_of_run(spec: TrainSpec, record: DatasetRecord, counts: Validation
     """Which images a run with this spec is validated on, how many, and which classes are not among them."""
     if counts.own:
         return _own_split(record.classes, counts.per_class.tolist())
+    if spec.val_folds:
+        parted = "whole groups" if record.groups is not None else "stratified by class"
+        none = _classes([record.classes[index] for index in counts.untrained])
+        without = f"; no image to train on: {none}" if none else ""
+        return f"fold {spec.val_fold} of {spec.val_folds}, {_images(counts.total)} held out of train, {parted}{without}"
     if spec.val_fraction == 0:
         return "none: val_fraction is 0"
     grouped = record.groups is not None

@@ -53,6 +53,8 @@ LABELS = {
     "effective_beta": "Effective weights: beta",
     "focal_gamma": "Focal loss: gamma",
     "val_fraction": "Validation split",
+    "val_folds": "Cross-validation: folds",
+    "val_fold": "Cross-validation: fold",
     "drop_duplicates": "Drop duplicates of held-out images",
     "log_every": "Log every, steps",
     "checkpoint_minutes": "Checkpoint minutes",
@@ -75,6 +77,7 @@ SHORT_WORDS = {
     "schedule.warmup_epochs": "warm-up",
     "batch_size": "batch",
     "label_smoothing": "smoothing",
+    "val_fold": "fold",
 }
 MAIN_SETTINGS = ("epochs", "budget.minutes", "optimizer.lr", "batch_size", "seed")
 THRESHOLDS = "Diagnosis thresholds"  # last on a page

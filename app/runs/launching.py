@@ -96,6 +96,9 @@ class Launcher:
             if changed := FIXED_BY_WEIGHTS & ready.changed.keys():
                 reason = "the checkpoint's weights fit only the network they were trained in"
                 raise SpecError({f"overrides.{field}": reason for field in changed})
+            if other_fold := {"val_folds", "val_fold"} & ready.changed.keys():
+                reason = "the checkpoint was trained on images that this fold holds out"
+                raise SpecError({f"overrides.{field}": reason for field in other_fold})
         row = Run(
             **_columns(ready),
             name=request.name or (default_name(ready.changed, parent.name) if request.overrides else parent.name),

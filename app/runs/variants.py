@@ -22,6 +22,8 @@ from trainer.spec.preset import SpecError, flatten, takes_integers
 
 MOST_RUNS = 100
 MOST_CHECKED = 1000
+MOST_FOLDS = 20
+FOLDS, FOLD = "val_folds", "val_fold"
 TRIES = 50  # per sample, until a combination is found that was not drawn yet
 
 
@@ -67,10 +69,20 @@ _VARY: TypeAdapter[dict[str, list[Any] | Between]] = TypeAdapter(dict[str, Value
 
 
 class NewVariants(NewRun):
-    """`vary` gives values, or a range, per setting; `draw` is the number of random combinations, by default all."""
+    """`vary` gives values, or a range, per setting; `draw` is the number of random combinations, by default all.
 
-    vary: Annotated[dict[Line, Values | Between], Field(min_length=1, max_length=20)]
+    `folds` is that of a cross-validation: each combination is trained once per fold.
+    """
+
+    vary: Annotated[dict[Line, Values | Between], Field(max_length=20)] = Field({})
     draw: Integer | None = Field(None, ge=1, le=MOST_RUNS)
+    folds: Integer | None = Field(None, ge=2, le=MOST_FOLDS)
+
+    @model_validator(mode="after")
+    def varies(self) -> NewVariants:
+        if not self.vary and self.folds is None:
+            raise ValueError("give the values of a setting in vary, or folds")
+        return self
 
 
 class Variants(RequestBody):
@@ -83,7 +95,13 @@ def combinations(
 ) -> list[dict[str, Any]]:
     """Return the overrides of each variant. Raises SpecError: a range without `draw`, or more than MOST_RUNS runs."""
     if draw is not None:
-        return _drawn(vary, draw, rng)
+        folds = vary.get(FOLD, [])
+        if isinstance(folds, Between) or not folds:
+            return _drawn(vary, draw, rng)
+        drawn = _drawn({name: given for name, given in vary.items() if name != FOLD}, draw, rng)
+        if len(drawn) * len(folds) > MOST_RUNS:
+            raise SpecError({f"overrides.{FOLDS}": f"these make more than {MOST_RUNS} runs"})
+        return [values | {FOLD: fold} for values in drawn for fold in folds]
     ranges = {name: "set the number of random samples" for name, given in vary.items() if isinstance(given, Between)}
     if ranges:
         raise SpecError({f"overrides.{name}": reason for name, reason in ranges.items()})
@@ -91,6 +109,14 @@ def combinations(
     if math.prod(map(len, lists.values())) > MOST_RUNS:
         raise SpecError({f"overrides.{name}": f"these make more than {MOST_RUNS} runs" for name in lists})
     return [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
+
+
+def all_folds(overrides: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What to vary so that each fold of a cross-validation is held out once; nothing if one fold is chosen, or none."""
+    count = overrides.get(FOLDS)
+    if not isinstance(count, int) or not 2 <= count <= MOST_FOLDS or overrides.get(FOLD) is not None:
+        return {}
+    return {FOLD: list(range(1, count + 1))}
 
 
 def possible(vary: Mapping[str, Sequence[Any] | Between], chosen: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -138,24 +164,32 @@ def _distinct(values: Sequence[Any]) -> list[Any]:
 
 def launch_variants(launcher: Launcher, request: NewVariants) -> Variants:
     """Queue all variants as one group. If one of them is invalid, none is queued. Raises SpecError."""
-    chosen = combinations(request.vary, request.draw, random.Random())
+    overrides, vary = request.overrides, request.vary
+    if request.folds is not None:
+        overrides = {**overrides, FOLDS: request.folds}
+        vary = {**vary, **all_folds({FOLDS: request.folds})}
+    chosen = combinations(vary, request.draw, random.Random())
     common = request.model_dump(include={"dataset", "preset", "tags", "expectation", "priority"})
-    group = request.group or f"{request.name or request.preset} {_axes(request.vary)} {secrets.token_hex(2)}"
+    group = request.group or f"{request.name or request.preset} {_axes(vary)} {secrets.token_hex(2)}"
 
     def variant(values: dict[str, Any]) -> NewRun:
-        return NewRun(**common, group=group[:200], overrides={**request.overrides, **values})
+        return NewRun(**common, group=group[:200], overrides={**overrides, **values})
 
-    for values in possible(request.vary, chosen):
+    for values in possible(vary, chosen):
         launcher.prepare(variant(values))
     ready = []
     for values in chosen:
         new = variant(values)
         plan = launcher.prepare(new)
         settings = flatten(plan.spec)
-        name = member_name({field: settings[field] for field in request.vary}, request.name or request.preset)
+        name = member_name({field: settings[field] for field in vary}, request.name or request.preset)
         ready.append((new.model_copy(update={"name": name}), plan))
     return Variants(group=group[:200], runs=[launcher.queue(new, plan) for new, plan in ready])
 
 
 def _axes(vary: Mapping[str, Any]) -> str:
-    return " × ".join(name.rsplit(".", 1)[-1] for name in vary)
+    names = (
+        f"{len(given)} folds" if name == FOLD and isinstance(given, list) else name.rsplit(".", 1)[-1]
+        for name, given in vary.items()
+    )
+    return " × ".join(names)

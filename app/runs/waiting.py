@@ -46,6 +46,6 @@ def _duration(row: Run, past: Sequence[Pace], records: Mapping[str, DatasetRecor
     pace = measured(spec, past)
     if pace is None or record is None:
         return None
-    held_out = 0 if record.val_count else round(record.train_count * spec.val_fraction)
+    held_out = 0 if record.val_count else round(record.train_count * spec.held_out_share)
     total = row.total_steps or make_plan(spec, record.train_count - held_out).total_steps
     return pace * max(0, total - row.step)

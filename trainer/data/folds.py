@@ -1,6 +1,8 @@
-"""Folds of a dataset with groups: images of one patient, site or video are never parted. Free of torch.
+"""Folds of a dataset: of groups, so that images of one patient, site or video are never parted, and those of a
+cross-validation. Free of torch.
 
-The folds are drawn once, at the import. What a run holds out is made of whole folds.
+Folds of groups are drawn once, at the import. The share that a run holds out is made of whole ones. Those of a
+cross-validation are drawn as they are needed, from the dataset's hash.
 """
 
 import warnings
@@ -32,6 +34,35 @@ def draw_folds(labels: Labels, groups: Labels, seed: int) -> Labels:
         for fold, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
             folds[rows] = fold
     return folds
+
+
+def cross_validation_folds(labels: Labels, groups: Labels | None, count: int, seed: int) -> Labels:
+    """The fold (int64 N, from 0 to `count` − 1) of each image, the same whenever it is drawn.
+
+    Each class is spread evenly over the folds. `groups` (N) are not parted: the largest one first, each joins the fold
+    that has the fewest images like its own. No fold is empty if there are `count` groups, or images without groups.
+    """
+    rng = np.random.default_rng([seed, 0xF01D])
+    if groups is None:
+        order = rng.permutation(len(labels))
+        folds = np.empty(len(labels), np.int64)
+        folds[order[np.argsort(labels[order], kind="stable")]] = np.arange(len(labels)) % count
+        return folds
+    classes = int(labels.max()) + 1
+    pairs, images = np.unique(groups * classes + labels, return_counts=True)
+    of_group, of_class = np.divmod(pairs, classes)
+    found, first = np.unique(of_group, return_index=True)
+    totals, sizes = np.bincount(labels), np.add.reduceat(images, first)
+    shares = np.zeros((count, classes + 1))  # of each class in each fold, and last that of all images
+    fold_of = np.empty(len(found), np.int64)
+    ends = np.append(first[1:], len(pairs))
+    for group in np.lexsort((rng.permutation(len(found)), -sizes)):
+        part = slice(first[group], ends[group])
+        columns = np.append(of_class[part], classes)
+        added = np.append(images[part] / totals[of_class[part]], sizes[group] / len(labels))
+        fold_of[group] = fold = int((shares[:, columns] @ added).argmin())
+        shares[fold, columns] += added
+    return fold_of[np.searchsorted(found, groups)]
 
 
 def held_out(folds: Labels, labels: Labels, groups: Labels, fraction: float) -> Mask:

@@ -1,17 +1,18 @@
-"""The validation split of a run: the dataset's own, or a share of the training images. Free of torch."""
+"""The validation split of a run: the dataset's own, or a share or a fold of the training images. Free of torch."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.folds import Mask, held_out
-from trainer.data.format import DatasetRecord, Labels, Split, read_labels
+from trainer.data.folds import Mask, cross_validation_folds, held_out
+from trainer.data.format import DatasetRecord, Labels, Split, read_labels, read_record
 from trainer.data.groups import read_folds, read_groups
 from trainer.spec.train_spec import TrainSpec
 
@@ -29,10 +30,12 @@ class ValidationSplit:
 
 @dataclass(frozen=True)
 class ValidationCounts:
-    """`per_class` int64 (C,): the validation images of each class. `own` says that they are the dataset's own split."""
+    """`per_class` int64 (C,): the validation images of each class. `own` says that they are the dataset's own split.
+    `untrained` are the classes of which all images are held out, as a fold of a cross-validation may."""
 
     own: bool
     per_class: npt.NDArray[np.int64]
+    untrained: tuple[int, ...] = ()
 
     @property
     def total(self) -> int:
@@ -55,10 +58,14 @@ def validation_split(spec: TrainSpec, record: DatasetRecord, labels: Labels, roo
 
     The held-out share is drawn from the dataset, so that runs with different seeds are compared on the same images, and
     has at least one image of each class that has two. `spec.dataset.split_seed` says which runs have an older split.
-    Of a dataset with groups it is made of whole groups. Raises DatasetDamaged.
+    Of a dataset with groups it is made of whole groups. With `spec.val_folds` it is a fold instead. Raises
+    DatasetError.
     """
     if record.val_count:
         return ValidationSplit("val", np.arange(len(labels)), np.arange(record.val_count))
+    if spec.val_folds:
+        folds = folds_of(record, root, spec.val_folds)
+        return ValidationSplit("train", np.flatnonzero(folds != spec.val_fold - 1), held_out_fold(folds, spec))
     if record.groups is not None:
         held = held_out_groups(spec, record, labels, root)
         return ValidationSplit("train", np.flatnonzero(~held), np.flatnonzero(held))
@@ -76,11 +83,36 @@ def validation_counts(spec: TrainSpec, record: DatasetRecord, root: Path) -> Val
     counts = np.bincount(labels, minlength=len(record.classes))
     if record.val_count:
         return ValidationCounts(True, counts)
+    if spec.val_folds:
+        rows = held_out_fold(folds_of(record, root, spec.val_folds), spec)
+        per_class = np.bincount(labels[rows], minlength=len(record.classes))
+        return ValidationCounts(False, per_class, tuple(np.flatnonzero((counts > 0) & (per_class == counts)).tolist()))
     if record.groups is not None:
         held = held_out_groups(spec, record, labels, root)
         return ValidationCounts(False, np.bincount(labels[held], minlength=len(record.classes)))
     at_least_one = spec.dataset.split_seed == "dataset"
     return ValidationCounts(False, held_out_counts(counts, spec.val_fraction, at_least_one=at_least_one))
+
+
+def folds_of(record: DatasetRecord, root: Path, count: int) -> Labels:
+    """The fold (int64 N, from 0) of each training image in a cross-validation of `count` folds: the same for all runs
+    on the dataset. Raises DatasetError.
+    """
+    return _drawn_folds(root, record.name, record.groups is not None, count, dataset_seed(record))
+
+
+@lru_cache(maxsize=4)
+def _drawn_folds(root: Path, name: str, grouped: bool, count: int, seed: int) -> Labels:
+    """Kept, since those of many groups take seconds."""
+    groups = read_groups(root, read_record(root, name), "train") if grouped else None
+    folds = cross_validation_folds(read_labels(root, name, "train"), groups, count, seed)
+    folds.setflags(write=False)
+    return folds
+
+
+def held_out_fold(folds: Labels, spec: TrainSpec) -> Labels:
+    """The rows of the training images in the fold that the spec holds out."""
+    return np.flatnonzero(folds == spec.val_fold - 1)
 
 
 def held_out_groups(spec: TrainSpec, record: DatasetRecord, labels: Labels, root: Path) -> Mask:

@@ -243,11 +243,15 @@ def classes_without_validation(spec: TrainSpec, data: ResidentData, counts: Sequ
     `counts` are the validation images of each class.
     """
     missing = [name for name, count in zip(data.record.target_names(spec.target), counts, strict=True) if not count]
-    if not missing or (spec.val_fraction == 0 and not data.record.val_count):
+    if not missing or not spec.validates:
         return
     which = f"{len(missing):,} class{'' if len(missing) == 1 else 'es'}: {listed(missing)}"
     if data.record.val_count:
         message = f"The validation split has no image of {which}."
+    elif spec.val_folds:
+        message = (
+            f"Fold {spec.val_fold} of {spec.val_folds}, which is held out for validation, has no image of {which}."
+        )
     else:
         few = "one training image" if spec.dataset.split_seed == "dataset" else "too few training images"
         few = few if data.record.groups is None else "images in too few groups"

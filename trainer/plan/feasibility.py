@@ -28,8 +28,12 @@ def feasible_plan(spec: TrainSpec, record: DatasetRecord, validation: Validation
 def _problems(
     spec: TrainSpec, record: DatasetRecord, validation: ValidationCounts, plan: Plan
 ) -> Iterator[tuple[str, ...]]:
+    if spec.val_folds and record.val_count:
+        yield f"dataset {record.name} has a validation split of its own, so that no fold is held out", "val_folds"
+    if spec.val_folds and not validation.total:
+        yield f"fold {spec.val_fold} is empty: too few groups or images for {spec.val_folds} folds", "val_folds"
     if spec.early_stopping and not validation.total:
-        none = "" if spec.val_fraction == 0 else ": every class has only one training image, so none is held out"
+        none = "" if spec.held_out_share == 0 else ": every class has only one training image, so none is held out"
         yield f"early stopping needs a validation split{none}", "early_stopping", "val_fraction"
     if spec.target == "coarse" and record.superclasses is None:
         yield f"dataset {record.name} has no superclasses", "target"

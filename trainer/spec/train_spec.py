@@ -211,6 +211,16 @@ class TrainSpec(Part):
         description="Share of the training split held out to choose the best epoch, at least one image of each class "
         "that has two.",
     )
+    val_folds: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="Cross-validation, for small datasets: the training images are parted into this many folds, and "
+        "each of as many runs holds out another one; 5 is common, 0 holds out the validation share.",
+    )
+    val_fold: int = Field(
+        0, ge=0, le=20, description="The fold that this run holds out, from 1; empty launches a run for each fold."
+    )
     drop_duplicates: bool = Field(
         False, description="Leave out training images that are identical to a validation or test image."
     )
@@ -288,6 +298,14 @@ class TrainSpec(Part):
         for name in ("mixup", "cutmix"):
             if self.loss == "mse" and getattr(self.augment, name):
                 raise impossible(f"{name} needs loss = cross_entropy", f"augment.{name}", "loss")
+        if self.val_folds == 1:
+            raise impossible("must be 0, or from 2 to 20", "val_folds")
+        if bool(self.val_folds) != bool(self.val_fold):
+            raise impossible(
+                "val_fold says which of the val_folds folds to hold out: set both", "val_fold", "val_folds"
+            )
+        if self.val_fold > self.val_folds:
+            raise impossible(f"there are only {self.val_folds} folds", "val_fold", "val_folds")
         if self.overfit_one_batch and self.budget.minutes:
             raise impossible("one batch is trained by epochs", "budget.minutes", "overfit_one_batch")
         return self
@@ -305,13 +323,20 @@ class TrainSpec(Part):
     @property
     def validates(self) -> bool:
         """Whether there should be a validation split. It is empty where no class has two training images."""
-        return self.dataset.has_validation or self.val_fraction > 0
+        return self.dataset.has_validation or self.held_out_share > 0
+
+    @property
+    def held_out_share(self) -> float:
+        """The share of the training images that should be held out of a dataset without a validation split."""
+        return 1 / self.val_folds if self.val_folds else self.val_fraction
 
     @property
     def validated_on(self) -> tuple[object, ...]:
         """Equal for specs that are validated on the same images of the same dataset."""
         if self.dataset.has_validation:
             return ()
+        if self.val_folds:
+            return self.val_folds, self.val_fold
         drawn_with = self.dataset.split_seed
         return self.val_fraction, self.seed if drawn_with == "run" else drawn_with
 

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from app.display.formatting import setting
 from app.display.labels import by_heading, setting_label
+from app.runs.variants import FOLD, all_folds
 from app.web.launch.ambiguous import question
 from trainer.spec.catalog import MODELS
 from trainer.spec.preset import SpecError, build_spec, differences, flatten, presets
@@ -48,6 +49,8 @@ NEEDS: dict[str, tuple[str, str]] = {
     "effective_beta": ("class_weights", "effective"),
     "focal_gamma": ("loss", "cross_entropy"),
     "logit_adjustment": ("loss", "cross_entropy"),
+    "val_fraction": ("val_folds", "0"),
+    "val_fold": ("val_folds", "!0"),
     "stop_on_failed_checks": ("checks", "!off"),
 }
 
@@ -116,7 +119,8 @@ def parse_overrides(typed: Mapping[str, str]) -> dict[str, Any]:
 def split_variants(typed: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Any]]:
     """(texts shared by all runs, values that vary): `1e-4, 3e-4`, `1e-4..1e-2`, or lists separated by `;`.
 
-    The second has the format of `NewVariants.vary`. Raises SpecError: a number can be read in two ways.
+    The fold of a cross-validation varies if none is chosen. The second has the format of `NewVariants.vary`. Raises
+    SpecError: a number can be read in two ways.
     """
     kinds = {field.name: field.kind for field in _fields(TrainSpec)}
     asked = {name: question(name, text, is_list=kinds.get(name) == "list") for name, text in typed.items()}
@@ -134,7 +138,8 @@ def split_variants(typed: Mapping[str, str]) -> tuple[dict[str, str], dict[str, 
             vary[name] = [_parse(name, part) for part in parts]
         else:
             same[name] = text
-    return same, vary
+    folds = {} if FOLD in vary else all_folds({name: _parse(name, text) for name, text in same.items() if text.strip()})
+    return same, vary | folds
 
 
 def _as_typed(value: Any) -> str:

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BeforeValidator
 
 from app.fields import none_if_empty
+from app.results.cross_validation import CrossValidation, cross_validations
 from app.results.export import as_csv, as_markdown
 from app.results.ranking import ResultTable, results
 from app.web.errors import described
 from app.web.forms import render
 from app.web.results.view import MOST_ROWS, ROWS, results_page
-from app.web.services import DatabaseDep, DatasetsDep
+from app.web.services import DatabaseDep, DatasetsDep, RunsDep
 from trainer.spec.train_spec import SelectBy
 
 router = APIRouter()
@@ -47,6 +48,14 @@ def table(
     name = re.sub(r"[^\w.-]+", "_", dataset, flags=re.ASCII)
     headers = {"Content-Disposition": f'attachment; filename="results-{name}.csv"'}
     return Response(as_csv(found), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.get("/api/results/cross-validation", tags=["results"])
+def cross_validation(
+    database: DatabaseDep, runs: RunsDep, datasets: DatasetsDep, group: Annotated[str, Query(max_length=200)]
+) -> list[CrossValidation]:
+    """The cross-validations among the runs of a group: figures over the folds, and all held-out predictions pooled."""
+    return cross_validations(database, runs, datasets, group)
 
 
 @router.get("/results", include_in_schema=False)

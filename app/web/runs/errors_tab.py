@@ -90,7 +90,7 @@ class ErrorsTab:
 
 def why_nothing_held_out(spec: TrainSpec) -> str:
     """Why a run has no validation images."""
-    if spec.val_fraction == 0:
+    if not spec.validates:
         return "No validation split: val_fraction is 0, so that no images were held out."
     few = "one training image" if spec.dataset.split_seed == "dataset" else "too few training images for val_fraction"
     return f"No validation split: every class has {few}, so that no images were held out."

@@ -8,8 +8,10 @@ from urllib.parse import unquote
 
 from fastapi import APIRouter, Query, Request, Response
 
+from app.datasets.datasets import Datasets
 from app.errors import ApiError, invalid
 from app.host.workers import seen_workers
+from app.results.cross_validation import cross_validations
 from app.runs.groups import groupable, groups_of
 from app.runs.query import RunQuery
 from app.runs.run_fields import RunField
@@ -21,6 +23,7 @@ from app.storage.tables import Status
 from app.web.errors import wants_html
 from app.web.forms import checked, render
 from app.web.runs.columns import COOKIE, Choice, chosen, offered
+from app.web.runs.folds import FoldsView, folds_view
 from app.web.runs.index_view import Asked, RunsPageView, group_view, sections_view
 from app.web.runs.lanes import WAITING_SHOWN, Lane, lanes_of, loads
 from app.web.runs.rows import Row, places_of
@@ -55,6 +58,7 @@ def runs_page(
         total=runs.count(),
         seq=seq,
         problem=problem,
+        folds=_folds(database, runs, datasets, asked),
         **listed,
     )
     return render(request, "runs/index.html", page, 422 if problem else 200)
@@ -116,6 +120,12 @@ def _groups(
         "matching": found.runs,
         "next_link": asked.link(page=str(asked.page + 1)) if found.has_more else None,
     }
+
+
+def _folds(database: Database, runs: Runs, datasets: Datasets, asked: Asked) -> tuple[FoldsView, ...]:
+    if not asked["group"] or asked["cursor"]:
+        return ()
+    return tuple(folds_view(found) for found in cross_validations(database, runs, datasets, asked["group"]))
 
 
 def _lanes(database: Database, runs: Runs) -> tuple[Lane, ...]:

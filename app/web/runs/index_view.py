@@ -20,6 +20,7 @@ from app.runs.views import View
 from app.storage.tables import Status
 from app.web.root import root
 from app.web.runs.columns import Choice, Column, value_text
+from app.web.runs.folds import FoldsView
 from app.web.runs.lanes import Lane
 from app.web.runs.rows import Row
 
@@ -143,7 +144,8 @@ def _figures(name: str, figures: Figures) -> tuple[str, str]:
 class RunsPageView:
     """`/`. `total` is the number of all runs, `matching` that of the runs that the filters leave.
 
-    `problem` says why the search cannot be read; nothing is listed then. There are `sections`, or `groups`.
+    `problem` says why the search cannot be read; nothing is listed then. There are `sections`, or `groups`. `folds`
+    are the cross-validations of the group that is shown.
     """
 
     asked: Asked
@@ -160,6 +162,7 @@ class RunsPageView:
     group_count: int = 0
     next_link: str | None = None
     problem: str = ""
+    folds: tuple[FoldsView, ...] = ()
     section: str = field(default="runs", init=False)
 
     @property

@@ -69,14 +69,15 @@ function showDataset() {
   showValidation();
 }
 
-/** A dataset with its own validation split holds nothing out: the setting is locked. */
+/** A dataset with its own validation split holds nothing out: the settings are locked. */
 function showValidation() {
   const own = form.querySelector('input[name="dataset"]:checked')?.dataset.ownValidation;
-  const row = form.querySelector('[data-setting="val_fraction"]');
-  const why = row.querySelector(".why");
-  why.dataset.text ??= why.textContent;
-  why.textContent = own ? `Not used: this dataset has its own validation split of ${own} image${own === "1" ? "" : "s"}.` : why.dataset.text;
-  fieldOf("val_fraction").disabled = own !== undefined;
+  for (const name of ["val_fraction", "val_folds", "val_fold"]) {
+    const why = form.querySelector(`[data-setting="${name}"] .why`);
+    why.dataset.text ??= why.textContent;
+    why.textContent = own ? `Not used: this dataset has its own validation split of ${own} image${own === "1" ? "" : "s"}.` : why.dataset.text;
+    fieldOf(name).disabled = own !== undefined;
+  }
 }
 
 function showPreset() {

@@ -78,3 +78,18 @@ def test_texts_of_the_form_vary_where_they_hold_several_values() -> None:
         "model.widths": [[8, 16, 16], [16, 32, 32]],
         "batch_size": [32],
     }
+
+
+def test_the_folds_of_a_cross_validation_vary_unless_one_is_chosen() -> None:
+    same, vary = split_variants({"val_folds": "3", "epochs": "2"})
+    assert (same, vary) == ({"val_folds": "3", "epochs": "2"}, {"val_fold": [1, 2, 3]})
+    assert split_variants({"val_folds": "3", "val_fold": "2"})[1] == {}
+    assert split_variants({"val_folds": "3", "val_fold": "1, 3"})[1] == {"val_fold": [1, 3]}
+    assert split_variants({"val_folds": "0"})[1] == split_variants({"val_folds": "21"})[1] == {}
+    # Of a random search, each sample is trained once per fold.
+    searched: dict[str, list[int] | Between] = {"val_fold": [1, 2, 3], "optimizer.lr": Between(low=1e-4, high=1e-2)}
+    found = combinations(searched, 2, random.Random(0))
+    assert [one["val_fold"] for one in found] == [1, 2, 3, 1, 2, 3]
+    assert len({one["optimizer.lr"] for one in found}) == 2
+    with pytest.raises(SpecError, match="more than 100 runs"):
+        combinations(searched, 40, random.Random(0))

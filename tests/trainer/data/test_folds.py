@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
 
-from trainer.data.folds import ALWAYS_TRAINED, FOLDS, draw_folds, held_out
+from trainer.data.folds import ALWAYS_TRAINED, FOLDS, cross_validation_folds, draw_folds, held_out
 from trainer.data.format import Labels
 
 
@@ -71,3 +72,32 @@ def test_a_class_within_one_group_stays_in_training() -> None:
     for seed in range(20):
         held = held_out(draw_folds(labels, groups, seed), labels, groups, 0.4)
         assert not held[groups == 4].any()
+
+
+@pytest.mark.parametrize("count", [2, 5, 20])
+def test_a_cross_validation_spreads_each_class_evenly(count: int) -> None:
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [203, 60, 21, 3]))
+    folds = cross_validation_folds(labels, None, count, seed=2**127)
+    table = np.array([np.bincount(labels[folds == fold], minlength=4) for fold in range(count)])
+    assert table.sum() == len(labels)
+    assert (np.ptp(table, axis=0) <= 1).all()
+    assert np.ptp(table.sum(1)) <= 1
+    assert np.array_equal(folds, cross_validation_folds(labels, None, count, seed=2**127))
+    assert not np.array_equal(folds, cross_validation_folds(labels, None, count, seed=1))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_cross_validation_parts_no_group_and_is_as_even_as_that_of_scikit_learn(seed: int) -> None:
+    labels, groups = planted(seed)
+    groups = groups * 3 + 7  # numbers need not be consecutive
+    folds = cross_validation_folds(labels, groups, 5, seed)
+    assert all(len(set(folds[groups == group])) == 1 for group in np.unique(groups))
+    assert set(folds) == set(range(5))
+
+    def unevenness(parts: list[Labels]) -> float:
+        shares = [np.bincount(labels[rows], minlength=5) / np.bincount(labels) for rows in parts]
+        return float(np.std(shares, axis=0).mean())
+
+    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+    theirs = [rows for _, rows in splitter.split(labels, labels, groups)]
+    assert unevenness([np.flatnonzero(folds == fold) for fold in range(5)]) < 1.5 * unevenness(theirs) + 0.01

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.data.own_validation import make_own_validation, make_uneven
+from tests.trainer.data.own_validation import make_grouped, make_own_validation, make_uneven
 from trainer.data.format import DatasetRecord, read_labels
+from trainer.data.groups import read_groups
 from trainer.data.splits import held_out_counts, stratified_split, validation_counts, validation_split
 from trainer.spec.preset import build_spec
 from trainer.spec.train_spec import TrainSpec
@@ -92,3 +94,26 @@ def test_an_own_validation_split_is_used_whole(tmp_path: Path) -> None:
         counts = validation_counts(spec, record, tmp_path)
         assert (counts.total, counts.held_out, counts.missing) == (record.val_count, 0, [2])
         assert spec.validates
+
+
+@pytest.mark.parametrize("make", [make_uneven, make_grouped])
+def test_each_training_image_is_held_out_by_one_fold(tmp_path: Path, make: Callable[[Path], DatasetRecord]) -> None:
+    record = make(tmp_path)
+    labels = read_labels(tmp_path, record.name, "train")
+    held: list[int] = []
+    for fold in (1, 2, 3):
+        for seed in (0, 1):  # all runs on the dataset agree
+            spec = spec_of(record, val_folds=3, val_fold=fold, val_fraction=0, seed=seed)
+            split = validation_split(spec, record, labels, tmp_path)
+            counts = validation_counts(spec, record, tmp_path)
+            assert spec.validates
+            assert sorted([*split.rows, *split.train_rows]) == list(range(record.train_count))
+            assert (
+                np.bincount(labels[split.rows], minlength=len(counts.per_class)).tolist() == counts.per_class.tolist()
+            )
+            assert set(counts.untrained) == set(labels) - set(labels[split.train_rows])
+            if record.groups is not None:
+                groups = read_groups(tmp_path, record, "train")
+                assert set(groups[split.rows]).isdisjoint(groups[split.train_rows])
+        held += split.rows.tolist()
+    assert sorted(held) == list(range(record.train_count))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.datasets.validation import validation_of_run
 from tests.trainer.data.own_validation import make_own_validation, make_uneven
 from trainer.plan.prepared import prepared
 from trainer.spec.preset import SpecError, presets
@@ -23,6 +24,10 @@ IMPOSSIBLE: list[tuple[dict[str, Any], set[str]]] = [
     ({"class_weights": "effective", "logit_adjustment": 1}, {"class_weights", "logit_adjustment"}),
     ({"class_weights": "balanced", "sampling": "balanced"}, {"class_weights", "sampling"}),
     ({"sampling": "balanced", "logit_adjustment": 1}, {"sampling", "logit_adjustment"}),
+    ({"val_folds": 1, "val_fold": 1}, {"val_folds"}),
+    ({"val_folds": 5}, {"val_folds", "val_fold"}),
+    ({"val_fold": 1}, {"val_folds", "val_fold"}),
+    ({"val_folds": 5, "val_fold": 6}, {"val_folds", "val_fold"}),
     ({"augment.crop": 32}, {"augment.crop"}),
     ({"augment.cutout": 32}, {"augment.cutout"}),
     ({"augment.alternating": True}, {"augment.alternating", "augment.flip"}),
@@ -82,6 +87,19 @@ def test_early_stopping_needs_a_validation_split_of_whatever_kind(tmp_path: Path
     with pytest.raises(SpecError, match="only one training image") as caught:
         prepared("uneven", "baseline-cnn", stopping, tmp_path / "ones")
     assert caught.value.fields.keys() == {"overrides.early_stopping", "overrides.val_fraction"}
+
+
+def test_folds_are_of_training_images(tmp_path: Path) -> None:
+    make_own_validation(tmp_path)
+    with pytest.raises(SpecError, match="validation split of its own"):
+        prepared("own", "baseline-cnn", {"val_folds": 5, "val_fold": 1}, tmp_path)
+    make_uneven(tmp_path, (4, 2))
+    with pytest.raises(SpecError, match="fold 7 is empty"):
+        prepared("uneven", "baseline-cnn", {"val_folds": 7, "val_fold": 7}, tmp_path)
+    ready = prepared("uneven", "baseline-cnn", {"val_folds": 6, "val_fold": 1}, tmp_path)
+    assert validation_of_run(ready.spec, ready.record, ready.validation) == (
+        "fold 1 of 6, 1 image held out of train, stratified by class"
+    )
 
 
 def test_the_plan_has_the_images_that_are_trained_on(tmp_path: Path) -> None:

@@ -67,3 +67,28 @@ def test_texts_in_a_request_are_not_read_as_other_numbers(api: httpx.Client, pat
     answer = api.post(path, json=body)
     assert answer.status_code == 422
     assert "can be read in two ways" in answer.json()["error"]["message"]
+
+
+def test_a_cross_validation_is_launched_as_one_group(api: httpx.Client) -> None:
+    typed = {"val_folds": "3", "max_steps": "1"}
+    preview = api.get("/api/preview", params={**LAUNCH, "typed": json.dumps(typed)}).json()
+    assert preview["runs"] == 3
+    assert preview["validation"].startswith("fold 1 of 3, ")
+    launched = api.post("/runs", data={**LAUNCH, **typed})
+    assert launched.status_code == 303
+    page = api.get(launched.headers["location"]).text
+    assert "Cross-validation: 3 folds" in page
+    assert "no fold has finished yet" in page
+    assert "standard deviation over the folds" in page
+    queued = api.get("/api/runs", params={"status": "queued"}).json()["items"]
+    assert sorted(run["spec"]["val_fold"] for run in queued) == [1, 2, 3]
+    (found,) = api.get("/api/results/cross-validation", params={"group": queued[0]["group"]}).json()
+    assert (found["folds"], found["finished"], len(found["runs"])) == (3, 0, 3)
+    assert api.get("/api/results/cross-validation", params={"group": "none"}).json() == []
+
+    made = api.post("/api/runs/variants", json={**LAUNCH, "folds": 2, "vary": {"seed": [0, 1]}}).json()
+    assert [(run["spec"]["seed"], run["spec"]["val_fold"]) for run in made["runs"]] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert len(api.get("/api/results/cross-validation", params={"group": made["group"]}).json()) == 2
+    assert api.post("/api/runs/variants", json=LAUNCH).status_code == 422
+    for run in [*queued, *made["runs"]]:
+        api.post(f"/api/runs/{run['id']}/stop")

@@ -51,6 +51,9 @@ def test_a_branch_begins_with_its_parents_weights(server: Server) -> None:
         body = {"from_step": done["step"], "overrides": {"optimizer.lr": 1e-4, "label_smoothing": 0.1}}
         branch = client.post(f"/api/runs/{parent}/clone", json=body).json()
         assert (branch["parent"], branch["parent_step"]) == (parent, done["step"])
+        # Its weights have seen images of any fold.
+        folds = {"from_step": done["step"], "overrides": {"val_folds": 2, "val_fold": 1}}
+        assert client.post(f"/api/runs/{parent}/clone", json=folds).status_code == 422
         server.wait_status(branch["id"], "finished")
     first, last = (server.series(run, "train/loss")["train/loss"]["value"] for run in (branch["id"], parent))
     assert first[0] < last[0] - 0.2
