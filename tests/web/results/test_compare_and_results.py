@@ -11,6 +11,7 @@ import pytest
 
 from app.runs.runs import Runs
 from app.storage.db import Database
+from tests.app.results.test_cross_validation import finished_fold
 from tests.conftest import Server
 from tests.finished_runs import finished_run
 from tests.web.conftest import web_process
@@ -100,3 +101,22 @@ def test_the_apis(client: httpx.Client, compared: tuple[Server, list[str]]) -> N
     markdown = client.get("/api/results", params=query | {"format": "markdown"})
     assert markdown.headers["content-type"] == "text/markdown; charset=utf-8"
     assert markdown.text.startswith("Results on shapes100")
+
+
+def test_the_page_of_a_group_has_the_pooled_figures_of_its_folds(compared: tuple[Server, list[str]]) -> None:
+    server = compared[0]
+    database = Database(server.settings.url)
+    runs = Runs(database, server.settings)
+    pages = []
+    with server.client() as client:
+        for fold in (1, 2, 3):
+            finished_fold(runs, fold, [0.1 * fold], group="folded")
+            pages.append(" ".join(re.sub(r"<[^>]*>", " ", client.get("/?group=folded").text).split()))
+        (found,) = client.get("/api/results/cross-validation?group=folded").json()
+    database.close()
+    assert "1 of 3 folds have finished" in pages[0]
+    assert "folds have finished" not in pages[2]
+    assert "validation accuracy 20.0 ± 10.0%" in pages[2]
+    pooled = found["pooled"]
+    assert f"{pooled['right']:,} of {pooled['images']:,} held-out images" in pages[2]
+    assert sum(map(sum, pooled["matrix"])) == pooled["images"] == 4000
