@@ -1,6 +1,7 @@
 """Resized crops, vertical flip, rotation, color jitter, blur, RandAugment: torchvision's pixels, draws in their ranges.
 
-Pixels are compared with those of torchvision's functions on float images, which round nothing in between.
+Pixels are compared with those of torchvision's functions on float images, which round nothing in between; resized crops
+on a CPU with those of its function on uint8 images.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tests.trainer.engine.pictures import FILL, smooth_images
 from tests.trainer.engine.test_trivial_augment import reference
 from trainer.engine.augment import EpochDraws, draw_epoch, place
 from trainer.engine.blur import blur_radius
+from trainer.engine.resized_crop import at_once
 from trainer.engine.trivial_augment import MOVING, RANDAUGMENT, Op
 from trainer.spec.augment_spec import AugmentSpec
 
@@ -54,10 +56,16 @@ def test_a_resized_crop_is_that_of_torchvision(stored: int, size: int) -> None:
     assert draws.box is not None
     assert draws.flip is not None
     assert draws.inverted is not None
+    on_a_gpu = at_once(images, torch.arange(COUNT), draws.box, size, draws.flip, draws.inverted)
     for index, found in enumerate(augmented(spec, images, draws, size)):
-        expected = TF.resized_crop(floats(images[index]), *draws.box[index].tolist(), [size, size], antialias=True)
-        expected = TF.horizontal_flip(expected) if draws.flip[index] else expected
-        assert_close(found, TF.vertical_flip(expected) if draws.inverted[index] else expected)
+        box, flips = draws.box[index].tolist(), [(1, draws.inverted[index]), (2, draws.flip[index])]
+        turned = [direction for direction, flipped in flips if flipped]
+        pixels = images[index].permute(2, 0, 1)
+        expected = TF.resized_crop(pixels, *box, [size, size], antialias=True).flip(turned)
+        assert torch.equal(found, expected.permute(1, 2, 0))
+        assert_close(
+            on_a_gpu[index], TF.resized_crop(floats(images[index]), *box, [size, size], antialias=True).flip(turned)
+        )
 
 
 def test_boxes_have_the_areas_and_shapes_that_are_asked_for() -> None:
