@@ -26,7 +26,7 @@ from app.web.runs.columns import COOKIE, Choice, chosen, offered
 from app.web.runs.folds import FoldsView, folds_view
 from app.web.runs.index_view import Asked, RunsPageView, group_view, sections_view
 from app.web.runs.lanes import WAITING_SHOWN, Lane, lanes_of, loads
-from app.web.runs.rows import Row, places_of
+from app.web.runs.rows import Row
 from app.web.services import DatabaseDep, DatasetsDep, RunsDep, ViewsDep
 
 router = APIRouter(include_in_schema=False)
@@ -44,7 +44,7 @@ def runs_page(
         seq = current_seq(session)  # read first, so that the page misses no event of the feed
     listed: dict[str, Any] = {}
     if not problem:
-        places = places_of(runs)
+        places = runs.queue_places()
         listed = (
             _groups(database, asked, query, by, choice, places) if by else _sections(database, asked, query, places)
         )
@@ -72,7 +72,7 @@ def row_fragment(
     cols: Annotated[str, Query(max_length=4000)] = "",
     shows_group: bool = False,
 ) -> Response:
-    row = Row(runs.get(run_id), places_of(runs).get(run_id))
+    row = Row(runs.get(run_id), runs.queue_places().get(run_id))
     columns = chosen(cols).columns
     return render(request, "runs/_row.html", None, row=row, columns=columns, shows_group=shows_group)
 

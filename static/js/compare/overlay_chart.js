@@ -5,8 +5,9 @@ import { cut, dashOf, fitted, lastOf, markOf, valueAt } from "../lib/overlay.js"
 import { align } from "../lib/series.js";
 
 const NAMES_FROM = 640; // plot width in pixels; below it only the legend names the lines
-const NAME_WIDTH = 150;
+const NAME_WIDTH = 184;
 const MARK_SIZE = 3.5;
+const NEAR = 8; // pixels; a line that ends further from its name is led to it
 const MOST_DOTS = 60;
 const DOTTED_LINES = 4;
 
@@ -85,10 +86,14 @@ export class OverlayChart extends Chart {
       return y;
     };
     for (const { color, best, label, slot, ...line } of lines) {
-      if (best) add(best, (x, y) => ({ ring: [x, y, 4], color, fill: colors.bg }));
       const last = lastOf(line);
+      if (best && best.x !== last?.x) add(best, (x, y) => ({ ring: [x, y, 4], color, fill: colors.bg }));
       if (!last) continue;
       const y = add(last, (x, at) => ({ polygon: polygon(markOf(slot), x, at, MARK_SIZE), color }));
+      const end = place.x(last.x);
+      if (this.named && end < place.right - NEAR && y >= place.top && y <= place.bottom) {
+        shapes.push({ line: [end + NEAR, y, place.right, y], color: colors.muted, dash: [1, 4] });
+      }
       labels.push({ y: Math.max(place.top, Math.min(place.bottom, y)), rows: [{ text: this.shortened(u, label), color }] });
     }
     return this.named ? [...shapes, ...gutter(labels, place)] : shapes;

@@ -124,6 +124,7 @@ async function refresh() {
   form.querySelector(".panel").ariaBusy = String(!ok); // what it shows is not of these settings
   showErrors(ok ? null : body.error);
   if (ok) show(body, texts);
+  else showNoCost();
   if (ok) showImages(images);
 }
 
@@ -165,8 +166,15 @@ const BASES = { set: "(budget)", measured: "(measured)", estimated: "(estimated)
 function showCost({ runs, seconds, basis, memory, ahead, wait_seconds: wait }) {
   form.querySelector("[data-launch-button]").textContent = runs > 1 ? `Launch ${runs} runs` : "Launch";
   if (memory != null) form.querySelector("[data-memory]").textContent = `about ${(memory / 1e9).toFixed(1)} GB`;
+  form.querySelector("[data-time-label]").textContent = runs > 1 ? "time per run" : "time";
   if (seconds != null) form.querySelector("[data-time]").textContent = `${basis === "estimated" ? about(seconds) : duration(seconds)} ${BASES[basis]}`;
   form.querySelector("[data-when]").textContent = whenDone(runs, seconds, ahead, wait);
+}
+
+/** What an error leaves open: neither how many runs there are nor when they are done. */
+function showNoCost() {
+  form.querySelector("[data-launch-button]").textContent = "Launch";
+  form.querySelector("[data-when]").textContent = "";
 }
 
 /** The sentence below the button: what is queued first, and when the runs are done. */

@@ -3,7 +3,7 @@
 /** The number of slots with a color of their own; lines of further slots are gray. Any six in a row differ by dash. */
 export const HUES = 6;
 const FAR = 0.05; // of the axis
-const DASHES = [[], [12, 4], [4, 4], [14, 4, 4, 4], [6, 6], [2, 3]];
+const DASHES = [[], [12, 4], [4, 4], [14, 4, 4, 4], [10, 3, 2, 3, 2, 3], [2, 3]];
 const MARKS = [
   Array.from({ length: 16 }, (_, turn) => [Math.cos((turn * Math.PI) / 8), Math.sin((turn * Math.PI) / 8)]),
   [[-1, -1], [1, -1], [1, 1], [-1, 1]],
