@@ -18,7 +18,7 @@ MOVING = (Status.STARTING, Status.RUNNING, Status.STOPPING)
 
 @dataclass(frozen=True)
 class Row:
-    """A run in the list. `place` is the number of queued runs ahead of a queued one; `time` stands beside its progress."""
+    """A run in the list. `place`: how many queued runs are ahead of a queued one; `time` stands beside its progress."""
 
     run: RunPublic
     place: int | None = None
