@@ -66,7 +66,8 @@ def _model_problems(spec: TrainSpec, size: int) -> Iterator[tuple[str, ...]]:
     if known.fixed and spec.augment.resolutions:
         yield f"{known.name} takes images of one size only", "augment.resolutions", "model.name"
     elif known.fixed and size != known.smallest and spec.model.name not in ("mlp", "cnn"):
-        yield f"{known.name} takes images of {known.smallest} px only: leave it empty", "model.input_size"
+        wanted = f"{known.name} takes images of {known.smallest} px only: set model.input_size to {known.smallest}"
+        yield wanted, "model.name", "model.input_size"
     elif min((size, *smaller)) < known.smallest:
         field = "augment.resolutions" if size >= known.smallest else "model.input_size"
         yield f"{known.name} takes images of at least {known.smallest} px", "model.name", field

@@ -14,7 +14,7 @@ import pytest
         ("trackside re", {"restore", "reindex"}),
         ("trackside train --preset baseline-m", {"baseline-mlp"}),
         ("trackside train --dataset sha", {"shapes100"}),
-        ("trackside train --set optimizer.l", {"optimizer.lr="}),
+        ("trackside train --set optimizer.lr", {"optimizer.lr="}),
     ],
 )
 def test_the_shell_completes_commands_and_their_values(

@@ -80,7 +80,7 @@ def test_a_run_of_an_earlier_version(tmp_path: Path) -> None:
 def test_a_dataset() -> None:
     held_out = (
         "each run holds out 10% of train ({}) by default, at least one image per class. Runs with the same validation "
-        "share are validated on the same images"
+        "split are validated on the same images"
     )
     assert validation_of_dataset(["a", "b"], [2, 300], [0, 0]) == held_out.format("31 images")
     many = validation_of_dataset([f"c{index}" for index in range(8)], [9, *[1] * 7], [0] * 8)

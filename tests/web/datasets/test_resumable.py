@@ -78,6 +78,9 @@ def test_what_cannot_fit_is_refused_before_it_is_sent(api: httpx.Client) -> None
 
 @pytest.mark.parametrize("as_form", [False, True])
 def test_an_upload_that_arrived_is_imported_once(server: Server, *, as_form: bool) -> None:
+    own = server.settings.datasets  # a link to the datasets of other tests
+    own.unlink()
+    own.mkdir()
     server.start("web", "worker")
     with server.client() as client:
         upload = begin(client)
