@@ -155,7 +155,7 @@ def make_data(folder: Path) -> None:
 
 
 def ours(folder: Path) -> float:
-    spec = build_spec("big", "resnet18", {"augment.resized_crop": 0.08, "augment.flip": True, "val_fraction": 0.0})
+    spec = build_spec("big", "resnet18", {"augment.crop": 0, "augment.resized_crop": 0.08, "val_fraction": 0.0})
     device = prepare("cpu")
     data = load_resident(folder / "datasets", spec, device)
     assert data.streamed

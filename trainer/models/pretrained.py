@@ -9,7 +9,7 @@ import copy
 
 from torch import Tensor, nn
 
-from trainer.models.weights import read_weights
+from trainer.models.weights import read_weights, start_small
 from trainer.spec.catalog import IMAGENET, MODELS
 from trainer.spec.train_spec import PUBLISHED, ModelSpec
 
@@ -31,7 +31,10 @@ def make_pretrained(spec: ModelSpec, num_classes: int, image_size: int, *, pretr
         found = _imagenet_weights(spec.name) if spec.weights in PUBLISHED else read_weights(spec)
         # The head is replaced in any case, so a file may have any number of classes.
         _load_weights(model, {n: v for n, v in found.items() if not n.startswith(f"{path}.")}, path, spec)
-    model.set_submodule(path, nn.Linear(old.in_features, num_classes))
+    head = nn.Linear(old.in_features, num_classes)
+    if spec.weights != "none":
+        start_small(head)
+    model.set_submodule(path, head)
     return model
 
 

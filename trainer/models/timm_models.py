@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trainer.models.weights import read_weights
+from trainer.models.weights import read_weights, start_small
 from trainer.spec.timm_models import INSTALL, TIMM, known_version, timm_is_missing, timm_model
 from trainer.spec.train_spec import PUBLISHED, ModelSpec
 
@@ -26,6 +26,8 @@ def make_timm(spec: ModelSpec, num_classes: int, image_size: int, *, pretrained:
     model = _create(spec, num_classes, drop_rate=spec.dropout or None, drop_path_rate=spec.drop_path or None)
     if pretrained and spec.weights != "none":
         _copy_body(_with_weights(spec), model)
+        for head in _heads(model):
+            start_small(model.get_submodule(head))
     return model
 
 

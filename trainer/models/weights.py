@@ -7,11 +7,23 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.spec.train_spec import ModelSpec
 
 FORMATS = (".safetensors", ".pth", ".pt")
+HEAD_SHARE = 0.01
+
+
+@torch.no_grad()
+def start_small(head: nn.Module) -> None:
+    """Reduce the initial weights of a new head on pretrained features.
+
+    What a head starts with stays in its weights where few images say otherwise: with timm's usual ones, a linear head
+    on 2,000 images of CIFAR-100 came to 43% instead of 49%.
+    """
+    for parameter in head.parameters():
+        parameter.mul_(HEAD_SHARE)
 
 
 def read_weights(spec: ModelSpec) -> dict[str, Tensor]:

@@ -80,6 +80,7 @@ def test_weights_of_a_file_are_taken_but_for_the_head(tmp_path: Path, suffix: st
     own = model.state_dict()
     same = {n for n, value in own.items() if value.shape == donor[n].shape and torch.equal(value, donor[n])}
     assert own.keys() - same == {"classifier.weight", "classifier.bias"}
+    assert float(own["classifier.weight"].abs().max()) < 0.01  # the new head starts small
 
 
 def test_an_old_files_names_are_translated_and_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
