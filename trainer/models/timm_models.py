@@ -22,7 +22,8 @@ def make_timm(spec: ModelSpec, num_classes: int, image_size: int, *, pretrained:
         raise ValueError(f"model.name: {INSTALL}")
     known = timm_model(spec.name)
     if image_size < known.smallest or (known.fixed and image_size != known.size):
-        raise ValueError(f"model.input_size: {spec.name} takes images of {known.smallest} px{_only(known.fixed)}")
+        sizes = "only" if known.fixed else "and more"
+        raise ValueError(f"model.input_size: {spec.name} takes images of {known.smallest} px {sizes}")
     model = _create(spec, num_classes, drop_rate=spec.dropout or None, drop_path_rate=spec.drop_path or None)
     if pretrained and spec.weights != "none":
         _copy_body(_with_weights(spec), model)
@@ -31,17 +32,11 @@ def make_timm(spec: ModelSpec, num_classes: int, image_size: int, *, pretrained:
     return model
 
 
-def _only(fixed: bool) -> str:
-    return " only" if fixed else " and more"
-
-
 def _create(spec: ModelSpec, num_classes: int, **options: Any) -> nn.Module:
     import timm
 
     try:
-        model: nn.Module = timm.create_model(
-            spec.name.removeprefix(TIMM), num_classes=num_classes, **{k: v for k, v in options.items() if v is not None}
-        )
+        model: nn.Module = timm.create_model(spec.name.removeprefix(TIMM), num_classes=num_classes, **options)
     except TypeError as error:
         raise ValueError(f"model.name: {spec.name} does not take an option that is set: {error}") from error
     except RuntimeError as error:

@@ -242,4 +242,6 @@ async def _add_upload(request: Request, tasks: Tasks, uploads: Uploads, folder: 
 def _checked(values: Any) -> NewDataset:
     wanted = checked(NewDataset, values)
     check_name(wanted.name)
+    if wanted.upload is not None and wanted.source is not None:
+        raise invalid([(["source"], "omit `source` where an upload is given")])
     return wanted

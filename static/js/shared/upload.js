@@ -46,7 +46,7 @@ export async function sendInChunks(file, onProgress, onWait) {
       upload = { ...upload, offset: body.error.detail.offset };
     } else if (answer.status === 404 && upload) {
       upload = null; // it is older than a week, or was imported
-    } else if (answer.status === 0 || answer.status >= 500 || [408, 422, 429].includes(answer.status)) {
+    } else if (answer.status === 0 || answer.status >= 500 || [408, 429].includes(answer.status) || (upload && answer.status === 422)) {
       if (answer.status === 507) return { status: answer.status, body };
       onWait(wait / 1000);
       await new Promise((resolve) => setTimeout(resolve, wait));

@@ -66,6 +66,9 @@ def test_chunks_are_checked_and_counted_once(api: httpx.Client, web: Server) -> 
         assert put(api, wrong, 0, first).status_code in (404, 405)
     incomplete = api.post("/api/datasets", json={"name": "birds", "upload": upload})
     assert_error(incomplete, 409)
+    assert_error(
+        api.post("/api/datasets", json={"name": "birds", "upload": upload, "source": "shapes100"}), 422, "source"
+    )
     assert api.delete(f"/api/uploads/{upload}").status_code == 204
     assert_error(api.get(f"/api/uploads/{upload}"), 404)
     assert not [path for path in web.settings.uploads.rglob("*") if path.is_file()]
