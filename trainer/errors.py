@@ -30,7 +30,7 @@ OUT_OF_MEMORY = (
     "NVML_SUCCESS == ",  # torch 2.11 asks NVML who holds the memory, and NVML does not answer
 )
 LOST = ("CUDA error:", "cuDNN error:")  # parts of the messages of errors after which a process cannot use the GPU
-NO_MEMORY = "The device ran out of memory: lower batch_size, or choose a smaller model."
+NO_MEMORY = "The device ran out of memory: raise gradient_accumulation, lower batch_size, or choose a smaller model."
 DISK_FULL = "The disk is full: the last good checkpoint is kept. Make room, then resume."
 
 

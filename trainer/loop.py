@@ -21,7 +21,8 @@ from trainer.engine.context import Context
 from trainer.engine.environment import record_environment
 from trainer.engine.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.engine.features import with_cached_features
-from trainer.engine.loss import ClassBalance, batch_loss, count_correct
+from trainer.engine.gradients import Batch, gradients
+from trainer.engine.loss import ClassBalance
 from trainer.engine.optim import UpdateRatio
 from trainer.engine.portions import Portions
 from trainer.engine.range_test import suggest
@@ -242,19 +243,16 @@ def train_on(
         images = inputs(raw, size)
         mixed = mix(spec.augment, images, labels, draws, chosen)
         trainee.train()
+        batch = Batch(images, labels, mixed, batches.weights(chosen))
         with built:
-            with context.autocast:
-                logits = passes(runtime.laid_out(images if mixed is None else mixed.images))
-                loss = batch_loss(spec, logits, labels, balance, mixed, image_weights=batches.weights(chosen))
-            trainee.optimizers.zero_grad()
-            trainee.backward(loss)
+            loss, correct = gradients(context, trainee, passes, batch, balance)
         measures = spec.track_gradients and logs and is_logged(step + 1, gradients_interval)
         if measures:
             update_ratio.before(trainee.scaler)
         trainee.optimizers.step(trainee.scaler)
         trainee.update_average(step)
         with torch.no_grad():
-            trainee.window += torch.stack([loss, count_correct(logits, labels, mixed)])
+            trainee.window += torch.stack([loss, correct])
         progress.step = step = step + 1
         progress.window_steps += 1
 

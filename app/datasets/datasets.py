@@ -24,7 +24,7 @@ from trainer.data.format import (
     read_labels,
     read_record,
 )
-from trainer.spec.train_spec import DatasetSpec
+from trainer.spec.dataset_spec import DatasetSpec
 
 
 class Datasets:

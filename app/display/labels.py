@@ -50,6 +50,7 @@ LABELS = {
     "model.input_size": "Resize to, px",
     "model.freeze": "Freeze the backbone",
     "model.unfreeze_epoch": "Unfreeze at epoch",
+    "gradient_accumulation": "Gradient accumulation, parts",
     "effective_beta": "Effective weights: beta",
     "focal_gamma": "Focal loss: gamma",
     "val_fraction": "Validation split",
@@ -76,6 +77,7 @@ SHORT_WORDS = {
     "schedule.name": "schedule",
     "schedule.warmup_epochs": "warm-up",
     "batch_size": "batch",
+    "gradient_accumulation": "accumulation",
     "label_smoothing": "smoothing",
     "val_fold": "fold",
 }

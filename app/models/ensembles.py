@@ -14,6 +14,7 @@ from app.models.files import ModelFiles
 from app.runs.public import RunPublic
 from app.storage.tables import ENDED, Status
 from trainer.exported.ensemble_report import EnsembleReport, read_report
+from trainer.spec.part import STORED
 from trainer.spec.tasks import MeasureRequest
 from trainer.spec.train_spec import TrainSpec
 
@@ -57,7 +58,7 @@ class Ensembles:
             raise ApiError(503, "no_worker", "No worker is there to measure it.", headers={"Retry-After": "10"})
         request = MeasureRequest(
             files=tuple(self._files.file(run.id).path.resolve() for run in runs),
-            spec=TrainSpec.model_validate(runs[0].spec),
+            spec=TrainSpec.model_validate(runs[0].spec, context=STORED),
             target=self._target(runs),
             custom_models=tuple(self._tasks.settings.custom_models),
         )

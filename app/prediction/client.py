@@ -25,7 +25,8 @@ from app.prediction.questions import (
 from app.prediction.shares import Shares
 from app.prediction.wire import Header, RpcClient, WireError, socket_address
 from app.settings import Settings
-from trainer.spec.train_spec import ModelSpec, TrainSpec
+from trainer.spec.model_spec import ModelSpec
+from trainer.spec.train_spec import TrainSpec
 
 # A predictor whose parent was killed is back after about three seconds.
 CONNECT_SECONDS = 6.0

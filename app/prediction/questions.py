@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.prediction.wire import Header
-from trainer.spec.train_spec import ModelSpec, TrainSpec
+from trainer.spec.model_spec import ModelSpec
+from trainer.spec.train_spec import TrainSpec
 
 
 class _Part(BaseModel):

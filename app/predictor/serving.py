@@ -47,7 +47,8 @@ from trainer.inference.classifier import NoCheckpoint, OutputNotFinite
 from trainer.models.build import build_model, count_flops, count_parameters
 from trainer.models.device import device_named
 from trainer.models.footprint import saved_bytes
-from trainer.spec.train_spec import ModelSpec, TrainSpec
+from trainer.spec.model_spec import ModelSpec
+from trainer.spec.train_spec import TrainSpec
 
 DECODERS = 2
 

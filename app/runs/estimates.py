@@ -19,7 +19,9 @@ from app.storage.tables import Run, Status
 from trainer.data.format import DatasetRecord
 from trainer.plan.schedule import Plan, learning_rate
 from trainer.spec.catalog import is_custom
-from trainer.spec.train_spec import ModelSpec, TrainSpec
+from trainer.spec.model_spec import ModelSpec
+from trainer.spec.part import STORED
+from trainer.spec.train_spec import TrainSpec
 
 Basis = Literal["set", "measured", "estimated"]
 
@@ -65,7 +67,7 @@ def paces(session: Session, device: str | None) -> list[Pace]:
 @lru_cache(2 * RECENT)
 def _spec_of(text: str) -> TrainSpec:
     """Parse a spec. A finished run's does not change, and a preview reads the same ones at each keystroke."""
-    return TrainSpec.model_validate_json(text)
+    return TrainSpec.model_validate_json(text, context=STORED)
 
 
 def measured(spec: TrainSpec, known: Sequence[Pace]) -> float | None:
@@ -107,7 +109,8 @@ def memory(spec: TrainSpec, found: Description, record: DatasetRecord, plan: Pla
     """Estimate a trainer's memory on a CPU in bytes: process, images, weights and states, and a batch's activations."""
     images = sum(map(record.count, record.splits)) * record.size**2 * 3
     tensors = 2 + STATE_TENSORS.get(spec.optimizer.name, 1) + (1 if spec.optimizer.ema else 0)
-    kept = found.saved_bytes * plan.batch_size // (1 if spec.precision == "float32" else 2)
+    at_once = -(-plan.batch_size // spec.gradient_accumulation)
+    kept = found.saved_bytes * at_once // (1 if spec.precision == "float32" else 2)
     compiled = COMPILED if spec.model.name == "cnn" and spec.compile != "off" else 0
     return BASE + compiled + images + 4 * found.parameters * tensors + kept
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from app.settings import Settings
 from trainer.spec.catalog import is_custom
+from trainer.spec.model_spec import PUBLISHED
 from trainer.spec.preset import SpecError
-from trainer.spec.train_spec import PUBLISHED, TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 
 def permitted(spec: TrainSpec, settings: Settings) -> TrainSpec:

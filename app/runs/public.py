@@ -16,6 +16,7 @@ from sqlmodel import Session
 from app.storage.changes import publish
 from app.storage.tables import ACTIVE, Run, Status, now
 from trainer.plan.schedule import epoch_of
+from trainer.spec.part import STORED
 from trainer.spec.train_spec import TrainSpec
 
 LEAST_STEPS = 100
@@ -97,7 +98,7 @@ class RunPublic(BaseModel):
     @cached_property
     def train_spec(self) -> TrainSpec:
         """`spec`, parsed once. Settings that are missing in a run of an older version have their defaults."""
-        return TrainSpec.model_validate(self.spec)
+        return TrainSpec.model_validate(self.spec, context=STORED)
 
     def live(self, *, spark: bool = True) -> dict[str, Any]:
         """Return the body of a `status` event. The sparkline, its largest part, can be left out if unchanged."""

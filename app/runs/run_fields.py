@@ -15,8 +15,9 @@ from sqlmodel import col
 
 from app.display.labels import SHORT_WORDS
 from app.storage.tables import Run, Status
+from trainer.spec.dataset_spec import DatasetSpec
 from trainer.spec.preset import flatten, number_type
-from trainer.spec.train_spec import DatasetSpec, TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 # words: found anywhere in the text; text: the whole text; choice: one of a few; list: numbers with commas
 Kind = Literal["words", "text", "choice", "tags", "number", "flag", "time", "list"]

@@ -11,7 +11,7 @@ from tests.gpu.cases import EAGER, Case, Watcher, data_paths, train_case
 from tests.gpu.setup import Setup
 from tests.gpu.verdict import Tell, Verdict, check
 from trainer.models.build import build_model
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 
 EIGHT = range(24, 32)  # steps after the first ones, all of which are logged, and before the last one, which is too
 COMPILED_EIGHT = range(80, 88)  # after the step at which a run is compiled

@@ -28,7 +28,7 @@ from trainer.models.build import build_model
 from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import read_spec
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 
 
 class Canary:

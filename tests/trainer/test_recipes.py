@@ -28,8 +28,8 @@ from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import read_spec
+from trainer.spec.model_spec import ModelSpec
 from trainer.spec.preset import build_spec
-from trainer.spec.train_spec import ModelSpec
 
 SWIFT = {"model.name": "swift", "model.widths": [8, 16, 16], "optimizer.name": "muon", "optimizer.lr": 0.05}
 

@@ -19,7 +19,7 @@ from trainer.rundir.answers import Answers, answered_steps, last_answers
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
 from trainer.rundir.folder import RunDir
-from trainer.spec.train_spec import DatasetSpec
+from trainer.spec.dataset_spec import DatasetSpec
 
 NARROW = {"model.widths": [4, 4, 4], "batch_size": 8, "epochs": 2, "checks": "off", "compile": "off"}
 

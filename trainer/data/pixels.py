@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from trainer.data.format import DatasetRecord
-from trainer.spec.train_spec import PixelSpec, TrainSpec
+from trainer.spec.dataset_spec import PixelSpec
+from trainer.spec.train_spec import TrainSpec
 
 
 def pixels_of(spec: TrainSpec, record: DatasetRecord) -> PixelSpec:

@@ -62,11 +62,16 @@ class EpochDraws:
 
 @dataclass(frozen=True)
 class Mixed:
-    """`images` float B×3×H×W, `other_labels` int64 (B,), `weight` float32 (B,): the share of a sample's own label."""
+    """`images` float B×3×H×W, `other_labels` int64 (B,), `weight` float32 (B,): the share of a sample's own label.
+
+    `other_image_weights` float32 (B,) is what the images count that were mixed in; None takes, for each image of the
+    batch, that of the previous one.
+    """
 
     images: Tensor
     other_labels: Tensor
     weight: Tensor
+    other_image_weights: Tensor | None = None
 
 
 def draw_epoch(

@@ -66,21 +66,32 @@ def batch_loss(
         logits = logits + balance.shift
     if mixed is None and image_weights is None and not gamma:
         return F.cross_entropy(logits, labels, weights, label_smoothing=smoothing)
-    # What each image counts by its own label and, if mixed, by that of the previous image of the batch.
-    ones = torch.ones_like(labels, dtype=torch.float32) if image_weights is None else image_weights
-    counts = [(labels, ones)]
-    if mixed is not None:
-        counts = [(labels, mixed.weight * ones), (mixed.other_labels, (1 - mixed.weight) * ones.roll(1))]
-    total, shares = torch.zeros((), device=logits.device), torch.zeros((), device=logits.device)
-    for target, count in counts:
+    total = torch.zeros((), device=logits.device)
+    for target, count in _counts(labels, mixed, image_weights):
         if gamma:
             losses = focal_losses(logits, target, weights, gamma)
         else:
             losses = F.cross_entropy(logits, target, weights, reduction="none", label_smoothing=smoothing)
         total = total + (count * losses).sum()
-        # The mean over the weights of the labels, as cross_entropy takes it by itself.
-        shares = shares + (count if weights is None else count * weights[target]).sum()
-    return _mean(total, shares)
+    return _mean(total, loss_weight(labels, balance, mixed, image_weights))
+
+
+def loss_weight(labels: Tensor, balance: ClassBalance, mixed: Mixed | None, image_weights: Tensor | None) -> Tensor:
+    """What a batch counts beside others: the weights of its images and of their classes, over which `batch_loss` takes
+    the mean, as torch's cross_entropy does. A float32 scalar."""
+    total = torch.zeros((), device=labels.device)
+    for target, count in _counts(labels, mixed, image_weights):
+        total = total + (count if balance.weights is None else count * balance.weights[target]).sum()
+    return total
+
+
+def _counts(labels: Tensor, mixed: Mixed | None, image_weights: Tensor | None) -> list[tuple[Tensor, Tensor]]:
+    """What each image counts by its own label and, if mixed, by that of the previous image of the batch."""
+    own = torch.ones_like(labels, dtype=torch.float32) if image_weights is None else image_weights
+    if mixed is None:
+        return [(labels, own)]
+    other = own.roll(1) if mixed.other_image_weights is None else mixed.other_image_weights
+    return [(labels, mixed.weight * own), (mixed.other_labels, (1 - mixed.weight) * other)]
 
 
 def focal_losses(logits: Tensor, labels: Tensor, weights: Tensor | None, gamma: float) -> Tensor:

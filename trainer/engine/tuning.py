@@ -47,8 +47,9 @@ class Tuning:
         spec = context.spec
         self._compilable = gains_by_compiling(spec, context.device) and decisions.first("compile") is None
         self._verdicts = Verdicts(cache)
+        self._at_once = -(-batch_size // spec.gradient_accumulation)
         self._workload = Workload(
-            torch.__version__, available_cores(), spec.model, batch_size, size, spec.precision, threads_of(context)
+            torch.__version__, available_cores(), spec.model, self._at_once, size, spec.precision, threads_of(context)
         )
         self._verdict = self._verdicts.get(self._workload)
 
@@ -88,7 +89,7 @@ class Tuning:
         if self._verdict is None:
             raw, labels, _, _ = self._batches.take(*at)
             images = network_input(raw, self._context.constants, size)
-            count = max(LEAST_IMAGES, min(len(labels), round(len(labels) * STEP_SECONDS / max(step_seconds, 1e-6))))
+            count = max(LEAST_IMAGES, min(self._at_once, round(len(labels) * STEP_SECONDS / max(step_seconds, 1e-6))))
             spec, now = self._context.spec, self._context.runtime.execution
             precisions: tuple[Precision, ...] = ("float32", "bf16") if spec.precision == "auto" else (now.precision,)
             probe = fastest(

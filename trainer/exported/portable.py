@@ -19,8 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from trainer.data.format import Fit
 from trainer.errors import TrainerError
+from trainer.spec.dataset_spec import PixelSpec
+from trainer.spec.model_spec import ModelSpec
+from trainer.spec.part import STORED
 from trainer.spec.timm_models import Interpolation
-from trainer.spec.train_spec import ModelSpec, PixelSpec
 from trainer.system.durable import placed
 
 METADATA = "trackside_model"
@@ -120,7 +122,7 @@ def read_portable(path: Path) -> Portable:
     except safetensors.SafetensorError as error:
         raise PortableDamaged(f"{path.name} is not a safetensors file, or is damaged: {error}") from None
     try:
-        return Portable.model_validate_json(metadata[METADATA])
+        return Portable.model_validate_json(metadata[METADATA], context=STORED)
     except (ValidationError, KeyError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "it has no such metadata"
         raise PortableDamaged(f"{path.name} is not a model exported by Trackside: {reason}") from None

@@ -20,8 +20,8 @@ from trainer.models.swift import make_swift
 from trainer.models.timm_models import make_timm
 from trainer.models.wide_resnet import make_wide_resnet
 from trainer.spec.catalog import IMAGENET, MODELS, is_custom
+from trainer.spec.model_spec import ModelSpec
 from trainer.spec.timm_models import is_timm
-from trainer.spec.train_spec import ModelSpec
 
 BUILDERS: dict[str, Callable[[ModelSpec, int, int], nn.Module]] = {
     "mlp": make_mlp,

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 
 CHANNELS = (12, 24, 32)
 HIDDEN = (576, 288, 144)

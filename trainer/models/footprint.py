@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trainer.models.build import build_model
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 
 
 def saved_bytes(spec: ModelSpec, classes: int, size: int) -> int:

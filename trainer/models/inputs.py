@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.spec.train_spec import PixelSpec
+from trainer.spec.dataset_spec import PixelSpec
 
 
 class Constants(NamedTuple):

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 
 WIDTHS = (1024, 512, 256)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trainer.models.weights import read_weights, start_small
 from trainer.spec.catalog import IMAGENET, MODELS
-from trainer.spec.train_spec import PUBLISHED, ModelSpec
+from trainer.spec.model_spec import PUBLISHED, ModelSpec
 
 
 def make_pretrained(spec: ModelSpec, num_classes: int, image_size: int, *, pretrained: bool) -> nn.Module:

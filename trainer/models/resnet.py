@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 
 WIDTHS = (64, 128, 256, 512)
 DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from trainer.models.weights import read_weights, start_small
+from trainer.spec.model_spec import PUBLISHED, ModelSpec
 from trainer.spec.timm_models import INSTALL, TIMM, known_version, timm_is_missing, timm_model
-from trainer.spec.train_spec import PUBLISHED, ModelSpec
 
 
 def make_timm(spec: ModelSpec, num_classes: int, image_size: int, *, pretrained: bool) -> nn.Module:

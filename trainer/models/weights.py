@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 
 FORMATS = (".safetensors", ".pth", ".pt")
 HEAD_SHARE = 0.01

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 from trainer.system.durable import placed
 from trainer.system.processor import processor
 

@@ -13,9 +13,11 @@ from trainer.data.splits import ValidationCounts, validation_counts
 from trainer.plan.feasibility import feasible_plan
 from trainer.plan.schedule import Plan
 from trainer.spec.catalog import pixels_of_weights
+from trainer.spec.dataset_spec import PixelSpec
+from trainer.spec.model_spec import PUBLISHED, ModelSpec
 from trainer.spec.preset import apply_overrides, build_spec, differences
 from trainer.spec.timm_models import TIMM, is_timm, timm_model, timm_weights
-from trainer.spec.train_spec import PUBLISHED, ModelSpec, PixelSpec, TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from typing import Any
 
 from trainer.rundir.folder import RunDir
 from trainer.rundir.journal import read_journal
+from trainer.spec.part import STORED
 from trainer.spec.train_spec import TrainSpec
 
 
 def read_spec(run_dir: Path) -> TrainSpec:
     """Read the spec as it was queued, with the present name of its dataset, which may have been renamed since."""
-    spec = TrainSpec.model_validate_json(RunDir(run_dir).spec.read_bytes())
+    spec = TrainSpec.model_validate_json(RunDir(run_dir).spec.read_bytes(), context=STORED)
     names = [line["dataset"] for line in read_journal(run_dir) if line.get("e") == "meta" and "dataset" in line]
     if not names:
         return spec

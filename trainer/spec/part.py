@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+# The context in which a run's spec is read: the version that queued it has checked it, and a later one may no longer
+# know its network, or allow its combination of settings.
+STORED = {"stored": True}
 Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 
 

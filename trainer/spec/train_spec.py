@@ -2,141 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from trainer.spec.augment_spec import AugmentSpec
-from trainer.spec.catalog import architecture, takes_weights
+from trainer.spec.dataset_spec import DatasetSpec
+from trainer.spec.model_spec import ModelSpec
 from trainer.spec.optimizer_spec import OptimizerSpec, ScheduleSpec
-from trainer.spec.part import FiniteFloat, Part, impossible
+from trainer.spec.part import STORED, FiniteFloat, Part, impossible
 from trainer.spec.thresholds import ThresholdSpec
-from trainer.spec.timm_models import Interpolation, Triple, is_timm, timm_model
+from trainer.spec.timm_models import is_timm
 
-PUBLISHED = ("pretrained", "imagenet")  # "imagenet" is the older word
 SelectBy = Literal["acc", "balanced_acc", "macro_f1", "auc", "loss"]
-
-
-class PixelSpec(Part):
-    """How images enter the network: each channel, from 0 to 1, less `mean` and divided by `std`; then resized."""
-
-    mean: Triple
-    std: Triple
-    interpolation: Interpolation = "bilinear"
-
-
-class DatasetSpec(Part):
-    name: str = Field(description="The dataset to train on.", min_length=1, max_length=80)
-    sha256: dict[str, str] = Field(
-        default_factory=dict, description="Hash of each array, pinned when the run was queued."
-    )
-    split_seed: Annotated[int, Field(ge=0, lt=2**63)] | Literal["dataset", "run"] = Field(
-        "run",
-        description="What the held-out images are drawn with: the dataset's hash; the run's seed, as in runs queued by "
-        "version 0.1.0 and before; or the seed of such a run, for a run that starts with its weights.",
-    )
-    pixels: PixelSpec | None = Field(
-        None,
-        description="Normalization and resizing of the network's published weights, pinned when the run was queued; "
-        "null takes the dataset's mean and deviation.",
-    )
-
-    @property
-    def has_validation(self) -> bool:
-        """Whether the pinned dataset has a validation split of its own."""
-        return any(name.startswith("val.") for name in self.sha256)
-
-
-class ModelSpec(Part):
-    name: str = Field(
-        "cnn",
-        max_length=120,
-        description="Network architecture: one of the list, or any of timm's: type a part of its name. With weights "
-        "after a dot, such as timm:convnext_tiny.fb_in22k_ft_in1k, needs model.weights = pretrained.",
-    )
-    widths: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        (),
-        max_length=8,
-        description="Hidden widths (mlp), or channels of the stages; empty takes the defaults.",
-    )
-    dropout: FiniteFloat = Field(
-        0.0, ge=0, lt=1, description="Share of activations dropped before each hidden linear layer, or in each block."
-    )
-    final_relu: bool = Field(False, description="A ReLU after the last layer: it sets negative logits to 0.")
-    input_size: int = Field(
-        0,
-        ge=0,
-        le=1024,
-        description="Resize images to this many pixels on the device; 0 leaves them as they are, or takes the size of "
-        "a timm model's weights.",
-    )
-    weights: str = Field(
-        "none",
-        min_length=1,
-        max_length=400,
-        description="Where a torchvision or timm model's weights come from: none, pretrained (downloaded, or from the "
-        "cache of earlier downloads), or a local file.",
-    )
-    normalization: Literal["auto", "dataset", "weights"] = Field(
-        "auto",
-        description="What pixels are normalized with: the mean and deviation of the dataset, or of the images that the "
-        "weights were trained on; auto takes the latter where there are weights.",
-    )
-    drop_path: FiniteFloat = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="timm's networks: share of residual branches dropped in training (stochastic depth).",
-    )
-    freeze: bool = Field(
-        False, description="Train the head alone; without augmentation the backbone's features are computed only once."
-    )
-    unfreeze_epoch: int = Field(
-        0, ge=0, le=100_000, description="Epoch from which a frozen backbone trains too; 0 keeps it frozen."
-    )
-
-    @field_validator("name")
-    @classmethod
-    def name_is_known(cls, name: str) -> str:
-        architecture(name)
-        return name
-
-    @model_validator(mode="after")
-    def parts_fit_together(self) -> ModelSpec:
-        if self.weights != "none" and not takes_weights(self.name):
-            raise impossible("only torchvision: and timm: models take weights", "model.weights", "model.name")
-        if is_timm(self.name):
-            self._check_timm()
-        elif self.drop_path:
-            raise impossible("only timm: models take it", "model.drop_path", "model.name")
-        if self.normalization == "weights" and self.weights == "none":
-            raise impossible("there are no weights", "model.normalization", "model.weights")
-        if self.freeze and self.weights == "none":
-            raise impossible("a frozen backbone needs weights", "model.freeze", "model.weights")
-        if self.unfreeze_epoch and not self.freeze:
-            raise impossible("nothing is frozen", "model.unfreeze_epoch", "model.freeze")
-        return self
-
-    def without_weights(self) -> ModelSpec:
-        """The settings of the same network, for weights that come from elsewhere."""
-        name = self.name.partition(".")[0] if is_timm(self.name) else self.name
-        start = {"weights": "none", "freeze": False, "unfreeze_epoch": 0, "normalization": "auto"}
-        return self.model_copy(update={"name": name, **start})
-
-    def _check_timm(self) -> None:
-        known = timm_model(self.name)
-        if "." in self.name and self.weights == "none":
-            raise impossible(
-                "the name says which weights: set model.weights to pretrained, or leave out what follows the dot",
-                "model.name",
-                "model.weights",
-            )
-        if self.weights in PUBLISHED and not known.weights:
-            raise impossible(f"timm has no weights of {known.name}", "model.weights", "model.name")
-        if self.freeze and not known.linear_head:
-            raise impossible(f"{known.name} has no single linear head to train", "model.freeze", "model.name")
-        if self.drop_path and not known.drops_paths:
-            raise impossible(f"{known.name} has no stochastic depth", "model.drop_path", "model.name")
 
 
 class BudgetSpec(Part):
@@ -204,6 +82,13 @@ class TrainSpec(Part):
         None, ge=1, le=100_000_000, description="Ends the run after this many steps, whatever the epochs."
     )
     batch_size: int = Field(64, ge=1, le=65_536, description="Images per step.")
+    gradient_accumulation: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Parts into which the images of a step are divided, one after the other, where the memory is not "
+        "enough for all of them: the step is the same, except that BatchNorm sees one part at a time.",
+    )
     val_fraction: FiniteFloat = Field(
         0.1,
         ge=0,
@@ -276,7 +161,9 @@ class TrainSpec(Part):
     )
 
     @model_validator(mode="after")
-    def parts_fit_together(self) -> TrainSpec:
+    def parts_fit_together(self, info: ValidationInfo) -> TrainSpec:
+        if info.context is STORED:
+            return self
         if self.loss == "mse" and self.label_smoothing:
             raise impossible("label_smoothing needs loss = cross_entropy", "label_smoothing", "loss")
         if self.optimizer.layer_decay < 1 and not is_timm(self.model.name):
@@ -298,6 +185,9 @@ class TrainSpec(Part):
         for name in ("mixup", "cutmix"):
             if self.loss == "mse" and getattr(self.augment, name):
                 raise impossible(f"{name} needs loss = cross_entropy", f"augment.{name}", "loss")
+        if self.gradient_accumulation > max(1, self.batch_size // 2):
+            reason = f"a part needs two images, so that there are at most {max(1, self.batch_size // 2)} parts"
+            raise impossible(reason, "gradient_accumulation", "batch_size")
         if self.val_folds == 1:
             raise impossible("must be 0, or from 2 to 20", "val_folds")
         if bool(self.val_folds) != bool(self.val_fold):

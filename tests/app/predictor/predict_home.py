@@ -27,7 +27,9 @@ from trainer.models.build import build_model
 from trainer.rundir.checkpoints import CheckpointInfo
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.spec import read_spec
-from trainer.spec.train_spec import DatasetSpec, ModelSpec, TrainSpec
+from trainer.spec.dataset_spec import DatasetSpec
+from trainer.spec.model_spec import ModelSpec
+from trainer.spec.train_spec import TrainSpec
 
 SIZE = 32
 CLASSES = [f"class {i:02d}" for i in range(12)]

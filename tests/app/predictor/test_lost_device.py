@@ -26,7 +26,9 @@ from tests.app.predictor.predict_home import (
 from tests.conftest import wait_for
 from trainer.data.format import read_record
 from trainer.rundir.creation import create_run_dir
-from trainer.spec.train_spec import DatasetSpec, ModelSpec, TrainSpec
+from trainer.spec.dataset_spec import DatasetSpec
+from trainer.spec.model_spec import ModelSpec
+from trainer.spec.train_spec import TrainSpec
 
 RUN = "0123456789"
 

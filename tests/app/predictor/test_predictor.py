@@ -36,7 +36,8 @@ from trainer.models.inputs import constants_of, normalize
 from trainer.rundir.checkpoints import best_checkpoint, remove_checkpoints
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import read_spec
-from trainer.spec.train_spec import ModelSpec, PixelSpec
+from trainer.spec.dataset_spec import PixelSpec
+from trainer.spec.model_spec import ModelSpec
 
 T = TypeVar("T")
 RUN = "0123456789"

@@ -11,8 +11,9 @@ from app.prediction.client import Description
 from app.runs.estimates import BASE, Pace, estimated, measured, memory
 from trainer.data.format import read_record
 from trainer.plan.schedule import make_plan
+from trainer.spec.model_spec import ModelSpec
 from trainer.spec.preset import build_spec
-from trainer.spec.train_spec import ModelSpec, TrainSpec
+from trainer.spec.train_spec import TrainSpec
 
 
 def spec(**overrides: object) -> TrainSpec:

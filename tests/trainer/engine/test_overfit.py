@@ -13,8 +13,8 @@ from trainer.data.format import open_split
 from trainer.engine.optim import Optimizers
 from trainer.models.build import build_model
 from trainer.spec.catalog import IMAGENET
+from trainer.spec.model_spec import ModelSpec
 from trainer.spec.optimizer_spec import OptimizerSpec
-from trainer.spec.train_spec import ModelSpec
 
 # Not 4 channels before 8: the backward pass of such a convolution in channels_last crashes torch 2.14 on CPUs with AVX2
 # alone.

@@ -11,8 +11,8 @@ import pytest
 from trainer.data.format import open_split
 from trainer.engine.preview import IMAGES, augmented
 from trainer.models.footprint import saved_bytes
+from trainer.spec.model_spec import ModelSpec
 from trainer.spec.preset import build_spec
-from trainer.spec.train_spec import ModelSpec
 
 
 def test_images_are_shown_as_the_augmentation_changes_them(shapes: Path) -> None:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from trainer.engine.probe import Load, best, busy_seconds, compare, fastest, halves
 from trainer.models.build import build_model
 from trainer.plan.execution import Execution
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 
 NOW = Execution("float32", True, 2)
 BF16 = Execution("bf16", True, 2)

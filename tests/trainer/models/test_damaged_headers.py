@@ -18,7 +18,7 @@ from trainer.exported.portable import METADATA, Portable, PortableDamaged, plan_
 from trainer.models import checkpoint
 from trainer.rundir.checkpoints import CheckpointDamaged, CheckpointInfo
 from trainer.rundir.folder import RunDir
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 
 FIT: Fit = "crop"
 

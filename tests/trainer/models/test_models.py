@@ -14,7 +14,7 @@ from trainer.models.build import build_model, count_flops, count_parameters
 from trainer.models.pretrained import split_head
 from trainer.models.swift import PATCH, WHITENING_BYTES, Swift, whitening_batch
 from trainer.spec.catalog import MODELS
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 
 # Parameters of the baseline networks at 32 px and 100 classes, counted by hand from their layers.
 CNN = (3 * 25 * 12 + 12 + 24) + (12 * 25 * 24 + 24 + 48) + (24 * 25 * 32 + 32 + 64)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from trainer.models.device import can_compile, gains_by_compiling
 from trainer.models.swift import make_swift
+from trainer.spec.model_spec import ModelSpec
 from trainer.spec.preset import build_spec
-from trainer.spec.train_spec import ModelSpec
 
 CPU = torch.device("cpu")
 

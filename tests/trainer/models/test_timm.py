@@ -29,10 +29,10 @@ from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter
 from trainer.spec.catalog import MODELS, pixels_of_weights
+from trainer.spec.model_spec import ModelSpec
 from trainer.spec.optimizer_spec import OptimizerSpec
 from trainer.spec.preset import SpecError, build_spec
 from trainer.spec.timm_models import INSTALL, known_version, timm_models
-from trainer.spec.train_spec import ModelSpec
 
 # Ten families. Networks of one size are tried at theirs.
 FAMILIES = {
@@ -101,7 +101,7 @@ def test_an_old_files_names_are_translated_and_a_file_of_another_network_is_refu
 HUB = """
 import sys, torch
 from trainer.models.build import build_model
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 model = build_model(ModelSpec(name="timm:resnet10t", weights="pretrained"), 7, 64, pretrained=True)
 print(float(model.get_submodule("layer4.0.conv1").weight.detach().sum()), model.fc.weight.shape[0])
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainer.plan.execution import Execution, Verdict, Verdicts, Workload
-from trainer.spec.train_spec import ModelSpec
+from trainer.spec.model_spec import ModelSpec
 
 WORKLOAD = Workload("2.14.1", 2, ModelSpec(name="cnn"), images=64, size=32)
 VERDICT = Verdict(Execution("bf16", True, 2), {"bfloat16, channels_last, 2 threads": 3.5}, compile=True)

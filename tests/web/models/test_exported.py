@@ -45,7 +45,9 @@ from trainer.rundir.calibration import Calibration, Reliability, write_calibrati
 from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import read_spec
-from trainer.spec.train_spec import DatasetSpec, ModelSpec, TrainSpec
+from trainer.spec.dataset_spec import DatasetSpec
+from trainer.spec.model_spec import ModelSpec
+from trainer.spec.train_spec import TrainSpec
 
 FIRST, SECOND, THIRD, COARSE, OTHER, EMPTY = (f"{word:0<10}" for word in ("f1", "5ec0", "74", "c0a45e", "07", "e3"))
 IMAGES = [random_image(seed) for seed in range(6)]
