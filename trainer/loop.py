@@ -23,6 +23,7 @@ from trainer.engine.evaluate import evaluations_of_epoch, test, tested_images, v
 from trainer.engine.features import with_cached_features
 from trainer.engine.gradients import Batch, gradients
 from trainer.engine.loss import ClassBalance
+from trainer.engine.neighbors import neighbor_accuracies
 from trainer.engine.optim import UpdateRatio
 from trainer.engine.portions import Portions
 from trainer.engine.range_test import suggest
@@ -292,6 +293,8 @@ def train_on(
     if should_stop():
         return Outcome("interrupted", progress.step, progress.summary)
     summary = progress.summary | test(context, trainee, progress.step)
+    if spec.caches_features:
+        summary |= neighbor_accuracies(context)
     if spec.schedule.name == "range_test":
         suggest(events, progress.step, points.range_test)
         summary["suggested_lr"] = points.range_test.suggestion

@@ -17,7 +17,7 @@ _METRICS = {
     "macro_precision": "macro precision", "auc": "area under the ROC curve", "log_loss": "log loss",
     "ece": "expected calibration error",
     "ece_calibrated": "expected calibration error, calibrated",
-    "coarse_acc": "superclass accuracy",
+    "coarse_acc": "superclass accuracy", "knn_acc": "accuracy of 20 nearest neighbors",
     "acc_flip": "accuracy with flip TTA", "flips": "prediction churn", "suggested_lr": "suggested learning rate",
 }  # fmt: skip
 _ACCURACY = re.compile(r"(^|_)(acc\d*|f1|precision|auc)(_|$)")

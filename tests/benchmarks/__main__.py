@@ -25,6 +25,7 @@ from tests.benchmarks import (
     predict,
     scale,
     training,
+    upload,
     viewers,
     web,
 )
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "live": live.measure,
     "ingest": ingest.measure,
     "larger": larger.measure,
+    "upload": upload.measure,
     "web": web.measure,
     "scale": scale.measure,
     "viewers": viewers.measure,

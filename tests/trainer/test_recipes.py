@@ -255,6 +255,7 @@ def test_a_frozen_backbones_features_are_computed_once(tmp_path: Path, few_shape
     model.load_state_dict(trained)
     assert math.isfinite(outcome.summary["test/loss"])
     assert outcome.summary["init/test_loss"] == pytest.approx(math.log(100), rel=0.15)
+    assert 0 < outcome.summary["test/knn_acc"] < 1
 
 
 def test_features_of_own_validation_images_are_computed_too(tmp_path: Path, weights: Path) -> None:

@@ -2,7 +2,7 @@
 import { STANDARD } from "../lib/chart_groups.js";
 import { figures, number, percent, percentTick, tickText } from "../lib/format.js";
 
-const SHARE = /(^|[/_])(acc|accuracy|acc5|balanced_acc|macro_f1|macro_precision|auc|flips)$/; // series whose values are shares of one
+const SHARE = /(^|[/_])(acc|accuracy|acc5|knn_acc|balanced_acc|macro_f1|macro_precision|auc|flips)$/; // series whose values are shares of one
 
 const plain = { tick: (value, splits) => tickText(value, splits[1] - splits[0]), show: (value) => figures(value, true), exact: precise, smooth: true };
 const share = {

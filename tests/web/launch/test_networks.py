@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import zipfile
 from pathlib import Path
 
@@ -63,3 +64,26 @@ def test_a_network_of_timm_is_trained_predicts_and_is_read_by_timm(server: Serve
     for answer, row in zip(answers, probabilities, strict=True):
         expected = {names[index]: float(value) for index, value in enumerate(row)}
         assert {p["label"]: p["probability"] for p in answer.json()["predictions"]} == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_run_whose_network_a_later_timm_does_not_have_is_still_shown(server: Server) -> None:
+    server.start("web")
+    run = server.launch(preset="resnet18", overrides=TINY)
+    with sqlite3.connect(server.settings.home / "trackside.db") as database:
+        database.execute("UPDATE run SET spec = replace(spec, 'mobilenetv3_small_050', 'gone'), model = 'timm:gone'")
+    with server.client() as client:
+        setup = client.get(f"/runs/{run}?tab=setup").text
+        for address in (
+            "/",
+            f"/api/runs/{run}",
+            f"/runs/{run}",
+            *(f"/runs/{run}?tab={tab}" for tab in ("checks", "log", "setup", "errors")),
+            f"/compare?runs={run}",
+            "/results",
+            f"/runs/new?from={run}",
+        ):
+            assert client.get(address).status_code == 200, address
+        assert "timm:gone" in setup
+        refused = client.post(f"/api/runs/{run}/clone")
+        assert refused.status_code == 422
+        assert "has no network gone" in refused.text
