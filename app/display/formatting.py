@@ -81,6 +81,11 @@ def short(value: float) -> str:
     return number(float(f"{value:.3g}"))
 
 
+def probability(value: float) -> str:
+    """Format a probability with three digits, or with as many as its distance from 1 needs: 0.5 · 0.983 · 0.99995"""
+    return number(round(value, 3 if value < 0.99 or value == 1 else max(3, 1 - math.floor(math.log10(1 - value)))))
+
+
 def metric(name: str, value: Any) -> str:
     """Format a metric: accuracies in percent, whole numbers with all digits, others with three. Empty if it is none."""
     if not isinstance(value, int | float) or isinstance(value, bool):

@@ -74,3 +74,8 @@ def test_a_sparkline_spans_as_much_of_its_box_as_the_run_has_done() -> None:
 )
 def test_the_names_of_metrics(name: str, words: str) -> None:
     assert formatting.metric_name(name) == words
+
+
+def test_a_probability_close_to_one_is_not_shown_as_one() -> None:
+    texts = [formatting.probability(value) for value in (0.0, 0.5, 0.98347, 0.9949, 0.9999, 0.99995, 1.0)]
+    assert texts == ["0", "0.5", "0.983", "0.9949", "0.9999", "0.99995", "1"]
