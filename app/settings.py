@@ -101,6 +101,10 @@ class Settings(BaseSettings):
         return self.home / "tasks"
 
     @property
+    def searches(self) -> Path:
+        return self.home / "searches"
+
+    @property
     def uploads(self) -> Path:
         """Files that are being received. The web process deletes what is left of them when it starts."""
         return self.home / "uploads"

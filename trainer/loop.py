@@ -53,6 +53,7 @@ from trainer.points import Points, TrainingDiverged
 from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
+from trainer.rundir.hold import held_at
 from trainer.rundir.spec import read_spec
 
 ONE_BATCH_EVALUATIONS = 20
@@ -191,11 +192,14 @@ def train_on(
         saver.save(context, trainee, progress, plan.epoch_of(progress.step), best=best)
 
     events.emit("phase", phase="first step")
+    held = held_at(run_dir)
     while progress.step < plan.total_steps and not progress.stagnates(spec.early_stopping, plan.steps_per_epoch):
         step = progress.step
         if should_stop():
             save(best=False)
             return Outcome("interrupted", step, progress.summary)
+        if isinstance(held, int) and step >= held:
+            break
 
         epoch, position = (0, 0) if spec.overfit_one_batch else divmod(step, plan.steps_per_epoch)
         # Decisions that apply from this step on are recorded, so that a resumed run takes the same ones.
@@ -289,6 +293,8 @@ def train_on(
             raise TrainingDiverged(progress.step)
         save(best=False)  # does nothing if this step is saved already
     saver.finish()
+    if held is not None:
+        return Outcome("held", progress.step, progress.summary | {"elapsed_seconds": round(progress.elapsed, 3)})
     events.emit("phase", phase="testing")
     if should_stop():
         return Outcome("interrupted", progress.step, progress.summary)

@@ -28,13 +28,13 @@ _INCLUDED = {
 }
 _READ = (
     "/compare", "/datasets", "/docs", "/evaluations", "/lanes", "/metrics", "/models", "/openapi.json", "/predict",
-    "/results", "/runs", "/system", "/v2", "/api/compare", "/api/datasets", "/api/evaluations", "/api/events",
-    "/api/models", "/api/networks", "/api/presets", "/api/preview", "/api/results", "/api/runs", "/api/system",
-    "/api/tasks", "/api/uploads", "/api/views", "/api/workers",
+    "/results", "/runs", "/searches", "/system", "/v2", "/api/compare", "/api/datasets", "/api/evaluations",
+    "/api/events", "/api/models", "/api/networks", "/api/presets", "/api/preview", "/api/results", "/api/runs",
+    "/api/searches", "/api/system", "/api/tasks", "/api/uploads", "/api/views", "/api/workers",
 )  # fmt: skip
 _LAUNCH = (
     "/datasets", "/evaluations", "/api/datasets", "/api/evaluations", "/api/models", "/api/runs", "/api/tasks",
-    "/api/uploads", "/api/views", "/models", "/runs", "/views",
+    "/api/searches", "/api/uploads", "/api/views", "/models", "/runs", "/searches", "/views",
 )  # fmt: skip
 _TASK = re.compile(r"/api/tasks/[^/]+(/file)?")
 _OPEN = ("/login", "/healthz", "/readyz")

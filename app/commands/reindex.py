@@ -38,7 +38,10 @@ from trainer.rundir.spec import read_spec
 from trainer.spec.tasks import request_of_file
 from trainer.spec.train_spec import TrainSpec
 
-JOURNALED = ("group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body")
+JOURNALED = (
+    "group", "parent", "parent_step", "priority", "changed", "idempotency_key", "idempotency_body", "search", "trial",
+    "params",
+)  # fmt: skip
 
 
 log = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ def conclude(session: Session, kind: Kind, job: Job, end: Event) -> None:
         move(session, job, Status.FINISHED, finished_at=now(), phase=None, pid=None, **kind.result(end))
     elif reason == "failed":
         move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, error=end["error"])
-    elif job.status == Status.STOPPING:
+    elif job.status == Status.STOPPING or reason == "held":
         move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
     else:
         move(session, job, Status.QUEUED, phase=None, pid=None)

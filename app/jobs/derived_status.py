@@ -10,6 +10,8 @@ from typing import Any
 from app.storage.tables import Status
 from trainer.rundir.events import Event, Position, walk
 
+ENDS = {"finished": Status.FINISHED, "failed": Status.FAILED, "held": Status.STOPPED}
+
 
 @dataclass
 class EventSummary:
@@ -49,11 +51,10 @@ def derive_status(summary: EventSummary, journal: list[dict[str, Any]], *, alive
     last = entries[-1] if entries else None
     end = summary.end
     fields: dict[str, Any] = {"started_at": None if summary.started is None else moment(summary.started)}
-    if end is not None and end["reason"] in ("finished", "failed"):
+    if end is not None and end["reason"] in ENDS:
         # A stop that came too late changes nothing; a resume after the end does.
         if not any(line["e"] == "resume" and is_later(line, summary.attempt, end) for line in entries):
-            status = Status.FINISHED if end["reason"] == "finished" else Status.FAILED
-            return fields | {"status": status, "error": end["error"], "finished_at": moment(end["t"])}
+            return fields | {"status": ENDS[end["reason"]], "error": end["error"], "finished_at": moment(end["t"])}
     elif end is None and alive:
         stopping = last is not None and last["e"] == "stop"
         return fields | {"status": Status.STOPPING if stopping else Status.RUNNING}

@@ -108,13 +108,7 @@ class Metrics:
         body["outliers_above"] = fence if math.isfinite(fence) else None
 
     def _points(self, session: Session, row: Series, after_step: int | None = None) -> Points:
-        """Return every point, or those past `after_step`."""
-        where = [Chunk.series == row.key]
-        if after_step is not None:
-            where.append(col(Chunk.last_step) > after_step)  # type: ignore[arg-type]
-        blobs = session.exec(select(Chunk.data).where(*where).order_by(col(Chunk.number))).all()
-        points = Points.join([*map(Points.unpack, blobs), self._tail(session, row)])
-        return points if after_step is None else points.take(points.steps > after_step)
+        return all_points(session, row, after_step)
 
     def _tail(self, session: Session, row: Series) -> Points:
         return tail_points(session, [Point.series == row.key])
@@ -128,6 +122,16 @@ class Metrics:
             return chunk
         tail = session.exec(select(func.min(Point.step)).where(Point.series == row.key)).one()
         return 0 if tail is None else tail
+
+
+def all_points(session: Session, row: Series, after_step: int | None = None) -> Points:
+    """Return every point of a series, or those past `after_step`."""
+    where = [Chunk.series == row.key]
+    if after_step is not None:
+        where.append(col(Chunk.last_step) > after_step)  # type: ignore[arg-type]
+    blobs = session.exec(select(Chunk.data).where(*where).order_by(col(Chunk.number))).all()
+    points = Points.join([*map(Points.unpack, blobs), tail_points(session, [Point.series == row.key])])
+    return points if after_step is None else points.take(points.steps > after_step)
 
 
 class NonFinite(BaseModel):

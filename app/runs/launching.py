@@ -6,7 +6,8 @@ import hashlib
 import json
 import secrets
 import shutil
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,25 @@ from trainer.data.errors import DatasetMissing
 from trainer.data.format import read_record
 from trainer.plan.prepared import Prepared, prepared, prepared_clone
 from trainer.rundir.creation import create_run_dir
+from trainer.rundir.hold import Hold
 from trainer.spec.preset import SpecError, changed_from_preset
 
 JOURNALED = frozenset({
     "name", "group", "tags", "expectation", "priority", "parent", "parent_step", "created_at", "changed",
-    "idempotency_key", "idempotency_body",
+    "idempotency_key", "idempotency_body", "search", "trial", "params",
 })  # fmt: skip
 # Settings that a clone from a checkpoint's weights must keep: the weights fit only the network they were trained in.
 FIXED_BY_WEIGHTS = frozenset({"model.name", "model.widths", "target"})
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a run is in a search: its number, from 0, the values that were chosen, and where it stops at first."""
+
+    search: str
+    number: int
+    params: Mapping[str, Any]
+    held: Hold
 
 
 class Launcher:
@@ -61,9 +73,14 @@ class Launcher:
         return replace(ready, spec=permitted(ready.spec, self._settings))
 
     def queue(
-        self, request: NewRun, ready: Prepared, idempotency_key: str | None = None, body: str | None = None
+        self,
+        request: NewRun,
+        ready: Prepared,
+        idempotency_key: str | None = None,
+        body: str | None = None,
+        trial: Trial | None = None,
     ) -> RunPublic:
-        """Queue a run that `prepare` returned. Raises as `create` does."""
+        """Queue a run that `prepare` returned, as a trial of a search if there is one. Raises as `create` does."""
         row = Run(
             **_columns(ready),
             name=request.name or default_name(ready.changed, request.preset),
@@ -75,7 +92,9 @@ class Launcher:
             idempotency_key=idempotency_key,
             idempotency_body=body if idempotency_key else None,
         )
-        return self._enqueue(row, ready)
+        if trial is not None:
+            row.search, row.trial, row.params = trial.search, trial.number, dict(trial.params)
+        return self._enqueue(row, ready, held=None if trial is None else trial.held)
 
     def clone(self, run_id: str, request: CloneRequest) -> RunPublic:
         """Queue a run with the spec of another and overrides, from scratch or from one of its checkpoints' weights.
@@ -110,9 +129,10 @@ class Launcher:
         )
         return self._enqueue(row, ready, weights)
 
-    def _enqueue(self, row: Run, ready: Prepared, weights: bytes | None = None) -> RunPublic:
+    def _enqueue(self, row: Run, ready: Prepared, weights: bytes | None = None, held: Hold | None = None) -> RunPublic:
         folder = self._runs.folder(row.id)
-        create_run_dir(folder, ready.spec, ready.record, row.model_dump(mode="json", include=set(JOURNALED)), weights)
+        meta = row.model_dump(mode="json", include=set(JOURNALED))
+        create_run_dir(folder, ready.spec, ready.record, meta, weights, held)
         with self._database.write() as session:
             # Two requests with one key may arrive at once: under the write lock the second sees the first's row.
             known = _by_key(session, row.idempotency_key, row.idempotency_body)

@@ -25,6 +25,7 @@ from app.storage.transitions import move
 from trainer.data.errors import DatasetError
 from trainer.data.format import read_record
 from trainer.rundir.folder import RunDir, is_committed
+from trainer.rundir.hold import Hold, hold, release
 from trainer.rundir.journal import journal
 from trainer.rundir.spec import read_spec
 from trainer.system.durable import remove_folder, set_aside, write_durably
@@ -133,7 +134,11 @@ class Runs:
         write_durably(RunDir(self.folder(run_id)).finish_early, b"")
         return public(row)
 
-    def resume(self, run_id: str, request: ResumeRequest) -> RunPublic:
+    def resume(self, run_id: str, request: ResumeRequest, held: Hold | None = None) -> RunPublic:
+        """Queue an ended run again. It trains to its end, or stops again where it is `held`.
+
+        Raises ApiError 404; 409: its state or its dataset does not allow it.
+        """
         with self.database.write() as session:
             row = row_of(session, run_id)
             if row.status not in ENDED:
@@ -147,6 +152,10 @@ class Runs:
             asked = RunDir(self.folder(run_id))
             for left in (asked.finish_early, asked.pause):  # the run ended before it saw them
                 left.unlink(missing_ok=True)
+            if held is None:
+                release(asked.path)
+            else:
+                hold(asked.path, held)
             move(session, row, Status.QUEUED, deaths=0, error=None, finished_at=None, phase=None)
             publish_run(session, row)
         return public(row)

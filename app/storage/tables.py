@@ -60,7 +60,11 @@ LISTED = (
 
 
 class Run(Job, table=True):
-    """`place` orders the queue within a priority: the UNIX time of queueing, or a value set when users reorder it."""
+    """`place` orders the queue within a priority: the UNIX time of queueing, or a value set when users reorder it.
+
+    `search` is the id of the search that the run is a trial of, `trial` its number in it, from 0, and `params` are the
+    values that the search has chosen, by setting.
+    """
 
     __table_args__ = (
         Index("ix_run_listed", *LISTED).ddl_if(dialect="sqlite"),
@@ -75,6 +79,9 @@ class Run(Job, table=True):
     group: str | None = Field(default=None, index=True)
     parent: str | None = None
     parent_step: int | None = None
+    search: str | None = Field(default=None, index=True)
+    trial: int | None = None
+    params: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     tags: list[str] = Field(default_factory=list, sa_type=JSON)
     notes: str = ""
     expectation: str = ""

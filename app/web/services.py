@@ -29,6 +29,7 @@ from app.runs.launching import Launcher
 from app.runs.queue import Queue
 from app.runs.runs import Runs
 from app.runs.views import Views
+from app.search.searches import Searches
 from app.settings import Settings
 from app.storage.db import Database
 from app.web.feed import Feed
@@ -46,6 +47,7 @@ class Services:
     launcher: Launcher
     queue: Queue
     views: Views
+    searches: Searches
     metrics: Metrics
     findings: Findings
     datasets: Datasets
@@ -98,6 +100,7 @@ def services_of(settings: Settings) -> Services:
         launcher=launcher,
         queue=Queue(database, settings),
         views=Views(settings.home),
+        searches=Searches(database, settings, launcher, runs),
         metrics=Metrics(database),
         findings=Findings(database, runs, launcher),
         datasets=datasets,
@@ -136,6 +139,7 @@ DatabaseDep = Annotated[Database, _dependency(Database)]
 RunsDep = Annotated[Runs, _dependency(Runs)]
 LauncherDep = Annotated[Launcher, _dependency(Launcher)]
 QueueDep = Annotated[Queue, _dependency(Queue)]
+SearchesDep = Annotated[Searches, _dependency(Searches)]
 ViewsDep = Annotated[Views, _dependency(Views)]
 ModelsDep = Annotated[ModelRegistry, _dependency(ModelRegistry)]
 ModelFilesDep = Annotated[ModelFiles, _dependency(ModelFiles)]

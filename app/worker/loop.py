@@ -17,6 +17,7 @@ from app.host.identity import host_name, worker_id
 from app.host.telemetry import Recorder, probe_of
 from app.jobs.claims import adopt_next, claim_next, has_work
 from app.jobs.kinds import KINDS, RUN, Kind
+from app.search.advance import Controller
 from app.settings import Settings
 from app.storage import changes
 from app.storage.db import ChangeHint, Database
@@ -50,6 +51,7 @@ class WorkerLoop:
         self.ending = False  # not a threading.Event: a handler that ran while its lock is held would deadlock
         self.held: dict[Kind, HeldJob] = {}  # at most one run and one task
         self._hint = ChangeHint(database)
+        self._searches = Controller(database, settings)
         self._device_test = device_test or DeviceTest(device)
         self._recorder = Recorder(host_name(), device, probe_of(device))
         self._beat_at = 0.0
@@ -122,7 +124,8 @@ class WorkerLoop:
         self._hint.close()
 
     def find_work(self, now_: float) -> None:
-        """Adopt or claim one job of each kind of which this worker holds none."""
+        """Let searches begin their next trials; adopt or claim one job of each kind of which this worker holds none."""
+        self._searches.advance()
         for kind in KINDS:
             if kind in self.held:
                 continue

@@ -84,7 +84,7 @@ class Cause(BaseModel):
 
 
 class End(_Event):
-    reason: Literal["finished", "failed", "interrupted", "orphaned"]
+    reason: Literal["finished", "failed", "interrupted", "orphaned", "held"]
     step: Count | None
     summary: dict[str, Any]
     error: Cause | None

@@ -1,10 +1,11 @@
 """The directories of runs and tasks, which are the source of truth. No other module knows the names of the files.
 
-runs/<id>/    spec.json  dataset.json  initial.safetensors  decisions.jsonl  pause  wind-down
+runs/<id>/    spec.json  dataset.json  initial.safetensors  decisions.jsonl  pause  wind-down  hold
               checkpoints/<step>.safetensors  checkpoints/<step>.json
               artifacts/val/<step>.safetensors  artifacts/checks/<name>.png  artifacts/features.safetensors
 tasks/<id>/   task.json  upload.zip  predictions.csv  result.json
-both          committed  meta.jsonl  events/<attempt>.jsonl  lock  owner  output.log
+searches/<id>/  search.json  meta.jsonl  lock
+runs, tasks   committed  meta.jsonl  events/<attempt>.jsonl  lock  owner  output.log
 """
 
 from __future__ import annotations
@@ -115,6 +116,11 @@ class RunDir(JobDir):
         return self.path / "wind-down"
 
     @property
+    def hold(self) -> Path:
+        """The step at which a search has the run stop (trainer/rundir/hold.py)."""
+        return self.path / "hold"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -200,3 +206,20 @@ class TaskDir(JobDir):
     def result(self) -> Path:
         """The result of such a task, written after its predictions, so that they are not computed twice."""
         return self.path / "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchDir:
+    """The directory of a search: its trials are runs."""
+
+    path: Path
+
+    @property
+    def request(self) -> Path:
+        """The request, written last when the search is created, never rewritten."""
+        return self.path / "search.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the worker that looks for the next trial."""
+        return self.path / "lock"

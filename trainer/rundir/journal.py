@@ -18,6 +18,14 @@ def journal(run_dir: Path, kind: str, **fields: Any) -> None:
     append_durably(JobDir(run_dir).journal, line)
 
 
+def journal_length(run_dir: Path) -> int:
+    """The length of meta.jsonl in bytes, which tells whether there are new lines."""
+    try:
+        return JobDir(run_dir).journal.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def read_journal(run_dir: Path) -> list[dict[str, Any]]:
     """Return the journal's lines.
 
