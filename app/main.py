@@ -38,6 +38,7 @@ from app.web.runs import findings, index, mistakes, queue
 from app.web.runs import pages as run_pages
 from app.web.runs import routes as runs
 from app.web.runs import views as saved_views
+from app.web.search import pages as search_pages
 from app.web.search import routes as searches
 from app.web.services import services_of
 from app.web.system import routes as system
@@ -68,6 +69,7 @@ PARTS = (
     docs,
     compare,
     results,
+    search_pages,
     system,
     auth,
     predict_page,

@@ -66,6 +66,9 @@ class RunPublic(BaseModel):
     group: str | None
     parent: str | None
     parent_step: int | None
+    search: str | None = Field(description="The search that the run is a trial of.")
+    trial: int | None = Field(description="Its number in that search, from 0.")
+    params: dict[str, Any] | None = Field(description="The values that the search has chosen, by setting.")
     tags: list[str]
     notes: str
     expectation: str

@@ -54,7 +54,7 @@ def summary_of(search: Search) -> SearchSummary:
     return SearchSummary(**_common(search))
 
 
-def public_of(search: Search, trials: Sequence[Trial]) -> SearchPublic:
+def public_of(search: Search, trials: Sequence[Trial], *, with_importance: bool = True) -> SearchPublic:
     best = best_of(trials, minimizes=search.request.minimizes)
     return SearchPublic(
         **_common(search),
@@ -62,7 +62,7 @@ def public_of(search: Search, trials: Sequence[Trial]) -> SearchPublic:
         trials=[trial_public(trial) for trial in trials],
         best=None if best is None else trial_public(best),
         winner=search.winner,
-        importance=importance(search.request, trials),
+        importance=importance(search.request, trials) if with_importance else None,
     )
 
 

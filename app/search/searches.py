@@ -140,6 +140,13 @@ class Searches:
         with self._database.read() as session:
             return trials_of(session, search.id, search.request, self._settings.runs)
 
+    def best_run(self, search: Search) -> NewRun:
+        """The request of a run like the best trial. Raises ApiError 409: no trial has a value."""
+        best = best_of(self.trials(search), minimizes=search.request.minimizes)
+        if best is None:
+            raise ApiError(409, "no_value", "No trial has a value yet.")
+        return self.new_run(search.request, best.params)
+
     def stop(self, search_id: str) -> Search:
         """End the search: its trials are stopped, and can be looked at and resumed. Raises ApiError 404, 409."""
         search = self.get(search_id)
@@ -212,10 +219,10 @@ class Searches:
             publish(session, search_id, "search", {"search": search_id})
 
 
-def rungs_of(launcher: Launcher, searches: Searches, request: NewSearch) -> tuple[int, ...]:
-    """The steps of the rungs with the settings that the search does not vary."""
+def rungs_of(launcher: Launcher, searches: Searches, request: NewSearch) -> tuple[tuple[int, ...], int]:
+    """The steps of the rungs, and those of an epoch, with the settings that the search does not vary."""
     plan = launcher.prepare(searches.new_run(request, {})).plan
-    return rung_steps(request.pruner, plan.total_steps, plan.steps_per_epoch)
+    return rung_steps(request.pruner, plan.total_steps, plan.steps_per_epoch), plan.steps_per_epoch
 
 
 def best_of(trials: Sequence[Trial], *, minimizes: bool) -> Trial | None:

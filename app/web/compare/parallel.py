@@ -3,55 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
 
-from pydantic import BaseModel
-
-from app.display.formatting import setting
-from app.display.labels import setting_label
+from app.display.parallel import Axis, Parallel, ParallelRun, Value, setting_axis
 from app.results.comparison import Compared, Comparison
 
-Value = float | str | None
-LOGARITHMIC = ("lr", "weight_decay")  # the ends of the names of settings that are compared by their ratio
-WIDE = 50.0  # the ratio of the largest to the smallest value from which any setting is
-UNITS = {"minutes": "min", "checkpoint_minutes": "min"}
 MINUTE = 60.0
-
-
-class Axis(BaseModel):
-    """`values` are by run; on an axis of categories they are texts. None: the run has no value (yet)."""
-
-    name: str
-    title: str
-    unit: str
-    scale: Literal["linear", "log", "categories"]
-    values: list[Value]
-
-
-class ParallelRun(BaseModel):
-    slot: int
-    name: str
-
-
-class Parallel(BaseModel):
-    runs: list[ParallelRun]
-    axes: list[Axis]
 
 
 def parallel_of(found: Comparison) -> Parallel:
     runs = found.runs
-    axes = [_setting_axis(item.field, [item.values[run.id] for run in runs]) for item in found.settings]
+    axes = [setting_axis(item.field, [item.values[run.id] for run in runs]) for item in found.settings]
     return Parallel(runs=[ParallelRun(slot=run.slot, name=run.name) for run in runs], axes=[*axes, *_metric_axes(runs)])
-
-
-def _setting_axis(field: str, values: Sequence[Any]) -> Axis:
-    """Numbers are on a scale; anything else, and numbers of which a run has none, are categories."""
-    name, title, unit = setting_label(field), field, UNITS.get(field, "")
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return Axis(name=name, title=title, unit=unit, scale="categories", values=[setting(value) for value in values])
-    is_rate = field.endswith(LOGARITHMIC) or max(values) > WIDE * min(values)
-    scale: Literal["linear", "log"] = "log" if min(values) > 0 and is_rate else "linear"
-    return Axis(name=name, title=title, unit=unit, scale=scale, values=list(values))
 
 
 def _metric_axes(runs: Sequence[Compared]) -> list[Axis]:

@@ -18,18 +18,32 @@ from app.runs.launching import Launcher
 from app.runs.public import RunPublic
 from app.runs.requests import CloneRequest, NewRun, RunPatch
 from app.runs.runs import Runs
-from app.runs.variants import NewVariants, checked_vary, launch_variants
+from app.runs.variants import Between, NewVariants, checked_vary, launch_variants
+from app.search.requests import NewSearch
+from app.search.searches import Searches
 from app.web.datasets.view import DatasetCard, dataset_card
 from app.web.forms import render, texts
 from app.web.launch.form import parse_overrides, preset_values, setting_groups, split_variants, typed_from
 from app.web.launch.view import LaunchPage, PresetCard
-from app.web.services import DatasetsDep, LauncherDep, RunsDep, StatisticsDep
+from app.web.services import DatasetsDep, LauncherDep, RunsDep, SearchesDep, StatisticsDep
 from trainer.spec.messages import in_words
 from trainer.spec.preset import SpecError, build_spec, differences, presets
 
 router = APIRouter(include_in_schema=False)
 
-NOT_SETTINGS = ("dataset", "preset", "name", "expectation", "tags", "from", "from_step", "draw", "smoke")
+NOT_SETTINGS = (
+    "dataset",
+    "preset",
+    "name",
+    "expectation",
+    "tags",
+    "from",
+    "from_step",
+    "draw",
+    "how",
+    "pruner",
+    "smoke",
+)
 MISSING = {"dataset": "", "preset": ""}
 SMOKE_STEPS = 20
 
@@ -52,11 +66,16 @@ def launch_page(
 
 @router.post("/runs")
 async def launch(
-    request: Request, runs: RunsDep, launcher: LauncherDep, datasets: DatasetsDep, statistics: StatisticsDep
+    request: Request,
+    runs: RunsDep,
+    launcher: LauncherDep,
+    searches: SearchesDep,
+    datasets: DatasetsDep,
+    statistics: StatisticsDep,
 ) -> Response:
     typed = texts(await request.form())
     try:
-        address = await run_in_threadpool(_launch, runs, launcher, typed)
+        address = await run_in_threadpool(_launch, runs, launcher, searches, typed)
     except SpecError as error:
         errors = {name.removeprefix("overrides."): reason for name, reason in error.fields.items()}
 
@@ -68,8 +87,8 @@ async def launch(
     return RedirectResponse(address, 303)
 
 
-def _launch(runs: Runs, launcher: Launcher, typed: Mapping[str, str]) -> str:
-    """Queue the run or the variants of the form. Returns the URL of their page. Raises SpecError."""
+def _launch(runs: Runs, launcher: Launcher, searches: Searches, typed: Mapping[str, str]) -> str:
+    """Queue the run or the variants of the form, or begin its search. Returns the URL of its page. Raises SpecError."""
     same, vary = split_variants({name: text for name, text in typed.items() if name not in NOT_SETTINGS})
     overrides = parse_overrides(same)
     if typed.get("smoke"):
@@ -79,6 +98,8 @@ def _launch(runs: Runs, launcher: Launcher, typed: Mapping[str, str]) -> str:
         if vary:
             if typed.get("from_step"):
                 raise SpecError(dict.fromkeys(vary, "a branch is one run"))
+            if typed.get("how") == "search":
+                return _search(searches, typed, {**fields, "overrides": overrides}, checked_vary(vary))
             asked = {**fields, "overrides": overrides, "vary": checked_vary(vary), "draw": typed.get("draw") or None}
             return "/?" + urlencode({"group": launch_variants(launcher, NewVariants.model_validate(asked)).group})
         run = _clone(runs, launcher, typed, overrides) if typed.get("from") else None
@@ -88,6 +109,37 @@ def _launch(runs: Runs, launcher: Launcher, typed: Mapping[str, str]) -> str:
     except ValidationError as error:
         raise SpecError({str(item["loc"][0]): in_words(item) for item in error.errors(include_url=False)}) from None
     return f"/runs/{run.id}"
+
+
+def _search(
+    searches: Searches, typed: Mapping[str, str], fields: dict[str, Any], vary: Mapping[str, list[Any] | Between]
+) -> str:
+    """Begin a search over the values that vary. Its objective is the figure that selects the best epoch."""
+    space = {
+        name: {"low": given.low, "high": given.high, "log": given.scale == "log"}
+        if isinstance(given, Between)
+        else {"choices": given}
+        for name, given in vary.items()
+    }
+    fields.pop("expectation", None)
+    asked = {
+        **fields,
+        "space": space,
+        "objective": f"val/{fields['overrides'].get('select_by', 'acc')}",
+        "pruner": typed.get("pruner") or "asha",
+        "trials": typed.get("draw") or None,
+    }
+    try:
+        return f"/searches/{searches.create(NewSearch.model_validate(asked)).id}"
+    except SpecError as error:
+        raise SpecError({name.removeprefix("space."): reason for name, reason in error.fields.items()}) from None
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        names = {"trials": "draw", "space": "draw"}
+        raise SpecError(
+            {names.get(str(item["loc"][0]), str(item["loc"][0])): in_words(item) for item in problems if item["loc"]}
+            or {"draw": in_words(problems[0])}
+        ) from None
 
 
 def _clone(runs: Runs, launcher: Launcher, typed: Mapping[str, str], overrides: dict[str, Any]) -> RunPublic | None:

@@ -7,7 +7,7 @@ import { halfLife } from "../lib/scale.js";
 import { Series } from "../lib/series.js";
 import { smooth } from "../lib/smooth.js";
 import { OverlayChart } from "./overlay_chart.js";
-import { drawParallel, lightParallel } from "./parallel.js";
+import { drawParallel, lightParallel } from "../chart/parallel.js";
 import { localizeTimes } from "../shared/page.js";
 import { request } from "../shared/request.js";
 import { palette, ROLES } from "../chart/palette.js";

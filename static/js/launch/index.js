@@ -6,6 +6,7 @@ import { root } from "../shared/root.js";
 import "./networks.js";
 import { show as showSettings } from "./settings.js";
 
+const TRIALS = "30"; // of a search without a number
 const PAUSE = 150;
 const WIDTH = 320;
 const HEIGHT = 96;
@@ -115,7 +116,8 @@ async function refresh() {
   showDraw(varying?.[0]);
   const query = new URLSearchParams({ dataset: data.get("dataset"), preset: data.get("preset"), typed: JSON.stringify(texts) });
   const images = `${root}/api/preview/images.png?${query}`;
-  if (varies && data.get("draw").trim()) query.set("draw", data.get("draw").trim());
+  const draw = data.get("draw").trim() || (data.get("how") === "search" ? TRIALS : "");
+  if (varies && draw) query.set("draw", draw);
   lastRequest += 1;
   form.querySelector(".panel").ariaBusy = "true";
   const latest = lastRequest;

@@ -1,4 +1,4 @@
-// Parallel coordinates of the compared runs. A range that is dragged on an axis dims the lines outside of it.
+// Parallel coordinates of runs. A range that is dragged on an axis dims the lines outside of it.
 import { cut, dashOf } from "../lib/overlay.js";
 import { scaled } from "../lib/parallel.js";
 
@@ -42,7 +42,7 @@ function draw(data) {
   for (const [name, value] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}` })) svg.setAttribute(name, value);
   axes.forEach((axis, index) => (axis.x = SIDE + ((width - 2 * SIDE) * index) / Math.max(1, axes.length - 1)));
   const paths = runs.map((run, index) => pathOf(axes, index));
-  const lines = runs.map(({ slot, name }, index) => element("path", { class: `run-line slot-${slot}`, d: paths[index], "stroke-dasharray": dashOf(slot).join(" "), "data-slot": slot, "data-name": name }));
+  const lines = runs.map(({ slot, name, rank }, index) => element("path", { class: `run-line ${rank === null ? `slot-${slot}` : `rank-${rank}`}`, d: paths[index], "stroke-dasharray": rank === null ? dashOf(slot).join(" ") : "", "data-slot": slot, "data-name": name }));
   const targets = runs.map(({ slot }, index) => {
     const target = element("path", { class: "run-target", d: paths[index] });
     target.addEventListener("pointerenter", () => point(slot));
