@@ -63,7 +63,7 @@ class Controller:
             fd = os.open(SearchDir(folder).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 if lock_descriptor(fd, wait=False):
-                    self._advance(self._searches.get(search_id), devices=len(seen_workers(self._database)))
+                    self._advance(self._searches.get(search_id), self._devices())
                     self._seen[search_id] = seen
             except OperationalError:
                 raise  # the database cannot be written, which concerns all that the worker does
@@ -72,6 +72,10 @@ class Controller:
                 self._searches.fail(search_id, f"{type(error).__name__}: {error}")
             finally:
                 os.close(fd)
+
+    def _devices(self) -> int:
+        """The devices with a worker. One that was killed may still be listed beside its successor."""
+        return len({(worker.host, worker.device) for worker in seen_workers(self._database)})
 
     def _running(self) -> Iterator[str]:
         for folder in self._settings.searches.glob("*"):
