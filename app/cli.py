@@ -24,6 +24,7 @@ from app.commands.console import console, errors, fail
 from app.commands.datasets import datasets_app
 from app.commands.group import Commands
 from app.commands.home import check_database, chosen, home_settings, prepare_home
+from app.commands.search import search_app
 from app.environment import DeviceName
 from app.settings import Settings, misspelled
 from trainer.errors import TrainerError
@@ -36,6 +37,7 @@ main = typer.Typer(
 )
 main.add_typer(datasets_app, name="datasets")
 main.add_typer(tokens_app, name="tokens")
+main.add_typer(search_app, name="search")
 
 
 def show_version(wanted: bool) -> None:

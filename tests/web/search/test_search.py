@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import httpx
@@ -35,10 +32,6 @@ def ended(client: httpx.Client, search_id: str, seconds: float = 240) -> dict[st
     return wait_for(there, seconds, "the end of the search")
 
 
-def _more_than(count: Callable[[], int], number: int) -> bool:
-    return count() > number
-
-
 def test_a_search_halves_its_trials_and_tests_the_best_alone(server: Server) -> None:
     server.start("web", "worker")
     with server.client() as client:
@@ -66,25 +59,6 @@ def test_a_search_halves_its_trials_and_tests_the_best_alone(server: Server) -> 
         more = client.post(f"/api/searches/{began['id']}/resume", json={"trials": 1})
         assert more.json()["status"] == "running"
         assert len(ended(client, began["id"])["trials"]) == 7
-
-
-def test_a_search_that_is_killed_goes_on_with_the_same_trials(server: Server) -> None:
-    """Each kill hits the worker, whose successor must decide as it would have."""
-    server.start("web", "worker")
-    with server.client() as client:
-        undisturbed = ended(client, search_for(client, trials=5, name="undisturbed")["id"])
-        began = search_for(client, trials=5, name="killed")
-
-        def begun() -> int:
-            return len(client.get(f"/api/searches/{began['id']}").json()["trials"])
-
-        for number in range(4):
-            wait_for(partial(_more_than, begun, number), 120)
-            server.stop("worker", signal.SIGKILL)
-            server.start("worker")
-        killed = ended(client, began["id"])
-    for name in ("params", "value", "state", "rung", "number"):
-        assert [t[name] for t in killed["trials"]] == [t[name] for t in undisturbed["trials"]], name
 
 
 def test_what_cannot_be_searched_is_refused_with_its_field(api: httpx.Client) -> None:

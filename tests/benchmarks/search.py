@@ -1,0 +1,125 @@
+"""A search with tpe and successive halving beside random search with complete trainings, at equal device minutes.
+
+What counts is the share of random search's training steps after which the other search has a validation as good as
+random search's best. All networks are of one size, so that steps are device minutes on a quiet machine.
+`python -m tests.benchmarks.search [SEEDS] [DATASET…]` prints each pair of searches.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from tests.benchmarks.rows import Row, data_root
+from tests.conftest import Server, new_server, wait_for
+from trainer.data.format import Split, open_split, read_record
+from trainer.data.writer import write_dataset
+
+SEEDS = 5
+DATASETS = ("shapes100", "cifar100")
+TRIALS = 16
+PER_CLASS: dict[Split, int] = {"train": 60, "test": 10}
+MARK = 1 / 3
+SPACE = {
+    "optimizer.lr": {"low": 1e-4, "high": 1.0, "log": True},
+    "optimizer.weight_decay": {"low": 1e-6, "high": 1e-1, "log": True},
+    "optimizer.momentum": {"low": 0.0, "high": 0.98},
+    "label_smoothing": {"low": 0.0, "high": 0.4},
+}
+SETTINGS = {
+    "optimizer.name": "sgd", "model.widths": [12, 24, 32], "epochs": 9, "batch_size": 100, "checks": "off",
+    "compile": "off", "precision": "float32", "threads": 1, "track_gradients": False,
+}  # fmt: skip
+
+
+def measure(seeds: int = SEEDS, datasets: tuple[str, ...] = DATASETS) -> list[Row]:
+    return [compared(dataset, seeds) for dataset in datasets]
+
+
+def compared(dataset: str, seeds: int) -> Row:
+    shares, gains = [], []
+    with tempfile.TemporaryDirectory() as name:
+        reduce(data_root(), dataset, Path(name) / "datasets")
+        server = new_server(Path(name) / "home", Path(name) / "datasets")
+        try:
+            server.spawn("web", "worker")
+            server.wait_web()
+            with server.client() as client:
+                for seed in range(seeds):
+                    share, gain = pair(server, client, dataset, seed)
+                    shares.append(share)
+                    gains.append(gain)
+                    print(f"{dataset}, seed {seed}: {share:.2f} of the steps, {100 * gain:+.1f} points", flush=True)
+        finally:
+            server.close()
+    median = statistics.median(shares)
+    return Row(
+        f"search on {dataset}, {TRIALS} trials' time, {seeds} seeds: share of random search's steps to its best",
+        "≤ ⅓",
+        f"{median:.2f} ({min(shares):.2f} to {max(shares):.2f}); at equal time "
+        f"{100 * statistics.mean(gains):+.1f} points of validation accuracy",
+        median <= MARK,
+    )
+
+
+def reduce(root: Path, dataset: str, target: Path) -> None:
+    """Write the first images of each class under the same name, so that a training takes seconds."""
+    record = read_record(root, dataset)
+    arrays: dict[Split, tuple[Any, Any, list[str]]] = {}
+    for split, count in PER_CLASS.items():
+        images, labels = open_split(root, dataset, split)
+        rows = np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in range(len(record.classes))]))
+        arrays[split] = np.array(images[rows]), labels[rows], [f"{row}.png" for row in rows]
+    target.mkdir()
+    write_dataset(target, dataset, arrays=arrays, classes=record.classes, source="benchmark")
+
+
+def pair(server: Server, client: httpx.Client, dataset: str, seed: int) -> tuple[float, float]:
+    """The share of random search's steps that the other search needs for its best, and what it gains at the end."""
+    random = ended(client, dataset, {"sampler": "random", "pruner": "none", "trials": TRIALS, "seed": seed})
+    limit = {"device_minutes": random["device_minutes"], "seed": 1000 + seed}
+    other = ended(client, dataset, {"sampler": "tpe", "pruner": "asha", **limit})
+    reference, curve = timeline(server, random), timeline(server, other)
+    total, best = reference[-1]
+    needed = next((steps for steps, value in curve if value >= best), float("inf"))
+    return needed / total, max((v for s, v in curve if s <= total), default=0.0) - best
+
+
+def ended(client: httpx.Client, dataset: str, more: dict[str, Any]) -> dict[str, Any]:
+    settings = dict(SETTINGS)
+    body = {"dataset": dataset, "preset": "baseline-cnn", "overrides": settings, "space": SPACE, **more}
+    search = client.post("/api/searches", json=body).raise_for_status().json()["id"]
+
+    def over() -> dict[str, Any] | None:
+        found: dict[str, Any] = client.get(f"/api/searches/{search}").json()
+        return found if found["status"] in ("finished", "failed") else None
+
+    return wait_for(over, 7200, "the search's end")
+
+
+def timeline(server: Server, search: dict[str, Any]) -> list[tuple[int, float]]:
+    """(steps of all trials, best validation accuracy so far) after each validation, in the order of time."""
+    events = []
+    for trial in search["trials"]:
+        series = server.series(trial["run"], "val/acc").get("val/acc", {"time": [], "step": [], "value": []})
+        rows = zip(series["time"], series["step"], series["value"], strict=True)
+        events += [(time, trial["number"], step, value or 0.0) for time, step, value in rows]
+    done: dict[int, int] = {}
+    best, found = 0.0, []
+    for _, number, step, value in sorted(events):
+        done[number] = max(done.get(number, 0), step)
+        best = max(best, value)
+        found.append((sum(done.values()), best))
+    return found
+
+
+if __name__ == "__main__":
+    chosen = int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS
+    for row in measure(chosen, tuple(sys.argv[2:]) or DATASETS):
+        print(row)
