@@ -1,0 +1,214 @@
+"""`init`: chooses between a run of its own, one that `trackside watch` has begun, and one that ignores everything."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import secrets
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trackside.ending import finish_with_script
+from trackside.errors import Error, UsageError
+from trackside.link import Link
+from trackside.notices import say, say_once
+from trackside.options import Options, rank_of, read_options
+from trackside.script_run import Run
+from trackside.sender.server import Refused, Server, Unauthorized, Unreachable
+from trackside.spool import Facts, SpooledSession, events_of, new_session, sessions_in, whole_lines
+from trackside.values import clean
+
+WATCH = "TRACKSIDE_WATCH"  # what `trackside watch` tells the scripts that it starts
+RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}")
+RESUME = {
+    None: "allow",
+    False: "allow",
+    True: "allow",
+    "auto": "allow",
+    "allow": "allow",
+    "never": "never",
+    "must": "must",
+}
+ANSWER_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `init` was asked for."""
+
+    project: str = ""
+    name: str = ""
+    group: str = ""
+    notes: str = ""
+    tags: tuple[str, ...] = ()
+    run_id: str = ""
+    resume: str = "allow"
+    job_type: str = ""
+    command: list[str] = field(default_factory=list)  # default: that of this process
+    watched: bool = False
+
+
+def start(wanted: Wanted, mode: str | None, folder: str | None) -> Run:
+    """Raises UsageError: an argument is not valid. Raises Error: the server refuses the resume."""
+    if wanted.run_id and not RUN_ID.fullmatch(wanted.run_id):
+        raise UsageError(
+            f"id is {wanted.run_id!r}: use 1 to 32 letters, digits, - and _, beginning with a letter or digit."
+        )
+    options = read_options(mode, folder)
+    rank = rank_of(os.environ)
+    if rank or options.mode == "disabled":
+        if rank:
+            say(f"rank {rank}: only rank 0 logs. Set TRACKSIDE_RANK=0 if this is a training of its own.")
+        return Run(wanted.run_id or new_id(), wanted.name, wanted.project, options.url)
+    if WATCH in os.environ and not wanted.watched:
+        return _join_watched(wanted)
+    return begin(wanted, options)
+
+
+def begin(wanted: Wanted, options: Options) -> Run:
+    """Begin a session of its own and start its sender."""
+    run_id = wanted.run_id or new_id()
+    session = new_session(options.spool, run_id, new_session_id())
+    facts = Facts(
+        id=run_id,
+        session=session.session,
+        url=options.url,
+        mode=options.mode,
+        created=time.time(),
+        request=request_of(wanted, session.session),
+        system=_system(wanted),
+    )
+    first_step = _first_step(wanted, options, session, facts)
+    address = f"{options.url}/runs/{run_id}"
+    run = Run(run_id, wanted.name or run_id, wanted.project, address, session, first_step)
+    run.group, run.tags, run.notes, run.job_type = wanted.group, wanted.tags, wanted.notes, wanted.job_type
+    run.offline = options.mode == "offline"
+    run.finish_seconds = options.finish_seconds
+    run._emit("start", from_step=first_step, session=session.session, id=run_id)
+    session.write_facts(facts)
+    if run.offline:
+        say(f"offline: run {run_id} is kept in {session.folder}")
+        return run
+    try:
+        run._link = Link(session, on_stop=lambda: _interrupt(run))
+    except OSError as error:
+        say(f"the sender cannot be started ({error}): send the run later with trackside sync {options.spool}")
+    say(f"run {run_id}: {address}")
+    return run
+
+
+def request_of(wanted: Wanted, session: str) -> dict[str, Any]:
+    """The body of the PUT that announces a session."""
+    command = wanted.command or [sys.executable, *sys.argv]
+    script = {"command": [clean(word) for word in command], "host": socket.gethostname(), "pid": os.getpid()}
+    script["python"] = platform.python_version()
+    named = {"name": wanted.name, "project": wanted.project, "group": wanted.group, "notes": wanted.notes}
+    body: dict[str, Any] = {key: clean(value) for key, value in named.items() if value}
+    if wanted.tags:
+        body["tags"] = [clean(tag) for tag in wanted.tags]
+    return {"session": session, "resume": wanted.resume, **body, "script": script}
+
+
+def new_id() -> str:
+    return "".join(secrets.choice("0123456789abcdefghijklmnopqrstuvwxyz") for _ in range(10))
+
+
+def new_session_id() -> str:
+    """Sessions sort by the time of their creation."""
+    return f"{time.time_ns():016x}{secrets.token_hex(6)}"
+
+
+def watch_variable(run: Run, session: SpooledSession) -> str:
+    """What a script below `trackside watch` has to know, as the value of TRACKSIDE_WATCH."""
+    known = {
+        "id": run.id, "session": session.session, "folder": str(session.folder), "step": run.starting_step,
+        "url": run.url, "name": run.name, "project": run.project,
+    }  # fmt: skip
+    return json.dumps(known)
+
+
+def _join_watched(wanted: Wanted) -> Run:
+    """Log to the run that `trackside watch` has begun: its events are appended to the same file."""
+    try:
+        known = json.loads(os.environ[WATCH])
+        session = SpooledSession(Path(known["folder"]), str(known["session"]))
+        facts = session.facts()
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise Error(f"{WATCH} does not name a run that is being watched: {error}") from None
+    if wanted.run_id and wanted.run_id != session.id:
+        say_once(f"id {wanted.run_id} is ignored: trackside watch logs to run {session.id}.")
+    new = {
+        name: value
+        for name, value in request_of(wanted, "").items()
+        if name in ("name", "project", "group", "notes", "tags")
+    }
+    facts.request = {**new, **facts.request}
+    session.write_facts(facts)
+    name, project = facts.request.get("name", known["name"]), facts.request.get("project", known["project"])
+    return Run(session.id, name, project, known["url"], session, int(known["step"]), attached=True)
+
+
+def _first_step(wanted: Wanted, options: Options, session: SpooledSession, facts: Facts) -> int:
+    """The step from which a run goes on: 0 for a new one. Asks this spool, then the server."""
+    if not wanted.run_id:
+        return 0
+    here = [
+        _last_step(other) for other in sessions_in(options.spool, wanted.run_id) if other.session != session.session
+    ]
+    if here or options.mode == "offline":
+        # What is here is sent first: the server would take a session that it hears of later for a newer one.
+        return max(here, default=-1) + 1
+    try:
+        answer = Server(options.url, ANSWER_SECONDS).announce(wanted.run_id, facts.request)
+    except Refused as error:
+        if error.code in ("run_exists", "not_found", "not_a_script"):
+            session.folder.joinpath(session.session).with_suffix(".jsonl").unlink(missing_ok=True)
+            raise Error(str(error)) from None
+        return 0
+    except (Unreachable, Unauthorized):
+        return 0
+    last = answer.get("last_step")
+    return int(last) + 1 if isinstance(last, int) and last >= 0 and answer.get("attempt", 1) > 1 else 0
+
+
+def _last_step(session: SpooledSession) -> int:
+    """The last step in the events of a session in this spool."""
+    offset, last = 0, -1
+    while block := whole_lines(session.events, offset):
+        offset += len(block)
+        for event in events_of(block, "start", "metrics"):
+            step = event.get("step", event.get("from_step", 0) - 1)
+            last = max(last, step)
+    return last
+
+
+def _interrupt(run: Run) -> None:
+    """A person has pressed Stop: end the script as Ctrl-C does."""
+    run.stopping = True
+    say("stopped from the dashboard")
+    interruptible = callable(signal.getsignal(signal.SIGINT))
+    os.kill(os.getpid(), signal.SIGINT if interruptible else signal.SIGTERM)
+
+
+def _system(wanted: Wanted) -> dict[str, Any]:
+    """What the sender describes this environment from, without loading anything here."""
+    return {
+        "command": wanted.command or [sys.executable, *sys.argv],
+        "python": platform.python_version(),
+        "folder": str(Path.cwd()),
+        "path": [entry for entry in sys.path if entry],
+        "pid": os.getpid(),
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+
+
+def finish_at_exit(run: Run) -> None:
+    if not run.disabled:
+        finish_with_script(run)
