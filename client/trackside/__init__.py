@@ -38,9 +38,9 @@ from trackside.version import VERSION as __version__
 
 __all__ = [
     "Artifact", "Audio", "Config", "ConfigError", "Error", "Graph", "Histogram", "Html", "Image", "Molecule",
-    "Object3D", "Plotly", "Run", "Settings", "Summary", "Table", "UsageError", "Video", "__version__", "alert", "config",
-    "define_metric", "finish", "init", "log", "log_artifact", "log_image", "log_text", "login", "run", "save", "setup",
-    "summary", "termlog", "termwarn", "unwatch", "use_artifact", "watch",
+    "Object3D", "Plotly", "Run", "Settings", "Summary", "Table", "UsageError", "Video", "__version__", "alert",
+    "config", "define_metric", "finish", "init", "log", "log_artifact", "log_image", "log_text", "login", "run", "save",
+    "setup", "summary", "termlog", "termwarn", "unwatch", "use_artifact", "watch",
 ]  # fmt: skip
 
 run: Run | None
@@ -79,8 +79,9 @@ def init(
 ) -> Run:
     """Begin a run, and make it the one that `trackside.log` logs to.
 
-    mode: "online"; "offline" (kept in the spool until `trackside sync`); "disabled". id: the run to resume, or that of a
-    new one. resume: "allow", "must" (it exists) or "never" (it does not). dir: the folder in which `.trackside` is.
+    mode: "online"; "offline" (kept in the spool until `trackside sync`); "disabled".
+    id: that of the run to resume, or of a new one. resume: "allow", "must" (it exists) or "never" (it does not).
+    dir: the folder in which `.trackside` is.
 
     Raises UsageError: an argument is not valid. Raises Error: the server says that the run cannot be resumed. A server
     that cannot be reached raises nothing.

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import atexit
 import sys
-import traceback
 from types import TracebackType
 from typing import Any, NoReturn
 
+from trackside.outcome import error_of, exit_code_of
 from trackside.script_run import Run
-
-DETAIL = 20_000  # characters of a traceback
 
 _hooked = False
 _exit_code: int | None = None
@@ -40,22 +38,6 @@ def finish_with_script(run: Run) -> None:
 
     sys.excepthook = excepthook
     sys.exit = leave
-
-
-def error_of(value: BaseException) -> dict[str, Any]:
-    """An exception as the `error` of an `end` event."""
-    detail = "".join(traceback.format_exception(type(value), value, value.__traceback__))
-    return {
-        "code": type(value).__name__,
-        "message": str(value)[:2000] or type(value).__name__,
-        "detail": detail[-DETAIL:],
-    }
-
-
-def exit_code_of(value: BaseException) -> int:
-    if isinstance(value, SystemExit):
-        return value.code if isinstance(value.code, int) else 0 if value.code is None else 1
-    return 130 if isinstance(value, KeyboardInterrupt) else 1
 
 
 def _at_exit() -> None:

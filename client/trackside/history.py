@@ -23,21 +23,24 @@ class History:
     written at once, also those of a step that is not complete yet.
     """
 
-    def __init__(self, events: EventFile, first_step: int, media: Callable[[str, Any, int], None]) -> None:
+    def __init__(
+        self, events: EventFile, session: str, first_step: int, media: Callable[[str, Any, int], None]
+    ) -> None:
         self.series: dict[str, Series] = {}
         self.rules = Rules()
         self.step = first_step
         self._first_step = first_step
         self._resumed = first_step > 0
         self._events = events
+        self._session = session
         self._media = media
 
-    def add(self, data: Mapping[str, Any], step: int | None, commit: bool | None) -> None:
+    def add(self, data: Mapping[Any, Any], step: int | None, commit: bool | None) -> None:
         if self.rules.axis_names:
             data = self._take_own_steps(data)
         at = self.step if step is None else step
         entries: list[Entry] = []
-        others: list[tuple[str, Any]] = []
+        others: list[tuple[Any, Any]] = []
         known = self.series
         for name, value in data.items():
             text = scalar_text(value)
@@ -99,9 +102,9 @@ class History:
         """The first values of a resumed run: if they repeat earlier steps, those of the session before are replaced."""
         self._resumed = False
         if at < self._first_step:
-            self._events.emit("start", from_step=at)
+            self._events.emit("start", from_step=at, session=self._session)
 
-    def _take_own_steps(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _take_own_steps(self, data: Mapping[Any, Any]) -> Mapping[Any, Any]:
         """Write the values whose steps another series gives (`define_metric`), and return the others."""
         flat = dict(flatten(data))
         left: dict[str, Any] = {}
@@ -142,7 +145,7 @@ def _warn_backwards(series: Series, at: int) -> None:
         say_once(f"{series.name!r} was logged twice at step {at}: the first value is kept.", "logged twice")
     else:
         say_once(
-            f"{series.name!r} was logged at step {at} after step {series.last}: steps must increase. This value and others "
-            "like it are passed over.",
+            f"{series.name!r} was logged at step {at} after step {series.last}: steps must increase. This value and "
+            "others like it are passed over.",
             "backwards",
         )

@@ -12,7 +12,7 @@ from trackside.png import encode_png
 
 MAX_BYTES = 20 << 20
 MAGIC = (
-    (b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"BM", "bmp"), (b"RIFF", "webp"),
+    (b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"),
 )  # fmt: skip
 
 
@@ -40,19 +40,28 @@ class Image:
             return _known(Path(source).read_bytes(), str(source))
         if isinstance(source, (bytes, bytearray)):
             return _known(bytes(source), "the image")
-        if hasattr(source, "savefig"):
+        if _is_figure(source):
             return _saved(lambda file: source.savefig(file, format="png"))
-        if hasattr(source, "save") and hasattr(source, "mode"):
+        if is_picture(source):
             kept = source if source.mode in ("1", "L", "LA", "P", "RGB", "RGBA") else source.convert("RGB")
             return _saved(lambda file: (kept.convert(self._mode) if self._mode else kept).save(file, format="PNG"))
         return _array_png(source), "png"
+
+
+def is_picture(value: Any) -> bool:
+    """Whether it is a figure of matplotlib or an image of PIL, neither of which has to be installed."""
+    return _is_figure(value) or (hasattr(value, "save") and hasattr(value, "mode") and hasattr(value, "convert"))
+
+
+def _is_figure(value: Any) -> bool:
+    return hasattr(value, "savefig")
 
 
 def _known(data: bytes, name: str) -> tuple[bytes, str]:
     for magic, form in MAGIC:
         if data.startswith(magic):
             return data, form
-    raise UsageError(f"{name} is not a PNG, JPEG, GIF, BMP or WebP image.")
+    raise UsageError(f"{name} is not a PNG, JPEG, GIF or WebP image.")
 
 
 def _saved(save: Any) -> tuple[bytes, str]:

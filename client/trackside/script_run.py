@@ -15,8 +15,9 @@ from trackside.errors import UsageError
 from trackside.events import EventFile
 from trackside.history import History
 from trackside.link import Link
-from trackside.media import MAX_BYTES, Image, PassedOver
+from trackside.media import MAX_BYTES, Image, PassedOver, is_picture
 from trackside.notices import say, say_once
+from trackside.outcome import error_of, exit_code_of
 from trackside.saving import copy_into, keep_bytes
 from trackside.series import latest_values
 from trackside.spool import SpooledSession
@@ -64,8 +65,11 @@ class Run:
         self._attached = attached
         self._link: Link | None = None
         self._began = time.monotonic()
-        self._events = EventFile(session.events) if session is not None else None
-        self._history = History(self._events, first_step, self._log_media) if self._events is not None else None
+        self._events: EventFile | None = None
+        self._history: History | None = None
+        if session is not None:
+            self._events = EventFile(session.events)
+            self._history = History(self._events, session.session, first_step, self._log_media)
         self.config = Config(lambda values: self._emit("config", v=values))
         self.summary = Summary(lambda values: self._emit("summary", v=values), self._latest)
         _ALIVE.add(self)
@@ -89,7 +93,7 @@ class Run:
 
     def log(
         self,
-        data: Mapping[str, Any],
+        data: Mapping[Any, Any],
         step: int | None = None,
         commit: bool | None = None,
         sync: bool | None = None,
@@ -112,6 +116,10 @@ class Run:
 
     def log_text(self, text: str, key: str = "text", step: int | None = None) -> None:
         self._emit("text", step=self.step if step is None else int(step), key=clean(key), text=clean(text)[:TEXT_LIMIT])
+
+    def log_line(self, line: str) -> None:
+        """Add a line to the run's log."""
+        self._emit("log", line=clean(line)[:TEXT_LIMIT])
 
     def log_image(
         self,
@@ -185,10 +193,14 @@ class Run:
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         """End the run: finished, failed if `exit_code` is not 0. Waits a limited time until everything is sent."""
         with self._lock:
-            events, self._events = self._events, None
-            if events is None or self._session is None:
+            if self._events is None or self._session is None:
                 return
-            if not self._attached:
+            self._save_folder()
+            events, self._events = self._events, None
+            if self._attached:  # the run ends with the command that is watched
+                if aggregates := self._aggregates():
+                    events.emit("summary", v=aggregates)
+            else:
                 self._end(events, exit_code)
             self._history = None
             events.close()
@@ -204,9 +216,8 @@ class Run:
 
     def __exit__(self, kind: type | None, value: BaseException | None, _trace: Any) -> None:
         if kind is not None and self.error is None and value is not None:
-            from trackside.ending import error_of, exit_code_of
-
             self.error = error_of(value)
+            self.stopping = self.stopping or isinstance(value, KeyboardInterrupt)
             self.finish(exit_code_of(value))
             return
         self.finish()
@@ -221,13 +232,14 @@ class Run:
             return lambda *_arguments, **_options: None
         raise AttributeError(f"a Trackside run has no {name!r}")
 
+    def _save_folder(self) -> None:
+        """Save what is in `dir`."""
+        if self._session is not None and (self._session.folder / "dir").is_dir():
+            for path in sorted(Path(self.dir).rglob("*")):
+                if path.is_file():
+                    self.save(str(path), base_path=self.dir)
+
     def _end(self, events: EventFile, exit_code: int | None) -> None:
-        assert self._session is not None
-        for path in sorted(Path(self.dir).rglob("*")):
-            if path.is_file():
-                self._events = events
-                self.save(str(path), base_path=self.dir)
-                self._events = None
         status = "stopped" if self.stopping else "failed" if exit_code else "finished"
         fields: dict[str, Any] = {"status": status}
         if exit_code is not None:
@@ -272,7 +284,7 @@ class Run:
         elif isinstance(value, (list, tuple)) and value and all(isinstance(item, Image) for item in value):
             for index, item in enumerate(value):
                 self._add_image(key, item, step, index)
-        elif hasattr(value, "savefig") or (hasattr(value, "save") and hasattr(value, "mode")):
+        elif not isinstance(value, PassedOver) and is_picture(value):
             self._add_image(key, Image(value), step, 0)
         else:
             kind = type(value).__name__

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ RESUME = {
     "must": "must",
 }
 ANSWER_SECONDS = 5.0
+NOTHING_REPLACED = 2**53  # as the first step of a session: the server keeps all of the sessions before
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,10 @@ class Wanted:
     watched: bool = False
 
 
-def start(wanted: Wanted, mode: str | None, folder: str | None) -> Run:
-    """Raises UsageError: an argument is not valid. Raises Error: the server refuses the resume."""
+def start(wanted: Wanted, mode: str | None, folder: str | None, on_stop: Callable[[Run], None] | None = None) -> Run:
+    """`on_stop` is called in a thread once a person has pressed Stop; by default the script is interrupted.
+
+    Raises UsageError: an argument is not valid. Raises Error: the server refuses the resume."""
     if wanted.run_id and not RUN_ID.fullmatch(wanted.run_id):
         raise UsageError(
             f"id is {wanted.run_id!r}: use 1 to 32 letters, digits, - and _, beginning with a letter or digit."
@@ -69,10 +73,10 @@ def start(wanted: Wanted, mode: str | None, folder: str | None) -> Run:
         return Run(wanted.run_id or new_id(), wanted.name, wanted.project, options.url)
     if WATCH in os.environ and not wanted.watched:
         return _join_watched(wanted)
-    return begin(wanted, options)
+    return _begin(wanted, options, on_stop or _interrupt)
 
 
-def begin(wanted: Wanted, options: Options) -> Run:
+def _begin(wanted: Wanted, options: Options, on_stop: Callable[[Run], None]) -> Run:
     """Begin a session of its own and start its sender."""
     run_id = wanted.run_id or new_id()
     session = new_session(options.spool, run_id, new_session_id())
@@ -86,18 +90,20 @@ def begin(wanted: Wanted, options: Options) -> Run:
         system=_system(wanted),
     )
     first_step = _first_step(wanted, options, session, facts)
+    from_step = first_step if first_step is not None else NOTHING_REPLACED
+    first_step = first_step or 0
     address = f"{options.url}/runs/{run_id}"
     run = Run(run_id, wanted.name or run_id, wanted.project, address, session, first_step)
     run.group, run.tags, run.notes, run.job_type = wanted.group, wanted.tags, wanted.notes, wanted.job_type
     run.offline = options.mode == "offline"
     run.finish_seconds = options.finish_seconds
-    run._emit("start", from_step=first_step, session=session.session, id=run_id)
+    run._emit("start", from_step=from_step, session=session.session, id=run_id)
     session.write_facts(facts)
     if run.offline:
         say(f"offline: run {run_id} is kept in {session.folder}")
         return run
     try:
-        run._link = Link(session, on_stop=lambda: _interrupt(run))
+        run._link = Link(session, on_stop=lambda: on_stop(run))
     except OSError as error:
         say(f"the sender cannot be started ({error}): send the run later with trackside sync {options.spool}")
     say(f"run {run_id}: {address}")
@@ -125,8 +131,10 @@ def new_session_id() -> str:
     return f"{time.time_ns():016x}{secrets.token_hex(6)}"
 
 
-def watch_variable(run: Run, session: SpooledSession) -> str:
+def watch_variable(run: Run) -> str:
     """What a script below `trackside watch` has to know, as the value of TRACKSIDE_WATCH."""
+    session = run._session
+    assert session is not None
     known = {
         "id": run.id, "session": session.session, "folder": str(session.folder), "step": run.starting_step,
         "url": run.url, "name": run.name, "project": run.project,
@@ -155,8 +163,8 @@ def _join_watched(wanted: Wanted) -> Run:
     return Run(session.id, name, project, known["url"], session, int(known["step"]), attached=True)
 
 
-def _first_step(wanted: Wanted, options: Options, session: SpooledSession, facts: Facts) -> int:
-    """The step from which a run goes on: 0 for a new one. Asks this spool, then the server."""
+def _first_step(wanted: Wanted, options: Options, session: SpooledSession, facts: Facts) -> int | None:
+    """The step from which a run goes on: 0 for a new one, None if nobody knows. Asks this spool, then the server."""
     if not wanted.run_id:
         return 0
     here = [
@@ -164,16 +172,16 @@ def _first_step(wanted: Wanted, options: Options, session: SpooledSession, facts
     ]
     if here or options.mode == "offline":
         # What is here is sent first: the server would take a session that it hears of later for a newer one.
-        return max(here, default=-1) + 1
+        return max(here) + 1 if here else None
     try:
         answer = Server(options.url, ANSWER_SECONDS).announce(wanted.run_id, facts.request)
     except Refused as error:
         if error.code in ("run_exists", "not_found", "not_a_script"):
             session.folder.joinpath(session.session).with_suffix(".jsonl").unlink(missing_ok=True)
             raise Error(str(error)) from None
-        return 0
+        return None  # the sender says why
     except (Unreachable, Unauthorized):
-        return 0
+        return None
     last = answer.get("last_step")
     return int(last) + 1 if isinstance(last, int) and last >= 0 and answer.get("attempt", 1) > 1 else 0
 
@@ -184,8 +192,9 @@ def _last_step(session: SpooledSession) -> int:
     while block := whole_lines(session.events, offset):
         offset += len(block)
         for event in events_of(block, "start", "metrics"):
-            step = event.get("step", event.get("from_step", 0) - 1)
-            last = max(last, step)
+            step = event["step"] if "step" in event else event["from_step"] - 1
+            if step < NOTHING_REPLACED - 1:
+                last = max(last, step)
     return last
 
 
@@ -206,6 +215,7 @@ def _system(wanted: Wanted) -> dict[str, Any]:
         "path": [entry for entry in sys.path if entry],
         "pid": os.getpid(),
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "watched": wanted.watched,
     }
 
 

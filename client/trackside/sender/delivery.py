@@ -32,10 +32,18 @@ class Delivery:
         self._scanned = 0
         self._session = session
         self._server = server
-        self._request = {**facts.request, "session": facts.session, **({"resume": "never"} if as_id else {})}
+        self._resume = {"resume": "never"} if as_id else {}
+        self.describe(facts)
+
+    def describe(self, facts: Facts) -> None:
+        """What `announce` says of the session."""
+        self._request = {**facts.request, "session": facts.session, **self._resume}
 
     def announce(self) -> None:
         answer = self._server.announce(self.id, self._request)
+        # From now on the run exists, unless somebody deletes it: it must not come back then.
+        self._resume = {"resume": "must"}
+        self._request |= self._resume
         self._accept(answer)
 
     def send(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import shutil
 import socket
 import subprocess
 from importlib.metadata import distributions
@@ -15,26 +17,52 @@ from trackside.values import clean
 
 DIFF_LIMIT = 256 << 10  # characters
 GIT_SECONDS = 20.0
+ASK = "import json, sys; print(json.dumps([sys.version.split()[0], sys.path]))"
 
 
 def describe(system: dict[str, Any]) -> dict[str, Any]:
     """`system` is what the session's facts hold. Takes tenths of a second."""
+    command = [clean(str(word)) for word in system.get("command", [])]
+    python, path = str(system.get("python") or ""), [str(entry) for entry in system.get("path", [])]
+    if system.get("watched"):
+        python, path = _python_of(command, str(system.get("folder") or ".")) or (python, path)
     described: dict[str, Any] = {
-        "command": [clean(str(word)) for word in system.get("command", [])],
+        "command": command,
         "folder": str(system.get("folder", "")),
-        "python": system.get("python"),
+        "python": python,
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "cpu": processor_name(),
         "cores": os.cpu_count(),
         "gpus": Gpus(system.get("gpus")).names(),
-        "packages": packages_on([str(entry) for entry in system.get("path", [])]),
+        "packages": packages_on(path),
     }
     if os.environ.get("TRACKSIDE_GIT", "1") != "0":
         git = git_of(str(system.get("folder") or "."))
         if git is not None:
             described["git"] = git
     return described
+
+
+def _python_of(command: list[str], folder: str) -> tuple[str, list[str]] | None:
+    """Version and search path of the Python that a watched command runs in, if it does."""
+    program = shutil.which(command[0]) if command else None
+    if program is None:
+        return None
+    if not Path(program).name.startswith("python"):
+        with open(program, "rb") as file:  # noqa: PTH123
+            words = file.readline(500).decode("utf-8", "replace").strip().removeprefix("#!").split()
+        program = words[0] if words and "python" in words[0] else None
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(
+            [program, "-c", ASK], cwd=folder, capture_output=True, timeout=GIT_SECONDS, stdin=subprocess.DEVNULL
+        )
+        version, path = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    return str(version), [str(entry) for entry in path if entry]
 
 
 def packages_on(path: list[str]) -> dict[str, str]:

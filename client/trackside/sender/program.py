@@ -27,6 +27,7 @@ TICK_SECONDS = 0.1
 SEND_SECONDS = 0.2  # between two requests of a run
 BEAT_SECONDS = 5.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+TRIES = 3  # of a sender that does not insist
 PATIENCE_SECONDS = 600.0  # for which it tries once the script has ended
 
 REASONS = {
@@ -64,17 +65,22 @@ class Reporter:
 class Sender:
     """Sends one session until the server holds all of it, or refuses it, or patience ends."""
 
-    def __init__(self, session: SpooledSession, facts: Facts, reporter: Reporter) -> None:
+    def __init__(
+        self, session: SpooledSession, facts: Facts, reporter: Reporter, as_id: str = "", insists: bool = True
+    ) -> None:
+        """`insists`: whether it tries again for long. `as_id` sends the session as another, new run."""
         self.session = session
         self.facts = facts
+        self.insists = insists
         self.reporter = reporter
         self.server = Server(os.environ.get("TRACKSIDE_URL") or facts.url)
-        self.delivery = Delivery(session, facts, self.server)
-        self.uploads = Uploads(session, facts.id, self.server.url, reporter.notice)
+        self.delivery = Delivery(session, facts, self.server, as_id)
+        self.uploads = Uploads(session, self.delivery.id, self.server.url, reporter.notice)
         self._failures = 0
         self._heard = time.monotonic()
         self._abandoned_at: float | None = None
         self._stop_told = False
+        self._facts_read = session.facts_file.stat().st_mtime_ns
 
     def run(self) -> str:
         """Return the outcome: sent, refused or unsent."""
@@ -88,9 +94,13 @@ class Sender:
                     f"the server refuses the token ({error}). Events are kept in {self.session.folder} and sent once "
                     "TRACKSIDE_TOKEN_FILE holds a valid one, or with trackside sync."
                 )
+                if not self.insists:
+                    return "unsent"
                 pause = self._back_off(0.0)
             except Unreachable as error:
                 self.reporter.notice(f"the server cannot be reached ({error}). Events are kept and sent later.")
+                if not self.insists and self._failures >= TRIES:
+                    return "unsent"
                 pause = self._back_off(error.retry_after)
             if pause is None:
                 return "sent"
@@ -103,7 +113,7 @@ class Sender:
         self._look()
         self.delivery.scan()
         self.uploads.add(self.delivery.wanted)
-        if self.delivery.offset is None:
+        if self.delivery.offset is None or self._facts_changed():
             self.delivery.announce()
             self._reached()
             return 0.0
@@ -123,6 +133,15 @@ class Sender:
             self._abandoned_at = time.monotonic()
             if not self.session.has_end():
                 write_missing_end(self.session)
+
+    def _facts_changed(self) -> bool:
+        """Whether a script below `trackside watch` has given the run a name or a project."""
+        now = self.session.facts_file.stat().st_mtime_ns
+        if now == self._facts_read:
+            return False
+        self._facts_read = now
+        self.delivery.describe(self.session.facts())
+        return True
 
     def _reached(self) -> None:
         if self._failures:
