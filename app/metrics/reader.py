@@ -33,7 +33,8 @@ class Metrics:
 
     def names(self, run_id: str) -> list[str]:
         with self.database.read() as session:
-            return sorted(row.name for row in self._series(session, run_id).values())
+            key = self._key(session, run_id)
+            return sorted(session.exec(select(Series.name).where(Series.run == key)).all())
 
     def read(
         self,
@@ -49,7 +50,7 @@ class Metrics:
         an unknown run.
         """
         with self.database.read() as session:
-            known = self._series(session, run_id)
+            known = self._series(session, run_id, names)
             wanted = known if names is None else {name: known[name] for name in names if name in known}
             found = {name: self._read(session, row, points, after_step) for name, row in wanted.items()}
             if smoothing is not None:
@@ -65,11 +66,11 @@ class Metrics:
         No connection is held between two yields: a client may read as slowly as it likes.
         """
         with self.database.read() as session:
-            names = sorted(name for name in self._series(session, run_id) if only is None or name in only)
+            names = sorted(self._series(session, run_id, only))
         yield "series,step,value,time\r\n"
         for name in names:
             with self.database.read() as session:
-                row = self._series(session, run_id).get(name)
+                row = self._series(session, run_id, [name]).get(name)
                 points = None if row is None else self._points(session, row)
             if points is None:
                 continue  # the run was begun anew meanwhile
@@ -79,11 +80,18 @@ class Metrics:
                 csv.writer(buffer).writerows((safe_cell(name), *row) for row in chunk)
                 yield buffer.getvalue()
 
-    def _series(self, session: Session, run_id: str) -> Mapping[str, Series]:
+    def _series(self, session: Session, run_id: str, names: Sequence[str] | None = None) -> Mapping[str, Series]:
+        """Return the series of these names, or all: a script may have logged very many."""
+        wanted = [Series.run == self._key(session, run_id)]
+        if names is not None:
+            wanted.append(col(Series.name).in_(names))  # type: ignore[arg-type]
+        return {row.name: row for row in session.exec(select(Series).where(*wanted)).all()}
+
+    def _key(self, session: Session, run_id: str) -> int:
         key = session.exec(select(Run.key).where(Run.id == run_id)).first()
         if key is None:
             raise not_found("run", run_id)
-        return {row.name: row for row in session.exec(select(Series).where(Series.run == key)).all()}
+        return key
 
     def _read(self, session: Session, row: Series, count: int, after_step: int | None) -> dict[str, Any]:
         if row.total <= count:

@@ -18,7 +18,7 @@ from app.fields import Line, LongLine
 from app.runs.conditions import condition, expression_of, has_tag
 from app.runs.run_fields import RunField, field_named
 from app.runs.search import Term, parse
-from app.storage.tables import ACTIVE, Run, Status
+from app.storage.tables import ACTIVE, Run, Source, Status
 
 NEWEST_FIRST = "-created_at"
 NOT_NULL = ("name", "status", "created")
@@ -104,7 +104,8 @@ def rows_by_key(session: Session, keys: Sequence[int | None]) -> Sequence[Run]:
 
 
 def active_rows(session: Session) -> Sequence[Run]:
-    return session.exec(select(Run).where(col(Run.status).in_(ACTIVE))).all()
+    """Return the starting, running and stopping runs of Trackside's trainer."""
+    return session.exec(select(Run).where(col(Run.status).in_(ACTIVE), Run.source == Source.TRACKSIDE)).all()
 
 
 def counts_by_status(session: Session) -> Sequence[tuple[str, int]]:

@@ -28,6 +28,8 @@ from app.prediction.client import PredictorClient
 from app.runs.launching import Launcher
 from app.runs.queue import Queue
 from app.runs.runs import Runs
+from app.runs.script_data import ScriptData
+from app.runs.scripts import Scripts
 from app.runs.views import Views
 from app.settings import Settings
 from app.storage.db import Database
@@ -45,6 +47,8 @@ class Services:
     runs: Runs
     launcher: Launcher
     queue: Queue
+    scripts: Scripts
+    script_data: ScriptData
     views: Views
     metrics: Metrics
     findings: Findings
@@ -97,6 +101,8 @@ def services_of(settings: Settings) -> Services:
         runs=runs,
         launcher=launcher,
         queue=Queue(database, settings),
+        scripts=Scripts(database, settings),
+        script_data=ScriptData(database, settings),
         views=Views(settings.home),
         metrics=Metrics(database),
         findings=Findings(database, runs, launcher),
@@ -136,6 +142,8 @@ DatabaseDep = Annotated[Database, _dependency(Database)]
 RunsDep = Annotated[Runs, _dependency(Runs)]
 LauncherDep = Annotated[Launcher, _dependency(Launcher)]
 QueueDep = Annotated[Queue, _dependency(Queue)]
+ScriptDataDep = Annotated[ScriptData, _dependency(ScriptData)]
+ScriptsDep = Annotated[Scripts, _dependency(Scripts)]
 ViewsDep = Annotated[Views, _dependency(Views)]
 ModelsDep = Annotated[ModelRegistry, _dependency(ModelRegistry)]
 ModelFilesDep = Annotated[ModelFiles, _dependency(ModelFiles)]
