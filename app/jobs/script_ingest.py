@@ -152,10 +152,10 @@ def _choose_losses(record: ScriptRecord, batch: ScriptBatch, new_names: set[str]
     for name in new_names:
         if better(name, record.train_loss, "train"):
             record.train_loss = name
-            batch.spark = copied({})
+            batch.spark["train"] = [None] * len(batch.spark["step"])
         elif better(name, record.val_loss, "val"):
             record.val_loss = name
-            batch.spark = copied({})
+            batch.spark["val"] = [None] * len(batch.spark["step"])
 
 
 def _start(

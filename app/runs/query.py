@@ -54,7 +54,7 @@ def _follows(key: Any, rank: Any, value: Any, last: int, *, descending: bool) ->
 def conditions(query: RunQuery) -> list[ColumnElement[bool]]:
     """Return what the filters and the search ask of a run."""
     wanted: list[ColumnElement[bool]] = []
-    for name in ("status", "dataset", "model", "group"):
+    for name in ("status", "dataset", "model", "group", "project"):
         if (value := getattr(query, name)) is not None:
             wanted.append(getattr(Run, name) == value)
     if query.starred is not None:
@@ -137,6 +137,7 @@ class RunQuery(BaseModel):
     model: Line | None = None
     tag: Line | None = None
     group: Line | None = None
+    project: Line | None = None
     starred: bool | None = None
     q: Annotated[
         LongLine | None,

@@ -28,7 +28,6 @@ def new_row(folder: Path) -> Run:
         id=folder.name,
         source=Source.SCRIPT,
         status=Status.RUNNING,
-        project=str(meta.get("project") or ""),
         group=meta.get("group"),
         dataset="",
         model="",
@@ -36,7 +35,7 @@ def new_row(folder: Path) -> Run:
         created_at=datetime.fromtimestamp(facts.created, UTC),
         attempt=max((one.attempt for one in sessions_of(folder)), default=1),
         name=meta.get("name") or folder.name,
-        **{name: meta[name] for name in RunPatch.model_fields if name in meta and name not in ("name", "project")},
+        **{name: meta[name] for name in RunPatch.model_fields if name in meta and name != "name"},
     )
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import delete, insert
 from sqlmodel import Session, col, select
 
+from app.runs.run_fields import CONFIG
 from app.storage.tables import Run, RunValue, ValueName
 
-CONFIG = "config/"  # before the names of a script's settings
 MOST_CONFIG_VALUES = 300
 LONGEST_NAME = 200
 LONGEST_TEXT = 500

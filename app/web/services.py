@@ -34,6 +34,7 @@ from app.runs.views import Views
 from app.settings import Settings
 from app.storage.db import Database
 from app.web.feed import Feed
+from app.web.script_limits import ScriptLimits
 from app.web.upload_file import remove_remains
 from app.web.upload_memory import MemoryBudget
 
@@ -49,6 +50,7 @@ class Services:
     queue: Queue
     scripts: Scripts
     script_data: ScriptData
+    script_limits: ScriptLimits
     views: Views
     metrics: Metrics
     findings: Findings
@@ -103,6 +105,7 @@ def services_of(settings: Settings) -> Services:
         queue=Queue(database, settings),
         scripts=Scripts(database, settings),
         script_data=ScriptData(database, settings),
+        script_limits=ScriptLimits(),
         views=Views(settings.home),
         metrics=Metrics(database),
         findings=Findings(database, runs, launcher),
@@ -143,6 +146,7 @@ RunsDep = Annotated[Runs, _dependency(Runs)]
 LauncherDep = Annotated[Launcher, _dependency(Launcher)]
 QueueDep = Annotated[Queue, _dependency(Queue)]
 ScriptDataDep = Annotated[ScriptData, _dependency(ScriptData)]
+ScriptLimitsDep = Annotated[ScriptLimits, _dependency(ScriptLimits)]
 ScriptsDep = Annotated[Scripts, _dependency(Scripts)]
 ViewsDep = Annotated[Views, _dependency(Views)]
 ModelsDep = Annotated[ModelRegistry, _dependency(ModelRegistry)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlmodel import col
 
+from app.diagnosis.script_findings import Judged, judge_if_due
 from app.jobs.script_claims import claim, held_row, release, renew, unclaimed
 from app.jobs.script_end import conclude_script, fail_script, note_read, note_silence
 from app.jobs.script_ingest import ingest_script, record_of
@@ -51,6 +52,7 @@ class Followed:
     failures: int = 0
     retry_at: float = 0.0
     turn: int = 0
+    judged: Judged = field(default_factory=Judged)
 
     def take(self, row: Run) -> None:
         self.tail, self.attempt, self.phase, self.status = tail_of(row), row.attempt, row.phase, row.status
@@ -149,6 +151,7 @@ class FollowedRuns:
             end = ingest_script(session, row, record, run.folder)
             if end is not None:
                 conclude_script(session, row, end)
+            judge_if_due(session, row, record, run.judged)
             if end is not None or now >= run.values_due:
                 put_script_values(session, row, record.config)
                 run.values_due = now + VALUES_SECONDS

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from app.runs.script_requests import Received, Registered, ScriptId, ScriptSession, SessionId
 from app.web.errors import described
 from app.web.scripts.body import events_of
-from app.web.services import ScriptsDep
+from app.web.services import PrincipalDep, ScriptLimitsDep, ScriptsDep
 
 router = APIRouter(prefix="/api/scripts", tags=["scripts"])
 EVENTS: dict[str, Any] = {
@@ -25,12 +25,29 @@ EVENTS: dict[str, Any] = {
     "/{run_id}",
     responses={
         201: {"model": Registered, "description": "The run was created"},
-        **described({404: "resume is must, and there is no such run", 409: "resume is never, and there is such a run"}),
+        **described(
+            {
+                404: "resume is must, and there is no such run",
+                409: "resume is never, and there is such a run",
+                429: "Too much at once",
+            }
+        ),
     },
 )
-def register(run_id: ScriptId, body: ScriptSession, scripts: ScriptsDep, response: Response) -> Registered:
+async def register(
+    run_id: ScriptId,
+    body: ScriptSession,
+    request: Request,
+    scripts: ScriptsDep,
+    limits: ScriptLimitsDep,
+    principal: PrincipalDep,
+    response: Response,
+) -> Registered:
     """Register one execution of a script. Repeating it is harmless: a known session keeps its attempt."""
-    registered, created = scripts.register(run_id, body)
+    token = None if principal is None else principal.token
+    limits.check_creation(token or (request.client.host if request.client else ""))
+    async with limits.turn(run_id, 0), limits.work(run_id, 0):
+        registered, created = await run_in_threadpool(scripts.register, run_id, body)
     response.status_code = 201 if created else 200
     return registered
 
@@ -52,6 +69,7 @@ async def events(
     run_id: ScriptId,
     request: Request,
     scripts: ScriptsDep,
+    limits: ScriptLimitsDep,
     session: Annotated[SessionId, Query()],
     offset: Annotated[int, Query(ge=0, le=2**50, description="Where in the session's events the body begins.")],
 ) -> Received:
@@ -59,5 +77,8 @@ async def events(
 
     Content-Encoding gzip is accepted.
     """
-    body = await events_of(request)
-    return await run_in_threadpool(scripts.append, run_id, session, offset, body)
+    declared = request.headers.get("content-length")
+    async with limits.turn(run_id, None if declared is None else int(declared)):
+        body = await events_of(request)
+        async with limits.work(run_id, len(body)):
+            return await run_in_threadpool(scripts.append, run_id, session, offset, body)
