@@ -38,6 +38,8 @@ from app.web.runs import findings, index, mistakes, queue
 from app.web.runs import pages as run_pages
 from app.web.runs import routes as runs
 from app.web.runs import views as saved_views
+from app.web.scripts import media as script_media
+from app.web.scripts import routes as scripts
 from app.web.services import services_of
 from app.web.system import routes as system
 from app.web.templates import make_templates
@@ -46,6 +48,8 @@ from app.web.templates import make_templates
 PARTS = (
     predict,  # first, because prediction must be fast
     runs,
+    scripts,
+    script_media,
     findings,
     mistakes,
     events,

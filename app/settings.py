@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     max_images: int = Field(64, gt=0, description="Most images in one predict call.")
     max_pixels: int = Field(50_000_000, gt=0, description="Most pixels of an uploaded image.")
     max_dataset_bytes: int = Field(64 << 30, gt=0, description="Largest zip of images.")
+    silent_seconds: float = Field(60.0, gt=0, description="A script of which so long nothing is heard is silent.")
+    max_script_events_bytes: int = Field(
+        8 << 30, gt=0, description="Most bytes of events that one execution of a script may log."
+    )
+    max_script_file_bytes: int = Field(1 << 30, gt=0, description="Largest file that a script may save.")
     max_streams: int = Field(
         2000, gt=0, description="Most live streams at once; half of the files that may be open at most."
     )

@@ -2,28 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, insert
 from sqlmodel import Session, col, select
 
 from app.metrics.downsample import extremes, width_for
 from app.metrics.levels import BUCKETS, LevelWriter
 from app.metrics.points import Points
-from app.storage.db import upsert_points
+from app.storage.db import rows_of, upsert_points, upsert_rows
 from app.storage.tables import Chunk, Point, Series
 from trainer.rundir.events import NONFINITE
 
 BLOCK = 1024
+NAMES = 500  # per statement
 
 
 class SeriesWriter:
-    """Adds points to a run's series, inside the ingest transaction."""
+    """Adds points to a run's series, inside the ingest transaction.
 
-    def __init__(self, session: Session, run: int) -> None:
+    `series` are the run's series by name; with `names`, those of them that exist: a script may log very many.
+    """
+
+    def __init__(self, session: Session, run: int, names: Collection[str] | None = None) -> None:
         self.session = session
         self.run = run
-        self.series = {row.name: row for row in session.exec(select(Series).where(Series.run == run)).all()}
+        self.series: dict[str, Series] = {}
+        self.load(names)
+
+    def load(self, names: Collection[str] | None = None) -> None:
+        """Read the series of these names, or all."""
+        every = select(Series).where(Series.run == self.run)
+        if names is None:
+            self.series |= {row.name: row for row in self.session.exec(every).all()}
+            return
+        wanted = [name for name in names if name not in self.series]
+        for start in range(0, len(wanted), NAMES):
+            some = every.where(col(Series.name).in_(wanted[start : start + NAMES]))
+            self.series |= {row.name: row for row in self.session.exec(some).all()}
+
+    def add_all(self, points: Mapping[str, Points]) -> None:
+        """Add points of many series. Those that only add rows to the tails are written in one statement."""
+        self._create([name for name in points if name not in self.series])
+        rows = []
+        for name, some in points.items():
+            row = self.series[name]
+            if len(some) and some.steps[0] > row.last_step and row.total - row.packed + len(some) < BLOCK:
+                rows += rows_of(row.key or 0, some.steps, some.values, some.times)
+                row.total += len(some)
+                row.last_step = int(some.steps[-1])
+            elif len(some):
+                self.add(name, some)
+        upsert_rows(self.session, rows)
+
+    def _create(self, names: Sequence[str]) -> None:
+        if names:
+            values = {"total": 0, "packed": 0, "packed_step": -1, "last_step": -1}
+            rows = [{"run": self.run, "name": name, **values} for name in names]
+            self.session.connection().execute(insert(Series), rows)
+            self.load(names)
 
     def add(self, name: str, points: Points) -> None:
         """Upsert points. Whole blocks are written as chunks, so that a long backlog does not cost one row per point."""

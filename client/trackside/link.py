@@ -29,6 +29,7 @@ class Link:
         self._on_stop = on_stop
         self._finishing = threading.Event()
         self._last = False  # the sender that was started when the script ended
+        self._described = threading.Event()
         self._ended = threading.Event()
         self.outcome: dict[str, Any] = {}
         self._start()
@@ -79,9 +80,15 @@ class Link:
             say(message["notice"])
         if message.get("stop"):
             self._on_stop()
+        if message.get("described"):
+            self._described.set()
         if "outcome" in message:
             self.outcome = message
             self._ended.set()
+
+    def wait_described(self, seconds: float) -> None:
+        """Wait until the sender has written the environment: of a script that ends at once it would be missing."""
+        self._described.wait(seconds)
 
     def wait(self, seconds: float) -> dict[str, Any]:
         """Wait until the sender is done with a session that has ended, and return its outcome, empty if it is not."""
@@ -95,4 +102,6 @@ class Link:
         """In a forked child: the sender is the parent's."""
         if self.process is not None:
             self.process.returncode = 0
-        os.close(self.socket.detach())
+        descriptor = self.socket.detach()
+        if descriptor >= 0:
+            os.close(descriptor)

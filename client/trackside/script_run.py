@@ -24,6 +24,7 @@ from trackside.spool import SpooledSession
 from trackside.summaries import Summary
 from trackside.values import clean, to_json
 
+DESCRIBED_SECONDS = 3.0
 TEXT_LIMIT = 100_000  # characters of one text
 
 _ALIVE: weakref.WeakSet[Run] = weakref.WeakSet()
@@ -192,6 +193,8 @@ class Run:
 
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
         """End the run: finished, failed if `exit_code` is not 0. Waits a limited time until everything is sent."""
+        if self._link is not None:
+            self._link.wait_described(DESCRIBED_SECONDS)
         with self._lock:
             if self._events is None or self._session is None:
                 return
@@ -204,9 +207,12 @@ class Run:
                 self._end(events, exit_code)
             self._history = None
             events.close()
-        if self._link is not None:
+        if self._link is not None and not self.offline:
             self._report(self._link.wait(self.finish_seconds), quiet)
-        elif not self._attached and not quiet:
+            return
+        if self._link is not None:
+            self._link.wait(0.0)
+        if not self._attached and not quiet:
             say(f"run {self.id} is in {self._session.folder}. To send it: trackside sync {self._session.folder.parent}")
 
     join = finish

@@ -35,6 +35,7 @@ class Facts:
     created: float  # UNIX seconds
     request: dict[str, Any] = field(default_factory=dict)  # the body of the PUT that announces it
     system: dict[str, Any] = field(default_factory=dict)  # what the sender describes the environment from
+    added: dict[str, Any] = field(default_factory=dict)  # name, project and so on that a script said later
     refused: str | None = None  # the server's code, if it will never accept the session
 
 

@@ -27,6 +27,7 @@ from trackside.spool import Facts, SpooledSession, events_of, new_session, sessi
 from trackside.values import clean
 
 WATCH = "TRACKSIDE_WATCH"  # what `trackside watch` tells the scripts that it starts
+DESCRIPTION = ("name", "project", "notes", "tags")  # what can be said of a run that has begun
 RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}")
 RESUME = {
     None: "allow",
@@ -99,14 +100,11 @@ def _begin(wanted: Wanted, options: Options, on_stop: Callable[[Run], None]) -> 
     run.finish_seconds = options.finish_seconds
     run._emit("start", from_step=from_step, session=session.session, id=run_id)
     session.write_facts(facts)
-    if run.offline:
-        say(f"offline: run {run_id} is kept in {session.folder}")
-        return run
     try:
         run._link = Link(session, on_stop=lambda: on_stop(run))
     except OSError as error:
         say(f"the sender cannot be started ({error}): send the run later with trackside sync {options.spool}")
-    say(f"run {run_id}: {address}")
+    say(f"offline: run {run_id} is kept in {session.folder}" if run.offline else f"run {run_id}: {address}")
     return run
 
 
@@ -152,14 +150,13 @@ def _join_watched(wanted: Wanted) -> Run:
         raise Error(f"{WATCH} does not name a run that is being watched: {error}") from None
     if wanted.run_id and wanted.run_id != session.id:
         say_once(f"id {wanted.run_id} is ignored: trackside watch logs to run {session.id}.")
-    new = {
-        name: value
-        for name, value in request_of(wanted, "").items()
-        if name in ("name", "project", "group", "notes", "tags")
-    }
-    facts.request = {**new, **facts.request}
-    session.write_facts(facts)
-    name, project = facts.request.get("name", known["name"]), facts.request.get("project", known["project"])
+    said = request_of(wanted, "")
+    new = {name: said[name] for name in DESCRIPTION if name in said and name not in {**facts.request, **facts.added}}
+    if new:
+        facts.added.update(new)
+        session.write_facts(facts)
+    described = {"name": known["name"], "project": known["project"], **facts.added}
+    name, project = described["name"], described["project"]
     return Run(session.id, name, project, known["url"], session, int(known["step"]), attached=True)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from trackside.notices import say
 from trackside.options import keeps_spool, read_options
-from trackside.sender.program import Reporter, Sender, write_missing_end
+from trackside.sender.program import Sender, write_missing_end
+from trackside.sender.reporter import Reporter
 from trackside.spool import Facts, SenderLock, SpooledSession, sessions_in
 
 COPIES = 100  # names of copies that are tried: <id>-2 and on

@@ -91,6 +91,9 @@ class ProtocolServer:
             self.requests.append(f"{method} {parts.path}")
             if self.token and token != f"Bearer {self.token}":
                 return _error(401, "unauthorized")
+            if method == "PATCH" and words[:2] == ["api", "runs"] and words[2] in self.runs:
+                self.runs[words[2]].announced |= json.loads(body)
+                return 200, {}
             if words[:2] != ["api", "scripts"] or words[2] in self.deleted:
                 return _error(404, "not_found")
             if len(words) == 3:
@@ -153,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(text)
 
-    do_GET = do_HEAD = do_PUT = do_POST = _handle
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = _handle
 
     def log_message(self, format: str, *args: Any) -> None:
         return

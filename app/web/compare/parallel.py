@@ -16,6 +16,7 @@ LOGARITHMIC = ("lr", "weight_decay")  # the ends of the names of settings that a
 WIDE = 50.0  # the ratio of the largest to the smallest value from which any setting is
 UNITS = {"minutes": "min", "checkpoint_minutes": "min"}
 MINUTE = 60.0
+MOST_AXES = 40
 
 
 class Axis(BaseModel):
@@ -40,7 +41,7 @@ class Parallel(BaseModel):
 
 def parallel_of(found: Comparison) -> Parallel:
     runs = found.runs
-    axes = [_setting_axis(item.field, [item.values[run.id] for run in runs]) for item in found.settings]
+    axes = [_setting_axis(item.field, [item.values[run.id] for run in runs]) for item in found.settings[:MOST_AXES]]
     return Parallel(runs=[ParallelRun(slot=run.slot, name=run.name) for run in runs], axes=[*axes, *_metric_axes(runs)])
 
 

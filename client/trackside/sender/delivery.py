@@ -30,21 +30,23 @@ class Delivery:
         self.last_step = -1
         self.wanted: list[WantedFile] = []
         self._scanned = 0
+        self._added: dict[str, Any] = {}
         self._session = session
         self._server = server
-        self._resume = {"resume": "never"} if as_id else {}
-        self.describe(facts)
-
-    def describe(self, facts: Facts) -> None:
-        """What `announce` says of the session."""
-        self._request = {**facts.request, "session": facts.session, **self._resume}
+        self._request = {**facts.request, "session": facts.session, **({"resume": "never"} if as_id else {})}
 
     def announce(self) -> None:
         answer = self._server.announce(self.id, self._request)
         # From now on the run exists, unless somebody deletes it: it must not come back then.
-        self._resume = {"resume": "must"}
-        self._request |= self._resume
+        self._request["resume"] = "must"
         self._accept(answer)
+
+    def describe(self, facts: Facts) -> None:
+        """Send what has been added to the facts since the session was announced."""
+        new = {name: value for name, value in facts.added.items() if value != self._added.get(name)}
+        if new:
+            self._server.describe(self.id, new)
+            self._added.update(new)
 
     def send(self) -> int:
         """Send the next lines, and return how many bytes they are: 0 if there is nothing to send."""

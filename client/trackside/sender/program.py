@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import socket
 import sys
 import threading
 import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from trackside.events import EventFile
 from trackside.options import keeps_spool
 from trackside.sender.delivery import Delivery
 from trackside.sender.observer import Observer
-from trackside.sender.server import Refused, Server, Unauthorized, Unreachable
+from trackside.sender.reporter import Reporter
+from trackside.sender.server import Busy, Refused, Server, Unauthorized, Unreachable
 from trackside.sender.uploads import Uploads
 from trackside.spool import Facts, SenderLock, SpooledSession, sessions_in
 
@@ -27,6 +25,7 @@ TICK_SECONDS = 0.1
 SEND_SECONDS = 0.2  # between two requests of a run
 BEAT_SECONDS = 5.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+OFFLINE_SECONDS = 0.5
 TRIES = 3  # of a sender that does not insist
 PATIENCE_SECONDS = 600.0  # for which it tries once the script has ended
 
@@ -35,31 +34,6 @@ REASONS = {
     "trackside sync {spool} sends it as a run of its own.",
     "not_found": "run {id} was deleted on the server. Events are kept in {folder} and not sent.",
 }
-
-
-class Reporter:
-    """Tells the script, if it is still there, what its user has to know."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._socket: socket.socket | None = socket.socket(fileno=descriptor) if descriptor >= 0 else None
-        self._said: list[str] = []
-
-    def notice(self, text: str) -> None:
-        if text not in self._said:
-            self._said.append(text)
-            self.tell(notice=text)
-
-    def forget(self, text: str) -> None:
-        if text in self._said:
-            self._said.remove(text)
-
-    def tell(self, **message: Any) -> None:
-        print(json.dumps(message), flush=True)  # noqa: T201 (standard output is the session's log)
-        if self._socket is not None:
-            try:
-                self._socket.sendall(json.dumps(message).encode() + b"\n")
-            except OSError:
-                self._socket = None
 
 
 class Sender:
@@ -80,7 +54,7 @@ class Sender:
         self._heard = time.monotonic()
         self._abandoned_at: float | None = None
         self._stop_told = False
-        self._facts_read = session.facts_file.stat().st_mtime_ns
+        self._facts_read = 0  # when the facts were written that the server has been told
 
     def run(self) -> str:
         """Return the outcome: sent, refused or unsent."""
@@ -97,6 +71,8 @@ class Sender:
                 if not self.insists:
                     return "unsent"
                 pause = self._back_off(0.0)
+            except Busy as error:
+                pause = error.retry_after
             except Unreachable as error:
                 self.reporter.notice(f"the server cannot be reached ({error}). Events are kept and sent later.")
                 if not self.insists and self._failures >= TRIES:
@@ -113,10 +89,12 @@ class Sender:
         self._look()
         self.delivery.scan()
         self.uploads.add(self.delivery.wanted)
-        if self.delivery.offset is None or self._facts_changed():
+        if self.delivery.offset is None:
             self.delivery.announce()
             self._reached()
             return 0.0
+        if self._facts_changed():
+            self.delivery.describe(self.session.facts())
         if self.delivery.send():
             self._reached()
             return SEND_SECONDS
@@ -140,13 +118,12 @@ class Sender:
         if now == self._facts_read:
             return False
         self._facts_read = now
-        self.delivery.describe(self.session.facts())
         return True
 
     def _reached(self) -> None:
         if self._failures:
             self.reporter.notice("the server is reached again.")
-            self.reporter._said.clear()
+            self.reporter.forget()
         self._failures = 0
         self._heard = time.monotonic()
         if self.delivery.stop and not self._stop_told:
@@ -190,10 +167,10 @@ def is_pending(session: SpooledSession) -> bool:
         return False
 
 
-def deliver(session: SpooledSession, reporter: Reporter, observe: bool = False) -> str:
+def deliver(session: SpooledSession, reporter: Reporter, *, is_own: bool = False) -> str:
     """Send a session and return the outcome: "busy" if another process sends it, "gone" if it was deleted.
 
-    observe: describe and measure its script meanwhile.
+    is_own: describe and measure its script meanwhile. The events of one that is offline are not sent: "kept".
     """
     lock = SenderLock(session)
     try:
@@ -204,14 +181,24 @@ def deliver(session: SpooledSession, reporter: Reporter, observe: bool = False) 
         return "gone"
     try:
         sender = Sender(session, facts, reporter)
-        if observe:
-            Observer(session, facts, lambda: sender.delivery.last_step).start()
-        outcome = sender.run()
+        if is_own:
+            Observer(session, facts, sender.delivery, reporter).start()
+        outcome = sender.run() if facts.mode == "online" else _keep(session, sender.delivery)
         if outcome == "sent" and not keeps_spool():
             session.delete()
         return outcome
     finally:
         lock.release()
+
+
+def _keep(session: SpooledSession, delivery: Delivery) -> str:
+    """Wait for the end of a script whose events stay here."""
+    while session.is_written():
+        delivery.scan()
+        time.sleep(OFFLINE_SECONDS)
+    if not session.has_end():
+        write_missing_end(session)
+    return "kept"
 
 
 def _send_left_overs(spool: Path, own: SpooledSession) -> None:
@@ -236,11 +223,14 @@ def main(folder: str, session: str, descriptor: str) -> None:
     own = SpooledSession(Path(folder), session)
     reporter = Reporter(int(descriptor))
     try:
-        _send_earlier(own)
+        if own.facts().mode == "online":
+            _send_earlier(own)
         others = threading.Thread(target=_send_left_overs, args=(own.folder.parent, own))
-        others.start()
-        reporter.tell(outcome=deliver(own, reporter, observe=True))
-        others.join()
+        if own.facts().mode == "online":
+            others.start()
+        reporter.tell(outcome=deliver(own, reporter, is_own=True))
+        if others.is_alive():
+            others.join()
     except Exception:  # noqa: BLE001 (the edge of the process)
         traceback.print_exc()
         reporter.notice(f"the sender has failed, see {own.sender_log}. Events are kept: send them with trackside sync.")

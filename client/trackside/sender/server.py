@@ -28,6 +28,10 @@ class Unreachable(Exception):
         self.retry_after = retry_after
 
 
+class Busy(Unreachable):
+    """The server asks for a pause."""
+
+
 class Unauthorized(Exception):
     """The token is missing, revoked or may not do this."""
 
@@ -58,6 +62,10 @@ class Server:
     def announce(self, run_id: str, request: dict[str, Any]) -> dict[str, Any]:
         """Announce a session: its answer has `offset`, `attempt`, `last_step` and `stop`."""
         return self._call("PUT", f"/api/scripts/{quote(run_id)}", json.dumps(request).encode(), "application/json")
+
+    def describe(self, run_id: str, fields: dict[str, Any]) -> None:
+        """Change the name, project, notes or tags of a run."""
+        self._call("PATCH", f"/api/runs/{quote(run_id)}", json.dumps(fields).encode(), "application/json")
 
     def append(self, run_id: str, session: str, offset: int, lines: bytes) -> dict[str, Any]:
         """Send the lines that begin at byte `offset`. Without lines it is a heartbeat."""
@@ -145,7 +153,9 @@ def _error_of(status: int, answer: dict[str, Any], retry_after: float) -> Except
     message = str(error.get("message") or f"HTTP status {status}")
     if status in (401, 403):
         return Unauthorized(message)
-    if status in (408, 425, 429) or status >= 500:
+    if status == 429:
+        return Busy(message, retry_after or 1.0)
+    if status in (408, 425) or status >= 500:
         return Unreachable(message, retry_after)
     return Refused(status, str(error.get("code") or status), message, error.get("detail"))
 
