@@ -50,7 +50,7 @@ class History:
             series = known.get(name) or self._new(name)
             if at <= series.last:
                 if step is not None:
-                    _warn_backwards(series, at)
+                    _warn_backwards(series, at, text)
                     continue
                 at = series.last + 1
             entries.append((series, text))
@@ -81,7 +81,7 @@ class History:
             series = self._new(inner)
             if at <= series.last:
                 if fixed:
-                    _warn_backwards(series, at)
+                    _warn_backwards(series, at, text)
                     continue
                 at = series.last + 1
             entries.append((series, text))
@@ -120,7 +120,7 @@ class History:
             if at > series.last:
                 groups.setdefault(at, []).append((series, text))
             elif name != axis:
-                _warn_backwards(series, at)
+                _warn_backwards(series, at, text)
         for at, entries in sorted(groups.items()):
             self._write(at, entries)
             self.step = max(self.step, at)
@@ -140,8 +140,10 @@ class History:
         return int(number) if number >= 0 and number == int(number) else None
 
 
-def _warn_backwards(series: Series, at: int) -> None:
+def _warn_backwards(series: Series, at: int, text: str) -> None:
     if at == series.last:
+        if text == series.value:  # as Lightning logs the epoch
+            return
         say_once(f"{series.name!r} was logged twice at step {at}: the first value is kept.", "logged twice")
     else:
         say_once(

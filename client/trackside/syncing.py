@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 from trackside.notices import say
@@ -11,6 +12,7 @@ from trackside.sender.program import Sender, write_missing_end
 from trackside.sender.reporter import Reporter
 from trackside.spool import Facts, SenderLock, SpooledSession, sessions_in
 
+LOCK_SECONDS = 3.0
 COPIES = 100  # names of copies that are tried: <id>-2 and on
 BASE = 28  # characters of an id that are kept before such a number
 
@@ -56,7 +58,7 @@ def _sync(session: SpooledSession) -> bool:
             say(f"{session.id} is still running.")
             return False
         lock = SenderLock(session)
-        if not lock.take():
+        if not _take(lock):
             say(f"{session.id} is being sent by another process.")
             return False
     except (OSError, ValueError) as error:
@@ -73,6 +75,16 @@ def _sync(session: SpooledSession) -> bool:
         return outcome == "sent"
     finally:
         lock.release()
+
+
+def _take(lock: SenderLock) -> bool:
+    """Take the lock, also of a script that has ended just now."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while not lock.take():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _send(session: SpooledSession, facts: Facts) -> tuple[str, str]:
