@@ -234,6 +234,8 @@ class Run:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("_events", "_history", "_session", "_link", "_lock"):
             raise AttributeError(name)
+        if name.startswith(("_repr", "_ipython")):  # what notebooks ask for
+            raise AttributeError(name)
         if name.startswith("_"):  # wandb's own, as `_label`, which libraries call
             return lambda *_arguments, **_options: None
         raise AttributeError(f"a Trackside run has no {name!r}")

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from trackside.link import Link
 from trackside.notices import say, say_once
 from trackside.options import Options, rank_of, read_options
 from trackside.script_run import Run
-from trackside.sender.server import Refused, Server, Unauthorized, Unreachable
 from trackside.spool import Facts, SpooledSession, events_of, new_session, sessions_in, whole_lines
 from trackside.values import clean
 
@@ -170,11 +170,15 @@ def _first_step(wanted: Wanted, options: Options, session: SpooledSession, facts
     if here or options.mode == "offline":
         # What is here is sent first: the server would take a session that it hears of later for a newer one.
         return max(here) + 1 if here else None
+    # Loaded here, since most scripts begin a new run and do not need it.
+    from trackside.sender.server import Refused, Server, Unauthorized, Unreachable
+
     try:
         answer = Server(options.url, ANSWER_SECONDS).announce(wanted.run_id, facts.request)
     except Refused as error:
         if error.code in ("run_exists", "not_found", "not_a_script"):
-            session.folder.joinpath(session.session).with_suffix(".jsonl").unlink(missing_ok=True)
+            with suppress(OSError):
+                session.folder.rmdir()
             raise Error(str(error)) from None
         return None  # the sender says why
     except (Unreachable, Unauthorized):

@@ -46,7 +46,7 @@ class Observer(threading.Thread):
     def _write(self, kind: str, **fields: object) -> bool:
         """Return whether the session still goes on."""
         try:
-            if not self._session.is_written() or self._session.has_end():
+            if not self._session.is_written() or self._delivery.ended:
                 return False
         except FileNotFoundError:
             return False

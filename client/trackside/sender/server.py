@@ -116,7 +116,9 @@ class Server:
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            self._connection.request(method, path, body, headers)
+            # A server that refuses a large body answers before it has read all of it.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self._connection.request(method, path, body, headers)
             answer = self._connection.getresponse()
             text = answer.read()
         except (OSError, http.client.HTTPException) as error:
