@@ -175,6 +175,7 @@ class Server:
             "TRACKSIDE_LEASE_SECONDS": str(self.settings.lease_seconds),
             "TRACKSIDE_ORPHAN_SECONDS": str(self.settings.orphan_seconds),
             "TRACKSIDE_MAX_ATTEMPTS": str(self.settings.max_attempts),
+            "TRACKSIDE_SILENT_SECONDS": str(self.settings.silent_seconds),
         }
 
     def wait_web(self) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from sqlmodel import Session, col, select
 
 from app.datasets.datasets import Datasets
+from app.display.formatting import short
 from app.errors import invalid, not_found
 from app.results.outcomes import half_width_of, losses_at_best, parameters_of, seconds_of
 from app.results.paired import Pair, pairs_of
@@ -53,6 +54,7 @@ class Compared(BaseModel):
     best_loss: float | None = Field(description="Validation loss at the best step.")
     started_at: datetime | None
     losses: dict[str, str] = Field({}, description="Of a script run: its series of the loss, by train and val.")
+    latest: dict[str, str] = Field({}, description="Of a script run: the latest value of each loss, as text.")
     seconds: float | None = Field(description="From its start to its end; null while it has not ended.")
     parameters: int | None = Field(description="Null for runs that were trained before the count was kept.")
 
@@ -163,15 +165,21 @@ def _settings_of(run: RunPublic, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _compared(slot: int, run: RunPublic, best_loss: float | None) -> Compared:
+    losses = {split: name for split, name in (run.spark.get("names") or {}).items() if name}
     return Compared(
         slot=slot,
         half_width=half_width_of(run),
         best_loss=best_loss,
         seconds=seconds_of(run),
         parameters=parameters_of(run),
-        losses={split: name for split, name in (run.spark.get("names") or {}).items() if name},
-        **run.model_dump(include=Compared.model_fields.keys() - {"slot", "half_width", "losses"}),
+        losses=losses,
+        latest={split: _as_text(run.summary.get(name)) for split, name in losses.items()},
+        **run.model_dump(include=Compared.model_fields.keys() - {"slot", "half_width", "losses", "latest"}),
     )
+
+
+def _as_text(value: Any) -> str:
+    return short(value) if isinstance(value, int | float) else str(value or "")
 
 
 def _seed_group(runs: Sequence[RunPublic]) -> SeedGroup:

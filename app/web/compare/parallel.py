@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from app.display.formatting import setting
 from app.display.labels import setting_label
 from app.results.comparison import Compared, Comparison
+from app.storage.tables import Source
 
 Value = float | str | None
 LOGARITHMIC = ("lr", "weight_decay")  # the ends of the names of settings that are compared by their ratio
@@ -41,13 +42,17 @@ class Parallel(BaseModel):
 
 def parallel_of(found: Comparison) -> Parallel:
     runs = found.runs
-    axes = [_setting_axis(item.field, [item.values[run.id] for run in runs]) for item in found.settings[:MOST_AXES]]
+    is_script = all(run.source == Source.SCRIPT for run in runs)
+    axes = [
+        _setting_axis(item.field, [item.values[run.id] for run in runs], is_script=is_script)
+        for item in found.settings[:MOST_AXES]
+    ]
     return Parallel(runs=[ParallelRun(slot=run.slot, name=run.name) for run in runs], axes=[*axes, *_metric_axes(runs)])
 
 
-def _setting_axis(field: str, values: Sequence[Any]) -> Axis:
+def _setting_axis(field: str, values: Sequence[Any], *, is_script: bool) -> Axis:
     """Numbers are on a scale; anything else, and numbers of which a run has none, are categories."""
-    name, title, unit = setting_label(field), field, UNITS.get(field, "")
+    name, title, unit = field if is_script else setting_label(field), field, UNITS.get(field, "")
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return Axis(name=name, title=title, unit=unit, scale="categories", values=[setting(value) for value in values])
     is_rate = field.endswith(LOGARITHMIC) or max(values) > WIDE * min(values)

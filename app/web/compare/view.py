@@ -119,7 +119,7 @@ class ComparePage:
 
     @property
     def axes(self) -> tuple[tuple[XAxis, str], ...]:
-        return AXES
+        return tuple(axis for axis in AXES if axis[0] != "epoch" or not _are_scripts(self.runs))
 
     @property
     def series_title(self) -> str:
@@ -218,14 +218,14 @@ def compare_page(
 
 def _usual_series(runs: Sequence[Compared]) -> tuple[tuple[str, str], ...]:
     """The losses of the scripts, by name, if there are no other runs; else those of Trackside's trainer."""
-    if not runs or any(run.source == Source.TRACKSIDE for run in runs):
+    if not _are_scripts(runs):
         return SERIES
     names = [run.losses[split] for split in ("val", "train") for run in runs if split in run.losses]
     return tuple((name, name) for name in list(dict.fromkeys(names))[:MOST_BUTTONS]) or SERIES
 
 
 def _usual_x(runs: Sequence[Compared]) -> XAxis:
-    return "epoch" if not runs or any(run.source == Source.TRACKSIDE for run in runs) else "step"
+    return "step" if _are_scripts(runs) else "epoch"
 
 
 def what_differs(found: Comparison) -> dict[str, str]:
@@ -254,8 +254,28 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def _are_scripts(runs: Sequence[Compared]) -> bool:
+    return bool(runs) and all(run.source == Source.SCRIPT for run in runs)
+
+
+def _script_outcomes(runs: Sequence[Compared]) -> tuple[TableRow, ...]:
+    """What is known of script runs: their latest losses, steps and duration."""
+    rows = [
+        TableRow(label, tuple(Cell(run.latest.get(split) or "–", run.losses.get(split, "")) for run in runs))
+        for split, label in (("train", "Training loss, latest"), ("val", "Validation loss, latest"))
+        if any(split in run.losses for run in runs)
+    ]
+    if any(run.best_acc is not None for run in runs):
+        rows.append(TableRow("Best validation, %", tuple(Cell(percent(run.best_acc) or "–") for run in runs)))
+    rows.append(TableRow("Steps", tuple(Cell(count(run.step)) for run in runs)))
+    rows.append(TableRow("Duration", tuple(Cell(duration(run.seconds) or "–") for run in runs), "Pauses included"))
+    return tuple(rows)
+
+
 def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
     runs = found.runs
+    if _are_scripts(runs):
+        return _script_outcomes(runs)
     comparable = len(runs) > 1 and not any(item.field in INCOMPARABLE_FIELDS for item in found.settings)
     best = max((run.best_acc for run in runs if run.best_acc is not None), default=None) if comparable else None
     return (
@@ -287,7 +307,7 @@ def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
 def _settings(found: Comparison) -> tuple[TableRow, ...]:
     return tuple(
         TableRow(
-            setting_label(item.field),
+            item.field if _are_scripts(found.runs) else setting_label(item.field),
             tuple(Cell(_cut(setting(item.values[run.id]))) for run in found.runs),
             title=item.field,
         )

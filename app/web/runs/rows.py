@@ -65,7 +65,7 @@ class Row:
         """The latest training and validation loss of a script run, whose summary has them."""
         names = self.run.spark.get("names") or {} if self.run.is_script else {}
         values = (self.run.summary.get(names.get(split) or "") for split in ("train", "val"))
-        return " · ".join(short(value) for value in values if isinstance(value, int | float))
+        return " ".join(short(value) for value in values if isinstance(value, int | float))
 
     def cell(self, column: Column) -> str:
         return cell(self.run, column)

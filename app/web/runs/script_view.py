@@ -9,13 +9,12 @@ from typing import Any
 
 import orjson
 
-from app.display.formatting import duration, short
+from app.display.formatting import duration, metric, short
 from app.runs.attempts import Attempt
 from app.runs.public import LogLinePublic, RunPublic, took
 from app.runs.script_data import MediaName, MediaPublic, ScriptPublic
 from app.runs.values import flat
 from app.web.runs.cards import Card
-from app.web.runs.figures import Figures, figures_of
 from app.web.runs.rows import failed_at
 
 MOST_SERIES = 2_000  # that the page knows of
@@ -92,8 +91,10 @@ class ScriptPageView:
         return detail if isinstance(detail, str) else ""
 
     @property
-    def figures(self) -> Figures:
-        return figures_of(self.run.summary)
+    def summary(self) -> tuple[tuple[str, str], ...]:
+        """The latest values of the series and what the script said at its end, by name."""
+        values = sorted(self.run.summary.items())
+        return tuple((name, metric(name, value) if _is_number(value) else _text(value)) for name, value in values)
 
     @property
     def settings(self) -> tuple[tuple[str, str], ...]:
@@ -139,6 +140,10 @@ class ScriptPageView:
     @property
     def _environment(self) -> Mapping[str, Any]:
         return {} if self.script is None else self.script.environment
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _text(value: Any) -> str:

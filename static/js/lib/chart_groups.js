@@ -29,6 +29,14 @@ export function groups(names, standardCharts = STANDARD) {
   return [...found.values()];
 }
 
+const FIRST = ["train", "val", "valid", "eval", "test", "other"];
+
+/** The groups of a script run: the usual names of losses first, and what its client measures of the machine last. */
+export function scriptGroups(names) {
+  const place = ({ prefix }) => (prefix === "system" ? FIRST.length + 1 : FIRST.includes(prefix) ? FIRST.indexOf(prefix) : FIRST.length);
+  return groups(names, {}).sort((a, b) => place(a) - place(b));
+}
+
 /** `ids` as they are shown: pinned ones first, then as `order` says, the rest as they were. */
 export function arranged(ids, { pin, order }) {
   const place = (id) => (pin.includes(id) ? pin.indexOf(id) - pin.length : order.includes(id) ? order.indexOf(id) : order.length + ids.indexOf(id));

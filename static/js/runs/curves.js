@@ -1,7 +1,7 @@
 // The Curves tab: fetches the series of the charts that are shown, then draws each new point in the next animation frame.
 import { Chart } from "../chart/chart.js";
 import { palette } from "../chart/palette.js";
-import { groups, STANDARD } from "../lib/chart_groups.js";
+import { groups, scriptGroups, STANDARD } from "../lib/chart_groups.js";
 import { Series } from "../lib/series.js";
 import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
@@ -66,7 +66,7 @@ function addChart(figure, kind) {
 
 /** The folded groups of the series that no chart at the top shows. Their charts are made when they are unfolded. */
 function showGroups() {
-  const found = groups([...names], isScript ? {} : STANDARD);
+  const found = isScript ? scriptGroups([...names]) : groups([...names]);
   for (const [place, { prefix, charts: members }] of found.entries()) {
     let group = groupBox.querySelector(`[data-group="${CSS.escape(prefix)}"]`);
     if (!group) {
@@ -81,7 +81,8 @@ function showGroups() {
       groupBox.append(group);
     }
     group.querySelector("[data-more-charts]").hidden = members.length <= mostOf(prefix);
-    group.querySelector("summary").textContent = `${prefix} · ${members.length} chart${members.length === 1 ? "" : "s"}`;
+    const title = isScript && prefix === "other" ? "without a prefix" : prefix;
+    group.querySelector("summary").textContent = `${title} · ${members.length} chart${members.length === 1 ? "" : "s"}`;
     for (const [index, member] of members.entries()) {
       if (charts.has(member.id)) addValidation(charts.get(member.id), member.val);
       else if ((group.open && index < mostOf(prefix)) || view.state.pin.includes(member.id)) addChart(figureOf(member, group.querySelector(".charts")), otherKind(member));

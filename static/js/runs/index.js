@@ -102,7 +102,7 @@ function patch(row, run) {
 /** The latest training and validation loss of a script run. */
 function lossesText({ spark, summary }) {
   const names = spark.names ?? {};
-  return [names.train, names.val].map((name) => summary[name]).filter(Number.isFinite).map((value) => figures(value)).join(" · ");
+  return [names.train, names.val].map((name) => summary[name]).filter(Number.isFinite).map((value) => figures(value)).join(" ");
 }
 
 function updateLane(run) {
