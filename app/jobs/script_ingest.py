@@ -183,7 +183,7 @@ def _start(
     if run.started_at is None:
         batch.fields["started_at"] = moment(event["t"])
     known = next((one for one in sessions_of(run_dir) if one.attempt == attempt), None)
-    if known is not None:
+    if known is not None and not event.get("again"):  # a session that repeats earlier steps starts again
         record.environment = known.script
         _merge_config(record, batch, known.config)
 

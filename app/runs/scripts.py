@@ -21,6 +21,8 @@ from app.storage.db import Database
 from app.storage.tables import ENDED, Run, ScriptRecord, Series, Source, Status
 from app.storage.transitions import guarded_update, move
 from trainer.rundir import script
+from trainer.rundir.event_shapes import SCRIPT_SHAPES
+from trainer.rundir.events import Position, walk
 from trainer.rundir.folder import RunDir
 from trainer.rundir.script import ScriptFacts
 from trainer.system.durable import sync_folder
@@ -53,13 +55,17 @@ class Scripts:
             if row.attempt < session.attempt:
                 self._begin_attempt(database_session, row, session.attempt)
             last_step = database_session.exec(select(func.max(Series.last_step)).where(Series.run == row.key)).one()
+            read = Position(row.tail_attempt or 0, row.tail_offset or 0)
+        last_steps = [-1 if last_step is None else last_step]
+        if session.attempt > 1:  # a session that resumes has to know what no worker has read yet, too
+            last_steps.append(last_unread_step(folder, read))
         return Registered(
             id=run_id,
             name=row.name,
             url=f"/runs/{run_id}",
             attempt=session.attempt,
             offset=_durable_size(RunDir(folder).events(session.attempt)),
-            last_step=-1 if last_step is None else last_step,
+            last_step=max(last_steps),
             stop=row.attempt == session.attempt and stop_requested(row.status, row.phase),
         ), created
 
@@ -195,6 +201,12 @@ class Scripts:
             elif row.status in ENDED and row.phase != UNREAD:
                 guarded_update(session, row, phase=UNREAD)
         return row.status, row.phase
+
+
+def last_unread_step(folder: Path, read: Position) -> int:
+    """Return the largest step after the position up to which events were read; -1 if there is none."""
+    unread = walk(folder, read, shapes=SCRIPT_SHAPES)
+    return max((event["step"] for _, event in unread if event["e"] == "metrics"), default=-1)
 
 
 def _default_name(request: ScriptSession) -> str:

@@ -102,7 +102,7 @@ class History:
         """The first values of a resumed run: if they repeat earlier steps, those of the session before are replaced."""
         self._resumed = False
         if at < self._first_step:
-            self._events.emit("start", from_step=at, session=self._session)
+            self._events.emit("start", from_step=at, session=self._session, again=True)
 
     def _take_own_steps(self, data: Mapping[Any, Any]) -> Mapping[Any, Any]:
         """Write the values whose steps another series gives (`define_metric`), and return the others."""

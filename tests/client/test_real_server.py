@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -111,6 +112,56 @@ def test_a_watched_script_and_stop(served: Server, start: Callable[..., subproce
         assert client.post("/api/runs/watched/stop").status_code == 202
     assert "stopped from the dashboard" in finished(process, 128 + signal.SIGTERM)
     served.wait_status("watched", "stopped")
+
+
+def test_a_file_that_is_too_large_is_told_and_left(
+    served: Server, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    served.kill("web")
+    served.start("web", TRACKSIDE_MAX_SCRIPT_FILE_BYTES="1000000")
+    (tmp_path / "weights.pt").write_bytes(bytes(30_000_000))
+    code = "import trackside\nrun = trackside.init(id='large')\nrun.save('weights.pt')\nrun.log({'a': 1})"
+    errors = finished(start(code))
+    assert "the server refuses weights.pt" in errors
+    assert "is complete" in errors
+    assert served.wait_status("large", "finished")["step"] == 0
+
+
+RESUMED = """
+import trackside
+with trackside.init(id="resumed") as run:
+    for i in range({first}, {first} + 50): run.log({{"loss": {value}}}, step={step})
+"""
+
+
+def test_a_resumed_run_goes_on_after_what_no_worker_has_read(
+    served: Server, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    served.kill("worker")
+    finished(start(RESUMED.format(first=0, value="i", step="i")))
+    finished(start(RESUMED.format(first=50, value="i", step=None)))
+    served.start("worker")
+    served.wait_status("resumed", "finished")
+    series = wait_for(lambda: served.series("resumed").get("loss"), what="the series")
+    assert series["step"] == list(range(100))
+    assert series["value"] == list(range(100))
+    environment = described(served, "resumed")["environment"]
+    # An older checkpoint: its steps replace those that were logged.
+    finished(start(RESUMED.format(first=70, value="-i", step="i")))
+    wait_for(lambda: served.run("resumed")["attempt"] == 3, what="the third session")
+    served.wait_status("resumed", "finished")
+    series = wait_for(
+        lambda: found if (found := served.series("resumed")["loss"])["value"][-1] == -119 else None, what="its values"
+    )
+    assert series["value"] == [*range(70), *(-i for i in range(70, 120))]
+    assert described(served, "resumed")["environment"].keys() == environment.keys()
+    assert "packages" in environment
+
+
+def described(served: Server, run_id: str) -> dict[str, Any]:
+    with served.client() as client:
+        body: dict[str, Any] = client.get(f"/api/scripts/{run_id}").json()
+        return body
 
 
 ENDLESS = """
