@@ -29,9 +29,10 @@ from trackside.media import (
     Video,
 )  # fmt: skip
 from trackside.notices import say, say_once
+from trackside.request import Wanted
 from trackside.script_run import Run
 from trackside.starting import RESUME as _RESUME
-from trackside.starting import Wanted, finish_at_exit, start
+from trackside.starting import finish_at_exit, start
 from trackside.summaries import Summary
 from trackside.values import config_of as _config_of
 from trackside.version import VERSION as __version__

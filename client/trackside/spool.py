@@ -13,7 +13,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -22,6 +24,7 @@ from typing import Any
 
 END = b'{"e":"end",'
 BLOCK = 1 << 20
+TIME_DIGITS = 16  # of a session's name: nanoseconds in hexadecimal digits
 
 
 @dataclass
@@ -105,21 +108,28 @@ class SpooledSession:
 
     def delete(self) -> None:
         """Delete the session, and the run's folder with its files once it holds no other session."""
-        self.facts_file.unlink()  # first: without it the rest is not a session
-        for path in (self.events, self.sender_log, self.sender_lock):
+        # The facts first: without them the rest is not a session.
+        for path in (self.facts_file, self.events, self.sender_log, self.sender_lock):
             with suppress(FileNotFoundError):
                 path.unlink()
         if not any(self.folder.glob("*.json")):
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def new_session(spool: Path, run_id: str, session: str) -> SpooledSession:
+def new_session(spool: Path, run_id: str) -> SpooledSession:
+    """Create a session without events. Raises OSError: no files or locks can be made there."""
     folder = spool / run_id
     folder.mkdir(parents=True, exist_ok=True)
     ignored = spool / ".gitignore"
     if not ignored.exists():
         ignored.write_text("*\n", encoding="utf-8")
-    return SpooledSession(folder, session)
+    # Sessions of a run sort by their creation, also if the clock has been set back.
+    known = [int(session.session[:TIME_DIGITS], 16) for session in sessions_in(spool, run_id)]
+    now = max(time.time_ns(), max(known, default=0) + 1)
+    session = SpooledSession(folder, f"{now:0{TIME_DIGITS}x}{secrets.token_hex(6)}")
+    session.events.touch()
+    session.is_written()  # tries the lock
+    return session
 
 
 def sessions_in(spool: Path, run_id: str | None = None) -> list[SpooledSession]:

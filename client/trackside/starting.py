@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import platform
 import re
 import secrets
 import signal
-import socket
-import sys
+import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from trackside.ending import finish_with_script
 from trackside.errors import Error, UsageError
 from trackside.link import Link
 from trackside.notices import say, say_once
 from trackside.options import Options, rank_of, read_options
+from trackside.request import Wanted, request_of, system_of
 from trackside.script_run import Run
 from trackside.spool import Facts, SpooledSession, events_of, new_session, sessions_in, whole_lines
-from trackside.values import clean
 
 WATCH = "TRACKSIDE_WATCH"  # what `trackside watch` tells the scripts that it starts
 DESCRIPTION = ("name", "project", "notes", "tags")  # what can be said of a run that has begun
-RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}")
+RUN_ID = re.compile(r"(?!(?:new|latest)$)[0-9A-Za-z][0-9A-Za-z_-]{0,31}", re.IGNORECASE)
 RESUME = {
     None: "allow",
     False: "allow",
@@ -40,22 +36,6 @@ RESUME = {
 }
 ANSWER_SECONDS = 5.0
 NOTHING_REPLACED = 2**53  # as the first step of a session: the server keeps all of the sessions before
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What `init` was asked for."""
-
-    project: str = ""
-    name: str = ""
-    group: str = ""
-    notes: str = ""
-    tags: tuple[str, ...] = ()
-    run_id: str = ""
-    resume: str = "allow"
-    job_type: str = ""
-    command: list[str] = field(default_factory=list)  # default: that of this process
-    watched: bool = False
 
 
 def start(wanted: Wanted, mode: str | None, folder: str | None, on_stop: Callable[[Run], None] | None = None) -> Run:
@@ -70,7 +50,7 @@ def start(wanted: Wanted, mode: str | None, folder: str | None, on_stop: Callabl
     rank = rank_of(os.environ)
     if rank or options.mode == "disabled":
         if rank:
-            say(f"rank {rank}: only rank 0 logs. Set TRACKSIDE_RANK=0 if this is a training of its own.")
+            say_once(f"rank {rank}: only rank 0 logs. Set TRACKSIDE_RANK=0 if this is a training of its own.")
         return Run(wanted.run_id or new_id(), wanted.name, wanted.project, options.url)
     if WATCH in os.environ and not wanted.watched:
         return _join_watched(wanted)
@@ -80,7 +60,10 @@ def start(wanted: Wanted, mode: str | None, folder: str | None, on_stop: Callabl
 def _begin(wanted: Wanted, options: Options, on_stop: Callable[[Run], None]) -> Run:
     """Begin a session of its own and start its sender."""
     run_id = wanted.run_id or new_id()
-    session = new_session(options.spool, run_id, new_session_id())
+    address = f"{options.url}/runs/{run_id}"
+    session = _new_session(options.spool, run_id)
+    if session is None:
+        return Run(run_id, wanted.name, wanted.project, address)
     facts = Facts(
         id=run_id,
         session=session.session,
@@ -88,13 +71,14 @@ def _begin(wanted: Wanted, options: Options, on_stop: Callable[[Run], None]) -> 
         mode=options.mode,
         created=time.time(),
         request=request_of(wanted, session.session),
-        system=_system(wanted),
+        system=system_of(wanted),
     )
     first_step = _first_step(wanted, options, session, facts)
     from_step = first_step if first_step is not None else NOTHING_REPLACED
-    first_step = first_step or 0
-    address = f"{options.url}/runs/{run_id}"
-    run = Run(run_id, wanted.name or run_id, wanted.project, address, session, first_step)
+    if from_step == 0:
+        # Its events are those of a new run. Sent late, they must not replace those of another that has its id.
+        facts.request["resume"] = "never"
+    run = Run(run_id, wanted.name or run_id, wanted.project, address, session, first_step or 0)
     run.group, run.tags, run.notes, run.job_type = wanted.group, wanted.tags, wanted.notes, wanted.job_type
     run.offline = options.mode == "offline"
     run.finish_seconds = options.finish_seconds
@@ -103,30 +87,38 @@ def _begin(wanted: Wanted, options: Options, on_stop: Callable[[Run], None]) -> 
     try:
         run._link = Link(session, on_stop=lambda: on_stop(run))
     except OSError as error:
-        say(f"the sender cannot be started ({error}): send the run later with trackside sync {options.spool}")
+        say(f"the sender cannot be started ({error}): send the run later with trackside sync {session.folder.parent}")
     say(f"offline: run {run_id} is kept in {session.folder}" if run.offline else f"run {run_id}: {address}")
     return run
 
 
-def request_of(wanted: Wanted, session: str) -> dict[str, Any]:
-    """The body of the PUT that announces a session."""
-    command = wanted.command or [sys.executable, *sys.argv]
-    script = {"command": [clean(word) for word in command], "host": socket.gethostname(), "pid": os.getpid()}
-    script["python"] = platform.python_version()
-    named = {"name": wanted.name, "project": wanted.project, "group": wanted.group, "notes": wanted.notes}
-    body: dict[str, Any] = {key: clean(value) for key, value in named.items() if value}
-    if wanted.tags:
-        body["tags"] = [clean(tag) for tag in wanted.tags]
-    return {"session": session, "resume": wanted.resume, **body, "script": script}
+def _new_session(spool: Path, run_id: str) -> SpooledSession | None:
+    """Create a session in `spool`; where that is impossible, in the folder of temporary files; else return None."""
+    other = Path(tempfile.gettempdir()) / f"trackside-{os.getuid()}"
+    for folder in (spool, other):
+        try:
+            if folder is other:
+                _make_private(other)
+            session = new_session(folder, run_id)
+        except OSError as error:
+            say(f"{folder}: {error.strerror or error}")
+            continue
+        if folder is other:
+            say(f"events are kept in {folder} instead.")
+        return session
+    say("this run is not recorded.")
+    return None
+
+
+def _make_private(folder: Path) -> None:
+    """Raises PermissionError: another user has made it."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "belongs to another user")
 
 
 def new_id() -> str:
     return "".join(secrets.choice("0123456789abcdefghijklmnopqrstuvwxyz") for _ in range(10))
-
-
-def new_session_id() -> str:
-    """Sessions sort by the time of their creation."""
-    return f"{time.time_ns():016x}{secrets.token_hex(6)}"
 
 
 def watch_variable(run: Run) -> str:
@@ -177,8 +169,7 @@ def _first_step(wanted: Wanted, options: Options, session: SpooledSession, facts
         answer = Server(options.url, ANSWER_SECONDS).announce(wanted.run_id, facts.request)
     except Refused as error:
         if error.code in ("run_exists", "not_found", "not_a_script"):
-            with suppress(OSError):
-                session.folder.rmdir()
+            session.delete()
             raise Error(str(error)) from None
         return None  # the sender says why
     except (Unreachable, Unauthorized):
@@ -205,19 +196,6 @@ def _interrupt(run: Run) -> None:
     say("stopped from the dashboard")
     interruptible = callable(signal.getsignal(signal.SIGINT))
     os.kill(os.getpid(), signal.SIGINT if interruptible else signal.SIGTERM)
-
-
-def _system(wanted: Wanted) -> dict[str, Any]:
-    """What the sender describes this environment from, without loading anything here."""
-    return {
-        "command": wanted.command or [sys.executable, *sys.argv],
-        "python": platform.python_version(),
-        "folder": str(Path.cwd()),
-        "path": [entry for entry in sys.path if entry],
-        "pid": os.getpid(),
-        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
-        "watched": wanted.watched,
-    }
 
 
 def finish_at_exit(run: Run) -> None:

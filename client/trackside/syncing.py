@@ -13,6 +13,7 @@ from trackside.sender.reporter import Reporter
 from trackside.spool import Facts, SenderLock, SpooledSession, sessions_in
 
 LOCK_SECONDS = 3.0
+TAKEN = ("superseded", "run_exists")  # reasons to send a session as a run of its own
 COPIES = 100  # names of copies that are tried: <id>-2 and on
 BASE = 28  # characters of an id that are kept before such a number
 
@@ -90,10 +91,10 @@ def _take(lock: SenderLock) -> bool:
 def _send(session: SpooledSession, facts: Facts) -> tuple[str, str]:
     """Send a session, as a run of its own if another has taken its place. Return the run's id and the outcome."""
     reporter = _Terminal()
-    if facts.refused != "superseded":
+    if facts.refused not in TAKEN:
         sender = Sender(session, facts, reporter, insists=False)
         outcome = sender.run()
-        if outcome != "refused" or session.facts().refused != "superseded":
+        if outcome != "refused" or session.facts().refused not in TAKEN:
             return sender.delivery.id, outcome
     for number in range(2, COPIES):
         copy = f"{facts.id[:BASE]}-{number}"

@@ -53,6 +53,12 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def one_line(text: str, most: int) -> str:
+    """Return at most `most` characters of `text`, with spaces for control characters and line breaks."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in clean(text))
+    return printable.strip()[:most].strip()
+
+
 def to_json(value: Any, depth: int = DEPTH) -> Any:
     """Return `value` as what JSON can hold. What has no form of its own becomes its text."""
     if value is None or isinstance(value, bool):

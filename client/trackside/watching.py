@@ -19,9 +19,10 @@ from types import FrameType
 from trackside.errors import Error
 from trackside.notices import say
 from trackside.output import OutputLines
+from trackside.request import Wanted
 from trackside.script_run import Run
 from trackside.sender.processes import descendants
-from trackside.starting import RESUME, WATCH, Wanted, start, watch_variable
+from trackside.starting import RESUME, WATCH, start, watch_variable
 
 STOP_SECONDS = 30.0  # between SIGTERM and SIGKILL
 DRAIN_SECONDS = 2.0  # for output that processes left behind keep open

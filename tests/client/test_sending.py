@@ -102,6 +102,24 @@ def test_a_killed_sender_is_replaced(scripts: Scripts) -> None:
     assert values == [(i, i) for i in range(len(values))]
 
 
+def test_a_child_that_outlives_its_script_does_not_keep_the_run_open(scripts: Scripts) -> None:
+    code = """
+import os, signal, sys, time
+run = trackside.init()
+run.log({"a": 1})
+if os.fork() == 0:
+    for number in (1, 2): os.close(number)
+    while not os.path.exists("enough"): time.sleep(0.05)
+    os._exit(0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    scripts.run(code, status=-signal.SIGKILL)
+    try:
+        assert scripts.wait_end(10)["error"]["code"] == "exited"
+    finally:
+        (scripts.folder / "enough").touch()
+
+
 def test_stop_interrupts_the_script(scripts: Scripts) -> None:
     process = scripts.start(ENDLESS.replace("print(i, flush=True)", ""))
     scripts.only_run().stop = True

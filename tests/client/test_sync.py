@@ -128,6 +128,50 @@ def test_a_deleted_run_is_kept_here(scripts: Scripts, protocol_server: ProtocolS
     assert kept.read_bytes().splitlines()[-1].startswith(b'{"e":"end"')
 
 
+def test_a_run_that_is_sent_late_replaces_no_other_of_its_id(scripts: Scripts) -> None:
+    kept = scripts.folder / "kept"
+    run = 'run = trackside.init(id="same", mode="{mode}")\nrun.log({{"loss": {value}}})'
+    scripts.run(run.format(mode="offline", value=1), TRACKSIDE_SPOOL=str(kept))
+    # As if it had been begun on a machine that has heard that the run is new.
+    (path,) = kept.glob("same/*.jsonl")
+    path.write_bytes(path.read_bytes().replace(str(NOTHING_REPLACED).encode(), b"0"))
+    (facts,) = kept.glob("same/*.json")
+    facts.write_text(facts.read_text().replace('"resume": "allow"', '"resume": "never"'))
+    scripts.run(run.format(mode="online", value=2))
+    said = finished(scripts.command([*SYNC, str(kept)]))
+    assert "same is sent as same-2" in said
+    assert scripts.server.runs["same"].points("loss") == [(0, 2)]
+    assert scripts.server.runs["same-2"].points("loss") == [(0, 1)]
+
+
+def test_a_new_run_says_that_it_is_new(scripts: Scripts) -> None:
+    scripts.run("trackside.init()")
+    assert scripts.only_run().announced["resume"] == "never"
+
+
+def test_what_the_server_would_not_accept_is_shortened(scripts: Scripts) -> None:
+    scripts.run('trackside.init(name="two\\nlines" + "x" * 300, tags=["", "a\\tb"] * 40, notes="n\\n\\0m" * 9000)')
+    said = scripts.only_run().announced
+    assert said["name"] == "two lines" + "x" * 191
+    assert said["tags"] == ["a b"]
+    assert said["notes"].startswith("n\nm")
+    assert len(said["notes"]) == 20_000
+
+
+def test_a_spool_that_cannot_be_made(scripts: Scripts) -> None:
+    (scripts.folder / "file").touch()
+    elsewhere = scripts.folder / "temporary"
+    elsewhere.mkdir()
+    errors = scripts.run(
+        f"trackside.init()\n{COUNT}", TRACKSIDE_SPOOL=str(scripts.folder / "file" / "spool"), TMPDIR=str(elsewhere)
+    )
+    assert "Not a directory" in errors
+    assert "instead" in errors
+    assert scripts.only_run().points("loss") == EXPECTED
+    errors = scripts.run(f"trackside.init()\n{COUNT}", TRACKSIDE_SPOOL="file/spool", TMPDIR=str(scripts.folder / "no"))
+    assert "instead" in errors or "not recorded" in errors
+
+
 def test_sync_without_a_server(scripts: Scripts, protocol_server: ProtocolServer) -> None:
     scripts.run('trackside.init(mode="offline")')
     protocol_server.stop()

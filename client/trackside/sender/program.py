@@ -32,6 +32,8 @@ PATIENCE_SECONDS = 600.0  # for which it tries once the script has ended
 REASONS = {
     "superseded": "another process logs to run {id}. This one is kept in {folder}; "
     "trackside sync {spool} sends it as a run of its own.",
+    "run_exists": "the server has another run {id}. This one is kept in {folder}; "
+    "trackside sync {spool} sends it as a run of its own.",
     "not_found": "run {id} was deleted on the server. Events are kept in {folder} and not sent.",
 }
 
