@@ -28,7 +28,8 @@ from trainer.rundir.events import Block, Event, Position, next_position, read_bl
 from trainer.rundir.folder import RunDir
 from trainer.rundir.script import sessions_of
 
-BLOCK_BYTES = 1 << 18  # per transaction: other runs of the worker wait for as long
+BLOCK_BYTES = 1 << 18  # per transaction, if nobody waits for it
+SHORT_BLOCK_BYTES = 1 << 16  # while the worker follows other runs
 LONGEST_LINE = 20_000  # characters of a logged line
 LIVE_LINES = 500
 MOST_SUMMARY = 100  # series whose latest values the summary has
@@ -49,13 +50,15 @@ class ScriptBatch(Batch):
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-def ingest_script(session: Session, run: Run, record: ScriptRecord, run_dir: Path) -> Event | None:
-    """Write the next block of the run's events to rows.
+def ingest_script(
+    session: Session, run: Run, record: ScriptRecord, run_dir: Path, limit: int = BLOCK_BYTES
+) -> Event | None:
+    """Write the next block of the run's events, about `limit` bytes, to rows.
 
     Runs in the caller's transaction, guarded by the run's claim. Returns the `end` event of the run's newest attempt
     if it was in this block, else None. Raises LostClaim.
     """
-    at, block = _next_block(run_dir, tail_of(run))
+    at, block = _next_block(run_dir, tail_of(run), limit)
     names = {name for event in block.events if event["e"] == "metrics" for name in event["v"]}
     writer = SeriesWriter(session, run.key or 0, names)
     batch = ScriptBatch(spark=copied(run.spark), summary={**run.summary}, passed_over=block.passed_over)
@@ -65,6 +68,8 @@ def ingest_script(session: Session, run: Run, record: ScriptRecord, run_dir: Pat
         _apply(session, run, record, writer, batch, event, at.attempt, run_dir)
     flush_points(session, run, writer, batch)
     _flush_lines(session, run, batch)
+    if batch.passed_over:
+        log.warning("%s, attempt %d: passed over %d lines or values", run.id, at.attempt, batch.passed_over)
     record.passed_over += batch.passed_over
     session.add(record)
     if batch.summary != run.summary:
@@ -81,11 +86,11 @@ def _spark(record: ScriptRecord, batch: ScriptBatch) -> dict[str, Any]:
     return {**shortened(batch.spark), "names": {"train": record.train_loss, "val": record.val_loss}}
 
 
-def _next_block(run_dir: Path, after: Position) -> tuple[Position, Block]:
+def _next_block(run_dir: Path, after: Position, limit: int) -> tuple[Position, Block]:
     at = next_position(run_dir, after)
     if at is None:
         return after, Block([], after.offset)
-    return at, read_block(RunDir(run_dir).events(at.attempt), at.offset, BLOCK_BYTES, SCRIPT_SHAPES)
+    return at, read_block(RunDir(run_dir).events(at.attempt), at.offset, limit, SCRIPT_SHAPES)
 
 
 def _apply(
@@ -170,8 +175,8 @@ def _start(
 ) -> None:
     """Begin a session: what an earlier one logged at its first step or later is removed."""
     first = event["from_step"]
-    if run.tail_attempt:
-        writer.load()
+    writer.load()  # also what was begun earlier in this block
+    if writer.series:
         if writer.trim(first - 1):
             publish(session, run.id, "rewind", {"run": run.id, "step": first - 1})
             batch.fields |= {"step": min(run.step, max(first - 1, 0))}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from sqlalchemy import delete, func, insert
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from app.metrics.downsample import extremes, width_for
 from app.metrics.levels import BUCKETS, LevelWriter
 from app.metrics.points import Points
-from app.storage.db import rows_of, upsert_points, upsert_rows
+from app.storage.db import PointRow, rows_of, upsert_points, upsert_rows
 from app.storage.tables import Chunk, Point, Series
 from trainer.rundir.events import NONFINITE
 
@@ -44,24 +45,44 @@ class SeriesWriter:
 
     def add_all(self, points: Mapping[str, Points]) -> None:
         """Add points of many series. Those that only add rows to the tails are written in one statement."""
-        self._create([name for name in points if name not in self.series])
-        rows = []
+        short = {name: some for name, some in points.items() if 0 < len(some) < BLOCK}
+        rows = self._begin({name: some for name, some in short.items() if name not in self.series})
         for name, some in points.items():
-            row = self.series[name]
-            if len(some) and some.steps[0] > row.last_step and row.total - row.packed + len(some) < BLOCK:
+            row = self.series.get(name)
+            fits = row is not None and row.total - row.packed + len(some) < BLOCK
+            if row is not None and fits and len(some) and some.steps[0] > row.last_step:
                 rows += rows_of(row.key or 0, some.steps, some.values, some.times)
                 row.total += len(some)
                 row.last_step = int(some.steps[-1])
-            elif len(some):
+            elif len(some) and (row is not None or name not in short):
                 self.add(name, some)
         upsert_rows(self.session, rows)
 
-    def _create(self, names: Sequence[str]) -> None:
-        if names:
-            values = {"total": 0, "packed": 0, "packed_step": -1, "last_step": -1}
-            rows = [{"run": self.run, "name": name, **values} for name in names]
-            self.session.connection().execute(insert(Series), rows)
-            self.load(names)
+    def _begin(self, points: Mapping[str, Points]) -> list[PointRow]:
+        """Insert new series, and return the rows of their points. The series are not among `series` yet.
+
+        Without an object for each, of which a script may begin very many at once.
+        """
+        if not points:
+            return []
+        values = [
+            {
+                "run": self.run,
+                "name": name,
+                "total": len(some),
+                "packed": 0,
+                "packed_step": -1,
+                "last_step": int(some.steps[-1]),
+            }
+            for name, some in points.items()
+        ]
+        self.session.connection().execute(insert(Series), values)
+        names, keys = list(points), dict[str, int]()
+        for start in range(0, len(names), NAMES):
+            found = select_columns(col(Series.name), col(Series.key)).where(Series.run == self.run)
+            some_names = found.where(col(Series.name).in_(names[start : start + NAMES]))
+            keys |= dict(self.session.connection().execute(some_names).tuples().all())
+        return [row for name, p in points.items() for row in rows_of(keys[name], p.steps, p.values, p.times)]
 
     def add(self, name: str, points: Points) -> None:
         """Upsert points. Whole blocks are written as chunks, so that a long backlog does not cost one row per point."""

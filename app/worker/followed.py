@@ -15,7 +15,7 @@ from sqlmodel import col
 from app.diagnosis.script_findings import Judged, judge_if_due
 from app.jobs.script_claims import claim, held_row, release, renew, unclaimed
 from app.jobs.script_end import conclude_script, fail_script, note_read, note_silence
-from app.jobs.script_ingest import ingest_script, record_of
+from app.jobs.script_ingest import BLOCK_BYTES, SHORT_BLOCK_BYTES, ingest_script, record_of
 from app.jobs.tail import is_behind, tail_of
 from app.runs.script_rows import is_silent
 from app.runs.values import put_script_values
@@ -134,10 +134,10 @@ class FollowedRuns:
         began = time.monotonic()
         due = [run for run in self.held.values() if now >= run.retry_at and run.has_news()]
         for run in sorted(due, key=lambda run: run.turn):
-            if time.monotonic() - began > TURN_SECONDS:
-                return
             run.turn = self._ticks
             self._guarded(run, now, self._read)
+            if time.monotonic() - began > TURN_SECONDS:
+                return
 
     def _read(self, run: Followed, now: float) -> None:
         """Write one block of new events to the database."""
@@ -148,7 +148,7 @@ class FollowedRuns:
         with self._database.write(durable=False) as session:
             row = held_row(session, run.key, run.claim)
             record = record_of(session, row)
-            end = ingest_script(session, row, record, run.folder)
+            end = ingest_script(session, row, record, run.folder, self._block_bytes)
             if end is not None:
                 conclude_script(session, row, end)
             judge_if_due(session, row, record, run.judged)
@@ -157,6 +157,10 @@ class FollowedRuns:
                 run.values_due = now + VALUES_SECONDS
         run.take(row)
         run.failures = 0
+
+    @property
+    def _block_bytes(self) -> int:
+        return BLOCK_BYTES if len(self.held) == 1 else SHORT_BLOCK_BYTES
 
     def _look_after(self, run: Followed, _now: float) -> None:
         """Note a client's silence, and let go of a run that has ended and was read to its end."""

@@ -153,23 +153,20 @@ def read_block(path: Path, offset: int, limit: int = BLOCK, shapes: Shapes = SHA
         if block and b"\n" not in block:
             block += file.readline()
     end = block.rfind(b"\n") + 1
-    events, refused = [], []
+    events, passed_over = [], 0
+    malformed: Event | None = None
     for line in block[:end].split(b"\n")[:-1]:
-        event = _event_of(line, shapes)
-        if event is not None:
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError:  # also the rest of a line that `offset` lies in: nothing to warn of
+            passed_over += bool(line.strip())
+            continue
+        if isinstance(event, dict) and "e" in event and is_well_formed(event, shapes):
             events.append(event)
-        elif line.strip():
-            refused.append(line)
-    if refused:
-        log.warning("%s: passed over %d lines, the first: %.200s", path, len(refused), refused[0])
-    return Block(events, offset + end, len(refused))
-
-
-def _event_of(line: bytes, shapes: Shapes) -> Event | None:
-    try:
-        event = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(event, dict) or "e" not in event or not is_well_formed(event, shapes):
-        return None
-    return event
+            continue
+        passed_over += 1
+        if isinstance(event, dict) and "e" in event:
+            malformed = malformed or event
+    if malformed is not None:
+        log.warning("%s: passed over malformed events, the first: %.200s", path, malformed)
+    return Block(events, offset + end, passed_over)
