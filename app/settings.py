@@ -14,6 +14,13 @@ from sqlalchemy import URL, make_url
 from app.environment import DatabaseUrl, DeviceName, HomePath, HostNames, Names, ProxyAddresses, RootPath
 
 PREFIX = "TRACKSIDE_"
+# Read by the client of scripts, and no settings of the server.
+CLIENT = frozenset(
+    PREFIX + name
+    for name in (
+        "URL", "TOKEN", "TOKEN_FILE", "MODE", "SPOOL", "KEEP_SPOOL", "FINISH_SECONDS", "GIT", "SILENT", "RANK", "WATCH",
+    )
+)  # fmt: skip
 OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -157,6 +164,6 @@ def misspelled(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a line per environment variable that is no setting but looks like one."""
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     for variable in sorted(environment):
-        if variable.startswith(PREFIX) and variable not in known:
+        if variable.startswith(PREFIX) and variable not in known and variable not in CLIENT:
             for meant in get_close_matches(variable, known, n=1, cutoff=0.85):
                 yield f"{variable} is not a setting: is {meant} meant?"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import CLIENT as CLIENT_VARIABLES
 from tests.client.conftest import CLIENT
 
 ROOT = CLIENT.parent
@@ -43,3 +44,4 @@ def test_every_variable_is_described() -> None:
         if node.value.startswith("TRACKSIDE_") and node.value.replace("_", "").isalpha()
     }
     assert {name for name in used - internal if name not in guide} == set()
+    assert used == CLIENT_VARIABLES
