@@ -20,24 +20,25 @@ class Gpus:
     """The GPUs that `visible` (CUDA_VISIBLE_DEVICES) names by number, or all. None where the library is absent."""
 
     def __init__(self, visible: str | None) -> None:
-        self._handles: dict[int, Any] = {}
+        self._handles: dict[int, ctypes.c_void_p] = {}
+        self._nvml: ctypes.CDLL | None = None
         try:
-            self._nvml: Any = ctypes.CDLL(LIBRARY)
+            self._nvml = ctypes.CDLL(LIBRARY)
         except OSError:
             return
         count = ctypes.c_uint()
-        if self._nvml.nvmlInit_v2() or self._nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)):
+        if not self._answers("nvmlInit_v2") or not self._answers("nvmlDeviceGetCount_v2", ctypes.byref(count)):
             return
         for index in _numbers(visible, count.value):
             handle = ctypes.c_void_p()
-            if not self._nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)):
+            if self._answers("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(handle)):
                 self._handles[index] = handle
 
     def names(self) -> list[str]:
         found = []
         for handle in self._handles.values():
             name = ctypes.create_string_buffer(96)
-            if not self._nvml.nvmlDeviceGetName(handle, name, 96):
+            if self._answers("nvmlDeviceGetName", handle, name, ctypes.c_uint(96)):
                 found.append(name.value.decode("utf-8", "replace"))
         return found
 
@@ -47,15 +48,20 @@ class Gpus:
         for index, handle in self._handles.items():
             used, memory = _Utilization(), _Memory()
             celsius, milliwatts = ctypes.c_uint(), ctypes.c_uint()
-            if not self._nvml.nvmlDeviceGetUtilizationRates(handle, ctypes.byref(used)):
-                values[f"gpu{index}/utilization"] = used.gpu
-            if not self._nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)):
-                values[f"gpu{index}/memory"] = memory.used
-            if not self._nvml.nvmlDeviceGetTemperature(handle, 0, ctypes.byref(celsius)):
-                values[f"gpu{index}/temperature"] = celsius.value
-            if not self._nvml.nvmlDeviceGetPowerUsage(handle, ctypes.byref(milliwatts)):
-                values[f"gpu{index}/power"] = milliwatts.value / 1000
+            if self._answers("nvmlDeviceGetUtilizationRates", handle, ctypes.byref(used)):
+                values[f"gpu{index}/utilization_percent"] = used.gpu
+            if self._answers("nvmlDeviceGetMemoryInfo", handle, ctypes.byref(memory)):
+                values[f"gpu{index}/memory_mb"] = round(memory.used / 1e6, 1)
+            if self._answers("nvmlDeviceGetTemperature", handle, ctypes.c_uint(0), ctypes.byref(celsius)):
+                values[f"gpu{index}/temperature_celsius"] = celsius.value
+            if self._answers("nvmlDeviceGetPowerUsage", handle, ctypes.byref(milliwatts)):
+                values[f"gpu{index}/power_watts"] = milliwatts.value / 1000
         return values
+
+    def _answers(self, name: str, *arguments: Any) -> bool:
+        """Call a function of the library. Return whether there is one of this name, and it has succeeded."""
+        function = getattr(self._nvml, name, None)
+        return function is not None and function(*arguments) == 0
 
 
 def _numbers(visible: str | None, count: int) -> list[int]:

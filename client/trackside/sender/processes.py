@@ -21,7 +21,7 @@ class ProcessTree:
         self.sample()
 
     def sample(self) -> dict[str, float]:
-        """Return `cpu`, percent of one core since the last call, and `memory`, bytes; empty if the process is gone."""
+        """Return the processor time since the last call, in percent of a core, and the memory; empty if it is gone."""
         known = _processes()
         now = time.monotonic()
         spent: dict[int, int] = {}
@@ -34,7 +34,10 @@ class ProcessTree:
         seconds, self._before, self._measured = now - self._measured, spent, now
         if not spent or seconds <= 0:
             return {}
-        return {"cpu": round(100 * max(0, used) / self._ticks / seconds, 1), "memory": float(pages * self._page)}
+        return {
+            "cpu_percent": round(100 * max(0, used) / self._ticks / seconds, 1),
+            "memory_mb": round(pages * self._page / 1e6, 1),
+        }
 
 
 def descendants(root: int, known: dict[int, tuple[int, int, int]] | None = None) -> list[int]:
