@@ -47,7 +47,7 @@ def test_tabs_that_do_not_apply_are_absent(home: ScriptHome, page: Page) -> None
     page.goto(f"{home.server.url}/runs/ended")
     expect(page.locator(".tabs a")).to_have_text(["Curves", "Media", "Log", "Setup & files"])
     for text in ("Clone", "Resume", "Predict", "Checkpoints", "Extend…", "Finish early"):
-        expect(page.get_by_text(text, exact=True)).to_have_count(0)
+        expect(page.locator("main").get_by_text(text, exact=True)).to_have_count(0)
 
 
 def test_a_group_stays_folded(home: ScriptHome, page: Page) -> None:
