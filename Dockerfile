@@ -9,6 +9,7 @@ COPY app app
 COPY trainer trainer
 COPY templates templates
 COPY static static
+COPY client client
 RUN /opt/trackside/bin/pip install --no-cache-dir --constraint constraints.txt .
 
 FROM python:3.11-slim-bookworm

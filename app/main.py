@@ -38,6 +38,8 @@ from app.web.runs import findings, index, mistakes, queue
 from app.web.runs import pages as run_pages
 from app.web.runs import routes as runs
 from app.web.runs import views as saved_views
+from app.web.scripts import media as script_media
+from app.web.scripts import routes as scripts
 from app.web.search import pages as search_pages
 from app.web.search import routes as searches
 from app.web.services import services_of
@@ -49,6 +51,8 @@ PARTS = (
     predict,  # first, because prediction must be fast
     runs,
     searches,
+    scripts,
+    script_media,
     findings,
     mistakes,
     events,

@@ -14,6 +14,13 @@ from sqlalchemy import URL, make_url
 from app.environment import DatabaseUrl, DeviceName, HomePath, HostNames, Names, ProxyAddresses, RootPath
 
 PREFIX = "TRACKSIDE_"
+# Read by the client of scripts, and no settings of the server.
+CLIENT = frozenset(
+    PREFIX + name
+    for name in (
+        "URL", "TOKEN", "TOKEN_FILE", "MODE", "SPOOL", "KEEP_SPOOL", "FINISH_SECONDS", "GIT", "SILENT", "RANK", "WATCH",
+    )
+)  # fmt: skip
 OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -64,6 +71,11 @@ class Settings(BaseSettings):
     max_images: int = Field(64, gt=0, description="Most images in one predict call.")
     max_pixels: int = Field(50_000_000, gt=0, description="Most pixels of an uploaded image.")
     max_dataset_bytes: int = Field(64 << 30, gt=0, description="Largest zip of images.")
+    silent_seconds: float = Field(60.0, gt=0, description="A script of which so long nothing is heard is silent.")
+    max_script_events_bytes: int = Field(
+        8 << 30, gt=0, description="Most bytes of events that one execution of a script may log."
+    )
+    max_script_file_bytes: int = Field(1 << 30, gt=0, description="Largest file that a script may save.")
     max_streams: int = Field(
         2000, gt=0, description="Most live streams at once; half of the files that may be open at most."
     )
@@ -156,6 +168,6 @@ def misspelled(environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a line per environment variable that is no setting but looks like one."""
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     for variable in sorted(environment):
-        if variable.startswith(PREFIX) and variable not in known:
+        if variable.startswith(PREFIX) and variable not in known and variable not in CLIENT:
             for meant in get_close_matches(variable, known, n=1, cutoff=0.85):
                 yield f"{variable} is not a setting: is {meant} meant?"

@@ -32,6 +32,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell that runs pytest in the background makes it ignore SIGINT, and its child processes would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# As the command `trackside` does: for processes that a test starts elsewhere than in the checkout.
+ROOT = Path(__file__).parents[1]
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "client")])
+
 T = TypeVar("T")
 
 # Overrides with which a step of `baseline-cnn` takes a third of the time. On a slow machine a run of more than a few
@@ -171,6 +175,7 @@ class Server:
             "TRACKSIDE_LEASE_SECONDS": str(self.settings.lease_seconds),
             "TRACKSIDE_ORPHAN_SECONDS": str(self.settings.orphan_seconds),
             "TRACKSIDE_MAX_ATTEMPTS": str(self.settings.max_attempts),
+            "TRACKSIDE_SILENT_SECONDS": str(self.settings.silent_seconds),
         }
 
     def wait_web(self) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "ARCHITECTURE.md").read_text()
-FILE = re.compile(r"`((?:app|trainer|static|templates|tests)/[\w./]+\.(?:py|js|css|html|toml))`")
-FOLDER = re.compile(r"`((?:app|trainer|static|templates|tests)/[\w/]+/?)`")
+FILE = re.compile(r"`((?:app|trainer|client|static|templates|tests)/[\w./]+\.(?:py|js|css|html|toml))`")
+FOLDER = re.compile(r"`((?:app|trainer|client|static|templates|tests)/[\w/]+/?)`")
 
 
 def test_every_file_and_folder_exists() -> None:

@@ -17,7 +17,7 @@ class Scope(StrEnum):
 MEANING = {
     Scope.READ: "look at everything but this page, and download it",
     Scope.PREDICT: "have images classified; fetch the tasks that classify zips by their ids",
-    Scope.LAUNCH: "read and predict; launch, steer, edit and delete runs; add, edit and delete datasets; name models",
+    Scope.LAUNCH: "read and predict; launch, log, steer, edit and delete runs; add, edit, delete datasets; name models",
     Scope.ADMIN: "everything, tokens too",
 }
 _INCLUDED = {
@@ -30,11 +30,11 @@ _READ = (
     "/compare", "/datasets", "/docs", "/evaluations", "/lanes", "/metrics", "/models", "/openapi.json", "/predict",
     "/results", "/runs", "/searches", "/system", "/v2", "/api/compare", "/api/datasets", "/api/evaluations",
     "/api/events", "/api/models", "/api/networks", "/api/presets", "/api/preview", "/api/results", "/api/runs",
-    "/api/searches", "/api/system", "/api/tasks", "/api/uploads", "/api/views", "/api/workers",
+    "/api/scripts", "/api/searches", "/api/system", "/api/tasks", "/api/uploads", "/api/views", "/api/workers",
 )  # fmt: skip
 _LAUNCH = (
-    "/datasets", "/evaluations", "/api/datasets", "/api/evaluations", "/api/models", "/api/runs", "/api/tasks",
-    "/api/searches", "/api/uploads", "/api/views", "/models", "/runs", "/searches", "/views",
+    "/datasets", "/evaluations", "/api/datasets", "/api/evaluations", "/api/models", "/api/runs", "/api/scripts",
+    "/api/searches", "/api/tasks", "/api/uploads", "/api/views", "/models", "/runs", "/searches", "/views",
 )  # fmt: skip
 _TASK = re.compile(r"/api/tasks/[^/]+(/file)?")
 _OPEN = ("/login", "/healthz", "/readyz")

@@ -13,18 +13,22 @@ from typing import Any
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
+from app.diagnosis.script_findings import Judged, judge_if_due
 from app.host.devices import find_devices
 from app.host.home_lock import home_lock
 from app.host.identity import host_name
 from app.jobs.derived_status import EventSummary, derive_status, summarize_events
 from app.jobs.kinds import KINDS, RUN, TASK, Kind
+from app.jobs.script_end import conclude_script
+from app.jobs.script_ingest import ingest_script
 from app.jobs.tail import is_behind, tail_of
 from app.runs.requests import RunPatch
-from app.runs.values import add_values
+from app.runs.script_rows import new_row
+from app.runs.values import add_values, put_script_values
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.tables import ACTIVE, Checkpoint, Job, Run, Status, Task
-from app.storage.transitions import guarded_update
+from app.storage.tables import ACTIVE, Checkpoint, Job, Run, ScriptRecord, Status, Task
+from app.storage.transitions import guarded_update, move
 from trainer.data.errors import DatasetError
 from trainer.data.format import DatasetRecord
 from trainer.data.splits import validation_counts
@@ -88,7 +92,12 @@ def add(database: Database, kind: Kind, folder: Path, datasets: Path) -> Indexed
         return Indexed(folder, None, "it was never committed")
     try:
         with database.write() as session:
-            status = add_run(session, folder, datasets) if kind is RUN else add_task(session, folder)
+            if kind is TASK:
+                status = add_task(session, folder)
+            elif RunDir(folder).script.exists():
+                status = add_script_run(session, folder)
+            else:
+                status = add_run(session, folder, datasets)
     except Exception as error:  # whatever one directory holds, the others are still to be added
         log.debug("%s was not indexed", folder, exc_info=error)
         reason = f"{type(error).__name__}: {error}"
@@ -111,6 +120,25 @@ def add_run(session: Session, folder: Path, datasets: Path) -> Status:
         of_step = (col(Checkpoint.run) == run.key, col(Checkpoint.step) == step)
         session.exec(update(Checkpoint).where(*of_step).values(created_at=time))
     return settle(session, run, folder, summary, alive=alive)
+
+
+def add_script_run(session: Session, folder: Path) -> Status:
+    """Add a run of a script. One that was asked to stop, or is silent, is noticed by the worker that follows it."""
+    run = new_row(folder)
+    session.add(run)
+    session.flush()
+    record = ScriptRecord(run=run.key or 0)
+    end = None
+    while is_behind(run, folder):
+        end = ingest_script(session, run, record, folder) or end
+    put_script_values(session, run, record.config)
+    stops = [line for line in read_journal(folder) if line.get("e") == "stop"]
+    if end is not None:
+        conclude_script(session, run, end)
+    judge_if_due(session, run, record, Judged())
+    if end is None and stops and stops[-1].get("attempt") == run.attempt:
+        move(session, run, Status.STOPPING)
+    return Status(run.status)
 
 
 def add_task(session: Session, folder: Path) -> Status:

@@ -109,7 +109,9 @@ def _public(row: Finding, run: RunPublic, children: Sequence[RunPublic], parent:
         level=row.level,
         message=row.message,
         evidence=evidence,
-        remedy=offered(run, row.kind, remedy, children, parent, has_evidence=bool(evidence.get("probe"))),
+        remedy=None
+        if run.is_script
+        else offered(run, row.kind, remedy, children, parent, has_evidence=bool(evidence.get("probe"))),
         cause=cause if isinstance(cause, str) else None,
         ended=ended,
         trials=[] if remedy is None else trials_of(run, children, remedy),

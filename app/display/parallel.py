@@ -39,9 +39,10 @@ class Parallel(BaseModel):
     axes: list[Axis]
 
 
-def setting_axis(field: str, values: Sequence[Any]) -> Axis:
-    """Numbers are on a scale; anything else, and numbers of which a run has none, are categories."""
-    name, title, unit = setting_label(field), field, UNITS.get(field, "")
+def setting_axis(field: str, values: Sequence[Any], name: str | None = None) -> Axis:
+    """The axis of a setting, called `name` or by its label. Numbers are on a scale; anything else, and numbers of which
+    a run has none, are categories."""
+    name, title, unit = name or setting_label(field), field, UNITS.get(field, "")
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return Axis(name=name, title=title, unit=unit, scale="categories", values=[setting(value) for value in values])
     is_rate = field.endswith(LOGARITHMIC) or max(values) > WIDE * min(values)

@@ -22,7 +22,7 @@ def lease(seconds: float) -> dict[str, Any]:
 
 def has_work(session: Session, kind: Kind) -> bool:
     found = session.exec(
-        select(kind.table.key).where(col(kind.table.status).in_([Status.QUEUED, *ACTIVE])).limit(1)
+        select(kind.table.key).where(col(kind.table.status).in_([Status.QUEUED, *ACTIVE]), *kind.trained()).limit(1)
     ).first()
     return found is not None
 
@@ -63,7 +63,7 @@ def adopt_next(session: Session, kind: Kind, root: Path, worker: str, device: st
     table = kind.table
     rows = session.exec(
         select(table)
-        .where(col(table.status).in_(ACTIVE), col(table.device) == device)
+        .where(col(table.status).in_(ACTIVE), col(table.device) == device, *kind.trained())
         .where(or_(col(table.worker) != worker, col(table.worker).is_(None)))
     ).all()
     for row in rows:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
+from app.jobs.batch import Batch, flush_points, last_step
 from app.jobs.tail import tail_of
-from app.metrics.points import Points, encode
 from app.metrics.writer import SeriesWriter
 from app.runs.public import public
 from app.runs.values import put_metrics
@@ -22,20 +20,9 @@ from app.storage.transitions import guarded_update, move
 from trainer.plan.schedule import epoch_of
 from trainer.rundir.events import NONFINITE, Event, read_on
 
-LIVE_POINTS = 2000
 SPARK_POINTS = 48
 BEST = "best/"
 ENDED = "ended"  # in a finding's evidence: the step since which it no longer holds
-
-
-@dataclass
-class Batch:
-    """The changes to a run's rows that a block of events makes."""
-
-    points: dict[str, list[tuple[int, float, float]]] = field(default_factory=lambda: defaultdict(list))
-    fields: dict[str, Any] = field(default_factory=dict)
-    spark: dict[str, list[Any]] = field(default_factory=dict)
-    end: Event | None = None
 
 
 def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
@@ -49,7 +36,7 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
     writer, old_spark = SeriesWriter(session, run.key or 0), run.spark
     for event in events:
         _apply(session, run, writer, batch, event, tail.attempt)
-    _flush_points(session, run, writer, batch)
+    flush_points(session, run, writer, batch)
     batch.fields |= {"tail_attempt": tail.attempt, "tail_offset": tail.offset, "spark": batch.spark}
     status = batch.fields.pop("status", None)
     if status is not None and run.status == Status.STARTING:
@@ -68,13 +55,13 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
         case "metrics":
             step, time = event["step"], event["t"]
             # A series only grows: a step that it has passed is from a superseded trainer that wrote on.
-            new = {name: value for name, value in event["v"].items() if step > _last_step(writer, batch, name)}
+            new = {name: value for name, value in event["v"].items() if step > last_step(writer, batch, name)}
             for name, value in new.items():
                 batch.points[name].append((step, NONFINITE[value] if isinstance(value, str) else value, time))
             batch.fields["step"] = max(step, batch.fields.get("step", 0))
             _summarize(run, batch, step, new)
         case "start":
-            _flush_points(session, run, writer, batch)
+            flush_points(session, run, writer, batch)
             _start(session, run, writer, batch, event)
         case "plan":
             batch.fields |= {"total_steps": event["total_steps"], "epochs": event["epochs"]}
@@ -106,14 +93,6 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
             batch.end = event
             if event.get("summary"):
                 batch.fields["summary"] = {**batch.fields.get("summary", run.summary), **event["summary"]}
-
-
-def _last_step(writer: SeriesWriter, batch: Batch, name: str) -> int:
-    """Return the last step of a series, -1 if it is empty."""
-    if added := batch.points.get(name):
-        return added[-1][0]
-    series = writer.series.get(name)
-    return -1 if series is None else series.last_step
 
 
 def _end_finding(session: Session, run: Run, event: Event) -> None:
@@ -220,19 +199,6 @@ def best_figures(values: Mapping[str, Any]) -> dict[str, float]:
         for name, value in values.items()
         if name.startswith("val/") and isinstance(value, float | int)
     }
-
-
-def _flush_points(session: Session, run: Run, writer: SeriesWriter, batch: Batch) -> None:
-    arrays = {name: Points.of(rows) for name, rows in batch.points.items()}
-    batch.points.clear()
-    for name, points in arrays.items():
-        writer.add(name, points)
-    if not arrays:
-        return
-    if sum(map(len, arrays.values())) > LIVE_POINTS:
-        publish(session, run.id, "resync", {"run": run.id})  # fetching a long backlog is faster than streaming it
-    else:
-        publish(session, run.id, "metrics", {"run": run.id, "series": {k: encode(v) for k, v in arrays.items()}})
 
 
 def _checkpoint(session: Session, run: Run, event: Event) -> None:

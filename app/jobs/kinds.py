@@ -16,7 +16,7 @@ from app.jobs.tasks import publish_task
 from app.runs.public import publish_run
 from app.runs.query import queue_order
 from app.settings import Settings
-from app.storage.tables import Job, Run, Task
+from app.storage.tables import Job, Run, Source, Task
 from trainer.process.assignment import Assignment, TaskAssignment
 from trainer.rundir.events import Event
 
@@ -30,6 +30,7 @@ AnyJob = Any
 class Kind:
     """`root` returns the folder of the home that holds the jobs' directories; `order` returns the queue's sort columns.
 
+    `trained` returns the conditions of the rows that need a trainer: not script runs, which are followed only.
     `ingest` writes new events to rows and returns the `end` event once it was read; `publish` sends the job's state to
     the live feed; `assignment` returns what a trainer is started with; `result` returns the columns that a finished
     job's `end` event sets; `stop_seconds` is the time in which a trainer must stop before it is killed; `free` removes
@@ -38,6 +39,7 @@ class Kind:
     """
 
     table: type[Run] | type[Task]
+    trained: Callable[[], list[Any]]
     root: Callable[[Settings], Path]
     order: Callable[[], list[Any]]
     ingest: Callable[[Session, AnyJob, Path], Event | None]
@@ -66,6 +68,7 @@ def _task_assignment(job: Job, folder: Path, _settings: Settings, _device: str) 
 
 RUN = Kind(
     table=Run,
+    trained=lambda: [col(Run.source) == Source.TRACKSIDE],
     root=lambda settings: settings.runs,
     order=queue_order,
     ingest=ingest,
@@ -78,6 +81,7 @@ RUN = Kind(
 )
 TASK = Kind(
     table=Task,
+    trained=lambda: [],
     root=lambda settings: settings.tasks,
     order=lambda: [col(Task.key)],
     ingest=ingest_task,

@@ -33,7 +33,8 @@ class Metrics:
 
     def names(self, run_id: str) -> list[str]:
         with self.database.read() as session:
-            return sorted(row.name for row in self._series(session, run_id).values())
+            key = self._key(session, run_id)
+            return sorted(session.exec(select(Series.name).where(Series.run == key)).all())
 
     def read(
         self,
@@ -49,7 +50,7 @@ class Metrics:
         an unknown run.
         """
         with self.database.read() as session:
-            known = self._series(session, run_id)
+            known = self._series(session, run_id, names)
             wanted = known if names is None else {name: known[name] for name in names if name in known}
             found = {name: self._read(session, row, points, after_step) for name, row in wanted.items()}
             if smoothing is not None:
@@ -65,12 +66,12 @@ class Metrics:
         No connection is held between two yields: a client may read as slowly as it likes.
         """
         with self.database.read() as session:
-            names = sorted(name for name in self._series(session, run_id) if only is None or name in only)
+            names = sorted(self._series(session, run_id, only))
         yield "series,step,value,time\r\n"
         for name in names:
             with self.database.read() as session:
-                row = self._series(session, run_id).get(name)
-                points = None if row is None else self._points(session, row)
+                row = self._series(session, run_id, [name]).get(name)
+                points = None if row is None else every_point(session, row)
             if points is None:
                 continue  # the run was begun anew meanwhile
             rows = zip(points.steps.tolist(), points.values.tolist(), points.times.tolist(), strict=True)
@@ -79,59 +80,70 @@ class Metrics:
                 csv.writer(buffer).writerows((safe_cell(name), *row) for row in chunk)
                 yield buffer.getvalue()
 
-    def _series(self, session: Session, run_id: str) -> Mapping[str, Series]:
+    def _series(self, session: Session, run_id: str, names: Sequence[str] | None = None) -> Mapping[str, Series]:
+        """Return the series of these names, or all: a script may have logged very many."""
+        wanted = [Series.run == self._key(session, run_id)]
+        if names is not None:
+            wanted.append(col(Series.name).in_(names))  # type: ignore[arg-type]
+        return {row.name: row for row in session.exec(select(Series).where(*wanted)).all()}
+
+    def _key(self, session: Session, run_id: str) -> int:
         key = session.exec(select(Run.key).where(Run.id == run_id)).first()
         if key is None:
             raise not_found("run", run_id)
-        return {row.name: row for row in session.exec(select(Series).where(Series.run == key)).all()}
+        return key
 
     def _read(self, session: Session, row: Series, count: int, after_step: int | None) -> dict[str, Any]:
-        if row.total <= count:
-            return encode(self._points(session, row, after_step)) | {"total": row.total}
-        buckets = max(1, count // 2)
-        if after_step is None:
-            first = self._first_step(session, row)
-            width = width_for(first, row.last_step, buckets)
-            points = Points.join([coarse_points(session, row.key or 0, width), self._tail(session, row)])
-        else:
-            points = self._points(session, row, after_step)
-            if len(points) <= count:
-                return encode(points) | {"total": row.total}
-            width = width_for(int(points.steps[0]), int(points.steps[-1]), buckets)
-        return encode(extremes(points, width)) | {"total": row.total}
+        return encode(points_of(session, row, count, after_step)) | {"total": row.total}
 
     def _add_average(self, session: Session, row: Series, body: dict[str, Any], weight: float) -> None:
-        points = self._points(session, row)
+        points = every_point(session, row)
         average, fence = smoothed(points, weight, keep_start=row.name.endswith("loss"))
         at = np.searchsorted(points.steps, np.array(body["step"], dtype=np.int64))
         body["smoothed"] = [None if math.isnan(value) else value for value in average[at].tolist()]
         body["outliers_above"] = fence if math.isfinite(fence) else None
 
-    def _points(self, session: Session, row: Series, after_step: int | None = None) -> Points:
-        return all_points(session, row, after_step)
 
-    def _tail(self, session: Session, row: Series) -> Points:
-        return tail_points(session, [Point.series == row.key])
+def points_of(session: Session, row: Series, count: int, after_step: int | None = None) -> Points:
+    """Return the points of a series, or those past `after_step`: the extremes of about `count` if there are more."""
+    if row.total <= count:
+        return every_point(session, row, after_step)
+    buckets = max(1, count // 2)
+    if after_step is None:
+        first = _first_step(session, row)
+        width = width_for(first, row.last_step, buckets)
+        points = Points.join([coarse_points(session, row.key or 0, width), _tail(session, row)])
+    else:
+        points = every_point(session, row, after_step)
+        if len(points) <= count:
+            return points
+        width = width_for(int(points.steps[0]), int(points.steps[-1]), buckets)
+    return extremes(points, width)
 
-    def _first_step(self, session: Session, row: Series) -> int:
-        """Return the first step, which is not 0 for a run that continues from another run's step."""
-        chunk = session.exec(
-            select(Chunk.first_step).where(Chunk.series == row.key).order_by(col(Chunk.number)).limit(1)
-        ).first()
-        if chunk is not None:
-            return chunk
-        tail = session.exec(select(func.min(Point.step)).where(Point.series == row.key)).one()
-        return 0 if tail is None else tail
 
-
-def all_points(session: Session, row: Series, after_step: int | None = None) -> Points:
-    """Return every point of a series, or those past `after_step`."""
+def every_point(session: Session, row: Series, after_step: int | None = None) -> Points:
+    """Return every point, or those past `after_step`."""
     where = [Chunk.series == row.key]
     if after_step is not None:
         where.append(col(Chunk.last_step) > after_step)  # type: ignore[arg-type]
     blobs = session.exec(select(Chunk.data).where(*where).order_by(col(Chunk.number))).all()
-    points = Points.join([*map(Points.unpack, blobs), tail_points(session, [Point.series == row.key])])
+    points = Points.join([*map(Points.unpack, blobs), _tail(session, row)])
     return points if after_step is None else points.take(points.steps > after_step)
+
+
+def _tail(session: Session, row: Series) -> Points:
+    return tail_points(session, [Point.series == row.key])
+
+
+def _first_step(session: Session, row: Series) -> int:
+    """Return the first step, which is not 0 for a run that continues from another run's step."""
+    chunk = session.exec(
+        select(Chunk.first_step).where(Chunk.series == row.key).order_by(col(Chunk.number)).limit(1)
+    ).first()
+    if chunk is not None:
+        return chunk
+    tail = session.exec(select(func.min(Point.step)).where(Point.series == row.key)).one()
+    return 0 if tail is None else tail
 
 
 class NonFinite(BaseModel):

@@ -2,28 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, insert
+from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
 from app.metrics.downsample import extremes, width_for
 from app.metrics.levels import BUCKETS, LevelWriter
 from app.metrics.points import Points
-from app.storage.db import upsert_points
+from app.storage.db import PointRow, rows_of, upsert_points, upsert_rows
 from app.storage.tables import Chunk, Point, Series
 from trainer.rundir.events import NONFINITE
 
 BLOCK = 1024
+NAMES = 500  # per statement
 
 
 class SeriesWriter:
-    """Adds points to a run's series, inside the ingest transaction."""
+    """Adds points to a run's series, inside the ingest transaction.
 
-    def __init__(self, session: Session, run: int) -> None:
+    `series` are the run's series by name; with `names`, those of them that exist: a script may log very many.
+    """
+
+    def __init__(self, session: Session, run: int, names: Collection[str] | None = None) -> None:
         self.session = session
         self.run = run
-        self.series = {row.name: row for row in session.exec(select(Series).where(Series.run == run)).all()}
+        self.series: dict[str, Series] = {}
+        self.load(names)
+
+    def load(self, names: Collection[str] | None = None) -> None:
+        """Read the series of these names, or all."""
+        every = select(Series).where(Series.run == self.run)
+        if names is None:
+            self.series |= {row.name: row for row in self.session.exec(every).all()}
+            return
+        wanted = [name for name in names if name not in self.series]
+        for start in range(0, len(wanted), NAMES):
+            some = every.where(col(Series.name).in_(wanted[start : start + NAMES]))
+            self.series |= {row.name: row for row in self.session.exec(some).all()}
+
+    def add_all(self, points: Mapping[str, Points]) -> None:
+        """Add points of many series. Those that only add rows to the tails are written in one statement."""
+        short = {name: some for name, some in points.items() if 0 < len(some) < BLOCK}
+        rows = self._begin({name: some for name, some in short.items() if name not in self.series})
+        for name, some in points.items():
+            row = self.series.get(name)
+            fits = row is not None and row.total - row.packed + len(some) < BLOCK
+            if row is not None and fits and len(some) and some.steps[0] > row.last_step:
+                rows += rows_of(row.key or 0, some.steps, some.values, some.times)
+                row.total += len(some)
+                row.last_step = int(some.steps[-1])
+            elif len(some) and (row is not None or name not in short):
+                self.add(name, some)
+        upsert_rows(self.session, rows)
+
+    def _begin(self, points: Mapping[str, Points]) -> list[PointRow]:
+        """Insert new series, and return the rows of their points. The series are not among `series` yet.
+
+        Without an object for each, of which a script may begin very many at once.
+        """
+        if not points:
+            return []
+        values = [
+            {
+                "run": self.run,
+                "name": name,
+                "total": len(some),
+                "packed": 0,
+                "packed_step": -1,
+                "last_step": int(some.steps[-1]),
+            }
+            for name, some in points.items()
+        ]
+        self.session.connection().execute(insert(Series), values)
+        names, keys = list(points), dict[str, int]()
+        for start in range(0, len(names), NAMES):
+            found = select_columns(col(Series.name), col(Series.key)).where(col(Series.run) == self.run)
+            some_names = found.where(col(Series.name).in_(names[start : start + NAMES]))
+            for name, key in self.session.connection().execute(some_names):
+                assert key is not None
+                keys[name] = key
+        return [row for name, p in points.items() for row in rows_of(keys[name], p.steps, p.values, p.times)]
 
     def add(self, name: str, points: Points) -> None:
         """Upsert points. Whole blocks are written as chunks, so that a long backlog does not cost one row per point."""

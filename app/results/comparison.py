@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
+from sqlmodel import Session, col, select
 
 from app.datasets.datasets import Datasets
+from app.display.formatting import short
 from app.errors import invalid, not_found
 from app.results.outcomes import half_width_of, losses_at_best, parameters_of, seconds_of
 from app.results.paired import Pair, pairs_of
@@ -16,11 +19,14 @@ from app.results.seeds import grouped, spread
 from app.runs.public import RunPublic, public
 from app.runs.query import rows_by_id
 from app.runs.runs import Runs
+from app.runs.values import flat
 from app.storage.changes import current_seq
 from app.storage.db import Database
+from app.storage.tables import Run, ScriptRecord, Source
 from trainer.spec.preset import flatten
 
 MOST_RUNS = 12
+MOST_FIELDS = 20_000  # that are compared: a script may have very many
 
 
 class Compared(BaseModel):
@@ -29,6 +35,8 @@ class Compared(BaseModel):
     slot: int
     id: str
     name: str
+    source: Source
+    project: str
     status: str
     dataset: str
     preset: str | None
@@ -45,6 +53,8 @@ class Compared(BaseModel):
     best_epoch: int | None
     best_loss: float | None = Field(description="Validation loss at the best step.")
     started_at: datetime | None
+    losses: dict[str, str] = Field({}, description="Of a script run: its series of the loss, by train and val.")
+    latest: dict[str, str] = Field({}, description="Of a script run: the latest value of each loss, as text.")
     seconds: float | None = Field(description="From its start to its end; null while it has not ended.")
     parameters: int | None = Field(description="Null for runs that were trained before the count was kept.")
 
@@ -108,42 +118,68 @@ def compare(database: Database, runs: Runs, datasets: Datasets, slots: Sequence[
         seq = current_seq(session)
         rows = rows_by_id(session, ids)
         losses = losses_at_best(session, ids)
+        configs = _configs(session, rows)
     found = {row.id: public(row, seq) for row in rows}
     for item in ids:
         if item not in found:
             raise not_found("run", item)
     ordered = [found[item] for item in ids]
+    trained = [run for run in ordered if not run.is_script]
     folders = {item: runs.folder(item) for item in ids}
     return Comparison(
         runs=[_compared(slots.index(run.id), run, losses.get(run.id)) for run in ordered],
-        settings=differing(ordered),
-        groups=[_seed_group(group) for group in grouped(ordered) if len(group) > 1],
-        pairs=[_paired(pair) for pair in pairs_of(ordered, folders, datasets)],
+        settings=differing(ordered, configs),
+        groups=[_seed_group(group) for group in grouped(trained) if len(group) > 1],
+        pairs=[_paired(pair) for pair in pairs_of(trained, folders, datasets)],
         seq=seq,
     )
 
 
-def differing(runs: Sequence[RunPublic]) -> list[DifferingSetting]:
-    """Return the settings that differ between the runs."""
-    flat = {run.id: {"dataset": run.dataset, "preset": run.preset, **flatten(run.train_spec)} for run in runs}
-    fields = dict.fromkeys(field for values in flat.values() for field in values)
+def _configs(session: Session, rows: Sequence[Run]) -> dict[str, Mapping[str, Any]]:
+    """Return the configurations of the script runs."""
+    ids = {row.key: row.id for row in rows if row.source == Source.SCRIPT}
+    if not ids:
+        return {}
+    found = session.exec(select(ScriptRecord).where(col(ScriptRecord.run).in_(ids))).all()
+    return {ids[record.run]: record.config for record in found}
+
+
+def differing(
+    runs: Sequence[RunPublic], configs: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[DifferingSetting]:
+    """Return the settings that differ between the runs; those of script runs are in `configs`."""
+    every = {run.id: _settings_of(run, (configs or {}).get(run.id, {})) for run in runs}
+    fields = dict.fromkeys(field for values in every.values() for field in values)
     found = []
-    for field in fields:
-        values = {run_id: settings.get(field) for run_id, settings in flat.items()}
+    for field in islice(fields, MOST_FIELDS):
+        values = {run_id: settings.get(field) for run_id, settings in every.items()}
         if any(value != values[runs[0].id] for value in values.values()):
             found.append(DifferingSetting(field=field, values=values))
     return found
 
 
+def _settings_of(run: RunPublic, config: Mapping[str, Any]) -> dict[str, Any]:
+    if run.is_script:
+        return dict(flat(config))
+    return {"dataset": run.dataset, "preset": run.preset, **flatten(run.train_spec)}
+
+
 def _compared(slot: int, run: RunPublic, best_loss: float | None) -> Compared:
+    losses = {split: name for split, name in (run.spark.get("names") or {}).items() if name}
     return Compared(
         slot=slot,
         half_width=half_width_of(run),
         best_loss=best_loss,
         seconds=seconds_of(run),
         parameters=parameters_of(run),
-        **run.model_dump(include=Compared.model_fields.keys() - {"slot", "half_width"}),
+        losses=losses,
+        latest={split: _as_text(run.summary.get(name)) for split, name in losses.items()},
+        **run.model_dump(include=Compared.model_fields.keys() - {"slot", "half_width", "losses", "latest"}),
     )
+
+
+def _as_text(value: Any) -> str:
+    return short(value) if isinstance(value, int | float) else str(value or "")
 
 
 def _seed_group(runs: Sequence[RunPublic]) -> SeedGroup:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
-from sqlalchemy import String, cast, func
+from sqlalchemy import ColumnElement, String, cast, func
 from sqlalchemy import select as select_columns
 from sqlmodel import Session, col, select
 
@@ -21,7 +21,7 @@ from app.results.seeds import group_key_and_seed, spread
 from app.runs.public import RunPublic, public
 from app.runs.query import rows_by_key
 from app.storage.db import Database
-from app.storage.tables import Run, RunValue, Status, ValueName
+from app.storage.tables import Run, RunValue, Source, Status, ValueName
 from trainer.data.format import DatasetRecord
 from trainer.spec.train_spec import SelectBy
 
@@ -103,26 +103,28 @@ class Candidate(NamedTuple):
     seed: int | None
 
 
-def finished_datasets(database: Database) -> dict[str, int]:
+def finished_datasets(database: Database, project: str = "") -> dict[str, int]:
     """Return the number of finished runs per dataset, the dataset of the latest run first."""
     with database.read() as session:
         rows = session.exec(
             select(Run.dataset, func.count(), func.max(Run.finished_at))
-            .where(Run.status == Status.FINISHED)
+            .where(Run.status == Status.FINISHED, Run.source == Source.TRACKSIDE, *of_project(project))
             .group_by(Run.dataset)
             .order_by(func.max(Run.finished_at).desc())
         ).all()
     return {name: number for name, number, _ in rows}
 
 
-def results(database: Database, datasets: Datasets, dataset: str, limit: int, by: SelectBy = "acc") -> ResultTable:
-    """Rank the seed groups of `dataset`, at most `limit`.
+def results(
+    database: Database, datasets: Datasets, dataset: str, limit: int, by: SelectBy = "acc", project: str = ""
+) -> ResultTable:
+    """Rank the seed groups of `dataset`, at most `limit`; with `project`, of its runs alone.
 
     Raises ApiError 404 if neither the dataset nor a finished run on it exists.
     """
     record = datasets.find(dataset)
     with database.read() as session:
-        candidates, unranked = _candidates(session, dataset, by)
+        candidates, unranked = _candidates(session, dataset, by, project)
         if record is None and not candidates and not unranked:
             raise not_found("dataset", dataset)
         groups = _ranked(candidates, by)
@@ -146,7 +148,7 @@ def results(database: Database, datasets: Datasets, dataset: str, limit: int, by
     )
 
 
-def _candidates(session: Session, dataset: str, by: SelectBy) -> tuple[list[Candidate], int]:
+def _candidates(session: Session, dataset: str, by: SelectBy, project: str) -> tuple[list[Candidate], int]:
     """Return the finished runs with the figure, the best first, and the number of those without it.
 
     The specs stay text. The runs are sorted here, because SQLite would carry every spec through its sorter.
@@ -163,7 +165,8 @@ def _candidates(session: Session, dataset: str, by: SelectBy) -> tuple[list[Cand
     group_columns = col(Run.parent), col(Run.parent_step), col(Run.epochs), col(Run.total_steps)
     statement = (
         select_columns(*columns, *group_columns)
-        .where(col(Run.dataset) == dataset, col(Run.status) == Status.FINISHED)
+        .where(col(Run.dataset) == dataset, col(Run.status) == Status.FINISHED, *of_project(project))
+        .where(col(Run.source) == Source.TRACKSIDE)
         .order_by(col(Run.key).desc())
         .limit(MOST_RUNS)
     )
@@ -174,6 +177,24 @@ def _candidates(session: Session, dataset: str, by: SelectBy) -> tuple[list[Cand
         if key is not None and score is not None
     ]
     return sorted(found, key=lambda item: (_order(item.score, by), item.key)), len(rows) - len(found)
+
+
+def of_project(project: str) -> list[ColumnElement[bool]]:
+    """Return the condition for the runs of a project; none for all runs."""
+    return [col(Run.project) == project] if project else []
+
+
+def script_results(database: Database, project: str, limit: int) -> list[RunPublic]:
+    """Return the finished script runs that logged a validation accuracy (`val/acc`), the best first."""
+    with database.read() as session:
+        rows = session.exec(
+            select(Run)
+            .where(Run.source == Source.SCRIPT, Run.status == Status.FINISHED, *of_project(project))
+            .where(col(Run.best_acc).is_not(None))
+            .order_by(col(Run.best_acc).desc(), col(Run.key))
+            .limit(limit)
+        ).all()
+    return [public(row) for row in rows]
 
 
 def _order(score: float, by: SelectBy) -> float:

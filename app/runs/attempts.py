@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.rundir.events import attempts, read_from
+from trainer.rundir.event_shapes import SHAPES, Shapes
+from trainer.rundir.events import attempts, read_block
 from trainer.rundir.folder import JobDir
 
 TAIL = 1 << 16  # bytes that hold the last event of an attempt
@@ -22,14 +23,14 @@ class Attempt:
     end: float
 
 
-def attempts_of(run_dir: Path) -> list[Attempt]:
+def attempts_of(run_dir: Path, shapes: Shapes = SHAPES) -> list[Attempt]:
     """Return the attempts in order, without those whose events cannot be read."""
     found = []
     for number in attempts(run_dir):
         path = JobDir(run_dir).events(number)
         try:
-            first, _ = read_from(path, 0, TAIL)
-            last, _ = read_from(path, max(0, path.stat().st_size - TAIL), TAIL)
+            first = read_block(path, 0, TAIL, shapes).events
+            last = read_block(path, max(0, path.stat().st_size - TAIL), TAIL, shapes).events
         except OSError:
             continue
         start = next((event for event in first if event["e"] == "start"), None)

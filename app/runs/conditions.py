@@ -8,14 +8,14 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, cast, false, func, not_, or_
+from sqlalchemy import ColumnElement, String, and_, case, cast, false, func, not_, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from app.runs.run_fields import RunField
 from app.runs.search import Term
 from app.runs.values import value_of
-from app.storage.tables import Run, RunValue, ValueName
+from app.storage.tables import Run, RunValue, Source, ValueName
 
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, ":": operator.eq}
 LEAST_OF_ID = 6  # an id is a hexadecimal number: shorter parts would be found by chance
@@ -45,7 +45,9 @@ def _compared(field: RunField, term: Term) -> ColumnElement[bool]:
     if field.kind == "tags":
         return or_(*(_has_tag(tag) for tag in term.values))
     if field.column is None:
-        return _among_values(field, term)
+        found = _among_values(field, term)
+        # A script has no settings of Trackside's trainer, and so none of their defaults.
+        return and_(col(Run.source) == Source.TRACKSIDE, found) if field.is_setting else found
     return or_(false(), *(_known(_holds(field, field.column, term.operator, value)) for value in term.values))
 
 
@@ -128,5 +130,6 @@ def expression_of(statement: Any, field: RunField) -> tuple[Any, Any]:
     expression: Any = values.number if field.is_number else values.text
     if field.is_setting and field.default is not None:
         number, text = value_of(field.default)
-        expression = func.coalesce(expression, number if field.is_number else text)
+        default = case((col(Run.source) == Source.TRACKSIDE, number if field.is_number else text))
+        expression = func.coalesce(expression, default)
     return statement, expression

@@ -15,7 +15,7 @@ from app.errors import ApiError
 from app.host.workers import seen_workers
 from app.prediction.client import Description, PredictorClient
 from app.storage.db import Database
-from app.storage.tables import Run, Status
+from app.storage.tables import Run, Source, Status
 from trainer.data.format import DatasetRecord
 from trainer.plan.schedule import Plan, learning_rate
 from trainer.spec.catalog import is_custom
@@ -50,7 +50,7 @@ def paces(session: Session, device: str | None) -> list[Pace]:
     """
     statement = (
         select(col(Run.started_at), col(Run.finished_at), Run.step, cast(col(Run.spec), Text))
-        .where(Run.status == Status.FINISHED, Run.attempt == 1, Run.step >= MIN_STEPS)
+        .where(Run.source == Source.TRACKSIDE, Run.status == Status.FINISHED, Run.attempt == 1, Run.step >= MIN_STEPS)
         .order_by(col(Run.finished_at).desc())
         .limit(RECENT)
     )

@@ -22,7 +22,7 @@ from app.storage.tables import ACTIVE, Run
 
 GROUPS = 50  # per page
 MEMBERS = 50  # of an open group
-GROUPABLE_COLUMNS = ("group", "dataset", "preset", "model", "status", "device", "starred")
+GROUPABLE_COLUMNS = ("group", "project", "source", "dataset", "preset", "model", "status", "device", "starred")
 LOWER_IS_BETTER = ("loss", "ece", "error")
 BEST = "best"
 

@@ -31,7 +31,7 @@ from trainer.rundir.hold import Hold
 from trainer.spec.preset import SpecError, changed_from_preset
 
 JOURNALED = frozenset({
-    "name", "group", "tags", "expectation", "priority", "parent", "parent_step", "created_at", "changed",
+    "name", "group", "project", "tags", "expectation", "priority", "parent", "parent_step", "created_at", "changed",
     "idempotency_key", "idempotency_body", "search", "trial", "params",
 })  # fmt: skip
 # Settings that a clone from a checkpoint's weights must keep: the weights fit only the network they were trained in.
@@ -86,6 +86,7 @@ class Launcher:
             name=request.name or default_name(ready.changed, request.preset),
             preset=request.preset,
             group=request.group,
+            project=request.project,
             tags=request.tags,
             expectation=request.expectation,
             priority=request.priority,
@@ -123,6 +124,7 @@ class Launcher:
             name=request.name or (default_name(ready.changed, parent.name) if request.overrides else parent.name),
             preset=parent.preset,
             group=parent.group,
+            project=parent.project,
             parent=parent.id,
             parent_step=request.from_step,
             tags=parent.tags,

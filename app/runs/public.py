@@ -13,8 +13,9 @@ from pydantic import (
 )
 from sqlmodel import Session
 
+from app.errors import ApiError
 from app.storage.changes import publish
-from app.storage.tables import ACTIVE, Run, Status, now
+from app.storage.tables import ACTIVE, Run, Source, Status, now
 from trainer.plan.schedule import epoch_of
 from trainer.spec.part import STORED
 from trainer.spec.train_spec import TrainSpec
@@ -56,6 +57,8 @@ class ErrorPublic(BaseModel):
 class RunPublic(BaseModel):
     id: str
     name: str
+    source: Source = Field(description='"script" for a run that a script logs, else "trackside".')
+    project: str
     status: Status
     phase: str | None
     dataset: str
@@ -98,9 +101,18 @@ class RunPublic(BaseModel):
     finished_at: datetime | None
     seq: int = 0
 
+    @property
+    def is_script(self) -> bool:
+        return self.source == Source.SCRIPT
+
     @cached_property
     def train_spec(self) -> TrainSpec:
-        """`spec`, parsed once. Settings that are missing in a run of an older version have their defaults."""
+        """`spec`, parsed once. Settings that are missing in a run of an older version have their defaults.
+
+        Raises ApiError 409: it is a script's run, which has none.
+        """
+        if self.is_script:
+            raise ApiError(409, "script_run", "This run is a script's: Trackside does not know how it is trained.")
         return TrainSpec.model_validate(self.spec, context=STORED)
 
     def live(self, *, spark: bool = True) -> dict[str, Any]:
@@ -129,7 +141,7 @@ def _eta(row: Run) -> tuple[float | None, bool]:
     After an epoch, and LEAST_STEPS, the pace is that of the whole run, with its start and its validations. Before, and
     in a run that was resumed and so has paused, only the speed of the latest steps is known.
     """
-    if row.status not in ACTIVE or not row.throughput or not row.total_steps:
+    if row.source == Source.SCRIPT or row.status not in ACTIVE or not row.throughput or not row.total_steps:
         return None, False
     left = row.total_steps - row.step
     is_rough = row.attempt > 1 or row.started_at is None or row.step < max(LEAST_STEPS, row.steps_per_epoch or 0)

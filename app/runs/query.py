@@ -18,7 +18,7 @@ from app.fields import Line, LongLine
 from app.runs.conditions import condition, expression_of, has_tag
 from app.runs.run_fields import RunField, field_named
 from app.runs.search import Term, parse
-from app.storage.tables import ACTIVE, Run, Status
+from app.storage.tables import ACTIVE, Run, Source, Status
 
 NEWEST_FIRST = "-created_at"
 NOT_NULL = ("name", "status", "created")
@@ -54,7 +54,7 @@ def _follows(key: Any, rank: Any, value: Any, last: int, *, descending: bool) ->
 def conditions(query: RunQuery) -> list[ColumnElement[bool]]:
     """Return what the filters and the search ask of a run."""
     wanted: list[ColumnElement[bool]] = []
-    for name in ("status", "dataset", "model", "group"):
+    for name in ("status", "dataset", "model", "group", "project"):
         if (value := getattr(query, name)) is not None:
             wanted.append(getattr(Run, name) == value)
     if query.starred is not None:
@@ -104,7 +104,8 @@ def rows_by_key(session: Session, keys: Sequence[int | None]) -> Sequence[Run]:
 
 
 def active_rows(session: Session) -> Sequence[Run]:
-    return session.exec(select(Run).where(col(Run.status).in_(ACTIVE))).all()
+    """Return the starting, running and stopping runs of Trackside's trainer."""
+    return session.exec(select(Run).where(col(Run.status).in_(ACTIVE), Run.source == Source.TRACKSIDE)).all()
 
 
 def counts_by_status(session: Session) -> Sequence[tuple[str, int]]:
@@ -136,6 +137,7 @@ class RunQuery(BaseModel):
     model: Line | None = None
     tag: Line | None = None
     group: Line | None = None
+    project: Line | None = None
     starred: bool | None = None
     q: Annotated[
         LongLine | None,

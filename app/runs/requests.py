@@ -17,6 +17,7 @@ class NewRun(RequestBody):
     name: Line | None = None
     tags: Tags = Field([])
     group: Line | None = None
+    project: Line = ""
     expectation: Text = ""
     overrides: Overrides = Field({})
     priority: Integer = Field(0, ge=-100, le=100)
@@ -28,6 +29,7 @@ class RunPatch(RequestBody):
     tags: Tags = Field([])
     starred: bool = False
     expectation: Text = ""
+    project: Line = ""
 
 
 class StopRequest(RequestBody):

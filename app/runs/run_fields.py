@@ -22,6 +22,7 @@ from trainer.spec.train_spec import TrainSpec
 # words: found anywhere in the text; text: the whole text; choice: one of a few; list: numbers with commas
 Kind = Literal["words", "text", "choice", "tags", "number", "flag", "time", "list"]
 NO_DEFAULT = object()
+CONFIG = "config/"  # before the names of a script's settings
 STATUSES = {
     **{str(status): (status,) for status in Status},
     "active": (Status.STARTING, Status.RUNNING, Status.STOPPING),
@@ -76,6 +77,8 @@ COLUMNS = {
         _column("notes", "words", Run.notes, "part of the notes"),
         _column("tag", "tags", Run.tags, "a tag"),
         _column("group", "text", Run.group, "the group"),
+        _column("project", "text", func.nullif(Run.project, ""), "the project"),
+        _column("source", "text", Run.source, "script, or trackside for runs of its own trainer"),
         _column("dataset", "text", Run.dataset, "the dataset"),
         _column("preset", "text", Run.preset, "the preset"),
         _column("model", "text", Run.model, "the network"),

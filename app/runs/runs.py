@@ -17,10 +17,11 @@ from app.runs.public import CheckpointPublic, LogLinePublic, RunPage, RunPublic,
 from app.runs.query import RunQuery, active_rows, key_of, matching, queue_order, row_of, rows_in_order
 from app.runs.requests import ResumeRequest, RunPatch
 from app.runs.run_fields import settings
+from app.runs.script_rows import SILENT, is_silent
 from app.settings import Settings
 from app.storage.changes import current_seq, publish
 from app.storage.db import Database
-from app.storage.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Status, ValueName, now
+from app.storage.tables import ACTIVE, ENDED, Checkpoint, LogLine, Run, Source, Status, ValueName, now
 from app.storage.transitions import move
 from trainer.data.errors import DatasetError
 from trainer.data.format import read_record
@@ -50,8 +51,10 @@ class Runs:
             return session.exec(select(func.count()).select_from(Run)).one()
 
     def count_active(self) -> int:
+        """Return the number of active runs of Trackside's trainer: those that queued runs wait for."""
         with self.database.read() as session:
-            return session.exec(select(func.count()).select_from(Run).where(col(Run.status).in_(ACTIVE))).one()
+            trained = col(Run.status).in_(ACTIVE), col(Run.source) == Source.TRACKSIDE
+            return session.exec(select(func.count()).select_from(Run).where(*trained)).one()
 
     def active(self) -> list[RunPublic]:
         """Return the starting, running and stopping runs."""
@@ -82,7 +85,10 @@ class Runs:
     def latest_finished(self) -> RunPublic | None:
         with self.database.read() as session:
             row = session.exec(
-                select(Run).where(Run.status == Status.FINISHED).order_by(col(Run.finished_at).desc()).limit(1)
+                select(Run)
+                .where(Run.status == Status.FINISHED, Run.source == Source.TRACKSIDE)
+                .order_by(col(Run.finished_at).desc())
+                .limit(1)
             ).first()
         return None if row is None else public(row)
 
@@ -113,8 +119,11 @@ class Runs:
             row = row_of(session, run_id)
             if row.status not in (Status.QUEUED, Status.STARTING, Status.RUNNING):
                 raise ApiError(409, "not_running", f"The run is {row.status}: there is nothing to stop.")
-            self._journal(run_id, "stop")
-            if row.status == Status.QUEUED:
+            self._journal(run_id, "stop", attempt=row.attempt)
+            if row.source == Source.SCRIPT and is_silent(self.folder(run_id), self.settings.silent_seconds):
+                # Nobody is there to stop it. If it is heard again, it is asked to stop.
+                move(session, row, Status.STOPPED, finished_at=now(), phase=SILENT)
+            elif row.status == Status.QUEUED:
                 move(session, row, Status.STOPPED, finished_at=now())
             else:
                 move(session, row, Status.STOPPING)
@@ -128,6 +137,7 @@ class Runs:
         """
         with self.database.read() as session:
             row = row_of(session, run_id)
+        _check_trained_here(row)
         if row.status not in (Status.STARTING, Status.RUNNING):
             raise ApiError(409, "not_running", f"The run is {row.status}: there is nothing to wind down.")
         self._journal(run_id, "wind-down")
@@ -141,6 +151,7 @@ class Runs:
         """
         with self.database.write() as session:
             row = row_of(session, run_id)
+            _check_trained_here(row)
             if row.status not in ENDED:
                 raise ApiError(409, "not_ended", f"The run is {row.status}: there is nothing to resume.")
             if row.status == Status.FINISHED and not request.extend_epochs:
@@ -262,3 +273,10 @@ class Runs:
         last = found[query.limit - 1] if len(found) > query.limit else None
         cursor = None if last is None else query.cursor_after(last[1], last[0])
         return RunPage(items=[public(row, seq) for row in rows], next_cursor=cursor)
+
+
+def _check_trained_here(row: Run) -> None:
+    """Raises ApiError 409: it is a script's run."""
+    if row.source == Source.SCRIPT:
+        message = "This run is a script's: only the script can continue it."
+        raise ApiError(409, "script_run", message)

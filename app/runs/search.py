@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
-from app.runs.run_fields import STATUSES, RunField, UnknownField, field_named
+from app.runs.run_fields import CONFIG, STATUSES, RunField, UnknownField, field_named
 
 MOST_TERMS = 30
 LAST_YEAR = 9000
@@ -86,8 +86,17 @@ def _term(text: str, at: int) -> tuple[Term, int]:
         raise SearchError(f"a value is missing after {found[0].strip()!r}", start + 1)
     if operator == "!=":
         negated = not negated
+    if field.name.startswith(CONFIG) and operator in (":", "=", "!=") and not _is_number(word):
+        field = replace(field, kind="text")  # of a script's setting, only the value tells the type
     comparison = cast(Operator, operator if operator[0] in "<>" else ":")
     return Term(field, comparison, _values(field, comparison, word, quoted, start + 1), negated), end
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return all(math.isfinite(float(part)) for part in word.removesuffix("%").split(","))
+    except ValueError:
+        return False
 
 
 def _word(text: str, at: int) -> tuple[str, bool, int]:

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import delete, insert
 from sqlmodel import Session, col, select
 
+from app.runs.run_fields import CONFIG
 from app.storage.tables import Run, RunValue, ValueName
 
+MOST_CONFIG_VALUES = 300
+LONGEST_NAME = 200
+LONGEST_TEXT = 500
 NOT_SETTINGS = ("dataset", "preset")  # they are columns of the run
 Value = tuple[float | None, str | None]  # number, text
 
@@ -35,6 +40,17 @@ def put_metrics(session: Session, run: Run) -> None:
     }
     of_settings = select(ValueName.key).where(col(ValueName.name).in_(settings))
     session.exec(delete(RunValue).where(col(RunValue.run) == run.key, col(RunValue.name).not_in(of_settings)))
+    _insert(session, run, found)
+
+
+def put_script_values(session: Session, run: Run, config: Mapping[str, Any]) -> None:
+    """Write the metrics of a script run's summary, and its settings as `config/…`, in place of those before."""
+    found: dict[str, Value] = {name: (float(value), None) for name, value in run.summary.items() if _is_metric(value)}
+    for name, value in islice(flat(config), MOST_CONFIG_VALUES):
+        if len(name) <= LONGEST_NAME and (value is None or isinstance(value, str | list | int | float)):
+            number, text = value_of(value)
+            found[f"{CONFIG}{name}"] = number, None if text is None else text[:LONGEST_TEXT]
+    session.exec(delete(RunValue).where(col(RunValue.run) == run.key))
     _insert(session, run, found)
 
 
@@ -71,8 +87,9 @@ def _insert(session: Session, run: Run, values: Mapping[str, Value]) -> None:
 
 def _keys(session: Session, names: Mapping[str, Any]) -> dict[str, int]:
     """Return the key of each name; names that are new are added."""
-    known = dict(session.exec(select(ValueName.name, ValueName.key)).all())
+    named = select(ValueName.name, ValueName.key).where(col(ValueName.name).in_(names))
+    known = dict(session.exec(named).all())
     if missing := [name for name in names if name not in known]:
         session.connection().execute(insert(ValueName), [{"name": name} for name in missing])
-        known = dict(session.exec(select(ValueName.name, ValueName.key)).all())
+        known = dict(session.exec(named).all())
     return {name: key for name in names if (key := known[name]) is not None}

@@ -169,7 +169,7 @@ def launch_variants(launcher: Launcher, request: NewVariants) -> Variants:
         overrides = {**overrides, FOLDS: request.folds}
         vary = {**vary, **all_folds({FOLDS: request.folds})}
     chosen = combinations(vary, request.draw, random.Random())
-    common = request.model_dump(include={"dataset", "preset", "tags", "expectation", "priority"})
+    common = request.model_dump(include={"dataset", "preset", "project", "tags", "expectation", "priority"})
     group = request.group or f"{request.name or request.preset} {_axes(vary)} {secrets.token_hex(2)}"
 
     def variant(values: dict[str, Any]) -> NewRun:

@@ -9,7 +9,7 @@ from sqlmodel import Session, col, select
 
 from app.runs.estimates import Pace, measured
 from app.runs.public import public
-from app.storage.tables import ACTIVE, Run, Status
+from app.storage.tables import ACTIVE, Run, Source, Status
 from trainer.data.format import DatasetRecord
 from trainer.plan.schedule import make_plan
 
@@ -25,7 +25,8 @@ class Waiting:
 
 def waiting(session: Session, past: Sequence[Pace], records: Mapping[str, DatasetRecord], devices: int) -> Waiting:
     """Estimate the wait for one of `devices`; each takes the next run as soon as it is free."""
-    statement = select(Run).where(col(Run.status).in_([*ACTIVE, Status.QUEUED])).order_by(col(Run.key))
+    unended = col(Run.status).in_([*ACTIVE, Status.QUEUED]), col(Run.source) == Source.TRACKSIDE
+    statement = select(Run).where(*unended).order_by(col(Run.key))
     rows = session.exec(statement).all()
     active = [public(row).eta_seconds for row in rows if row.status in ACTIVE]
     queued = [_duration(row, past, records) for row in rows if row.status == Status.QUEUED]

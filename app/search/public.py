@@ -15,6 +15,9 @@ from app.search.searches import Search, SearchStatus, best_of
 from app.search.trials import State, Trial
 
 LEAST_TRIALS = 4  # with a value, before it is said what matters
+MOST_COMPUTED = 100
+
+_computed: dict[int, dict[str, float]] = {}  # importances, by what they depend on: a page asks again and again
 
 
 class TrialPublic(BaseModel):
@@ -95,9 +98,18 @@ def trial_public(trial: Trial) -> TrialPublic:
 
 def importance(request: NewSearch, trials: Sequence[Trial]) -> dict[str, float] | None:
     """What Optuna's PED-ANOVA says of each setting: how differently the best tenth of the trials are distributed."""
-    valued = [trial for trial in trials if trial.value is not None]
+    valued = tuple(trial for trial in trials if trial.value is not None)
     if len(valued) < LEAST_TRIALS or len({trial.value for trial in valued}) == 1:
         return None
+    key = hash((request.model_dump_json(), tuple((trial.run, trial.value) for trial in valued)))
+    if key not in _computed:
+        while len(_computed) >= MOST_COMPUTED:
+            _computed.pop(next(iter(_computed)))
+        _computed[key] = _importance(request, valued)
+    return _computed[key]
+
+
+def _importance(request: NewSearch, valued: Sequence[Trial]) -> dict[str, float]:
     import optuna
 
     study = study_of(request, valued, seed=0, as_complete=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from app.metrics.reader import all_points
+from app.metrics.reader import every_point
 from app.search.requests import NewSearch
 from app.search.rungs import rung_steps
 from app.storage.tables import ACTIVE, Run, Series, Status
@@ -100,7 +100,7 @@ def _evaluations(session: Session, row: Run, series: str) -> list[tuple[int, flo
     known = session.exec(select(Series).where(Series.run == row.key, Series.name == series)).first()
     if known is None:
         return []
-    points = all_points(session, known)
+    points = every_point(session, known)
     pairs = zip(points.steps.tolist(), points.values.tolist(), strict=True)
     return [(step, value) for step, value in pairs if math.isfinite(value)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from app.storage.migrations import REVISIONS
 from trainer.rundir.events import nonfinite_name
 
 BUSY_SECONDS = 30
+PointRow = tuple[int, int, float | None, str | None, float]  # series, step, value, kind, time
 POOL_SIZE = 40  # the web process's reading threads: a connection beyond the pool is opened and closed for each read
 
 
@@ -131,24 +132,28 @@ def upsert_points(
     times: npt.NDArray[np.float64],
 ) -> None:
     """Insert points of one series, or update those whose step exists. Arrays have shape (n,), times UNIX seconds."""
-    if not len(steps):
-        return
-    rows = [
-        (
-            series,
-            step,
-            value if math.isfinite(value) else None,
-            None if math.isfinite(value) else nonfinite_name(value),
-            t,
-        )
+    upsert_rows(session, rows_of(series, steps, values, times))
+
+
+def rows_of(
+    series: int, steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64], times: npt.NDArray[np.float64]
+) -> list[PointRow]:
+    """Return points of one series as `upsert_rows` takes them."""
+    return [
+        (series, step, value, None, t) if math.isfinite(value) else (series, step, None, nonfinite_name(value), t)
         for step, value, t in zip(steps.tolist(), values.tolist(), times.tolist(), strict=True)
     ]
+
+
+def upsert_rows(session: Session, rows: Sequence[PointRow]) -> None:
+    if not rows:
+        return
     connection = session.connection()
     placeholder = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     connection.exec_driver_sql(
         f"INSERT INTO point (series, step, value, kind, time) VALUES ({', '.join([placeholder] * 5)}) "
         "ON CONFLICT (series, step) DO UPDATE SET value=excluded.value, kind=excluded.kind, time=excluded.time",
-        rows,
+        list(rows),
     )
 
 

@@ -55,8 +55,16 @@ class Job(SQLModel):
 # fill a page per run: the list of ten thousand runs takes a fifth of the time.
 LISTED = (
     "created_at", "status", "dataset", "model", "group", "preset", "name", "tags", "changed", "starred", "best_acc",
-    "started_at", "finished_at", "epoch", "step", "total_steps", "throughput", "device", "id", "parent",
+    "started_at", "finished_at", "epoch", "step", "total_steps", "throughput", "device", "id", "parent", "project",
+    "source",
 )  # fmt: skip
+
+
+class Source(StrEnum):
+    """Who trains a run: Trackside's own trainer, or a script that sends what it logs."""
+
+    TRACKSIDE = "trackside"
+    SCRIPT = "script"
 
 
 class Run(Job, table=True):
@@ -71,6 +79,8 @@ class Run(Job, table=True):
         Index("ix_run_noted", "notes", sqlite_where=text("notes != ''")).ddl_if(dialect="sqlite"),
     )
     name: str
+    source: str = Source.TRACKSIDE
+    project: str = Field(default="", index=True)
     dataset: str = Field(index=True)
     preset: str | None = None
     model: str = Field(index=True)
@@ -102,6 +112,48 @@ class Run(Job, table=True):
     val_count: int | None = None
     summary: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     spark: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+
+
+class ScriptRecord(SQLModel, table=True):
+    """What only a script run has. `passed_over` counts the lines and values of its events that could not be used.
+
+    `train_loss` and `val_loss` are the series that are taken for the training and the validation loss.
+    """
+
+    run: int = Field(primary_key=True, foreign_key="run.key", ondelete="CASCADE")
+    config: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    environment: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
+    passed_over: int = 0
+    train_loss: str | None = None
+    val_loss: str | None = None
+
+
+class Media(SQLModel, table=True):
+    """An image or a text that a script logged. An image is a file of the run's directory, by its hash."""
+
+    __table_args__ = (Index("ix_media_run_name_step", "run", "name", "step"),)
+    key: int | None = Field(default=None, primary_key=True)
+    run: int = Field(foreign_key="run.key", ondelete="CASCADE")
+    kind: str
+    name: str
+    step: int
+    number: int = 0
+    time: float
+    sha256: str | None = None
+    format: str | None = None
+    text: str = ""
+
+
+class LoggedFile(SQLModel, table=True):
+    """A file that a script saved: the latest of each path."""
+
+    __table_args__ = (UniqueConstraint("run", "path"),)
+    key: int | None = Field(default=None, primary_key=True)
+    run: int = Field(foreign_key="run.key", ondelete="CASCADE")
+    path: str
+    sha256: str
+    size: int = Field(sa_type=BigInteger)
+    time: float
 
 
 class ValueName(SQLModel, table=True):

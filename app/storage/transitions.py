@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import update
 from sqlmodel import Session, col
 
-from app.storage.tables import Job, Status
+from app.storage.tables import Job, Run, Source, Status
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.STARTING, Status.STOPPED, Status.FAILED}),
@@ -21,6 +21,14 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.FAILED: frozenset({Status.QUEUED}),
 }
 
+# A script is started and resumed by a person: its run goes on whenever it is heard of again.
+FOLLOWED: dict[Status, frozenset[Status]] = {
+    Status.STOPPING: frozenset({Status.RUNNING}),
+    Status.FINISHED: frozenset({Status.RUNNING}),
+    Status.STOPPED: frozenset({Status.RUNNING, Status.STOPPING}),
+    Status.FAILED: frozenset({Status.RUNNING}),
+}
+
 
 class LostClaim(RuntimeError):
     """The job was claimed anew or has left the expected status. Nothing was written."""
@@ -31,9 +39,16 @@ def move(session: Session, job: Job, to: Status, **fields: Any) -> None:
 
     Raises LostClaim if they are not, and ValueError for a transition that is not allowed.
     """
-    if to not in TRANSITIONS[Status(job.status)]:
+    if to not in _allowed(job):
         raise ValueError(f"a {job.status} job cannot become {to}")
     guarded_update(session, job, expected=Status(job.status), status=to, **fields)
+
+
+def _allowed(job: Job) -> frozenset[Status]:
+    now = Status(job.status)
+    if isinstance(job, Run) and job.source == Source.SCRIPT:
+        return (TRANSITIONS[now] | FOLLOWED.get(now, frozenset())) - {Status.QUEUED, Status.STARTING}
+    return TRANSITIONS[now]
 
 
 def guarded_update(session: Session, job: Job, *, expected: Status | None = None, **fields: Any) -> None:

@@ -17,6 +17,7 @@ from app.settings import Settings
 from app.web.errors import respond
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+MOST_SCRIPT_BYTES = 4 << 20  # of events, or of what is said of a script: its settings, packages and changes
 MIN_BYTES_PER_SECOND = 1000  # on average over the body
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -83,6 +84,8 @@ class Guard:
                 return self.settings.max_dataset_bytes
             case path if path.startswith("/api/uploads/"):
                 return MOST_CHUNK_BYTES
+            case path if path.startswith("/api/scripts/"):
+                return self.settings.max_script_file_bytes if "/files/" in path else MOST_SCRIPT_BYTES
             case _:
                 return self.settings.max_body_bytes
 

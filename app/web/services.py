@@ -28,11 +28,14 @@ from app.prediction.client import PredictorClient
 from app.runs.launching import Launcher
 from app.runs.queue import Queue
 from app.runs.runs import Runs
+from app.runs.script_data import ScriptData
+from app.runs.scripts import Scripts
 from app.runs.views import Views
 from app.search.searches import Searches
 from app.settings import Settings
 from app.storage.db import Database
 from app.web.feed import Feed
+from app.web.script_limits import ScriptLimits
 from app.web.upload_file import remove_remains
 from app.web.upload_memory import MemoryBudget
 
@@ -46,6 +49,9 @@ class Services:
     runs: Runs
     launcher: Launcher
     queue: Queue
+    scripts: Scripts
+    script_data: ScriptData
+    script_limits: ScriptLimits
     views: Views
     searches: Searches
     metrics: Metrics
@@ -99,6 +105,9 @@ def services_of(settings: Settings) -> Services:
         runs=runs,
         launcher=launcher,
         queue=Queue(database, settings),
+        scripts=Scripts(database, settings),
+        script_data=ScriptData(database, settings),
+        script_limits=ScriptLimits(),
         views=Views(settings.home),
         searches=Searches(database, settings, launcher, runs),
         metrics=Metrics(database),
@@ -140,6 +149,9 @@ RunsDep = Annotated[Runs, _dependency(Runs)]
 LauncherDep = Annotated[Launcher, _dependency(Launcher)]
 QueueDep = Annotated[Queue, _dependency(Queue)]
 SearchesDep = Annotated[Searches, _dependency(Searches)]
+ScriptDataDep = Annotated[ScriptData, _dependency(ScriptData)]
+ScriptLimitsDep = Annotated[ScriptLimits, _dependency(ScriptLimits)]
+ScriptsDep = Annotated[Scripts, _dependency(Scripts)]
 ViewsDep = Annotated[Views, _dependency(Views)]
 ModelsDep = Annotated[ModelRegistry, _dependency(ModelRegistry)]
 ModelFilesDep = Annotated[ModelFiles, _dependency(ModelFiles)]

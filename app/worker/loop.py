@@ -24,6 +24,7 @@ from app.storage.db import ChangeHint, Database
 from app.storage.tables import Worker, now
 from app.storage.transitions import LostClaim
 from app.worker.executor import Executor
+from app.worker.followed import FollowedRuns
 from app.worker.job import HeldJob
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class WorkerLoop:
         self.id = worker_id(device)
         self.ending = False  # not a threading.Event: a handler that ran while its lock is held would deadlock
         self.held: dict[Kind, HeldJob] = {}  # at most one run and one task
+        self.followed = FollowedRuns(settings, database, self.id)
         self._hint = ChangeHint(database)
         self._searches = Controller(database, settings)
         self._device_test = device_test or DeviceTest(device)
@@ -79,6 +81,7 @@ class WorkerLoop:
                     raise
                 log.warning("the database cannot be written: trying again (%s)", error.orig)
                 self.refresh()
+                self.followed.refresh()
             time.sleep(TICK_SECONDS)
         self.end()
 
@@ -91,6 +94,7 @@ class WorkerLoop:
                 self.find_work(now_)
             self.refresh()
         self._follow_all(now_)
+        self.followed.tick(now_, changed=changed)
 
     def _tested(self, now_: float) -> bool:
         """Test the device. A worker whose device fails the test claims nothing, and its row says why."""
@@ -108,6 +112,7 @@ class WorkerLoop:
 
     def end(self) -> None:
         """Ask the trainers to save and exit, return their runs to the queue, and delete this worker's row."""
+        self.followed.close()
         deadline = time.monotonic() + self.settings.stop_seconds
         for held in self.held.values():
             held.interrupt()
@@ -160,6 +165,7 @@ class WorkerLoop:
                 del self.held[kind]
             if held.failed:
                 self._let_go(kind)
+        self.followed.renew()
         with self.database.write(durable=False) as session:
             row = session.get(Worker, self.id)
             if row is None:

@@ -24,7 +24,7 @@ from trainer.data.writer import write_dataset
 SEEDS = 5
 DATASETS = ("shapes100", "cifar100")
 TRIALS = 16
-PER_CLASS: dict[Split, int] = {"train": 60, "test": 10}
+PER_CLASS: dict[Split, int] = {"train": 24, "test": 5}
 MARK = 1 / 3
 SPACE = {
     "optimizer.lr": {"low": 1e-4, "high": 1.0, "log": True},
@@ -33,7 +33,7 @@ SPACE = {
     "label_smoothing": {"low": 0.0, "high": 0.4},
 }
 SETTINGS = {
-    "optimizer.name": "sgd", "model.widths": [12, 24, 32], "epochs": 9, "batch_size": 100, "checks": "off",
+    "optimizer.name": "sgd", "model.widths": [6, 8, 8], "epochs": 9, "batch_size": 100, "checks": "off",
     "compile": "off", "precision": "float32", "threads": 1, "track_gradients": False,
 }  # fmt: skip
 

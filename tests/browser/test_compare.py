@@ -90,7 +90,7 @@ def test_lines_lie_over_each_other_and_the_address_holds_the_view(home: Home, pa
     assert page.url.endswith("&series=train/loss&x=step")
     page.reload()
     expect(chart).to_have_attribute("data-last-step", "30")
-    expect(page.locator("[data-series='train/loss']")).to_have_attribute("aria-current", "true")
+    expect(page.locator("a[data-series='train/loss']")).to_have_attribute("aria-current", "true")
     zoom(page, chart.locator(".u-over"))
     assert "zoom=" in page.url
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import orjson
 import pytest
 
 from tests.cuda.conftest import Device
@@ -61,3 +62,20 @@ def test_doctor_lists_the_devices_that_torch_sees(device: Device, visible: str |
     ).stdout
     devices = next(line for line in output.splitlines() if line.startswith("devices: "))
     assert re.findall(r"cuda:\d|cpu", devices) == found
+
+
+def test_the_client_of_scripts_measures_the_devices(device: Device) -> None:
+    device.settings |= {"FAKE_CUDA_DEVICES": "2", "FAKE_CUDA_NVML_UNSUPPORTED": "nvmlDeviceGetTemperature"}
+    code = (
+        "import json; from trackside.sender.gpus import Gpus\n"
+        "print(json.dumps([[Gpus(v).names(), Gpus(v).sample()] for v in (None, '1', '')]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **device.environment}, check=True, capture_output=True
+    )
+    everything, second, none = orjson.loads(done.stdout.splitlines()[-1])
+    assert everything[0] == ["Simulated GPU 0", "Simulated GPU 1"]
+    assert second[0] == ["Simulated GPU 1"]
+    assert second[1].keys() == {"gpu1/utilization_percent", "gpu1/memory_mb"}
+    assert second[1]["gpu1/utilization_percent"] == 50
+    assert none == [[], {}]

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { arranged, groups } from "../../static/js/lib/chart_groups.js";
+import { arranged, groups, scriptGroups } from "../../static/js/lib/chart_groups.js";
 import { defaults, fromAddress, intoAddress } from "../../static/js/lib/curve_state.js";
 
 test("what is chosen comes back from the address, and the defaults leave none", () => {
@@ -39,4 +39,15 @@ test("pinned charts are first, then the chosen order, then the usual one", () =>
   const ids = ["a", "b", "c", "d"];
   assert.deepEqual(arranged(ids, { pin: ["d", "c"], order: [] }), ["d", "c", "a", "b"]);
   assert.deepEqual(arranged(ids, { pin: [], order: ["c", "x", "a"] }), ["c", "a", "b", "d"]);
+});
+
+test("the groups of a script run: losses first, the machine last, and every series has a chart", () => {
+  const found = scriptGroups(["system/cpu", "a/x", "loss", "val/loss", "train/loss", "lr", "val/f1"]);
+  assert.deepEqual(found.map(({ prefix, charts }) => [prefix, charts.map(({ train, val }) => (val ? [train, val] : [train]))]), [
+    ["train", [["train/loss", "val/loss"]]],
+    ["val", [["val/f1"]]],
+    ["other", [["loss"], ["lr"]]],
+    ["a", [["a/x"]]],
+    ["system", [["system/cpu"]]],
+  ]);
 });

@@ -13,12 +13,12 @@ from typing import Any
 
 import orjson
 
-from trainer.rundir.event_shapes import NONFINITE, is_well_formed
+from trainer.rundir.event_shapes import NONFINITE, SHAPES, Shapes, is_well_formed
 from trainer.rundir.folder import JobDir
 
 __all__ = [
-    "NONFINITE", "Event", "EventWriter", "Position", "attempts", "next_position", "nonfinite_name", "read_from",
-    "read_on", "walk",
+    "NONFINITE", "Block", "Event", "EventWriter", "Position", "attempts", "next_position", "nonfinite_name",
+    "read_block", "read_from", "read_on", "walk",
 ]  # fmt: skip
 
 Event = dict[str, Any]
@@ -81,15 +81,17 @@ def attempts(run_dir: Path) -> list[int]:
     return sorted(int(path.stem) for path in JobDir(run_dir).events_folder.glob("*.jsonl") if path.stem.isdigit())
 
 
-def walk(job_dir: Path, after: Position = Position(), until: Position | None = None) -> Iterator[tuple[int, Event]]:
+def walk(
+    job_dir: Path, after: Position = Position(), until: Position | None = None, shapes: Shapes = SHAPES
+) -> Iterator[tuple[int, Event]]:
     """Yield a job's events from `after` up to `until` or the last complete line, each with its attempt."""
     at = next_position(job_dir, after)
     while at is not None and (until is None or at < until):
         limit = BLOCK if until is None or at.attempt < until.attempt else min(BLOCK, until.offset - at.offset)
-        events, offset = read_from(JobDir(job_dir).events(at.attempt), at.offset, limit)
-        for event in events:
+        block = read_block(JobDir(job_dir).events(at.attempt), at.offset, limit, shapes)
+        for event in block.events:
             yield at.attempt, event
-        at = next_position(job_dir, Position(at.attempt, offset))
+        at = next_position(job_dir, Position(at.attempt, block.end))
 
 
 def read_on(job_dir: Path, after: Position) -> tuple[list[Event], Position]:
@@ -124,8 +126,23 @@ def _has_line(path: Path, offset: int) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class Block:
+    """Events, the byte offset after them, and how many complete lines among them were no events."""
+
+    events: list[Event]
+    end: int
+    passed_over: int = 0
+
+
 def read_from(path: Path, offset: int, limit: int = BLOCK) -> tuple[list[Event], int]:
-    """Return the events of the complete lines after byte `offset`, about `limit` bytes, and the offset after them.
+    """Return the events of a trainer after byte `offset` as `read_block` does, and the offset after them."""
+    block = read_block(path, offset, limit)
+    return block.events, block.end
+
+
+def read_block(path: Path, offset: int, limit: int = BLOCK, shapes: Shapes = SHAPES) -> Block:
+    """Return the events of the complete lines after byte `offset`, about `limit` bytes.
 
     A last line without a newline is not read: it is still being written, or was never completed. A complete line that
     is not an event (a corrupt file) is skipped.
@@ -136,15 +153,20 @@ def read_from(path: Path, offset: int, limit: int = BLOCK) -> tuple[list[Event],
         if block and b"\n" not in block:
             block += file.readline()
     end = block.rfind(b"\n") + 1
-    events = []
-    for line in block[:end].splitlines():
+    events, passed_over = [], 0
+    malformed: Event | None = None
+    for line in block[:end].split(b"\n")[:-1]:
         try:
             event = orjson.loads(line)
-        except orjson.JSONDecodeError:
+        except orjson.JSONDecodeError:  # also the rest of a line that `offset` lies in: nothing to warn of
+            passed_over += bool(line.strip())
             continue
+        if isinstance(event, dict) and "e" in event and is_well_formed(event, shapes):
+            events.append(event)
+            continue
+        passed_over += 1
         if isinstance(event, dict) and "e" in event:
-            if is_well_formed(event):
-                events.append(event)
-            else:
-                log.warning("%s: passed over: %.200s", path, event)
-    return events, offset + end
+            malformed = malformed or event
+    if malformed is not None:
+        log.warning("%s: passed over malformed events, the first: %.200s", path, malformed)
+    return Block(events, offset + end, passed_over)

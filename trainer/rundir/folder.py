@@ -3,6 +3,7 @@
 runs/<id>/    spec.json  dataset.json  initial.safetensors  decisions.jsonl  pause  wind-down  hold
               checkpoints/<step>.safetensors  checkpoints/<step>.json
               artifacts/val/<step>.safetensors  artifacts/checks/<name>.png  artifacts/features.safetensors
+of a script   script.json  sessions.jsonl  append.lock  last-heard  logged-files/<sha256>
 tasks/<id>/   task.json  upload.zip  predictions.csv  result.json
 searches/<id>/  search.json  meta.jsonl  lock
 runs, tasks   committed  meta.jsonl  events/<attempt>.jsonl  lock  owner  output.log
@@ -15,7 +16,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_ID = re.compile(r"[0-9A-Za-z]{1,40}")
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,39}")
 _COMMITTED = "committed"
 
 
@@ -170,6 +171,34 @@ class RunDir(JobDir):
     def features(self) -> Path:
         """A frozen backbone's features (trainer/engine/features.py)."""
         return self.artifacts / "features.safetensors"
+
+    @property
+    def script(self) -> Path:
+        """What a script run was created with (trainer/rundir/script.py). Runs of Trackside's trainer have none."""
+        return self.path / "script.json"
+
+    @property
+    def sessions(self) -> Path:
+        """The sessions of a script run, one per attempt (trainer/rundir/script.py)."""
+        return self.path / "sessions.jsonl"
+
+    @property
+    def append_lock(self) -> Path:
+        """Held while a script run's sessions or events are written."""
+        return self.path / "append.lock"
+
+    @property
+    def heard(self) -> Path:
+        """Touched whenever the client of a script run sends something."""
+        return self.path / "last-heard"
+
+    @property
+    def logged_files(self) -> Path:
+        """The images and files that a script logged, by their hash."""
+        return self.path / "logged-files"
+
+    def logged_file(self, sha256: str) -> Path:
+        return self.logged_files / sha256
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SET_ASIDE = ".deleted-"
+UNFINISHED = ".unfinished-"
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o666) -> None:
@@ -36,6 +38,29 @@ def placed(target: Path, *, mode: int = 0o600, alone: bool = False) -> Iterator[
         fresh.rename(target)
     except BaseException:
         fresh.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
+@contextmanager
+def placed_folder(target: Path) -> Iterator[Path]:
+    """Yield a new folder beside `target`, which is synced and renamed to `target` at the end.
+
+    Raises FileExistsError: `target` exists by then. What a killed process leaves, `remove_set_aside` deletes.
+    """
+    fresh = target.with_name(f"{UNFINISHED}{target.name}-{secrets.token_hex(4)}")
+    fresh.mkdir(parents=True)
+    try:
+        yield fresh
+        sync_folder(fresh)
+        try:
+            fresh.rename(target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise FileExistsError(f"{target} exists") from error
+            raise
+    except BaseException:
+        remove_folder(fresh)
         raise
     sync_folder(target.parent)
 
@@ -67,9 +92,10 @@ def set_aside(folder: Path) -> Path:
 
 
 def remove_set_aside(root: Path) -> None:
-    """Delete the folders in `root` that were set aside."""
-    for folder in root.glob(f"{SET_ASIDE}*"):
-        remove_folder(folder)
+    """Delete the folders in `root` that were set aside, or that a killed process did not finish."""
+    for prefix in (SET_ASIDE, UNFINISHED):
+        for folder in root.glob(f"{prefix}*"):
+            remove_folder(folder)
 
 
 def remove_folder(path: Path) -> None:

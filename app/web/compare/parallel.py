@@ -6,13 +6,23 @@ from collections.abc import Sequence
 
 from app.display.parallel import Axis, Parallel, ParallelRun, Value, setting_axis
 from app.results.comparison import Compared, Comparison
+from app.storage.tables import Source
 
 MINUTE = 60.0
+MOST_AXES = 40
 
 
 def parallel_of(found: Comparison) -> Parallel:
     runs = found.runs
-    axes = [setting_axis(item.field, [item.values[run.id] for run in runs]) for item in found.settings]
+    names = (
+        {}
+        if not all(run.source == Source.SCRIPT for run in runs)
+        else {item.field: item.field for item in found.settings}
+    )
+    axes = [
+        setting_axis(item.field, [item.values[run.id] for run in runs], names.get(item.field))
+        for item in found.settings[:MOST_AXES]
+    ]
     return Parallel(runs=[ParallelRun(slot=run.slot, name=run.name) for run in runs], axes=[*axes, *_metric_axes(runs)])
 
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BeforeValidator
 
+from app.fields import none_if_empty
 from app.results.comparison import Comparison, compare, slots_of
 from app.web.compare.view import ComparePage, XAxis, compare_page
 from app.web.errors import described
@@ -12,7 +14,7 @@ from app.web.services import DatabaseDep, DatasetsDep, RunsDep
 
 router = APIRouter()
 
-SeriesName = Annotated[str, Query(pattern=r"^[\w./-]{1,80}$")]
+SeriesName = Annotated[str, Query(max_length=500)]
 
 Ids = Annotated[
     list[str], Query(alias="runs", description="Ids, separated by commas; at most 12. An empty place is passed over.")
@@ -32,10 +34,12 @@ def page(
     runs: RunsDep,
     datasets: DatasetsDep,
     ids: Ids = [],  # noqa: B006
-    series: SeriesName = "val/acc",
-    x: XAxis = "epoch",
+    series: SeriesName = "",
+    x: Annotated[XAxis | None, Query(), BeforeValidator(none_if_empty)] = None,
+    project: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
-    return render(request, "compare/index.html", compare_page(database, runs, datasets, slots_of(ids), series, x))
+    shown = compare_page(database, runs, datasets, slots_of(ids), series, x, project)
+    return render(request, "compare/index.html", shown)
 
 
 @router.get("/compare/tables", include_in_schema=False)

@@ -13,10 +13,12 @@ from app.display.labels import setting_label, short_word
 from app.metrics.reader import Metrics
 from app.models.registry import MOST_MEMBERS
 from app.results.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, SeedGroup, compare
+from app.runs.projects import projects_of
 from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.runs import Runs
 from app.storage.db import Database
+from app.storage.tables import Source
 from app.web.compare.parallel import parallel_of
 from app.web.root import root
 
@@ -28,6 +30,10 @@ SERIES: tuple[tuple[str, str], ...] = (
 )
 AXES: tuple[tuple[XAxis, str], ...] = (("epoch", "by epoch"), ("step", "by step"), ("time", "by time"))
 MAX_CHOICES = 40
+MOST_BUTTONS = 4
+MOST_SERIES = 1_000
+MOST_SETTINGS = 300
+LONGEST_CELL = 200
 INCOMPARABLE_FIELDS = ("dataset", "target")
 
 
@@ -68,7 +74,7 @@ class PairLine:
 
 @dataclass(frozen=True)
 class ComparePage:
-    """`/compare`. `slots` are run ids by color, "" for a free slot; `choices` are runs that can be added.
+    """`/compare`. `slots` are run ids by color, "" for a free slot; `choices` are runs that can be added, of `project`.
 
     `labels` say how each run differs from the others, by id; `parallel` is a Parallel as JSON; `others` are the
     names of further series.
@@ -88,6 +94,8 @@ class ComparePage:
     labels: Mapping[str, str]
     parallel: str
     others: tuple[str, ...] = ()
+    projects: tuple[str, ...] = ()
+    project: str = ""
     section: str = "runs"
 
     @property
@@ -101,19 +109,21 @@ class ComparePage:
     @property
     def can_join(self) -> bool:
         """Whether the runs can be registered as an ensemble."""
-        return 1 < len(self.runs) <= MOST_MEMBERS and not self.is_mixed and all(run.best_step for run in self.runs)
+        few = 1 < len(self.runs) <= MOST_MEMBERS and not self.is_mixed
+        return few and all(run.best_step and run.source == Source.TRACKSIDE for run in self.runs)
 
     @property
     def series_options(self) -> tuple[tuple[str, str], ...]:
-        return SERIES
+        """The series that have a button: those of Trackside's trainer, or the losses that the scripts log."""
+        return _usual_series(self.runs)
 
     @property
     def axes(self) -> tuple[tuple[XAxis, str], ...]:
-        return AXES
+        return tuple(axis for axis in AXES if axis[0] != "epoch" or not _are_scripts(self.runs))
 
     @property
     def series_title(self) -> str:
-        return dict(SERIES).get(self.series, self.series)
+        return dict(self.series_options).get(self.series, self.series)
 
     @property
     def is_full(self) -> bool:
@@ -151,13 +161,22 @@ class ComparePage:
         expected = len(self.pairs) / 20
         return f"{expected:.0f}" if expected >= 1 else ""
 
+    @property
+    def usual_series(self) -> str:
+        return self.series_options[0][0]
+
+    @property
+    def usual_x(self) -> XAxis:
+        return _usual_x(self.runs)
+
     def link(self, without: str = "", **changed: str) -> str:
         """The URL of this page with changed parameters, or without one run; the other runs keep their colors."""
         slots = ["" if item == without else item for item in self.slots]
         while slots and not slots[-1]:
             slots.pop()
         kept = {"series": self.series, "x": self.x} | changed
-        query = {name: value for name, value in kept.items() if value not in ("val/acc", "epoch")}
+        usual = {"series": self.usual_series, "x": self.usual_x}
+        query = {name: value for name, value in kept.items() if value != usual[name]}
         return root() + "/compare?" + urlencode({"runs": ",".join(slots), **query}, safe=",/")
 
 
@@ -166,19 +185,23 @@ def compare_page(
     runs: Runs,
     datasets: Datasets,
     slots: Sequence[str],
-    series: str = "val/acc",
-    x: XAxis = "epoch",
+    series: str = "",
+    x: XAxis | None = None,
+    project: str = "",
     *,
     choices: bool = True,
 ) -> ComparePage:
+    """Return the page's context. Without `series` and `x`, the usual ones of the runs are shown."""
     found = compare(database, runs, datasets, slots)
     by_id = {run.id: run for run in found.runs}
-    listed = runs.list(RunQuery(limit=MAX_CHOICES)).items if choices else []
+    listed = runs.list(RunQuery(limit=MAX_CHOICES, project=project or None)).items if choices else []
     tested = [_pair_line(pair, by_id) for pair in found.pairs if pair.verdict is not None]
     return ComparePage(
         slots=tuple(slots),
-        series=series,
-        x=x,
+        series=series or _usual_series(found.runs)[0][0],
+        x=x or _usual_x(found.runs),
+        projects=tuple(projects_of(database)) if choices else (),
+        project=project,
         runs=tuple(found.runs),
         outcomes=_outcomes(found),
         settings=_settings(found),
@@ -193,6 +216,18 @@ def compare_page(
     )
 
 
+def _usual_series(runs: Sequence[Compared]) -> tuple[tuple[str, str], ...]:
+    """The losses of the scripts, by name, if there are no other runs; else those of Trackside's trainer."""
+    if not _are_scripts(runs):
+        return SERIES
+    names = [run.losses[split] for split in ("val", "train") for run in runs if split in run.losses]
+    return tuple((name, name) for name in list(dict.fromkeys(names))[:MOST_BUTTONS]) or SERIES
+
+
+def _usual_x(runs: Sequence[Compared]) -> XAxis:
+    return "step" if _are_scripts(runs) else "epoch"
+
+
 def what_differs(found: Comparison) -> dict[str, str]:
     """Return what sets each run apart from the others of its preset, by id; the name of a run if nothing does."""
     presets = {run.preset for run in found.runs}
@@ -204,22 +239,43 @@ def what_differs(found: Comparison) -> dict[str, str]:
             differs = any(item.values[other.id] != item.values[run.id] for other in peers)
             if differs and item.field != "preset":
                 parts.append(f"{short_word(item.field)} {setting(item.values[run.id])}")
-        labels[run.id] = " · ".join(parts) or run.name
+        is_script = run.source == Source.SCRIPT  # which may have very many settings, and texts among them
+        labels[run.id] = run.name if is_script else " · ".join(parts) or run.name
     return labels
 
 
 def _other_series(database: Database, runs: Sequence[Compared]) -> tuple[str, ...]:
     """Return the names of the series that any of the runs has, without those that have a button."""
     names = {name for run in runs for name in Metrics(database).names(run.id)}
-    return tuple(sorted(names - dict(SERIES).keys()))
+    return tuple(sorted(names - dict(_usual_series(runs)).keys()))[:MOST_SERIES]
 
 
 def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def _are_scripts(runs: Sequence[Compared]) -> bool:
+    return bool(runs) and all(run.source == Source.SCRIPT for run in runs)
+
+
+def _script_outcomes(runs: Sequence[Compared]) -> tuple[TableRow, ...]:
+    """What is known of script runs: their latest losses, steps and duration."""
+    rows = [
+        TableRow(label, tuple(Cell(run.latest.get(split) or "–", run.losses.get(split, "")) for run in runs))
+        for split, label in (("train", "Training loss, latest"), ("val", "Validation loss, latest"))
+        if any(split in run.losses for run in runs)
+    ]
+    if any(run.best_acc is not None for run in runs):
+        rows.append(TableRow("Best validation, %", tuple(Cell(percent(run.best_acc) or "–") for run in runs)))
+    rows.append(TableRow("Steps", tuple(Cell(count(run.step)) for run in runs)))
+    rows.append(TableRow("Duration", tuple(Cell(duration(run.seconds) or "–") for run in runs), "Pauses included"))
+    return tuple(rows)
+
+
 def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
     runs = found.runs
+    if _are_scripts(runs):
+        return _script_outcomes(runs)
     comparable = len(runs) > 1 and not any(item.field in INCOMPARABLE_FIELDS for item in found.settings)
     best = max((run.best_acc for run in runs if run.best_acc is not None), default=None) if comparable else None
     return (
@@ -235,7 +291,10 @@ def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
             ),
             "Validation accuracy at the best epoch, with its 95% interval",
         ),
-        TableRow("At epoch", tuple(Cell(_or_dash(run.best_epoch), f"of {run.epochs}") for run in runs)),
+        TableRow(
+            "At epoch",
+            tuple(Cell(_or_dash(run.best_epoch), f"of {run.epochs}" if run.epochs else "") for run in runs),
+        ),
         TableRow(
             "Validation loss there",
             tuple(Cell("–" if run.best_loss is None else f"{run.best_loss:.3f}") for run in runs),
@@ -248,10 +307,16 @@ def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
 def _settings(found: Comparison) -> tuple[TableRow, ...]:
     return tuple(
         TableRow(
-            setting_label(item.field), tuple(Cell(setting(item.values[run.id])) for run in found.runs), title=item.field
+            item.field if _are_scripts(found.runs) else setting_label(item.field),
+            tuple(Cell(_cut(setting(item.values[run.id]))) for run in found.runs),
+            title=item.field,
         )
-        for item in found.settings
+        for item in found.settings[:MOST_SETTINGS]
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"
 
 
 def _group_line(group: SeedGroup, by_id: dict[str, Compared]) -> GroupLine:

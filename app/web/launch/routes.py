@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -15,6 +15,7 @@ from app.datasets.datasets import Datasets
 from app.datasets.notes import notes
 from app.datasets.statistics import DatasetStatistics
 from app.runs.launching import Launcher
+from app.runs.projects import projects_of
 from app.runs.public import RunPublic
 from app.runs.requests import CloneRequest, NewRun, RunPatch
 from app.runs.runs import Runs
@@ -32,18 +33,9 @@ from trainer.spec.preset import SpecError, build_spec, differences, presets
 router = APIRouter(include_in_schema=False)
 
 NOT_SETTINGS = (
-    "dataset",
-    "preset",
-    "name",
-    "expectation",
-    "tags",
-    "from",
-    "from_step",
-    "draw",
-    "how",
-    "pruner",
+    "dataset", "preset", "name", "project", "expectation", "tags", "from", "from_step", "draw", "how", "pruner",
     "smoke",
-)
+)  # fmt: skip
 MISSING = {"dataset": "", "preset": ""}
 SMOKE_STEPS = 20
 
@@ -61,7 +53,7 @@ def launch_page(
     if parent_run is not None:
         spec = parent_run.train_spec
         typed = {"dataset": parent_run.dataset, "preset": parent_run.preset or "", **typed_from(spec), **typed}
-    return _launch_form(request, _cards(datasets, statistics), typed, {}, parent_run)
+    return _launch_form(request, _cards(datasets, statistics), typed, {}, parent_run, projects_of(runs.database))
 
 
 @router.post("/runs")
@@ -81,7 +73,8 @@ async def launch(
 
         def form() -> Response:
             parent_run = runs.get(typed["from"]) if typed.get("from") else None
-            return _launch_form(request, _cards(datasets, statistics), typed, errors, parent_run, 422)
+            cards, projects = _cards(datasets, statistics), projects_of(runs.database)
+            return _launch_form(request, cards, typed, errors, parent_run, projects, 422)
 
         return await run_in_threadpool(form)
     return RedirectResponse(address, 303)
@@ -93,7 +86,7 @@ def _launch(runs: Runs, launcher: Launcher, searches: Searches, typed: Mapping[s
     overrides = parse_overrides(same)
     if typed.get("smoke"):
         overrides |= {"max_steps": SMOKE_STEPS}
-    fields = {name: typed[name] for name in ("dataset", "preset", "name", "expectation") if typed.get(name)}
+    fields = {name: typed[name] for name in ("dataset", "preset", "name", "project", "expectation") if typed.get(name)}
     try:
         if vary:
             if typed.get("from_step"):
@@ -160,8 +153,8 @@ def _clone(runs: Runs, launcher: Launcher, typed: Mapping[str, str], overrides: 
         }
     )
     run = launcher.clone(parent, clone)
-    expectation = typed.get("expectation")
-    return runs.patch(run.id, RunPatch(expectation=expectation)) if expectation else run
+    said = {name: typed[name] for name in ("expectation", "project") if typed.get(name) not in (None, "")}
+    return runs.patch(run.id, RunPatch.model_validate(said)) if said else run
 
 
 def _cards(datasets: Datasets, statistics: DatasetStatistics) -> tuple[DatasetCard, ...]:
@@ -176,6 +169,7 @@ def _launch_form(
     typed: Mapping[str, str],
     errors: Mapping[str, str],
     parent: RunPublic | None,
+    projects: Sequence[str],
     status: int = 200,
 ) -> Response:
     dataset = typed.get("dataset") or next((card.record.name for card in cards), "")
@@ -191,5 +185,6 @@ def _launch_form(
         typed=typed,
         errors=errors,
         parent=parent,
+        projects=tuple(projects),
     )
     return render(request, "launch/index.html", page, status)

@@ -31,6 +31,7 @@ class LaunchPage:
     typed: Mapping[str, str]
     errors: Mapping[str, str]
     parent: RunPublic | None = None
+    projects: tuple[str, ...] = ()
     section: str = ""
 
     @property
@@ -52,6 +53,7 @@ class LaunchPage:
             "dataset",
             "preset",
             "name",
+            "project",
             "expectation",
         }
         return {name: text for name, text in self.errors.items() if name not in shown}

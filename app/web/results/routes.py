@@ -19,6 +19,7 @@ from trainer.spec.train_spec import SelectBy
 router = APIRouter()
 
 Dataset = Annotated[str, Query(max_length=80)]
+Project = Annotated[str, Query(max_length=200, description="Only runs of this project.")]
 Limit = Annotated[int, Query(ge=1, le=MOST_ROWS)]
 TEXTS: dict[str, Any] = {
     "content": {"text/csv": {"schema": {"type": "string"}}, "text/markdown": {"schema": {"type": "string"}}}
@@ -38,9 +39,10 @@ def table(
     as_: Annotated[Literal["json", "csv", "markdown"], Query(alias="format")] = "json",
     limit: Limit = MOST_ROWS,
     by: SelectBy = "acc",
+    project: Project = "",
 ) -> ResultTable | Response:
     """The finished runs of a dataset, grouped by seed group and ranked by a figure of their best validation."""
-    found = results(database, datasets, dataset, limit, by)
+    found = results(database, datasets, dataset, limit, by, project)
     if as_ == "json":
         return found
     if as_ == "markdown":
@@ -66,5 +68,6 @@ def page(
     dataset: Annotated[str | None, Query(max_length=80), BeforeValidator(none_if_empty)] = None,
     limit: Limit = ROWS,
     by: SelectBy = "acc",
+    project: Project = "",
 ) -> Response:
-    return render(request, "results/index.html", results_page(database, datasets, dataset, limit, by))
+    return render(request, "results/index.html", results_page(database, datasets, dataset, limit, by, project))

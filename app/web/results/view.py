@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from app.datasets.datasets import Datasets
 from app.display.formatting import count, duration, interval, percent, percent_and_interval
 from app.results.comparison import MOST_RUNS
 from app.results.export import figure, score_text, validation_title
-from app.results.ranking import RANKED_BY, Member, ResultRow, ResultTable, finished_datasets, results
+from app.results.ranking import RANKED_BY, Member, ResultRow, ResultTable, finished_datasets, results, script_results
 from app.results.reported import ORIGIN
 from app.results.reported_here import ReportedHere
+from app.runs.projects import projects_of
+from app.runs.public import RunPublic, took
 from app.storage.db import Database
 from app.web.root import root
 from trainer.spec.train_spec import SelectBy
@@ -57,6 +60,14 @@ class MemberLine:
 
 
 @dataclass(frozen=True)
+class ScriptLine:
+    run: RunPublic
+    validation: str
+    loss: str
+    time: str
+
+
+@dataclass(frozen=True)
 class ReportedLine:
     item: ReportedHere
     note: str
@@ -70,7 +81,10 @@ class ReportedLine:
 
 @dataclass(frozen=True)
 class ResultsPage:
-    """`/results`. `table` is None if no run has finished; `datasets` has the number of finished runs per dataset."""
+    """`/results`. `table` is None if no run has finished; `datasets` has the number of finished runs per dataset.
+
+    `scripts` are the script runs that logged a validation accuracy, which no dataset of the server says anything of.
+    """
 
     datasets: dict[str, int]
     dataset: str
@@ -78,6 +92,9 @@ class ResultsPage:
     lines: tuple[ResultLine, ...]
     reported: tuple[ReportedLine, ...]
     by: SelectBy = "acc"
+    project: str = ""
+    projects: tuple[str, ...] = ()
+    scripts: tuple[ScriptLine, ...] = ()
     section: str = "results"
 
     @property
@@ -119,18 +136,24 @@ class ResultsPage:
 
     @property
     def _order(self) -> dict[str, str]:
-        return {} if self.by == "acc" else {"by": self.by}
+        order = {} if self.by == "acc" else {"by": self.by}
+        return order | ({"project": self.project} if self.project else {})
 
 
 def results_page(
-    database: Database, records: Datasets, dataset: str | None, limit: int, by: SelectBy = "acc"
+    database: Database, records: Datasets, dataset: str | None, limit: int, by: SelectBy = "acc", project: str = ""
 ) -> ResultsPage:
     """The page's context. Raises ApiError 404 for a dataset that does not exist and has no finished runs."""
-    datasets = finished_datasets(database)
+    datasets = finished_datasets(database, project)
+    shared: dict[str, Any] = {
+        "project": project,
+        "projects": tuple(projects_of(database)),
+        "scripts": tuple(_script_line(run) for run in script_results(database, project, ROWS)),
+    }
     chosen = dataset or next(iter(datasets), "")
     if not chosen:
-        return ResultsPage(datasets, "", None, (), ())
-    table = results(database, records, chosen, limit, by)
+        return ResultsPage(datasets, "", None, (), (), **shared)
+    table = results(database, records, chosen, limit, by, project)
     return ResultsPage(
         datasets=datasets,
         dataset=chosen,
@@ -141,6 +164,18 @@ def results_page(
             ReportedLine(item, _note(item), figure(item.reported, item.is_share), figure(item.obtained, item.is_share))
             for item in table.reported
         ),
+        **shared,
+    )
+
+
+def _script_line(run: RunPublic) -> ScriptLine:
+    names = run.spark.get("names") or {}
+    loss = run.summary.get(names.get("val") or "")
+    return ScriptLine(
+        run=run,
+        validation=percent(run.best_acc),
+        loss=_loss(loss) if isinstance(loss, int | float) else "–",
+        time=duration(took(run)) or "–",
     )
 
 

@@ -54,6 +54,7 @@ BUILT_IN = {
         ),
         Column("progress", "Progress", 176, "-progress", "progress"),
         Column("started", "Started", 88, "-started", "time"),
+        Column("project", "Project", 120, "project"),
         Column("dataset", "Dataset", 96, "dataset"),
         Column("tags", "Tags", 96, "tag", "tags"),
         Column("group", "Group", 160, "group"),
@@ -150,9 +151,9 @@ def cell(run: RunPublic, column: Column) -> str:
     """The text of a cell that is not drawn in a way of its own."""
     match column.kind:
         case "metric":
-            return metric(column.id, run.summary.get(column.id))
+            return metric(column.id, _number(run.summary.get(column.id)))
         case "setting" | "setting number":
-            return _setting(run.spec, column.id)
+            return "" if run.is_script else _setting(run.spec, column.id)
     match column.id:
         case "duration":
             return duration(took(run))
@@ -163,6 +164,11 @@ def cell(run: RunPublic, column: Column) -> str:
         case name:
             value = getattr(run, name)
             return "" if value is None else str(value)
+
+
+def _number(value: Any) -> float | None:
+    """A script's summary may hold texts."""
+    return value if isinstance(value, int | float) else None
 
 
 def value_text(value: str | float | None, *, flag: bool = False) -> str:

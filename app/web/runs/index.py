@@ -13,6 +13,7 @@ from app.errors import ApiError, invalid
 from app.host.workers import seen_workers
 from app.results.cross_validation import cross_validations
 from app.runs.groups import groupable, groups_of
+from app.runs.projects import projects_of
 from app.runs.query import RunQuery
 from app.runs.run_fields import RunField
 from app.runs.runs import Runs
@@ -54,6 +55,7 @@ def runs_page(
         choice=choice,
         offered=offered(runs.metrics()),
         datasets=tuple(record.name for record in datasets.list()),
+        projects=tuple(projects_of(database)),
         views=tuple(views.all()),
         total=runs.count(),
         seq=seq,

@@ -24,7 +24,7 @@ from app.web.runs.folds import FoldsView
 from app.web.runs.lanes import Lane
 from app.web.runs.rows import Row
 
-FILTERS = ("status", "dataset", "q", "tag", "group", "model", "starred")
+FILTERS = ("status", "project", "dataset", "q", "tag", "group", "model", "starred")
 PLACES = ("cursor", "page", "queue")  # where one is in the list: a new filter begins at its start
 PARAMETERS = (*FILTERS, "sort", "group_by", "cols", *PLACES)
 ORDERS = (("", "newest first"), ("-best", "best first"), ("name", "by name"), ("-finished", "last finished"))
@@ -153,6 +153,7 @@ class RunsPageView:
     choice: Choice
     offered: Mapping[str, Sequence[tuple[str, str]]]
     datasets: tuple[str, ...]
+    projects: tuple[str, ...]
     views: tuple[View, ...]
     total: int
     seq: int

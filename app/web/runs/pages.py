@@ -22,8 +22,9 @@ from app.web.runs.cards import finding_cards
 from app.web.runs.checks_tab import checks_tab
 from app.web.runs.errors_tab import tab_of
 from app.web.runs.rows import places_of
+from app.web.runs.script_page import script_page
 from app.web.runs.view import TAIL_LINES, RunPageView
-from app.web.services import DatasetsDep, FindingsDep, LauncherDep, MetricsDep, RunsDep
+from app.web.services import DatasetsDep, FindingsDep, LauncherDep, MetricsDep, RunsDep, ScriptDataDep
 from trainer.data.errors import DatasetError
 from trainer.data.splits import validation_counts
 from trainer.rundir.environment import read_environment, read_git
@@ -39,13 +40,17 @@ def run_page(
     datasets: DatasetsDep,
     findings: FindingsDep,
     metrics: MetricsDep,
+    data: ScriptDataDep,
     tab: str = "curves",
-    step: Annotated[int | None, Query(ge=0, le=2**40), BeforeValidator(none_if_empty)] = None,
+    step: Annotated[int | None, Query(ge=0, le=2**53), BeforeValidator(none_if_empty)] = None,
     cell: Annotated[str | None, Query(pattern=r"^\d{1,6},\d{1,6}$")] = None,
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
     of: Annotated[int | None, Query(ge=0, le=10**6), BeforeValidator(none_if_empty)] = None,
+    find: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
     run = runs.get(run_id)
+    if run.is_script:
+        return script_page(request, run, tab, find, step, runs, metrics, findings, data)
     tab = tab if tab in ("curves", "checks", "errors", "log", "setup") else "curves"
     found = findings.of(run_id)
     shown: dict[str, Any] = {}

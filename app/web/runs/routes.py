@@ -26,6 +26,9 @@ WRONG_STATE = NO_RUN | described({409: "The run's state does not allow it"})
 TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 CSV: dict[str, Any] = {"content": {"text/csv": {"schema": {"type": "string"}}}}
 
+Names = Annotated[
+    list[Annotated[str, Query(max_length=500)]], Query(max_length=200, description="A series; may be repeated.")
+]
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200)]
 
 
@@ -82,27 +85,31 @@ def metrics(
     run_id: str,
     store: MetricsDep,
     series: Annotated[str | None, Query(max_length=4000)] = None,
+    name: Names = [],  # noqa: B006
     points: Annotated[int, Query(ge=1, le=100_000)] = 1000,
     after_step: Annotated[int | None, Query(ge=-1, le=2**62), BeforeValidator(none_if_empty)] = None,
     smoothing: Annotated[float | None, Query(ge=0, lt=1), BeforeValidator(none_if_empty)] = None,
 ) -> Response:
-    body = store.read(run_id, _names(series), points, after_step, smoothing)
+    body = store.read(run_id, _names(series, name), points, after_step, smoothing)
     return Response(orjson.dumps(body), media_type="application/json")
 
 
 @router.get("/{run_id}/metrics.csv", responses={**NO_RUN, 200: CSV}, response_class=StreamingResponse)
 def metrics_csv(
-    run_id: str, store: MetricsDep, series: Annotated[str | None, Query(max_length=4000)] = None
+    run_id: str,
+    store: MetricsDep,
+    series: Annotated[str | None, Query(max_length=4000)] = None,
+    name: Names = [],  # noqa: B006
 ) -> StreamingResponse:
     store.names(run_id)
     headers = {"Content-Disposition": f'attachment; filename="{run_id}.csv"'}
-    rows: Iterator[str] = store.csv(run_id, _names(series))
+    rows: Iterator[str] = store.csv(run_id, _names(series, name))
     return StreamingResponse(rows, media_type="text/csv", headers=headers)
 
 
-def _names(series: str | None) -> list[str] | None:
-    """The names of a comma-separated list; None, which stands for all series, if there are none."""
-    return [name for name in (series or "").split(",") if name] or None
+def _names(series: str | None, names: list[str]) -> list[str] | None:
+    """The names of a comma-separated list and of `names`; None, which stands for all series, if there are none."""
+    return [*(name for name in (series or "").split(",") if name), *names] or None
 
 
 @router.get("/{run_id}/log", responses=NO_RUN)

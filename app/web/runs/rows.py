@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
-from app.display.formatting import about, changes_text, duration
+from app.display.formatting import about, changes_text, duration, short
 from app.display.sparkline import Sparkline, sparkline
 from app.runs.public import RunPublic, took
 from app.runs.runs import Runs
@@ -48,13 +48,24 @@ class Row:
                 return f"#{(self.place or 0) + 1}"
             case Status.FAILED:
                 return f"at step {run.step:,}" if run.step else "before step 1"
+            case Status.STOPPED if run.is_script:
+                return f"at step {run.step:,}"
             case Status.STOPPED:
                 return f"at epoch {run.epoch}"
             case Status.FINISHED:
                 return duration(took(run))
+            case _ if run.is_script:
+                return f"step {run.step:,}{f' · {run.phase}' if run.phase else ''}"
             case _:
                 left = about(run.eta_seconds) if run.eta_is_rough else duration(run.eta_seconds)
                 return f"{left} left" if left else run.phase or run.status
+
+    @property
+    def losses(self) -> str:
+        """The latest training and validation loss of a script run, whose summary has them."""
+        names = self.run.spark.get("names") or {} if self.run.is_script else {}
+        values = (self.run.summary.get(names.get(split) or "") for split in ("train", "val"))
+        return " ".join(short(value) for value in values if isinstance(value, int | float))
 
     def cell(self, column: Column) -> str:
         return cell(self.run, column)

@@ -13,7 +13,6 @@ import { request } from "../shared/request.js";
 import { palette, ROLES } from "../chart/palette.js";
 import { root } from "../shared/root.js";
 
-const NAMES = ["val/acc", "val/loss", "train/loss"]; // fetched for every run; others when they are chosen
 const MINUTE = 60;
 const POINTS = 1000;
 const MOST_POINTS = 4000;
@@ -22,6 +21,7 @@ const FIRST_SHARE = 0.02;
 
 const page = document.querySelector("[data-compare]");
 const tables = document.querySelector("[data-tables]");
+const NAMES = JSON.parse(page.dataset.names); // fetched for every run; others when they are chosen
 const chosen = new URLSearchParams(location.search);
 const loss = (exact) => ({ dots: true, bounds: { least: 0 }, show: (value) => number(Number(value.toPrecision(4))), exact });
 const KINDS = {
@@ -47,8 +47,8 @@ const runs = [...page.querySelectorAll("[data-run]")].map((node) => ({
 }));
 const view = {
   name: "runs compared",
-  series: chosen.get("series") || NAMES[0],
-  axis: known(chosen.get("x"), ["epoch", "step", "time"]),
+  series: page.dataset.series,
+  axis: page.dataset.x,
   lines: runs.map((run) => run.line),
   kind: () => KINDS[view.series] ?? (/\bacc$/.test(view.series) ? KINDS["val/acc"] : OTHER),
   resumes: [], checkpoints: [], best: null, note: "",
@@ -100,7 +100,7 @@ function applyOrQueue(id, change) {
 async function load(run) {
   run.loading = true;
   const names = [...new Set([...NAMES, view.series])];
-  const { ok, body } = await request(`${root}/api/runs/${run.id}/metrics?series=${encodeURIComponent(names.join(","))}&points=${POINTS}`);
+  const { ok, body } = await request(`${root}/api/runs/${run.id}/metrics?${new URLSearchParams([...names.map((name) => ["name", name]), ["points", POINTS]])}`);
   if (ok) {
     for (const name of names) run.series.set(name, new Series());
     append(run, body.series);
@@ -113,7 +113,7 @@ async function load(run) {
 function append(run, fresh) {
   for (const [name, points] of Object.entries(fresh)) run.series.get(name)?.append(points);
   // Limits the points that a long-open page holds: the server downsamples them.
-  if (!run.loading && run.series.get("train/loss").length > MOST_POINTS) load(run);
+  if (!run.loading && [...run.series.values()].some((item) => item.length > MOST_POINTS)) load(run);
 }
 
 function draw() {
@@ -177,7 +177,7 @@ function refreshTables() {
 function bindView() {
   showPaused();
   keepState();
-  for (const link of document.querySelectorAll("[data-series], [data-axis]")) {
+  for (const link of document.querySelectorAll("a[data-series], a[data-axis]")) {
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
@@ -194,7 +194,7 @@ function bindView() {
   others?.addEventListener("change", async () => {
     if (!others.value) return;
     view.series = others.value;
-    for (const link of document.querySelectorAll("[data-series]")) link.toggleAttribute("aria-current", false);
+    for (const link of document.querySelectorAll("a[data-series]")) link.toggleAttribute("aria-current", false);
     showView();
     await Promise.all(runs.map(load));
   });
@@ -220,7 +220,7 @@ function point(slot) {
 
 /** After another series or axis was chosen. */
 function showView() {
-  const link = document.querySelector(`[data-series="${CSS.escape(view.series)}"]`);
+  const link = document.querySelector(`a[data-series="${CSS.escape(view.series)}"]`);
   setText(document.querySelector("[data-series-title]"), link?.textContent ?? view.series);
   saveState();
   showPaused();
@@ -261,7 +261,8 @@ function keepState() {
 }
 
 function withState(address) {
-  const state = { series: view.series === "val/acc" ? "" : view.series, x: view.axis === "epoch" ? "" : view.axis };
+  const { usualSeries, usualX } = page.dataset;
+  const state = { series: view.series === usualSeries ? "" : view.series, x: view.axis === usualX ? "" : view.axis };
   state.zoom = view.zoom ? view.zoom.map((value) => Number(value.toFixed(3))).join("-") : "";
   for (const [name, value] of Object.entries(state)) {
     if (value) address.searchParams.set(name, value);
@@ -277,10 +278,6 @@ function readable(address) {
 function paint() {
   view.colors = palette([...ROLES, ...new Set(runs.map((run) => roleOf(run.slot)))]);
   for (const { line } of runs) line.color = view.colors[roleOf(line.slot)];
-}
-
-function known(value, allowed) {
-  return allowed.includes(value) ? value : allowed[0];
 }
 
 function setText(node, text) {

@@ -12,10 +12,10 @@ export const STANDARD = {
 
 /**
  * The charts of all other series, by prefix: [{prefix, charts: [{id, title, train, val?}]}]. A series of training and
- * the one of validation with the same name share a chart.
+ * the one of validation with the same name share a chart. `standardCharts` are the charts at the top: a script run has none.
  */
-export function groups(names) {
-  const standard = new Set(Object.values(STANDARD).flatMap(({ train, val }) => [train, val]));
+export function groups(names, standardCharts = STANDARD) {
+  const standard = new Set(Object.values(standardCharts).flatMap(({ train, val }) => [train, val]));
   const others = names.filter((name) => !standard.has(name)).sort();
   const found = new Map();
   for (const name of others) {
@@ -27,6 +27,14 @@ export function groups(names) {
     found.get(prefix).charts.push(chart);
   }
   return [...found.values()];
+}
+
+const FIRST = ["train", "val", "valid", "eval", "test", "other"];
+
+/** The groups of a script run: the usual names of losses first, and what its client measures of the machine last. */
+export function scriptGroups(names) {
+  const place = ({ prefix }) => (prefix === "system" ? FIRST.length + 1 : FIRST.includes(prefix) ? FIRST.indexOf(prefix) : FIRST.length);
+  return groups(names, {}).sort((a, b) => place(a) - place(b));
 }
 
 /** `ids` as they are shown: pinned ones first, then as `order` says, the rest as they were. */

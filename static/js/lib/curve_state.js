@@ -1,7 +1,7 @@
 // What is chosen on the Curves tab, as it is kept in the address and in the browser.
 import { AXES } from "./axis.js";
 
-const LISTS = ["log", "whole", "hide", "pin", "order", "open"];
+const LISTS = ["log", "whole", "hide", "pin", "order", "open", "shut"];
 export const MOST_SMOOTHING = 0.99;
 const LARGE = 1e8; // only times are
 const NAMES = ["x", "smooth", "zoom", "y", ...LISTS];

@@ -10,10 +10,12 @@ export function isMoving(status) {
 export function timeText(run) {
   if (run.status === "queued") return "waiting";
   if (run.status === "failed") return run.step ? `at step ${count(run.step)}` : "before step 1";
+  if (run.status === "stopped" && run.source === "script") return `at step ${count(run.step)}`;
   if (run.status === "stopped") return `at epoch ${run.epoch}`;
   if (run.status === "finished") {
     return duration((Date.parse(run.finished_at) - Date.parse(run.started_at)) / 1000);
   }
+  if (run.source === "script") return `step ${count(run.step)}${run.phase ? ` · ${run.phase}` : ""}`;
   const left = leftText(run);
   return left ? `${left} left` : run.phase || run.status;
 }

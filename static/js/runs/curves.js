@@ -1,7 +1,7 @@
 // The Curves tab: fetches the series of the charts that are shown, then draws each new point in the next animation frame.
 import { Chart } from "../chart/chart.js";
 import { palette } from "../chart/palette.js";
-import { groups, STANDARD } from "../lib/chart_groups.js";
+import { groups, scriptGroups, STANDARD } from "../lib/chart_groups.js";
 import { Series } from "../lib/series.js";
 import { request } from "../shared/request.js";
 import { root } from "../shared/root.js";
@@ -13,11 +13,17 @@ import { isMoving, page, runId, setBestTime, watchRun } from "./show.js";
 const POINTS = 2000;
 const MOST_POINTS = 4000;
 const SMOOTHING_DELAY_MS = 200;
+const MOST_NAMES = 2000; // a script may log very many series
+const NAMES_PER_REQUEST = 30;
+const CHARTS_PER_GROUP = 24; // at first
+const OPEN_GROUPS = 8; // of a script run
 
 const box = document.querySelector("[data-curves]");
+const isScript = "script" in page.dataset;
 const groupBox = document.querySelector("[data-groups]");
 const logged = JSON.parse(box.dataset.logged);
 const names = new Set(logged.series);
+const shownCharts = new Map(); // how many charts of a group are made, by prefix
 const series = new Map(); // of the charts that there are
 const queued = [];
 const charts = new Map();
@@ -60,23 +66,51 @@ function addChart(figure, kind) {
 
 /** The folded groups of the series that no chart at the top shows. Their charts are made when they are unfolded. */
 function showGroups() {
-  for (const { prefix, charts: members } of groups([...names])) {
+  const found = isScript ? scriptGroups([...names]) : groups([...names]);
+  for (const [place, { prefix, charts: members }] of found.entries()) {
     let group = groupBox.querySelector(`[data-group="${CSS.escape(prefix)}"]`);
     if (!group) {
       group = document.querySelector("[data-group-template]").content.firstElementChild.cloneNode(true);
       group.dataset.group = prefix;
-      group.open = view.state.open.includes(prefix);
-      group.addEventListener("toggle", () => {
-        if (group.open !== view.state.open.includes(prefix)) view.toggle("open", prefix);
+      group.open = opensAtFirst(prefix, place);
+      group.addEventListener("toggle", () => keepOpen(group, prefix));
+      group.querySelector("[data-more-charts]").addEventListener("click", () => {
+        shownCharts.set(prefix, mostOf(prefix) + CHARTS_PER_GROUP);
+        makeCharts();
       });
       groupBox.append(group);
     }
-    group.querySelector("summary").textContent = `${prefix} · ${members.length} chart${members.length === 1 ? "" : "s"}`;
-    for (const member of members) {
+    group.querySelector("[data-more-charts]").hidden = members.length <= mostOf(prefix);
+    const title = isScript && prefix === "other" ? "without a prefix" : prefix;
+    group.querySelector("summary").textContent = `${title} · ${members.length} chart${members.length === 1 ? "" : "s"}`;
+    for (const [index, member] of members.entries()) {
       if (charts.has(member.id)) addValidation(charts.get(member.id), member.val);
-      else if (group.open || view.state.pin.includes(member.id)) addChart(figureOf(member, group.querySelector(".charts")), otherKind(member));
+      else if ((group.open && index < mostOf(prefix)) || view.state.pin.includes(member.id)) addChart(figureOf(member, group.querySelector(".charts")), otherKind(member));
     }
   }
+}
+
+/** The groups of a script run are open at first, those of other runs are folded. */
+function opensAtFirst(prefix, place) {
+  return isScript ? place < OPEN_GROUPS && !view.state.shut.includes(prefix) : view.state.open.includes(prefix);
+}
+
+function keepOpen(group, prefix) {
+  const list = isScript ? "shut" : "open";
+  if ((group.open === isScript) === view.state[list].includes(prefix)) view.toggle(list, prefix);
+  else makeCharts();
+}
+
+function mostOf(prefix) {
+  return shownCharts.get(prefix) ?? CHARTS_PER_GROUP;
+}
+
+/** Makes the charts of groups that were unfolded, and fetches their series. */
+function makeCharts() {
+  const before = new Set(series.keys());
+  showGroups();
+  const added = [...series.keys()].filter((name) => !before.has(name));
+  if (added.length) load(added);
 }
 
 /** A validation series that was not logged yet when its chart was made. */
@@ -94,18 +128,13 @@ function figureOf({ id, title, val }, parent) {
   figure.querySelector("[data-menu] summary").setAttribute("aria-label", `More: ${title}`);
   figure.querySelector("[data-plot]").setAttribute("aria-label", title);
   const link = figure.querySelector("[data-csv]");
-  link.href += `?series=${encodeURIComponent([id, val].filter(Boolean).join(","))}`;
+  link.href += `?${new URLSearchParams([id, val].filter(Boolean).map((name) => ["name", name]))}`;
   parent.append(figure);
   return figure;
 }
 
 function changed(what) {
-  if (what.includes("open")) {
-    const before = new Set(series.keys());
-    showGroups();
-    const added = [...series.keys()].filter((name) => !before.has(name));
-    if (added.length) load(added);
-  }
+  if (what.includes("open") || what.includes("shut")) makeCharts();
   if (what.includes("log")) build();
   if (what.includes("smooth")) averageSoon();
   showTools(view, charts);
@@ -131,8 +160,8 @@ function applyOrQueue(change) {
 /** The page has begun to fetch the series of the charts at the top, while this script was loaded. */
 async function begin() {
   const link = document.querySelector("[data-first]");
-  const first = link.dataset.first.split(",");
-  await fetchSeries(first, undefined, link.href);
+  const first = link?.dataset.first.split(",") ?? [];
+  if (link) await fetchSeries(first, undefined, link.href);
   const rest = [...series.keys()].filter((name) => !first.includes(name));
   if (rest.length) await fetchSeries(rest);
   loadCheckpoints();
@@ -146,11 +175,14 @@ async function load(wanted = [...series.keys()]) {
   await loadAverages();
 }
 
-async function fetchSeries(wanted, weight, address = addressOf(wanted, weight)) {
+/** Without an `address`, which has all that is wanted, some names are asked for at a time. */
+async function fetchSeries(wanted, weight, address = null) {
   loading = true;
-  const { ok, body } = await request(address);
-  if (ok) {
-    for (const name of wanted) series.set(name, Object.assign(new Series(body.series[name]), { weight }));
+  for (let at = 0; at < wanted.length; at += address ? wanted.length : NAMES_PER_REQUEST) {
+    const some = address ? wanted : wanted.slice(at, at + NAMES_PER_REQUEST);
+    const { ok, body } = await request(address ?? addressOf(some, weight));
+    if (!ok) break;
+    for (const name of some) series.set(name, Object.assign(new Series(body.series[name]), { weight }));
   }
   loading = false;
   for (const change of queued.splice(0)) change();
@@ -158,8 +190,10 @@ async function fetchSeries(wanted, weight, address = addressOf(wanted, weight)) 
 }
 
 function addressOf(wanted, weight) {
-  const smoothing = weight === undefined ? "" : `&smoothing=${weight}`;
-  return `${root}/api/runs/${runId}/metrics?series=${encodeURIComponent(wanted.join(","))}&points=${POINTS}${smoothing}`;
+  const query = new URLSearchParams(wanted.map((name) => ["name", name]));
+  query.set("points", POINTS);
+  if (weight !== undefined) query.set("smoothing", weight);
+  return `${root}/api/runs/${runId}/metrics?${query}`;
 }
 
 async function loadAverages() {
@@ -188,6 +222,7 @@ function averageSoon() {
 }
 
 async function loadCheckpoints() {
+  if (isScript) return;
   const { ok, body } = await request(`${root}/api/runs/${runId}/checkpoints`, { quiet: true });
   if (!ok) return;
   view.checkpoints = body;
@@ -198,11 +233,17 @@ function append(fresh) {
   const before = names.size;
   const time = Object.values(fresh)[0]?.time?.[0];
   if (stoodStill && isMoving(page.dataset.status) && time) noteAttempt(time);
-  for (const name of Object.keys(fresh)) names.add(name);
+  document.querySelector("[data-none-logged]")?.setAttribute("hidden", "");
+  for (const name of Object.keys(fresh)) if (names.size < MOST_NAMES && matches(name)) names.add(name);
   if (names.size > before) showGroups();
   for (const [name, points] of Object.entries(fresh)) series.get(name)?.append(points);
   // Limits the points that a long-open page holds: the server downsamples them.
-  if (!loading && series.get(STANDARD.loss.train).length > MOST_POINTS) load();
+  if (!loading && longest().length > MOST_POINTS) load();
+}
+
+/** Whether the page shows the series, if it shows only those whose names contain some letters. */
+function matches(name) {
+  return name.toLowerCase().includes((box.dataset.filter ?? "").toLowerCase());
 }
 
 function rewind(step) {
@@ -213,7 +254,7 @@ function rewind(step) {
 /** The run goes on: the time since its last point was a pause. */
 function noteAttempt(time) {
   stoodStill = false;
-  const points = series.get(STANDARD.loss.train);
+  const points = longest();
   const { attempts } = view;
   if (!points.length || attempts.at(-1)?.start > points.time.at(-1)) return; // the page knows of it already
   if (attempts.length) attempts.at(-1).end = points.time.at(-1);
@@ -232,11 +273,11 @@ function draw() {
     if (!chart.figure.hidden) chart.update(series.get(chart.kind.train), series.get(chart.kind.val));
   }
   const validation = series.get(STANDARD.accuracy.val);
-  const place = view.best === null ? -1 : validation.step.indexOf(view.best);
+  const place = view.best === null || !validation ? -1 : validation.step.indexOf(view.best);
   if (place >= 0) setBestTime(validation.time[place]);
 }
 
 /** The series by which steps are told in time. */
 function longest() {
-  return [...series.values()].reduce((a, b) => (b.length > a.length ? b : a));
+  return [...series.values()].reduce((a, b) => (b.length > a.length ? b : a), new Series());
 }

@@ -1,6 +1,6 @@
 // Keeps the list of runs and the lanes up to date without a reload.
 import { arrival, dueText, isMoving, timeText } from "../lib/row.js";
-import { interval, metric, percent } from "../lib/format.js";
+import { figures, interval, metric, percent } from "../lib/format.js";
 import { sparkline } from "../lib/spark.js";
 import { follow } from "../shared/live.js";
 import { localizeTimes } from "../shared/page.js";
@@ -96,9 +96,17 @@ function patch(row, run) {
   const paths = sparkline(run.spark, run.total_steps);
   row.querySelector('[data-field="spark-train"]')?.setAttribute("d", paths.train);
   row.querySelector('[data-field="spark-val"]')?.setAttribute("d", paths.val);
+  put('[data-field="losses"]', lossesText(run));
+}
+
+/** The latest training and validation loss of a script run. */
+function lossesText({ spark, summary }) {
+  const names = spark.names ?? {};
+  return [names.train, names.val].map((name) => summary[name]).filter(Number.isFinite).map((value) => figures(value)).join(" ");
 }
 
 function updateLane(run) {
+  if (run.source === "script") return; // it runs on no device of this server
   const lane = lanes.querySelector(`[data-lane-run="${CSS.escape(run.run)}"]`);
   if (!lane || !isMoving(run.status)) {
     if (Boolean(lane) !== isMoving(run.status)) refreshLanes();

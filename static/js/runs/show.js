@@ -13,7 +13,8 @@ const SILENT_SECONDS = 10;
 
 const page = document.querySelector("[data-run-page]");
 export const runId = page.dataset.run;
-const state = { lastEvent: Date.now(), bestTime: null, run: null };
+const isScript = "script" in page.dataset;
+const state = { lastEvent: Date.now(), bestTime: null, run: null, losses: null };
 
 /** Starts the page's event stream. `on` has one handler per kind of event, called after the head is updated. */
 export function watchRun(on = {}) {
@@ -43,7 +44,7 @@ export function watchRun(on = {}) {
     },
   });
   bindActions();
-  bindExtension();
+  if (!isScript) bindExtension();
   const notify = page.querySelector("[data-notify]");
   notify.hidden = !notify.dataset.when.split(" ").includes(page.dataset.status);
   bindNotify(notify);
@@ -82,12 +83,11 @@ function showHead(run) {
   put("h1", run.name).title = run.name;
   put("[data-run-status]", run.status).dataset.status = run.status;
   put("[data-run-detail]", detail(run));
-  put("[data-run-device]", run.device ?? "not assigned");
+  if (!isScript) put("[data-run-device]", run.device ?? "not assigned");
   showFacts(run);
   const bar = page.querySelector("[data-run-progress]");
-  bar.value = run.progress;
-  bar.dataset.status = run.status;
-  document.title = tabTitle(run);
+  if (bar) Object.assign(bar, { value: run.progress }).dataset.status = run.status;
+  document.title = isScript ? run.name : tabTitle(run);
   showProgressInTab(run, before);
   for (const node of page.querySelectorAll("[data-when]")) {
     const { when, unless } = node.dataset; // a run that diverged does so again if it is resumed
@@ -97,6 +97,7 @@ function showHead(run) {
 }
 
 function showFacts(run) {
+  if (isScript) return showScriptFacts(run);
   const best = percent(run.best_acc);
   put('[data-fact="best"]', best ? `${best}%` : "–");
   put('[data-fact="interval"]', interval(run.best_acc, run.val_count));
@@ -114,6 +115,21 @@ function showFacts(run) {
     put('[data-fact="done-at"]', "duration");
   }
   tick();
+  return undefined;
+}
+
+/** The latest losses of a script run, and how long it runs. */
+function showScriptFacts(run) {
+  const losses = run.spark?.names ?? state.losses;
+  state.losses = losses;
+  for (const [split, name] of Object.entries(losses ?? {})) {
+    page.querySelector(`[data-fact-box="${split}"]`).hidden = !name;
+    if (!name) continue;
+    const value = run.summary?.[name];
+    put(`[data-fact="${split}"]`, typeof value === "number" ? figures(value) : (value ?? "–"));
+    put(`[data-fact-name="${split}"]`, `${name} (latest)`).title = name;
+  }
+  tick();
 }
 
 /** Offers to predict once there is a checkpoint: with the best one, or the last one until there is a best. */
@@ -126,6 +142,11 @@ function showPredict({ best, epoch }) {
 
 function detail(run) {
   const parts = [];
+  if (isScript) {
+    if (run.phase && run.status === "running") parts.push(run.phase);
+    parts.push(`step ${count(run.step)}`);
+    return parts.map((part) => `· ${part}`).join(" ");
+  }
   const behind = Number(page.dataset.behind);
   if (run.status === "queued" && behind) parts.push(`${behind} run${behind === 1 ? "" : "s"} ahead`);
   if (run.phase && run.phase !== "training" && ["starting", "running"].includes(run.status)) parts.push(run.phase);
@@ -157,7 +178,16 @@ function showTailEnd() {
   tail.scrollTop = tail.scrollHeight;
 }
 
+/** Shows how long a script run has been running, or ran. */
+function tickScript() {
+  const { status, created } = page.dataset;
+  const ended = state.run?.finished_at && state.run?.started_at ? Date.parse(state.run.finished_at) - Date.parse(state.run.started_at) : null;
+  if (isMoving(status)) put('[data-fact="left"]', duration((Date.now() - Date.parse(created)) / 1000));
+  else if (ended !== null) put('[data-fact="left"]', duration(ended / 1000));
+}
+
 function tick() {
+  if (isScript) return tickScript();
   const { bestEpoch } = page.dataset;
   const when = state.bestTime ? `, ${ago(Date.now() / 1000 - state.bestTime)}` : "";
   put('[data-fact="best-when"]', `best validation${bestEpoch === undefined ? "" : `, epoch ${bestEpoch}${when}`}`);
@@ -165,6 +195,7 @@ function tick() {
   const node = page.querySelector("[data-silent]");
   node.hidden = !(page.dataset.status === "running" && page.dataset.phase !== "testing" && silent > SILENT_SECONDS);
   if (!node.hidden) node.textContent = `· trainer silent ${duration(silent)}`;
+  return undefined;
 }
 
 function bindActions() {

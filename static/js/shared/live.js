@@ -4,7 +4,7 @@ import { backoff } from "../lib/backoff.js";
 import { request } from "./request.js";
 import { root } from "./root.js";
 
-const KINDS = ["metrics", "status", "log", "finding", "rewind", "checkpoint", "created", "deleted", "task", "task_deleted", "device", "search", "resync"];
+const KINDS = ["metrics", "status", "log", "finding", "rewind", "checkpoint", "created", "deleted", "media", "task", "task_deleted", "device", "search", "resync"];
 
 /**
  * @param {{runs?: string[], kinds?: string[], after?: number|null, on: Object<string, function(any): void>}} options

@@ -35,6 +35,11 @@ RUN = SHARED | {
     "threshold": "artifacts/threshold.json",
     "git_state": "git.json",
     "git_diff": "git.diff",
+    "script": "script.json",
+    "sessions": "sessions.jsonl",
+    "append_lock": "append.lock",
+    "heard": "last-heard",
+    "logged_files": "logged-files",
     "selected": "artifacts/selected.safetensors",
 }
 TASK = SHARED | {
