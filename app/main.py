@@ -12,6 +12,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.settings import Settings
 from app.web import docs, events, health, tasks
+from app.web.alerts import routes as alerts
 from app.web.assets import Assets, asset_folder
 from app.web.auth import routes as auth
 from app.web.compare import routes as compare
@@ -74,6 +75,7 @@ PARTS = (
     compare,
     results,
     search_pages,
+    alerts,
     system,
     auth,
     predict_page,

@@ -83,6 +83,12 @@ class Settings(BaseSettings):
     custom_models: Names = Field(
         (), description="Models of one's own, as package.module:function, that a request may name."
     )
+    allow_private_alerts: bool = Field(
+        False, description="Alerts may be sent to addresses of this machine and its network, such as a mail server."
+    )
+    public_url: str = Field(
+        "", description="Address under which people open Trackside, for links in alerts.", examples=["https://lab.org"]
+    )
     predictor_device: DeviceName = Field("cpu", description="Device that predictions run on.")
 
     @property
@@ -111,6 +117,10 @@ class Settings(BaseSettings):
     @property
     def tasks(self) -> Path:
         return self.home / "tasks"
+
+    @property
+    def alerts(self) -> Path:
+        return self.home / "alerts"
 
     @property
     def searches(self) -> Path:

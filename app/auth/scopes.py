@@ -27,14 +27,16 @@ _INCLUDED = {
     Scope.ADMIN: set(Scope),
 }
 _READ = (
-    "/compare", "/datasets", "/docs", "/evaluations", "/lanes", "/metrics", "/models", "/openapi.json", "/predict",
-    "/results", "/runs", "/searches", "/system", "/v2", "/api/compare", "/api/datasets", "/api/evaluations",
-    "/api/events", "/api/models", "/api/networks", "/api/presets", "/api/preview", "/api/results", "/api/runs",
-    "/api/scripts", "/api/searches", "/api/system", "/api/tasks", "/api/uploads", "/api/views", "/api/workers",
+    "/alerts", "/compare", "/datasets", "/docs", "/evaluations", "/lanes", "/metrics", "/models", "/openapi.json",
+    "/predict", "/results", "/runs", "/searches", "/system", "/v2", "/api/alerts", "/api/compare", "/api/datasets",
+    "/api/evaluations", "/api/events", "/api/models", "/api/networks", "/api/presets", "/api/preview", "/api/results",
+    "/api/runs", "/api/scripts", "/api/searches", "/api/system", "/api/tasks", "/api/uploads", "/api/views",
+    "/api/workers",
 )  # fmt: skip
 _LAUNCH = (
-    "/datasets", "/evaluations", "/api/datasets", "/api/evaluations", "/api/models", "/api/runs", "/api/scripts",
-    "/api/searches", "/api/tasks", "/api/uploads", "/api/views", "/models", "/runs", "/searches", "/views",
+    "/alerts", "/datasets", "/evaluations", "/models", "/runs", "/searches", "/views", "/api/alerts", "/api/datasets",
+    "/api/evaluations", "/api/models", "/api/runs", "/api/scripts", "/api/searches", "/api/tasks", "/api/uploads",
+    "/api/views",
 )  # fmt: skip
 _TASK = re.compile(r"/api/tasks/[^/]+(/file)?")
 _OPEN = ("/login", "/healthz", "/readyz")

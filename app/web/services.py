@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 from fastapi import Depends, Request
 
+from app.alerts.store import Alerts
 from app.auth.authenticate import Authentication, Principal
 from app.datasets.datasets import Datasets
 from app.datasets.editing import DatasetEditor
@@ -53,6 +54,7 @@ class Services:
     script_data: ScriptData
     script_limits: ScriptLimits
     views: Views
+    alerts: Alerts
     searches: Searches
     metrics: Metrics
     findings: Findings
@@ -109,6 +111,7 @@ def services_of(settings: Settings) -> Services:
         script_data=ScriptData(database, settings),
         script_limits=ScriptLimits(),
         views=Views(settings.home),
+        alerts=Alerts(settings.access),
         searches=Searches(database, settings, launcher, runs),
         metrics=Metrics(database),
         findings=Findings(database, runs, launcher),
@@ -152,6 +155,7 @@ SearchesDep = Annotated[Searches, _dependency(Searches)]
 ScriptDataDep = Annotated[ScriptData, _dependency(ScriptData)]
 ScriptLimitsDep = Annotated[ScriptLimits, _dependency(ScriptLimits)]
 ScriptsDep = Annotated[Scripts, _dependency(Scripts)]
+AlertsDep = Annotated[Alerts, _dependency(Alerts)]
 ViewsDep = Annotated[Views, _dependency(Views)]
 ModelsDep = Annotated[ModelRegistry, _dependency(ModelRegistry)]
 ModelFilesDep = Annotated[ModelFiles, _dependency(ModelFiles)]

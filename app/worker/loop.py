@@ -10,6 +10,7 @@ from types import FrameType
 
 from sqlalchemy.exc import OperationalError
 
+from app.alerts.sender import AlertSender
 from app.host import workers
 from app.host.devices import describe_device
 from app.host.gpu_test import DeviceTest
@@ -207,5 +208,8 @@ def main(device: str, settings: Settings) -> None:
     database = Database(settings.url)
     loop = WorkerLoop(settings, database, device, Executor())
     loop.install_signals()
+    alerts = AlertSender(settings)
+    alerts.start()
     loop.run()
+    alerts.close()
     database.close()
