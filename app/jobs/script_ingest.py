@@ -175,7 +175,7 @@ def _start(
 ) -> None:
     """Begin a session: what an earlier one logged at its first step or later is removed."""
     first = event["from_step"]
-    writer.load()  # also what was begun earlier in this block
+    writer.load()
     if writer.series:
         if writer.trim(first - 1):
             publish(session, run.id, "rewind", {"run": run.id, "step": first - 1})

@@ -363,3 +363,12 @@ def test_many_log_lines_are_read_in_order(home: Home) -> None:
     with home.database.read() as session:
         lines = session.exec(select(LogLine.line).order_by(LogLine.key)).all()  # type: ignore[arg-type]
     assert list(lines) == [str(number) for number in range(3000)]
+
+
+def test_a_start_in_the_middle_of_a_block(home: Home) -> None:
+    """An odd file: what is new in the block is known at once."""
+    home.register()
+    home.send(metrics(0, loss=1.0), metrics(3, loss=1.0), start(2), metrics(2, loss=2.0), metrics(1, loss=9.0))
+    home.follow(home.worker())
+    assert home.values("loss") == [(0, 1.0), (2, 2.0)]
+    assert record(home).passed_over == 1
