@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
 from trainer.process.forkclient import ForkServer
 from trainer.process.threads import SPIN_LIMIT
@@ -104,9 +105,14 @@ def main(listening: int) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
             asked, _ = listener.accept()
-            data, (theirs,), _, _ = socket.recv_fds(asked, 1 << 20, 1)
+            data, descriptors, _, _ = socket.recv_fds(asked, 1 << 20, 1)
+            if not descriptors:  # the worker was killed before it had asked
+                asked.close()
+                continue
+            (theirs,) = descriptors
             if pid := os.fork():
-                asked.send(f"{pid}".encode())
+                with suppress(BrokenPipeError):  # the worker was killed just now
+                    asked.send(f"{pid}".encode())
                 asked.close()
                 os.close(theirs)
                 continue

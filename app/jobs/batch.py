@@ -31,7 +31,7 @@ def last_step(writer: SeriesWriter, batch: Batch, name: str) -> int:
     """Return the last step of a series, -1 if it is empty."""
     if added := batch.points.get(name):
         return added[-1][0]
-    series = writer.series.get(name)
+    series = writer.row(name)
     return -1 if series is None else series.last_step
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import delete, update
+from sqlalchemy import delete, func, update
 from sqlmodel import Session, col, select
 
 from app.jobs.batch import Batch, flush_points, last_step
@@ -48,6 +48,7 @@ class ScriptBatch(Batch):
     lines: list[LogLine] = field(default_factory=list)
     passed_over: int = 0
     summary: dict[str, Any] = field(default_factory=dict)
+    media_left: int | None = None  # how many the run may still log; None before it was counted
 
 
 def ingest_script(
@@ -175,7 +176,7 @@ def _start(
 ) -> None:
     """Begin a session: what an earlier one logged at its first step or later is removed."""
     first = event["from_step"]
-    writer.load()  # also what was begun earlier in this block
+    writer.load()
     if writer.series:
         if writer.trim(first - 1):
             publish(session, run.id, "rewind", {"run": run.id, "step": first - 1})
@@ -221,6 +222,12 @@ def _summarize(batch: ScriptBatch, values: Mapping[str, Any]) -> None:
 
 
 def _add_media(session: Session, run: Run, batch: ScriptBatch, event: Event) -> None:
+    if batch.media_left is None:
+        batch.media_left = MOST_MEDIA - _count(session, Media, run)
+    if batch.media_left <= 0:
+        batch.passed_over += 1
+        return
+    batch.media_left -= 1
     session.add(
         Media(
             run=run.key or 0,
@@ -242,9 +249,15 @@ def _add_file(session: Session, run: Run, batch: ScriptBatch, event: Event) -> N
     values = {"sha256": event["sha256"], "size": event["size"], "time": event["t"]}
     where = (col(LoggedFile.run) == run.key, col(LoggedFile.path) == event["path"])
     found: Any = session.exec(update(LoggedFile).where(*where).values(**values))
-    if not found.rowcount:
+    if not found.rowcount and _count(session, LoggedFile, run) >= MOST_FILES:
+        batch.passed_over += 1
+    elif not found.rowcount:
         session.add(LoggedFile(run=run.key or 0, path=event["path"], **values))
         session.flush()
+
+
+def _count(session: Session, table: type[Media | LoggedFile], run: Run) -> int:
+    return session.exec(select(func.count()).select_from(table).where(col(table.run) == run.key)).one()
 
 
 def _flush_lines(session: Session, run: Run, batch: ScriptBatch) -> None:

@@ -30,6 +30,7 @@ class SeriesWriter:
         self.session = session
         self.run = run
         self.series: dict[str, Series] = {}
+        self._begun: set[str] = set()  # inserted by this writer, and not among `series` yet
         self.load(names)
 
     def load(self, names: Collection[str] | None = None) -> None:
@@ -43,8 +44,20 @@ class SeriesWriter:
             some = every.where(col(Series.name).in_(wanted[start : start + NAMES]))
             self.series |= {row.name: row for row in self.session.exec(some).all()}
 
+    def row(self, name: str) -> Series | None:
+        """Return a series, also one that was begun just now; None if there is none."""
+        if name in self._begun:
+            self._load_begun()
+        return self.series.get(name)
+
+    def _load_begun(self) -> None:
+        self.load(self._begun)
+        self._begun.clear()
+
     def add_all(self, points: Mapping[str, Points]) -> None:
         """Add points of many series. Those that only add rows to the tails are written in one statement."""
+        if not self._begun.isdisjoint(points):
+            self._load_begun()
         short = {name: some for name, some in points.items() if 0 < len(some) < BLOCK}
         rows = self._begin({name: some for name, some in short.items() if name not in self.series})
         for name, some in points.items():
@@ -77,13 +90,13 @@ class SeriesWriter:
             for name, some in points.items()
         ]
         self.session.connection().execute(insert(Series), values)
+        self._begun |= points.keys()
         names, keys = list(points), dict[str, int]()
         for start in range(0, len(names), NAMES):
-            found = select_columns(col(Series.name), col(Series.key)).where(col(Series.run) == self.run)
-            some_names = found.where(col(Series.name).in_(names[start : start + NAMES]))
-            for name, key in self.session.connection().execute(some_names):
-                assert key is not None
-                keys[name] = key
+            some = col(Series.run) == self.run, col(Series.name).in_(names[start : start + NAMES])
+            found = select_columns(col(Series.name), col(Series.key)).where(*some)
+            rows: Any = self.session.connection().execute(found).all()
+            keys |= dict(rows)
         return [row for name, p in points.items() for row in rows_of(keys[name], p.steps, p.values, p.times)]
 
     def add(self, name: str, points: Points) -> None:
@@ -107,6 +120,7 @@ class SeriesWriter:
 
     def trim(self, after_step: int) -> bool:
         """Remove all points past `after_step`, since a resumed trainer rewrites them. Returns whether any existed."""
+        self._load_begun()
         removed = False
         for row in self.series.values():
             if row.last_step <= after_step:

@@ -112,7 +112,6 @@ class Scripts:
             run.logged_files.mkdir(exist_ok=True)
             with path.open("rb") as file:
                 os.fsync(file.fileno())
-            path.chmod(0o644)
             path.rename(run.logged_file(sha256))
             sync_folder(run.logged_files)
         except FileNotFoundError:

@@ -120,6 +120,12 @@ os.kill(os.getpid(), signal.SIGKILL)
         (scripts.folder / "enough").touch()
 
 
+def test_another_server_is_told_from_a_deleted_run(scripts: Scripts) -> None:
+    errors = scripts.run("trackside.init()", TRACKSIDE_URL=f"{scripts.server.url}/elsewhere")
+    assert "is not a Trackside server that takes script runs" in errors
+    assert list(scripts.spool.glob("*/*.jsonl"))
+
+
 def test_stop_interrupts_the_script(scripts: Scripts) -> None:
     process = scripts.start(ENDLESS.replace("print(i, flush=True)", ""))
     scripts.only_run().stop = True

@@ -57,9 +57,10 @@ def create_script_dir(run_dir: Path, facts: ScriptFacts, first: Session, meta: d
 def add_session(run_dir: Path, session: Session) -> None:
     """Append a session, and create the file of its events; both are durable when this returns."""
     run = RunDir(run_dir)
-    append_durably(run.sessions, orjson.dumps(session.model_dump(), option=orjson.OPT_APPEND_NEWLINE))
+    # The file first: a session that is known has one, also if this process is killed in between.
     run.events(session.attempt).touch()
     sync_folder(run.events_folder)
+    append_durably(run.sessions, orjson.dumps(session.model_dump(), option=orjson.OPT_APPEND_NEWLINE))
     run.heard.touch()
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from pathlib import Path
+import secrets
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -89,10 +87,10 @@ async def put_file(
         response.status_code = 200
         return KeptFile(sha256=sha256)
     settings.uploads.mkdir(exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=settings.uploads)
+    path = settings.uploads / f"script-{secrets.token_hex(8)}"  # with the permissions that files of the home have
     received = hashlib.sha256()
     try:
-        with os.fdopen(handle, "wb") as out:
+        with path.open("xb") as out:
             unwritten = bytearray()
             async for piece in request.stream():
                 received.update(piece)
@@ -101,7 +99,7 @@ async def put_file(
                     await run_in_threadpool(out.write, unwritten)
                     unwritten = bytearray()
             await run_in_threadpool(out.write, unwritten)
-        await run_in_threadpool(scripts.keep_file, run_id, sha256, received.hexdigest(), Path(name))
+        await run_in_threadpool(scripts.keep_file, run_id, sha256, received.hexdigest(), path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     return KeptFile(sha256=sha256)

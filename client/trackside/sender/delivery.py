@@ -25,6 +25,7 @@ class Delivery:
     def __init__(self, session: SpooledSession, facts: Facts, server: Server, as_id: str = "") -> None:
         self.id = as_id or facts.id
         self.offset: int | None = None  # what the server is known to hold; None before the first answer
+        self.is_known = False  # the server has heard of the session
         self.stop = False
         self.ended = False  # the events that the server holds include the end
         self.last_step = -1
@@ -39,6 +40,7 @@ class Delivery:
         answer = self._server.announce(self.id, self._request)
         # From now on the run exists, unless somebody deletes it: it must not come back then.
         self._request["resume"] = "must"
+        self.is_known = True
         self._accept(answer)
 
     def describe(self, facts: Facts) -> None:

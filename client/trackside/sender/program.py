@@ -27,7 +27,7 @@ BEAT_SECONDS = 5.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 OFFLINE_SECONDS = 0.5
 TRIES = 3  # of a sender that does not insist
-PATIENCE_SECONDS = 600.0  # for which it tries once the script has ended
+PATIENCE_SECONDS = 600.0  # for which it tries without progress once the script has ended
 
 REASONS = {
     "superseded": "another process logs to run {id}. This one is kept in {folder}; "
@@ -36,6 +36,8 @@ REASONS = {
     "trackside sync {spool} sends it as a run of its own.",
     "not_found": "run {id} was deleted on the server. Events are kept in {folder} and not sent.",
 }
+
+NO_SCRIPTS = "{url} has no run {id} to resume, or is not a Trackside server that takes script runs. Kept in {folder}."
 
 
 class Sender:
@@ -55,6 +57,7 @@ class Sender:
         self._failures = 0
         self._heard = time.monotonic()
         self._abandoned_at: float | None = None
+        self._progress_at = 0.0  # when bytes were last sent
         self._stop_told = False
         self._facts_read = 0  # when the facts were written that the server has been told
 
@@ -82,8 +85,10 @@ class Sender:
                 pause = self._back_off(error.retry_after)
             if pause is None:
                 return "sent"
-            if self._abandoned_at is not None and time.monotonic() - self._abandoned_at > PATIENCE_SECONDS:
-                return "unsent"
+            if self._abandoned_at is not None:
+                progress_at = max(self._abandoned_at, self._progress_at, self.uploads.progress_at)
+                if time.monotonic() - progress_at > PATIENCE_SECONDS:
+                    return "unsent"
             time.sleep(pause)
 
     def _turn(self) -> float | None:
@@ -96,9 +101,13 @@ class Sender:
             self._reached()
             return 0.0
         if self._facts_changed():
-            self.delivery.describe(self.session.facts())
+            try:
+                self.delivery.describe(self.session.facts())
+            except Refused as error:
+                self.reporter.notice(f"the server does not change the name or project of the run: {error}")
         if self.delivery.send():
             self._reached()
+            self._progress_at = self._heard
             return SEND_SECONDS
         if self._abandoned_at is not None and self.delivery.ended and self.delivery.is_complete():
             return None if self.uploads.is_done() else TICK_SECONDS
@@ -144,8 +153,10 @@ class Sender:
         facts.refused = error.code
         self.session.write_facts(facts)
         folder = self.session.folder
-        text = REASONS.get(error.code, "the server refuses run {id}: {error}. It is kept in {folder}.")
-        self.reporter.notice(text.format(id=self.facts.id, folder=folder, spool=folder.parent, error=error))
+        reason = "the server refuses run {id}: {error}. It is kept in {folder}."
+        text = REASONS.get(error.code, reason) if error.status != 404 or self.delivery.is_known else NO_SCRIPTS
+        known = {"id": self.facts.id, "folder": folder, "spool": folder.parent, "error": error, "url": self.server.url}
+        self.reporter.notice(text.format(**known))
         return "refused"
 
 

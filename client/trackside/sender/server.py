@@ -8,16 +8,17 @@ import json
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode, urlsplit
 
 from trackside.options import read_token
 from trackside.version import VERSION
 
 COMPRESSED = 2048  # bytes from which a body is compressed
-Body = Union[bytes, Any]
+BLOCK = 1 << 18  # bytes of a file that are sent at once
 
 
 class Unreachable(Exception):
@@ -44,6 +45,20 @@ class Refused(Exception):
         self.status = status
         self.code = code
         self.detail = detail
+
+
+class _Watched:
+    """A file that is sent as a body."""
+
+    def __init__(self, file: BinaryIO, on_read: Callable[[], None]) -> None:
+        self._file = file
+        self._on_read = on_read
+        self.size = os.fstat(file.fileno()).st_size
+        self.seek = file.seek
+
+    def read(self, size: int = -1) -> bytes:
+        self._on_read()
+        return self._file.read(size)
 
 
 class Server:
@@ -81,16 +96,18 @@ class Server:
             raise
         return True
 
-    def put_file(self, run_id: str, sha256: str, path: Path) -> None:
+    def put_file(self, run_id: str, sha256: str, path: Path, on_progress: Callable[[], None]) -> None:
+        """`on_progress` is called for each block that is sent."""
         with path.open("rb") as file:
-            self._call("PUT", f"/api/scripts/{quote(run_id)}/files/{sha256}", file, "application/octet-stream")
+            body = _Watched(file, on_progress)
+            self._call("PUT", f"/api/scripts/{quote(run_id)}/files/{sha256}", body, "application/octet-stream")
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _call(self, method: str, path: str, body: Body, kind: str | None) -> dict[str, Any]:
+    def _call(self, method: str, path: str, body: bytes | _Watched, kind: str | None) -> dict[str, Any]:
         headers = {"Accept": "application/json", "User-Agent": f"trackside-client/{VERSION}"}
         if kind is not None:
             headers["Content-Type"] = kind
@@ -102,14 +119,14 @@ class Server:
                 body = gzip.compress(body, 1)
                 headers["Content-Encoding"] = "gzip"
         else:
-            headers["Content-Length"] = str(os.fstat(body.fileno()).st_size)
+            headers["Content-Length"] = str(body.size)
         status, answer, retry_after = self._exchange(method, self._root + path, body, headers)
         if status < 300:
             return answer
         raise _error_of(status, answer, retry_after)
 
     def _exchange(
-        self, method: str, path: str, body: Body, headers: dict[str, str]
+        self, method: str, path: str, body: bytes | _Watched, headers: dict[str, str]
     ) -> tuple[int, dict[str, Any], float]:
         """One request. A connection that the server has closed while it was idle is opened again once."""
         fresh = self._connection is None
@@ -142,8 +159,10 @@ class Server:
     def _connect(self) -> http.client.HTTPConnection:
         if self._secure:
             context = ssl.create_default_context()
-            return http.client.HTTPSConnection(self._host, self._port, timeout=self._seconds, context=context)
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._seconds)
+            return http.client.HTTPSConnection(
+                self._host, self._port, timeout=self._seconds, context=context, blocksize=BLOCK
+            )
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._seconds, blocksize=BLOCK)
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection

@@ -26,6 +26,7 @@ class Uploads:
         self._queue: Queue[WantedFile] = Queue()
         self._known: set[str] = set()
         self._started = False
+        self.progress_at = 0.0  # when bytes were last sent
 
     def add(self, wanted: list[WantedFile]) -> None:
         """Take over the list; each content is sent once."""
@@ -55,12 +56,15 @@ class Uploads:
                     failures += 1
             self._queue.task_done()
 
+    def _note_progress(self) -> None:
+        self.progress_at = time.monotonic()
+
     def send(self, item: WantedFile) -> None:
         """Send one file unless the server has it. One that it refuses, or that is gone, is told and left."""
         path = self._session.files / item.sha256
         try:
             if path.is_file() and not self._server.has_file(self._id, item.sha256):
-                self._server.put_file(self._id, item.sha256, path)
+                self._server.put_file(self._id, item.sha256, path, self._note_progress)
         except Refused as error:
             self._notice(f"the server refuses {item.name}: {error}")
         except FileNotFoundError:

@@ -47,8 +47,8 @@ const runs = [...page.querySelectorAll("[data-run]")].map((node) => ({
 }));
 const view = {
   name: "runs compared",
-  series: page.dataset.series,
-  axis: page.dataset.x,
+  series: page.dataset.shownSeries,
+  axis: page.dataset.shownX,
   lines: runs.map((run) => run.line),
   kind: () => KINDS[view.series] ?? (/\bacc$/.test(view.series) ? KINDS["val/acc"] : OTHER),
   resumes: [], checkpoints: [], best: null, note: "",
@@ -177,7 +177,7 @@ function refreshTables() {
 function bindView() {
   showPaused();
   keepState();
-  for (const link of document.querySelectorAll("a[data-series], a[data-axis]")) {
+  for (const link of document.querySelectorAll("[data-series], [data-axis]")) {
     link.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
@@ -194,7 +194,7 @@ function bindView() {
   others?.addEventListener("change", async () => {
     if (!others.value) return;
     view.series = others.value;
-    for (const link of document.querySelectorAll("a[data-series]")) link.toggleAttribute("aria-current", false);
+    for (const link of document.querySelectorAll("[data-series]")) link.toggleAttribute("aria-current", false);
     showView();
     await Promise.all(runs.map(load));
   });
@@ -220,7 +220,7 @@ function point(slot) {
 
 /** After another series or axis was chosen. */
 function showView() {
-  const link = document.querySelector(`a[data-series="${CSS.escape(view.series)}"]`);
+  const link = document.querySelector(`[data-series="${CSS.escape(view.series)}"]`);
   setText(document.querySelector("[data-series-title]"), link?.textContent ?? view.series);
   saveState();
   showPaused();

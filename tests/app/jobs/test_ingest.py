@@ -299,3 +299,15 @@ def test_a_claim_lost_midway_rolls_everything_back(database: Database, run: Run,
             assert session.exec(select(table)).all() == []
     drain(database, run, folder)
     assert losses(database) == [(1, 1.0), (2, 2.0)]
+
+
+def test_series_that_are_new_before_a_start_in_the_same_block(database: Database, run: Run, tmp_path: Path) -> None:
+    events = EventWriter(tmp_path / "run", 1)
+    for step in (1, 2, 3):
+        events.metrics(step, {"train/loss": float(step)})
+    events.emit("start", from_step=1, **START)
+    for step in (1, 2, 4):
+        events.metrics(step, {"train/loss": 10.0 * step})
+    events.close()
+    drain(database, run, tmp_path / "run")
+    assert losses(database) == [(1, 1.0), (2, 20.0), (4, 40.0)]

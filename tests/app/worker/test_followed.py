@@ -11,6 +11,7 @@ from sqlmodel import select
 
 from app.commands.reindex import reindex
 from app.host.identity import worker_id
+from app.jobs import script_ingest
 from app.metrics.reader import Metrics
 from app.runs.query import RunQuery
 from app.runs.script_data import ScriptData
@@ -363,3 +364,29 @@ def test_many_log_lines_are_read_in_order(home: Home) -> None:
     with home.database.read() as session:
         lines = session.exec(select(LogLine.line).order_by(LogLine.key)).all()  # type: ignore[arg-type]
     assert list(lines) == [str(number) for number in range(3000)]
+
+
+def test_a_start_in_the_middle_of_a_block(home: Home) -> None:
+    """An odd file: what is new in the block is known at once."""
+    home.register()
+    home.send(metrics(0, loss=1.0), metrics(3, loss=1.0), start(2), metrics(2, loss=2.0), metrics(1, loss=9.0))
+    home.follow(home.worker())
+    assert home.values("loss") == [(0, 1.0), (2, 2.0)]
+    assert record(home).passed_over == 1
+
+
+def test_a_run_keeps_only_so_many_images_and_files(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script_ingest, "MOST_MEDIA", 3)
+    monkeypatch.setattr(script_ingest, "MOST_FILES", 2)
+    home.register()
+    followed = home.worker()
+    texts = [{"e": "text", "step": step, "key": "k", "text": "t"} for step in range(5)]
+    files = [{"e": "file", "path": path, "sha256": SHA, "size": 1} for path in ("a", "b", "c", "a")]
+    home.send(start(), *texts[:2])
+    home.follow(followed)
+    home.send(*texts[2:], *files)
+    home.follow(followed)
+    data = ScriptData(home.database, home.settings)
+    assert [name.steps for name in data.media_names("run")] == [[0, 1, 2]]
+    assert [file.path for file in data.of("run").files] == ["a", "b"]
+    assert record(home).passed_over == 2 + 1

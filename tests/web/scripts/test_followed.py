@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import Server, wait_for
+from tests.conftest import Server, new_server, wait_for
 from tests.web.scripts.sender import Sender
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory, shapes: object) -> Iterator[Server]:
-    """A web process and a worker."""
-    from pathlib import Path
-
-    from tests.conftest import new_server
-
-    server = new_server(tmp_path_factory.mktemp("followed") / "home", Path(str(shapes)), silent_seconds=1)
+def followed(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Server]:
+    """A web process and a worker, to which a script is silent after a second."""
+    server = new_server(tmp_path_factory.mktemp("followed") / "home", shapes, silent_seconds=1)
     server.start("web", "worker")
     yield server
     server.close()
@@ -55,3 +52,21 @@ def test_a_run_is_listed_and_its_curves_are_drawn(followed: Server, client: http
     sender.end()
     assert sender.post().status_code == 200
     assert followed.wait_status("first-run", "finished")["error"] is None
+
+
+def test_a_script_that_is_not_heard_is_silent(followed: Server, client: httpx.Client) -> None:
+    sender = Sender(client, "quiet")
+    sender.register()
+    sender.start()
+    assert sender.post().status_code == 200
+    wait_for(lambda: followed.run("quiet")["phase"] == "silent")
+    assert sender.post().status_code == 200
+    wait_for(lambda: followed.run("quiet")["phase"] is None)
+    wait_for(lambda: followed.run("quiet")["phase"] == "silent")
+    assert client.post("/api/runs/quiet/stop").json()["status"] == "stopped"
+    sender.metrics(0, loss=1.0)
+    assert sender.post().json()["stop"] is True
+    sender.end("stopped")
+    assert sender.post().status_code == 200
+    wait_for(lambda: (followed.run("quiet")["status"], followed.run("quiet")["step"]) == ("stopped", 0))
+    assert followed.wait_status("quiet", "stopped")["phase"] is None
