@@ -60,8 +60,8 @@ def test_a_script_that_is_not_heard_is_silent(followed: Server, client: httpx.Cl
     sender.start()
     assert sender.post().status_code == 200
     wait_for(lambda: followed.run("quiet")["phase"] == "silent")
-    assert sender.post().status_code == 200
-    wait_for(lambda: followed.run("quiet")["phase"] is None)
+    # Heard again and again: a single time lasts a second here, which a busy machine may miss.
+    wait_for(lambda: sender.post().status_code == 200 and followed.run("quiet")["phase"] is None)
     wait_for(lambda: followed.run("quiet")["phase"] == "silent")
     assert client.post("/api/runs/quiet/stop").json()["status"] == "stopped"
     sender.metrics(0, loss=1.0)
