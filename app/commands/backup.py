@@ -15,7 +15,7 @@ from app.settings import Settings
 from trainer.rundir.folder import RunDir
 from trainer.system.durable import placed
 
-BACKED_UP = ("access", "datasets", "models.jsonl", "runs", "tasks", "views.json", "weights")
+BACKED_UP = ("access", "alerts", "datasets", "models.jsonl", "runs", "searches", "tasks", "views.json", "weights")
 NAMES = RunDir(Path())
 EPHEMERAL = frozenset({NAMES.lock.name, NAMES.owner.name})
 
@@ -40,7 +40,7 @@ def folders(home: Path) -> Iterator[Path]:
     """Yield what is copied as one unit: each run, task and dataset, and each other path of BACKED_UP."""
     for name in BACKED_UP:
         path = home / name
-        if name in ("runs", "tasks", "datasets") and path.is_dir():
+        if name in ("runs", "searches", "tasks", "datasets") and path.is_dir():
             yield from sorted(child for child in path.iterdir() if child.is_dir())
         elif path.exists():
             yield path

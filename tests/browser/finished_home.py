@@ -32,6 +32,7 @@ class FinishedHome:
             "setup": f"{run}?tab=setup", "compare": f"/compare?runs={self.first},{self.second}", "results": "/results",
             "data": "/datasets", "explorer": "/datasets/shapes100", "predict": f"/predict?model={self.first}",
             "models": "/models", "model": f"/models/{self.first}", "system": "/system", "tokens": "/tokens",
+            "searches": "/searches", "alerts": "/alerts",
             "missing": "/no-such-page",
         }  # fmt: skip
 

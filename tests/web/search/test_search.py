@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.commands.reindex import reindex
 from tests.conftest import NARROW, Server, wait_for
 from tests.web.errors import assert_error
 
@@ -58,7 +59,17 @@ def test_a_search_halves_its_trials_and_tests_the_best_alone(server: Server) -> 
         assert_error(client.post(f"/api/searches/{began['id']}/resume"), 409)
         more = client.post(f"/api/searches/{began['id']}/resume", json={"trials": 1})
         assert more.json()["status"] == "running"
-        assert len(ended(client, began["id"])["trials"]) == 7
+        found = ended(client, began["id"])
+        assert len(found["trials"]) == 7
+    server.stop("worker")
+    server.stop("web")
+    (server.settings.home / "trackside.db").unlink()
+    indexed = list(reindex(server.settings))
+    assert all(item.status is not None for item in indexed)
+    server.start("web")
+    with server.client() as client:
+        again = client.get(f"/api/searches/{began['id']}").json()
+    assert again == found
 
 
 def test_what_cannot_be_searched_is_refused_with_its_field(api: httpx.Client) -> None:
