@@ -16,7 +16,11 @@ from trackside.run_export import csv_blocks, json_blocks
 from trackside.run_handle import RunHandle
 from trackside.run_progress import follow_log, latest_values, progress_line, watch
 
-FILTERS = ("status", "dataset", "project", "group", "tag", "model", "q", "sort")
+FILTERS = {
+    "status": "queued, starting, running, stopping, finished, stopped or failed", "dataset": None, "project": None,
+    "group": None, "tag": None, "model": None, "q": "a search as on the page Runs, such as 'lr<0.01 val/acc>=0.7'",
+    "sort": "such as -created_at (default), optimizer.lr or -val/acc",
+}  # fmt: skip
 
 
 def main(words: list[str]) -> int:
@@ -155,7 +159,8 @@ def _complain(error: ApiError, as_json: bool) -> None:
     if error.status == 401:
         lines.append("Give a token with --token or TRACKSIDE_TOKEN.")
     if isinstance(error.detail, list):
-        lines += [f"{item['field']}: {item['message']}" for item in error.detail if isinstance(item, dict)]
+        fields = [f"{item['field']}: {item['message']}" for item in error.detail if isinstance(item, dict)]
+        lines += [field for field in fields if field not in error.message]
     sys.stderr.write("".join(f"trackside: {line}\n" for line in lines))
 
 
@@ -197,8 +202,8 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     listing = add("list", "list runs, the newest first", _list)
-    for name in FILTERS:
-        listing.add_argument(f"--{name}")
+    for name, text in FILTERS.items():
+        listing.add_argument(f"--{name}", help=text)
     listing.add_argument("--limit", type=_count, default=50, help="50 by default")
     add("show", "show a run", _show)
     launching = add("launch", "queue a run, and print its id", _launch)
