@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from app.supervisor import free_port
 from tests.client.conftest import CLIENT
 from tests.conftest import ENDLESS, NARROW, Server, new_server
 from tests.web.locked import CHEAP, PASSWORD
+from trackside.api import Api
 
 SHORT = {**NARROW, "max_steps": 30}
 
@@ -177,6 +180,29 @@ def test_what_the_server_refuses_is_one_class_of_error(client: trackside.Client)
         client.launch("shapes100", "baseline-cnn", {"lr": float("nan")})
     with pytest.raises(trackside.UsageError, match="token"):
         trackside.Client(token="a\nb").datasets()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"Content-Length: 100\r\n\r\nseries,step", b"Transfer-Encoding: chunked\r\n\r\nb\r\nseries,step\r\n"],
+    ids=["length", "chunked"],
+)
+def test_an_answer_that_breaks_off_is_an_error(head: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + head)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        api = Api(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with pytest.raises(trackside.ApiError) as caught, api.stream("/") as blocks:
+            list(blocks)
+        thread.join()
+    assert (caught.value.status, caught.value.code) == (0, "unreachable")
 
 
 def test_datasets_and_searches(client: trackside.Client, served: Server) -> None:
