@@ -13,6 +13,11 @@ PASSED_ON: dict[str, Any] = {
 }
 
 
+def runs(context: typer.Context) -> None:
+    """List, launch, follow, stop, resume and export the runs of a server, here or on another machine."""
+    raise typer.Exit(_client("runs", context))
+
+
 def watch(context: typer.Context) -> None:
     """Run a script and log its output, exit code, environment and telemetry as a run."""
     raise typer.Exit(_client("watch", context))

@@ -6,15 +6,16 @@
     run.log({"train/loss": 0.5})
 
 The calls are those of wandb where the meaning is the same: `import trackside as wandb` runs most scripts unchanged.
+`trackside.Client` launches, reads and steers the runs of a server.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trackside.configuration import Config
-from trackside.errors import ConfigError, Error, UsageError
+from trackside.errors import ApiError, ConfigError, Error, UsageError
 from trackside.media import (
     Artifact,
     Audio,
@@ -37,11 +38,14 @@ from trackside.summaries import Summary
 from trackside.values import config_of as _config_of
 from trackside.version import VERSION as __version__
 
+if TYPE_CHECKING:
+    from trackside.client import Client
+
 __all__ = [
-    "Artifact", "Audio", "Config", "ConfigError", "Error", "Graph", "Histogram", "Html", "Image", "Molecule",
-    "Object3D", "Plotly", "Run", "Settings", "Summary", "Table", "UsageError", "Video", "__version__", "alert",
-    "config", "define_metric", "finish", "init", "log", "log_artifact", "log_image", "log_text", "login", "run", "save",
-    "setup", "summary", "termlog", "termwarn", "unwatch", "use_artifact", "watch",
+    "ApiError", "Artifact", "Audio", "Client", "Config", "ConfigError", "Error", "Graph", "Histogram", "Html", "Image",
+    "Molecule", "Object3D", "Plotly", "Run", "Settings", "Summary", "Table", "UsageError", "Video", "__version__",
+    "alert", "config", "define_metric", "finish", "init", "log", "log_artifact", "log_image", "log_text", "login",
+    "run", "save", "setup", "summary", "termlog", "termwarn", "unwatch", "use_artifact", "watch",
 ]  # fmt: skip
 
 run: Run | None
@@ -197,6 +201,10 @@ def _with_config(
 def __getattr__(name: str) -> Any:
     if name == "run":
         return _current
+    if name == "Client":  # HTTP and TLS, which a script that only logs does not load
+        from trackside.client import Client
+
+        return Client
     if name in ("config", "summary"):
         return getattr(_required(name), name)
     raise AttributeError(f"module 'trackside' has no attribute {name!r}")

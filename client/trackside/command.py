@@ -9,9 +9,11 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CLIENT_COMMANDS = {
+    "runs": "list, launch, follow, stop, resume and export the runs of a server",
     "watch": "run a script and log its output, exit code, environment and telemetry",
     "sync": "send the runs that a spool holds",
 }
+MODULES = {"runs": "trackside.run_commands", "watch": "trackside.watching", "sync": "trackside.syncing"}
 
 
 def main() -> None:
@@ -26,9 +28,8 @@ def main() -> None:
 
 
 def run_client(name: str, words: list[str]) -> int:
-    """Run `watch` or `sync`, and return its exit code."""
-    module = importlib.import_module("trackside.watching" if name == "watch" else "trackside.syncing")
-    return int(module.main(words))
+    """Run a command of the client, and return its exit code."""
+    return int(importlib.import_module(MODULES[name]).main(words))
 
 
 def server_folder() -> Path | None:

@@ -113,7 +113,14 @@ def _names(series: str | None, names: list[str]) -> list[str] | None:
 
 
 @router.get("/{run_id}/log", responses=NO_RUN)
-def log(run_id: str, runs: RunsDep, after: Annotated[int, Query(ge=0, le=2**62)] = 0) -> list[LogLinePublic]:
+def log(
+    run_id: str,
+    runs: RunsDep,
+    after: Annotated[
+        int,
+        Query(ge=-1, le=2**62, description="The key of a line: the next ones. -1: the first ones. 0: the latest ones."),
+    ] = 0,
+) -> list[LogLinePublic]:
     return runs.log(run_id, after)
 
 

@@ -108,6 +108,8 @@ def test_log_lines_after_the_last_one_seen(api: httpx.Client, run: str) -> None:
     rest = api.get(f"/api/runs/{run}/log", params={"after": lines[2]["key"]}).json()
     assert rest == lines[3:]
     assert api.get(f"/api/runs/{run}/log", params={"after": lines[-1]["key"]}).json() == []
+    assert api.get(f"/api/runs/{run}/log", params={"after": -1}).json() == lines
+    assert api.get(f"/api/runs/{run}/log", params={"after": -2}).status_code == 422
     whole = api.get(f"/api/runs/{run}/log.txt")
     assert whole.headers["content-type"].startswith("text/plain")
     assert [line.split(" ", 1)[1] for line in whole.text.splitlines()] == [f"line {number}" for number in range(5)]
