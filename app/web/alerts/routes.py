@@ -81,9 +81,9 @@ def delete(alert_id: str, alerts: AlertsDep) -> None:
 
 
 @router.post("/api/alerts/{alert_id}/test", status_code=202, tags=["alerts"], responses=NO_ALERT)
-def test(alert_id: str, alerts: AlertsDep, settings: SettingsDep) -> None:
+def test(alert_id: str, alerts: AlertsDep, settings: SettingsDep) -> DeliveryPublic:
     """Have a worker send a test message; `GET /api/alerts/deliveries` shows what became of it."""
-    _test(alert_id, alerts, settings)
+    return _public(_test(alert_id, alerts, settings))
 
 
 @router.get("/alerts", include_in_schema=False)
@@ -121,18 +121,21 @@ def try_out(alert_id: str, alerts: AlertsDep, settings: SettingsDep) -> Response
     return RedirectResponse(f"{root()}/alerts", 303)
 
 
-def _test(alert_id: str, alerts: Alerts, settings: Settings) -> None:
+def _test(alert_id: str, alerts: Alerts, settings: Settings) -> Delivery:
     alert = alerts.get(alert_id)
     key = f"{alert.id}:test:{secrets.token_hex(4)}"
     body = "This is a test message: alerts of Trackside arrive here."
-    Journal(settings.alerts).put([Delivery(key, alert.id, "Trackside: test", body, time.time())])
+    delivery = Delivery(key, alert.id, "Trackside: test", body, time.time())
+    Journal(settings.alerts).put([delivery])
+    return delivery
 
 
 def _latest(settings: Settings) -> list[DeliveryPublic]:
     journal = Journal(settings.alerts)
     journal.catch_up()
     found = sorted(journal.deliveries.values(), key=lambda delivery: -delivery.time)[:SHOWN]
-    return [
-        DeliveryPublic(alert=d.alert, title=d.title, time=d.time, state=d.state, attempts=d.attempts, error=d.error)
-        for d in found
-    ]
+    return [_public(delivery) for delivery in found]
+
+
+def _public(d: Delivery) -> DeliveryPublic:
+    return DeliveryPublic(alert=d.alert, title=d.title, time=d.time, state=d.state, attempts=d.attempts, error=d.error)
