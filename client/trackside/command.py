@@ -11,6 +11,14 @@ HERE = Path(__file__).parent
 CLIENT_COMMANDS = {
     "watch": "run a script and log its output, exit code, environment and telemetry",
     "sync": "send the runs that a spool holds",
+    "import": "import event files of TensorBoard",
+    "export": "write a run as event files of TensorBoard",
+}
+MODULES = {
+    "watch": "trackside.watching",
+    "sync": "trackside.syncing",
+    "import": "trackside.tensorboard.importing",
+    "export": "trackside.tensorboard.exporting",
 }
 
 
@@ -26,9 +34,8 @@ def main() -> None:
 
 
 def run_client(name: str, words: list[str]) -> int:
-    """Run `watch` or `sync`, and return its exit code."""
-    module = importlib.import_module("trackside.watching" if name == "watch" else "trackside.syncing")
-    return int(module.main(words))
+    """Run a command of the client, and return its exit code."""
+    return int(importlib.import_module(MODULES[name]).main(words))
 
 
 def server_folder() -> Path | None:
