@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import hashlib
 import signal
 import socket
@@ -132,7 +131,6 @@ def main(words: list[str]) -> int:
     """Return 0 if all was imported."""
     asked = _parse(words)
     root = Path(asked.folder).resolve()
-    gc.disable()  # a million values are as many objects, all of which are kept until they are written
     if not asked.follow and not directories(root):
         say(f"{root} holds no event files ({PATTERN}).")
         return 1
