@@ -19,7 +19,7 @@ from rich.segment import ControlType
 
 from app.commands.access import password, tokens_app
 from app.commands.assignments import parse_assignments
-from app.commands.client import PASSED_ON, runs, sync, watch
+from app.commands.client import PASSED_ON, export, import_, runs, sync, watch
 from app.commands.completion import dataset_names, preset_names, setting_names
 from app.commands.console import console, errors, fail
 from app.commands.datasets import datasets_app
@@ -326,6 +326,8 @@ def doctor() -> None:
 main.command(**PASSED_ON)(runs)
 main.command(**PASSED_ON)(watch)
 main.command(**PASSED_ON)(sync)
+main.command("import", **PASSED_ON)(import_)
+main.command(**PASSED_ON)(export)
 main.command()(password)  # last, because the help lists commands in this order
 
 if __name__ == "__main__":

@@ -28,6 +28,16 @@ def sync(context: typer.Context) -> None:
     raise typer.Exit(_client("sync", context))
 
 
+def import_(context: typer.Context) -> None:
+    """Import event files of TensorBoard as script runs."""
+    raise typer.Exit(_client("import", context))
+
+
+def export(context: typer.Context) -> None:
+    """Write a run as an event file of TensorBoard."""
+    raise typer.Exit(_client("export", context))
+
+
 def _client(name: str, context: typer.Context) -> int:
     from trackside.command import run_client
 

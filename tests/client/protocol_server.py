@@ -125,7 +125,7 @@ class ProtocolServer:
         held = run.sessions[session]
         if offset > len(held):
             return _error(409, "gap", {"offset": len(held)})
-        overlap = held[offset:]
+        overlap = held[offset : offset + len(body)]
         if bytes(overlap) != body[: len(overlap)]:
             return _error(409, "different_events")
         assert body == b"" or body.endswith(b"\n")

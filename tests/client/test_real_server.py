@@ -17,6 +17,15 @@ import pytest
 from tests.client.conftest import CLIENT, finished
 from tests.client.test_sending import senders_of
 from tests.conftest import Server, new_server, wait_for
+from trackside.png import encode_png
+from trackside.tensorboard.content import Content
+from trackside.tensorboard.encoding import (
+    images_record,
+    scalar_record,
+    settings_record,
+    text_record,
+    version_record,
+)
 
 
 @pytest.fixture
@@ -205,3 +214,38 @@ def test_random_kills_lose_and_double_nothing(
     assert steps == list(range(len(steps)))
     assert found["value"] == [step * 0.5 for step in steps]
     assert run["attempt"] == 4
+
+
+def test_event_files_of_tensorboard_in_and_out(
+    served: Server, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    logs, name = tmp_path / "logs", "events.out.tfevents.1700000000.host.1.0"
+    logs.mkdir()
+    png = encode_png(bytes(range(48)), 4, 4, 3)
+    records = [scalar_record(1.7e9 + step, step, "=a/ 🙂", step / 3) for step in range(3000)]
+    others = [
+        settings_record(1.7e9, {"lr": 0.5}), text_record(1.7e9, 1, "note", "hello"),
+        images_record(1.7e9, 2, "sample", [png, png], 4, 4),
+    ]  # fmt: skip
+    (logs / name).write_bytes(version_record(1.7e9) + b"".join([*others, *records[:1500]]))
+    command = [sys.executable, "-m", "trackside"]
+    imported = [*command, "import", "tensorboard", "logs"]
+    finished(start(imported))
+    with (logs / name).open("ab") as file:
+        file.write(b"".join(records[1500:]))
+    finished(start(imported))
+    assert "nothing is new" in finished(start(imported))
+    with served.client() as client:
+        (run,) = client.get("/api/runs").json()["items"]
+    wait_for(lambda: served.series(run["id"]).get("=a/ 🙂", {}).get("total") == 3000, what="all values")
+    served.wait_status(run["id"], "finished")
+    assert described(served, run["id"])["config"] == {"lr": 0.5}
+    assert described(served, run["id"])["passed_over"] == 0
+    finished(start([*command, "export", "tensorboard", run["id"], "-o", "out"]))
+    contents = [Content(logs), Content(tmp_path / "out")]
+    found = []
+    for content in contents:
+        assert content.read()
+        found.append(sorted(content.bytes_at(0, content.size).splitlines()[1:]))  # without the time of the settings
+        content.close()
+    assert found[0] == found[1]
