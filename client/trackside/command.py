@@ -16,12 +16,12 @@ CLIENT_COMMANDS = {
     "export": "write a run as event files of TensorBoard",
 }
 MODULES = {
+    "runs": "trackside.run_commands",
     "watch": "trackside.watching",
     "sync": "trackside.syncing",
     "import": "trackside.tensorboard.importing",
     "export": "trackside.tensorboard.exporting",
 }
-MODULES = {"runs": "trackside.run_commands", "watch": "trackside.watching", "sync": "trackside.syncing"}
 
 
 def main() -> None:
