@@ -56,6 +56,8 @@ def test_a_group_stays_folded(home: ScriptHome, page: Page) -> None:
     expect(group.locator("figure")).to_be_visible()
     group.locator("summary").first.click()
     expect(group.locator("figure")).to_be_hidden()
+    # The browser tells of a folded group a moment after it is hidden.
+    page.wait_for_function('Object.values(localStorage).some((text) => text.includes(\'"shut":["train"]\'))')
     page.reload()
     expect(group.locator("> summary")).to_be_visible()
     expect(group.locator("figure")).to_have_count(0)

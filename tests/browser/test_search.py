@@ -24,7 +24,7 @@ def test_a_range_becomes_a_search(server: Server, page: Page) -> None:
     page.locator("[name='optimizer.weight_decay']").fill("0, 1e-3")
     expect(page.get_by_label("Random samples")).to_be_visible()
     page.get_by_label("Several values").select_option("search")
-    page.get_by_label("Trials").fill("7")
+    page.get_by_label("Trials").fill("5")
     expect(page.get_by_label("Train further")).to_be_visible()
     page.locator("[data-launch-button]").click()
     page.wait_for_url("**/searches/*")
@@ -35,12 +35,12 @@ def test_a_range_becomes_a_search(server: Server, page: Page) -> None:
     expect(page.locator(".trial-plot svg").first).to_be_visible(timeout=60_000)
     expect(page.locator(".search-head .status")).to_have_text("finished", timeout=100_000)
     assert page.evaluate("window.neverReloaded") is True
-    expect(page.locator(".trials tbody tr")).to_have_count(7)
+    expect(page.locator(".trials tbody tr")).to_have_count(5)
     expect(page.locator(".trials tr.strong")).to_contain_text("tested")
-    expect(page.locator(".figures")).to_contain_text("7 of 7")
+    expect(page.locator(".figures")).to_contain_text("5 of 5")
     expect(page.locator("[data-rungs]")).to_contain_text("1 epoch")
     expect(page.locator("[data-rungs] tbody tr")).to_have_count(2)
-    expect(page.locator("[data-parallel] .run-line")).to_have_count(7)
+    expect(page.locator("[data-parallel] .run-line")).to_have_count(5)
     expect(page.locator(".importance meter")).to_have_count(2)
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert Axe().run(page).response["violations"] == []
