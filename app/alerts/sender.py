@@ -47,7 +47,7 @@ class AlertSender:
     def _run(self) -> None:
         database = Database(self._settings.url)
         self._settings.alerts.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self._settings.alerts / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(self._settings.alerts / "sender.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with ThreadPoolExecutor(AT_ONCE, "alert") as pool:
             while not self._ending.wait(PACE_SECONDS):
                 try:

@@ -26,6 +26,7 @@ RUN = SHARED | {
     "decisions": "decisions.jsonl",
     "pause": "pause",
     "finish_early": "wind-down",
+    "hold": "hold",
     "checkpoints": "checkpoints",
     "artifacts": "artifacts",
     "answers_folder": "artifacts/val",
