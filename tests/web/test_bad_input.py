@@ -122,7 +122,7 @@ def test_runs_that_cannot_be(api: httpx.Client, web: Server, change: dict[str, A
         ("/api/runs/%00", 404),
         ("/api/runs/%ff%fe", 404),
         ("/api/runs/" + "x" * 5000, 404),
-        ("/api/runs/0000000000/log?after=-1", 422),
+        ("/api/runs/0000000000/log?after=-2", 422),
         ("/api/runs/0000000000/log?after=99999999999999999999", 422),
         ("/api/runs/0000000000/checkpoints/99999999999999999999/file", 404),
         ("/api/events?after=-1", 422),
