@@ -12,8 +12,8 @@ import httpx
 from tests.conftest import Server, wait_for
 from tests.web.search.test_search import ended, search_for
 
-KILLS = int(os.environ.get("TRACKSIDE_TEST_KILLS", "4"))
-TRIALS = 4
+KILLS = int(os.environ.get("TRACKSIDE_TEST_KILLS", "3"))
+TRIALS = 3
 COMPARED = ("number", "params", "value", "state", "rung", "step")
 
 
