@@ -21,7 +21,7 @@ from trainer.spec.preset import SpecError
 RANKS = 5  # colors of the lines of parallel coordinates, from the best fifth of the trials to the worst
 MOST_LINES = 200
 MOST_ROWS = 200
-LEAST_NARROWED = 6  # trials with a value before the ranges can be narrowed
+LEAST_NARROWED = 5  # trials with a value before the ranges can be narrowed
 
 
 @dataclass(frozen=True)
