@@ -21,6 +21,7 @@ from trainer.system.locks import lock_descriptor
 
 PACE_SECONDS = 0.5
 DISK_SECONDS = 60.0
+SEEN_SECONDS = 60.0
 SEND_SECONDS = 30.0  # after which a service counts as not answering
 AT_ONCE = 4  # messages, so that a slow service does not keep others waiting
 
@@ -35,6 +36,8 @@ class AlertSender:
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
         self._ending = threading.Event()
         self._sending: dict[str, Future[str | None]] = {}
+        self._seen: int | None = None  # the changes that were looked at
+        self._seen_at = 0.0
         self._disk_at = 0.0
 
     def start(self) -> None:
@@ -73,13 +76,17 @@ class AlertSender:
     def _note(self, database: Database, alerts: tuple[Alert, ...]) -> None:
         """Write down what has happened since the last time, before it counts as seen."""
         while True:
+            after = self._journal.seen if self._seen is None else self._seen
             with database.read() as session:
-                found = look(session, alerts, self._journal.seen, self._settings.public_url)
+                found = look(session, alerts, after, self._settings.public_url)
             if found is None:
                 break
-            self._journal.put(self._new(found.deliveries), found.seq)
-            if not found.deliveries and self._journal.seen == found.seq:
-                break
+            new = self._new(found.deliveries)
+            # Without news, the position is written down rarely: what is looked at twice is told once.
+            if new or self._journal.seen is None or time.monotonic() >= self._seen_at:
+                self._journal.put(new, found.seq)
+                self._seen_at = time.monotonic() + SEEN_SECONDS
+            self._seen = found.seq
         if time.monotonic() >= self._disk_at:
             self._disk_at = time.monotonic() + DISK_SECONDS
             self._journal.put(self._new(disk_is_low(alerts, self._settings.home, time.time())))

@@ -55,8 +55,9 @@ class Controller:
 
     def advance(self) -> None:
         """Look at every search that runs, and decide anew where one of its trials has changed its status."""
-        for search_id in self._running():
-            seen = self._state_of(search_id)
+        for search in self._running():
+            search_id = search.id
+            seen = self._state_of(search)
             if seen == self._seen.get(search_id):
                 continue
             folder = self._searches.folder(search_id)
@@ -77,22 +78,28 @@ class Controller:
         """The devices with a worker. One that was killed may still be listed beside its successor."""
         return len({(worker.host, worker.device) for worker in seen_workers(self._database)})
 
-    def _running(self) -> Iterator[str]:
+    def _running(self) -> Iterator[Search]:
         for folder in self._settings.searches.glob("*"):
             length = journal_length(folder)
             if self._ended.get(folder.name) == length:
                 continue
             search = self._searches.find(folder.name)
             if search is not None and search.status == SearchStatus.RUNNING:
-                yield folder.name
+                yield search
             elif search is not None:
                 self._ended[folder.name] = length
 
-    def _state_of(self, search_id: str) -> object:
-        """What a decision depends on, read with one query; the time too, since limits and medians change with it."""
+    def _state_of(self, search: Search) -> object:
+        """What a decision depends on, read with one query: all trials are read only where it has changed.
+
+        The median of running trials, and a limit that is a time, change by the second.
+        """
         with self._database.read() as session:
-            query = select(Run.id, Run.status, Run.attempt).where(Run.search == search_id)
-            return tuple(session.exec(query).all()), journal_length(self._searches.folder(search_id)), int(time.time())
+            query = select(Run.id, Run.status, Run.attempt).where(Run.search == search.id)
+            trials = tuple(session.exec(query).all())
+        changes_by_itself = search.request.pruner == "median" or search.request.until is not None
+        length = journal_length(self._searches.folder(search.id))
+        return trials, length, self._devices(), int(time.time()) if changes_by_itself else 0
 
     def _advance(self, search: Search, devices: int) -> None:
         if search.status != SearchStatus.RUNNING:
