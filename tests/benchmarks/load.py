@@ -26,6 +26,7 @@ import psutil
 from app.supervisor import free_port
 from tests.app.predictor.predict_home import encode, make_dataset, make_run, random_image
 from tests.benchmarks.rows import Row, answers, percentile, until
+from tests.processes import children_with
 
 MODEL = "10ad000000"
 EVENT_VALUES = 6  # per event of the feeder
@@ -122,7 +123,7 @@ def loaded_server(home: Path, load: Load) -> Iterator[tuple[str, psutil.Process]
         feeder = subprocess.Popen(feed, env=environment, stdout=subprocess.PIPE)
         assert feeder.stdout is not None
         assert feeder.stdout.readline() == b"fed\n"
-        yield address, next(c for c in psutil.Process(server.pid).children() if "web" in c.cmdline())
+        yield address, children_with("web", server.pid)[0]
     finally:
         if feeder is not None:
             feeder.kill()

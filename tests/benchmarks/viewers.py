@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import psutil
 from playwright.sync_api import sync_playwright
 
 from app.settings import Settings
@@ -22,6 +21,7 @@ from app.supervisor import free_port
 from tests.benchmarks.rows import Row, data_root, web_process
 from tests.browser.conftest import ARGUMENTS
 from tests.browser.find_browser import installed
+from tests.processes import children_with
 
 VIEWERS, RUNS = 100, 10
 RATE = 4.0  # events per second and run, with six values each
@@ -72,7 +72,7 @@ def of_the_server() -> Row:
 
 async def watched(address: str) -> tuple[float, int]:
     """Return the web process's CPU time per second (in cores) and the number of frames that all viewers received."""
-    web = next(child for child in psutil.Process().children() if "web" in child.cmdline())
+    web = children_with("web")[0]
     limits = httpx.Limits(max_connections=VIEWERS)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
         frames = [0]

@@ -16,6 +16,7 @@ import psutil
 from PIL import Image
 
 from tests.conftest import Server, new_server
+from tests.processes import children_with
 
 CUDA_FILE = "/dev/nvidia-uvm"  # open in every process that has initialized CUDA, and in none that only asks NVML
 
@@ -34,8 +35,7 @@ class GpuServer(Server):
 
     def fork_server(self, worker: str) -> int:
         """Return the pid of the worker's fork server."""
-        children = psutil.Process(self.processes[worker].pid).children()
-        return next(child.pid for child in children if "trainer.process.forkserver" in child.cmdline())
+        return children_with("trainer.process.forkserver", self.processes[worker].pid)[0].pid
 
     def predicts(self, run_id: str) -> bool:
         """Return whether the predictor answers for an image."""

@@ -10,19 +10,12 @@ import pytest
 
 from app.datasets.statistics import DatasetStatistics
 from tests.conftest import wait_for
+from tests.processes import children_with
 from trainer.data.format import read_record
 
 
 def surveys() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "trainer.data.survey" in command_of(child)]
-
-
-def command_of(process: psutil.Process) -> list[str]:
-    """Return the command line, empty if the process has just ended."""
-    try:
-        return process.cmdline()
-    except psutil.NoSuchProcess:  # a zombie too
-        return []
+    return children_with("trainer.data.survey")
 
 
 def test_closing_ends_a_computation(tmp_path: Path, shapes: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status
 from tests.conftest import wait_for
+from tests.processes import children_with
 from trainer.data.format import DatasetRecord, Images, read_record
 from trainer.models import checkpoint
 from trainer.models.build import build_model
@@ -139,16 +140,8 @@ def running_predictor(settings: Settings, *, ends_by_itself: bool = False) -> It
 
 def serving_child(pid: int) -> psutil.Process:
     """The fork that serves."""
-    return wait_for(lambda: _child(pid, "app.predictor"), what="the predictor's child")
+    return wait_for(lambda: children_with("app.predictor", pid), what="the predictor's child")[0]
 
 
 def decoder_host(pid: int) -> psutil.Process:
-    return wait_for(lambda: _child(pid, "app.predictor.decoder"), what="the host of decoders")
-
-
-def _child(pid: int, module: str) -> psutil.Process | None:
-    for child in psutil.Process(pid).children():
-        with suppress(psutil.NoSuchProcess):
-            if module in child.cmdline():
-                return child
-    return None
+    return wait_for(lambda: children_with("app.predictor.decoder", pid), what="the host of decoders")[0]

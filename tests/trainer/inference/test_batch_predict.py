@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from tests.app.predictor.predict_home import SIZE, encode, make_dataset, make_run, random_image
+from tests.processes import children_with
 from trainer.data.decoding import ConfinedReader, Fault
 from trainer.data.errors import BadArchive, UnreadableImage
 from trainer.data.format import DatasetRecord
@@ -71,7 +72,7 @@ def test_every_file_is_answered_in_its_place(model: Model, photos: Path) -> None
 
 
 def decoders() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "--multiprocessing-fork" in child.cmdline()]
+    return children_with("--multiprocessing-fork")
 
 
 def killing(files: Iterator[ImageFile], at: int) -> Iterator[ImageFile]:

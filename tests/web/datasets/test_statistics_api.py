@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import httpx
-import psutil
 
 from tests.conftest import Server, wait_for
+from tests.processes import children_with
 from tests.web.errors import assert_error
 from tests.web.locked import Locked
 
@@ -13,8 +13,8 @@ PATH = "/api/datasets/shapes100/statistics"
 
 
 def surveys(server: Server) -> list[int]:
-    children = psutil.Process(server.processes["web"].pid).children(recursive=True)
-    return [child.pid for child in children if "trainer.data.survey" in child.cmdline()]
+    found = children_with("trainer.data.survey", server.processes["web"].pid, recursive=True)
+    return [child.pid for child in found]
 
 
 def test_only_a_post_begins_the_computation(api: httpx.Client, web: Server) -> None:
