@@ -7,9 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from app.auth.shares import Share
+from app.reports.shared import shown_runs
 from app.settings import Settings
 from app.web import docs, events, health, tasks
 from app.web.alerts import routes as alerts
@@ -33,6 +36,8 @@ from app.web.predict import batch as predict_batch
 from app.web.predict import inference_protocol
 from app.web.predict import page as predict_page
 from app.web.predict import routes as predict
+from app.web.reports import pages as report_pages
+from app.web.reports import routes as reports
 from app.web.results import routes as results
 from app.web.root import RootMiddleware, root
 from app.web.runs import findings, index, mistakes, queue
@@ -44,6 +49,8 @@ from app.web.scripts import routes as scripts
 from app.web.search import pages as search_pages
 from app.web.search import routes as searches
 from app.web.services import services_of
+from app.web.shares import pages as share_pages
+from app.web.shares import routes as shares
 from app.web.system import routes as system
 from app.web.templates import make_templates
 
@@ -75,6 +82,10 @@ PARTS = (
     compare,
     results,
     search_pages,
+    reports,
+    report_pages,
+    shares,
+    share_pages,
     alerts,
     system,
     auth,
@@ -111,12 +122,15 @@ def create_app(settings: Settings) -> FastAPI:
         async with services.running():
             yield
 
+    async def runs_of(share: Share) -> frozenset[str]:
+        return await run_in_threadpool(shown_runs, share, services.reports, services.runs)
+
     error_responses = described({422: "A field is missing, unknown or out of bounds", "default": "Any other error"})
     app = Application(title="Trackside", lifespan=lifespan, docs_url=None, redoc_url=None, responses=error_responses)
     app.state.services = services
     app.state.templates = make_templates()
     install_error_handlers(app)
-    app.add_middleware(AuthMiddleware, authentication=services.authentication)
+    app.add_middleware(AuthMiddleware, services.authentication, services.shares, runs_of)
     for part in PARTS:
         app.include_router(part.router)
     app.mount("/static", Assets(directory=asset_folder("static")), name="static")

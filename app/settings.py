@@ -87,7 +87,9 @@ class Settings(BaseSettings):
         False, description="Alerts may be sent to addresses of this machine and its network, such as a mail server."
     )
     public_url: str = Field(
-        "", description="Address under which people open Trackside, for links in alerts.", examples=["https://lab.org"]
+        "",
+        description="Address under which people open Trackside, for links in alerts and share links.",
+        examples=["https://lab.org"],
     )
     predictor_device: DeviceName = Field("cpu", description="Device that predictions run on.")
 
@@ -121,6 +123,10 @@ class Settings(BaseSettings):
     @property
     def alerts(self) -> Path:
         return self.home / "alerts"
+
+    @property
+    def reports(self) -> Path:
+        return self.home / "reports"
 
     @property
     def searches(self) -> Path:

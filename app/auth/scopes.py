@@ -28,15 +28,15 @@ _INCLUDED = {
 }
 _READ = (
     "/alerts", "/compare", "/datasets", "/docs", "/evaluations", "/lanes", "/metrics", "/models", "/openapi.json",
-    "/predict", "/results", "/runs", "/searches", "/system", "/v2", "/api/alerts", "/api/compare", "/api/datasets",
-    "/api/evaluations", "/api/events", "/api/models", "/api/networks", "/api/presets", "/api/preview", "/api/results",
-    "/api/runs", "/api/scripts", "/api/searches", "/api/system", "/api/tasks", "/api/uploads", "/api/views",
-    "/api/workers",
+    "/predict", "/reports", "/results", "/runs", "/searches", "/shared", "/shares", "/system", "/v2", "/api/alerts",
+    "/api/compare", "/api/datasets", "/api/evaluations", "/api/events", "/api/models", "/api/networks",
+    "/api/presets", "/api/preview", "/api/reports", "/api/results", "/api/runs", "/api/scripts", "/api/searches",
+    "/api/shares", "/api/system", "/api/tasks", "/api/uploads", "/api/views", "/api/workers",
 )  # fmt: skip
 _LAUNCH = (
-    "/alerts", "/datasets", "/evaluations", "/models", "/runs", "/searches", "/views", "/api/alerts", "/api/datasets",
-    "/api/evaluations", "/api/models", "/api/runs", "/api/scripts", "/api/searches", "/api/tasks", "/api/uploads",
-    "/api/views",
+    "/alerts", "/datasets", "/evaluations", "/models", "/reports", "/runs", "/searches", "/shares", "/views",
+    "/api/alerts", "/api/datasets", "/api/evaluations", "/api/models", "/api/reports", "/api/runs", "/api/scripts",
+    "/api/searches", "/api/shares", "/api/tasks", "/api/uploads", "/api/views",
 )  # fmt: skip
 _TASK = re.compile(r"/api/tasks/[^/]+(/file)?")
 _OPEN = ("/login", "/healthz", "/readyz")

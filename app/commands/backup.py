@@ -15,7 +15,18 @@ from app.settings import Settings
 from trainer.rundir.folder import RunDir
 from trainer.system.durable import placed
 
-BACKED_UP = ("access", "alerts", "datasets", "models.jsonl", "runs", "searches", "tasks", "views.json", "weights")
+BACKED_UP = (
+    "access",
+    "alerts",
+    "datasets",
+    "models.jsonl",
+    "reports",
+    "runs",
+    "searches",
+    "tasks",
+    "views.json",
+    "weights",
+)
 NAMES = RunDir(Path())
 EPHEMERAL = frozenset({NAMES.lock.name, NAMES.owner.name})
 

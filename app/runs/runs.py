@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from app.errors import ApiError, not_found
 from app.runs.names import Aliases
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPage, RunPublic, public, publish_run
-from app.runs.query import RunQuery, active_rows, key_of, matching, queue_order, row_of, rows_in_order
+from app.runs.query import RunQuery, active_rows, key_of, matching, queue_order, row_of, rows_by_id, rows_in_order
 from app.runs.requests import ResumeRequest, RunPatch
 from app.runs.run_fields import settings
 from app.runs.script_rows import SILENT, is_silent
@@ -257,6 +257,13 @@ class Runs:
         """The names of those of the runs that exist, by id."""
         with self.database.read() as session:
             return dict(session.exec(select(Run.id, Run.name).where(col(Run.id).in_(ids))).all())
+
+    def some(self, ids: Sequence[str]) -> dict[str, RunPublic]:
+        """Return those of the runs that exist, by id, in the order of `ids`."""
+        with self.database.read() as session:
+            seq = current_seq(session)
+            found = {row.id: public(row, seq) for row in rows_by_id(session, ids)}
+        return {run_id: found[run_id] for run_id in ids if run_id in found}
 
     def exists(self, run_id: str) -> None:
         with self.database.read() as session:

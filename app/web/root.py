@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,6 +26,16 @@ _root: ContextVar[str] = ContextVar("root", default="")
 def root() -> str:
     """Return the path in front of all addresses in the answer to the current request; empty at the top of a host."""
     return _root.get()
+
+
+@contextmanager
+def below(path: str) -> Iterator[None]:
+    """Put `path` behind the root in front of all addresses."""
+    token = _root.set(_root.get() + path)
+    try:
+        yield
+    finally:
+        _root.reset(token)
 
 
 class RootMiddleware:

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from app.alerts.store import Alerts
 from app.auth.authenticate import Authentication, Principal
+from app.auth.shares import Shares
 from app.datasets.datasets import Datasets
 from app.datasets.editing import DatasetEditor
 from app.datasets.statistics import DatasetStatistics
@@ -26,6 +27,7 @@ from app.models.onnx import OnnxFiles
 from app.models.registry import ModelRegistry
 from app.models.warming import warm_all
 from app.prediction.client import PredictorClient
+from app.reports.store import Reports
 from app.runs.launching import Launcher
 from app.runs.queue import Queue
 from app.runs.runs import Runs
@@ -56,6 +58,8 @@ class Services:
     views: Views
     alerts: Alerts
     searches: Searches
+    reports: Reports
+    shares: Shares
     metrics: Metrics
     findings: Findings
     datasets: Datasets
@@ -113,6 +117,8 @@ def services_of(settings: Settings) -> Services:
         views=Views(settings.home),
         alerts=Alerts(settings.access),
         searches=Searches(database, settings, launcher, runs),
+        reports=Reports(settings.reports),
+        shares=Shares(settings.access),
         metrics=Metrics(database),
         findings=Findings(database, runs, launcher),
         datasets=datasets,
@@ -152,6 +158,8 @@ RunsDep = Annotated[Runs, _dependency(Runs)]
 LauncherDep = Annotated[Launcher, _dependency(Launcher)]
 QueueDep = Annotated[Queue, _dependency(Queue)]
 SearchesDep = Annotated[Searches, _dependency(Searches)]
+ReportsDep = Annotated[Reports, _dependency(Reports)]
+SharesDep = Annotated[Shares, _dependency(Shares)]
 ScriptDataDep = Annotated[ScriptData, _dependency(ScriptData)]
 ScriptLimitsDep = Annotated[ScriptLimits, _dependency(ScriptLimits)]
 ScriptsDep = Annotated[Scripts, _dependency(Scripts)]

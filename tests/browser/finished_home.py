@@ -7,12 +7,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.reports.store import NewReport, Reports
 from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
 from tests.conftest import Server
 from tests.finished_runs import finished_run
+
+REPORT = """Two runs, and what *came* of them.
+
+```chart
+runs: {first}, {second}
+series: val/acc
+```
+
+```runs
+find: status:finished
+columns: status, best, optimizer.lr, duration
+```
+"""
 
 
 @dataclass
@@ -21,6 +35,7 @@ class FinishedHome:
     runs: Runs
     first: str
     second: str
+    report: str
 
     @property
     def pages(self) -> dict[str, str]:
@@ -32,7 +47,8 @@ class FinishedHome:
             "setup": f"{run}?tab=setup", "compare": f"/compare?runs={self.first},{self.second}", "results": "/results",
             "data": "/datasets", "explorer": "/datasets/shapes100", "predict": f"/predict?model={self.first}",
             "models": "/models", "model": f"/models/{self.first}", "system": "/system", "tokens": "/tokens",
-            "searches": "/searches", "alerts": "/alerts",
+            "searches": "/searches", "alerts": "/alerts", "reports": "/reports", "report": f"/reports/{self.report}",
+            "edit report": f"/reports/{self.report}/edit", "shares": "/shares",
             "missing": "/no-such-page",
         }  # fmt: skip
 
@@ -46,8 +62,10 @@ def finished_home(folder: Path, shapes: Path) -> Iterator[FinishedHome]:
     runs = Runs(database, settings)
     first = finished_run(runs, [0.2, 0.4, 0.5], wrong=range(40), name="first", tags=["keep", "a long tag"])
     second = finished_run(runs, [0.1, 0.2, 0.3], wrong=range(140), overrides={"epochs": 3, "optimizer.lr": 1e-4})
+    text = REPORT.format(first=first, second=second)
+    report = Reports(settings.reports).add(NewReport(title="Learning rates", text=text)).id
     server = Server(folder, settings)
     server.start("web")
-    yield FinishedHome(server, runs, first, second)
+    yield FinishedHome(server, runs, first, second, report)
     server.close()
     database.close()

@@ -1,11 +1,9 @@
 // The comparison page: one live line per run. The tables below the chart are fetched again when a run's status or best
 // step changes.
 import { follow } from "../shared/live.js";
-import { count, number, percent, percentTick } from "../lib/format.js";
 import { beginning, roleOf } from "../lib/overlay.js";
-import { halfLife } from "../lib/scale.js";
 import { Series } from "../lib/series.js";
-import { smooth } from "../lib/smooth.js";
+import { AXES, kindOf, placed, RunSeries } from "./lines.js";
 import { OverlayChart } from "./overlay_chart.js";
 import { drawParallel, lightParallel } from "../chart/parallel.js";
 import { localizeTimes } from "../shared/page.js";
@@ -13,9 +11,6 @@ import { request } from "../shared/request.js";
 import { palette, ROLES } from "../chart/palette.js";
 import { root } from "../shared/root.js";
 
-const MINUTE = 60;
-const POINTS = 1000;
-const MOST_POINTS = 4000;
 const TABLES_DELAY_MS = 1500;
 const FIRST_SHARE = 0.02;
 
@@ -23,26 +18,9 @@ const page = document.querySelector("[data-compare]");
 const tables = document.querySelector("[data-tables]");
 const NAMES = JSON.parse(page.dataset.names); // fetched for every run; others when they are chosen
 const chosen = new URLSearchParams(location.search);
-const loss = (exact) => ({ dots: true, bounds: { least: 0 }, show: (value) => number(Number(value.toPrecision(4))), exact });
-const KINDS = {
-  "val/acc": {
-    dots: true, bounds: { least: 0, most: 1 },
-    show: (value, splits) => `${percentTick(value, splits)}%`,
-    exact: (value) => `${percent(value)}%`,
-  },
-  "val/loss": loss((value) => value.toFixed(3)),
-  "train/loss": { ...loss((value) => value.toFixed(3)), dots: false },
-};
-
-const OTHER = { dots: false, bounds: {}, show: (value) => number(Number(value.toPrecision(4))), exact: (value) => number(Number(value.toPrecision(4))) };
-const AXES = {
-  epoch: { tick: (value) => String(Number(value.toFixed(2))), exact: (value) => value.toFixed(2), where: (value) => `epoch ${value.toFixed(2)}`, name: "epoch" },
-  step: { tick: count, exact: String, where: (value) => `step ${count(value)}`, name: "step" },
-  time: { tick: (value) => String(Number(value.toFixed(1))), exact: (value) => value.toFixed(2), where: (value) => `${value.toFixed(1)} min`, name: "minutes since the start" },
-};
 const runs = [...page.querySelectorAll("[data-run]")].map((node) => ({
   node, id: node.dataset.run, slot: Number(node.dataset.slot), output: node.querySelector("[data-value]"),
-  series: new Map(NAMES.map((name) => [name, new Series()])), loading: true, queued: [],
+  points: new RunSeries(node.dataset.run, NAMES),
   line: { name: node.dataset.name, label: node.dataset.label, slot: Number(node.dataset.slot), x: [], value: [], best: null, lastStep: -1 },
 }));
 const view = {
@@ -50,7 +28,7 @@ const view = {
   series: page.dataset.shownSeries,
   axis: page.dataset.shownX,
   lines: runs.map((run) => run.line),
-  kind: () => KINDS[view.series] ?? (/\bacc$/.test(view.series) ? KINDS["val/acc"] : OTHER),
+  kind: () => kindOf(view.series),
   resumes: [], checkpoints: [], best: null, note: "",
   zoom: zoomFromAddress(), begin: 0, end: 1, settled: 0,
   setZoom,
@@ -72,8 +50,8 @@ follow({
   after: Number(page.dataset.seq),
   kinds: ["metrics", "status", "rewind", "deleted", "resync"],
   on: {
-    metrics: (event) => applyOrQueue(event.run, (run) => append(run, event.series)),
-    rewind: (event) => applyOrQueue(event.run, (run) => run.series.forEach((item) => item.rewind(event.step))),
+    metrics: (event) => changed(event.run, (points) => points.append(event.series)),
+    rewind: (event) => changed(event.run, (points) => points.rewind(event.step)),
     status: showStatus,
     deleted: ({ run }) => location.assign(runs.find((item) => item.id === run).node.querySelector("[data-keeps]").href),
     resync: () => {
@@ -86,61 +64,27 @@ bindView();
 drawParallel(tables, point);
 await Promise.all(runs.map(load));
 
-/**
- * Applies a change to a run. Changes that arrive while the run's series are being fetched are queued and applied
- * afterwards, in order.
- */
-function applyOrQueue(id, change) {
-  const run = runs.find((item) => item.id === id);
-  if (run.loading) run.queued.push(change);
-  else change(run);
+function changed(id, change) {
+  change(runs.find((item) => item.id === id).points);
   frame ||= requestAnimationFrame(draw);
 }
 
-async function load(run) {
-  run.loading = true;
-  const names = [...new Set([...NAMES, view.series])];
-  const { ok, body } = await request(`${root}/api/runs/${run.id}/metrics?${new URLSearchParams([...names.map((name) => ["name", name]), ["points", POINTS]])}`);
-  if (ok) {
-    for (const name of names) run.series.set(name, new Series());
-    append(run, body.series);
-  }
-  run.loading = false;
-  for (const change of run.queued.splice(0)) change(run);
+async function load({ points }) {
+  await points.load([...new Set([...NAMES, view.series])]);
   frame ||= requestAnimationFrame(draw);
-}
-
-function append(run, fresh) {
-  for (const [name, points] of Object.entries(fresh)) run.series.get(name)?.append(points);
-  // Limits the points that a long-open page holds: the server downsamples them.
-  if (!run.loading && [...run.series.values()].some((item) => item.length > MOST_POINTS)) load(run);
 }
 
 function draw() {
   frame = 0;
-  for (const run of runs) measure(run);
+  for (const { node, points, line } of runs) {
+    Object.assign(line, placed(points.series.get(view.series) ?? new Series(), view.series, view.axis, node.dataset));
+  }
   view.end = Math.max(...view.lines.map((line) => line.x.at(-1) ?? 0)) || 1;
   view.begin = beginning(view.lines, view.end);
   view.settled = view.series === "val/acc" ? 0 : FIRST_SHARE * view.end;
   const without = view.lines.filter((line) => !line.value.length).length;
   view.note = without === 0 ? "" : `${without} without a value yet`;
   chart.update();
-}
-
-function measure({ node, series, line }) {
-  const total = Number(node.dataset.totalSteps);
-  const perEpoch = Number(node.dataset.stepsPerEpoch);
-  const found = series.get(view.series) ?? new Series();
-  const { step, value, time } = found;
-  const scale = view.axis === "epoch" && perEpoch > 0 ? perEpoch : 1;
-  const started = Number(node.dataset.started ?? time[0]);
-  const place = view.axis === "time" ? (index) => (time[index] - started) / MINUTE : (index) => step[index] / scale;
-  line.x = step.map((_, index) => place(index));
-  line.value = view.series === "train/loss" ? smooth(step, value, halfLife(total, perEpoch)) : value;
-  line.lastStep = step.at(-1) ?? -1;
-  const best = node.dataset.bestStep === undefined ? null : Number(node.dataset.bestStep);
-  const index = best === null || !view.series.startsWith("val/") ? -1 : step.indexOf(best);
-  line.best = index < 0 || value[index] === null ? null : { x: line.x[index], value: value[index] };
 }
 
 function showStatus(event) {

@@ -76,6 +76,7 @@ function bindTheme() {
 
 function bindKeyboard() {
   const help = document.querySelector("[data-help]");
+  if (!help) return; // a shared page
   const button = document.querySelector("[data-help-button]");
   button.hidden = false;
   button.addEventListener("click", () => help.showModal());
