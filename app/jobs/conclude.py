@@ -57,8 +57,8 @@ def requeue_or_fail(
             "Perhaps it ran out of memory: see the last lines of its output.",
             "detail": last_output(folder),
         }
-        journal(folder, "failed", error=error)
         move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, deaths=deaths, error=error)
+        journal(folder, "failed", error=error)  # after `move`, which raises if another worker has the job by now
     else:
         log.warning("the trainer of %s died: queued again (%d)", job.id, deaths)
         move(session, job, Status.QUEUED, phase=None, pid=None, deaths=deaths)

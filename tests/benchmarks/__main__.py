@@ -15,6 +15,7 @@ from typing import Any
 from tests.benchmarks import (
     attacked,
     augmentation,
+    client,
     directory,
     ingest,
     larger,
@@ -42,6 +43,7 @@ BENCHMARKS = {
     "larger": larger.measure,
     "upload": upload.measure,
     "search": search.measure,
+    "client": client.measure,
     "web": web.measure,
     "scale": scale.measure,
     "viewers": viewers.measure,

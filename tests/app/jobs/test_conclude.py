@@ -1,0 +1,36 @@
+"""How a job ends whose trainer died."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.jobs.conclude import requeue_or_fail
+from app.jobs.kinds import RUN
+from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import Run, Status
+from app.storage.transitions import LostClaim
+from trainer.rundir.journal import read_journal
+
+
+def test_a_worker_that_has_lost_its_claim_writes_no_end(tmp_path: Path) -> None:
+    """Else a rebuilt database would have the run as failed, which another worker has queued again."""
+    settings = Settings(home=tmp_path)
+    database = Database(settings.url)
+    database.migrate()
+    folder = settings.runs / "r"
+    folder.mkdir(parents=True)
+    held = Run(id="r", name="r", dataset="d", preset="p", model="m", spec={}, status=Status.RUNNING)
+    held.claim, held.attempt, held.deaths, held.pid = 1, 3, 2, 2**22 + 1
+    with database.write() as session:
+        session.add(Run.model_validate({**held.model_dump(), "claim": 2}))
+    with pytest.raises(LostClaim), database.write() as session:
+        requeue_or_fail(session, RUN, held, folder, 3)
+    assert list(read_journal(folder)) == []
+    held.claim = 2
+    with database.write() as session:
+        requeue_or_fail(session, RUN, held, folder, 3)
+    assert [line["e"] for line in read_journal(folder)] == ["failed"]
+    database.close()
