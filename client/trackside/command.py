@@ -12,14 +12,14 @@ CLIENT_COMMANDS = {
     "runs": "list, launch, follow, stop, resume and export the runs of a server",
     "watch": "run a script and log its output, exit code, environment and telemetry",
     "sync": "send the runs that a spool holds",
-    "import": "import event files of TensorBoard",
+    "import": "import runs of TensorBoard, W&B and MLflow from their files",
     "export": "write a run as event files of TensorBoard",
 }
 MODULES = {
     "runs": "trackside.run_commands",
     "watch": "trackside.watching",
     "sync": "trackside.syncing",
-    "import": "trackside.tensorboard.importing",
+    "import": "trackside.importing",
     "export": "trackside.tensorboard.exporting",
 }
 

@@ -34,9 +34,14 @@ class Wanted:
 
 
 def request_of(wanted: Wanted, session: str) -> dict[str, Any]:
-    """The body of the PUT that announces a session. What would not be accepted is shortened."""
+    """The body of the PUT that announces a session."""
     script = {"command": _command(wanted), "host": socket.gethostname(), "pid": os.getpid()}
     script["python"] = platform.python_version()
+    return {"session": session, "resume": wanted.resume, **description_of(wanted), "script": script}
+
+
+def description_of(wanted: Wanted) -> dict[str, Any]:
+    """Name, project, group, notes and tags, as far as there are any. What would not be accepted is shortened."""
     named = {"name": wanted.name, "project": wanted.project, "group": wanted.group}
     body: dict[str, Any] = {key: one_line(value, LINE) for key, value in named.items() if one_line(value, LINE)}
     if wanted.notes:
@@ -44,7 +49,7 @@ def request_of(wanted: Wanted, session: str) -> dict[str, Any]:
     tags = [one_line(tag, TAG) for tag in wanted.tags]
     if any(tags):
         body["tags"] = list(dict.fromkeys(filter(None, tags)))[:MOST_TAGS]
-    return {"session": session, "resume": wanted.resume, **body, "script": script}
+    return body
 
 
 def system_of(wanted: Wanted) -> dict[str, Any]:

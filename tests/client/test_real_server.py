@@ -17,8 +17,8 @@ import pytest
 from tests.client.conftest import CLIENT, finished
 from tests.client.test_sending import senders_of
 from tests.conftest import Server, new_server, wait_for
+from trackside.imports.content import Content
 from trackside.png import encode_png
-from trackside.tensorboard.content import Content
 from trackside.tensorboard.encoding import (
     images_record,
     scalar_record,
@@ -26,6 +26,7 @@ from trackside.tensorboard.encoding import (
     text_record,
     version_record,
 )
+from trackside.tensorboard.source import EventFiles
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def test_event_files_of_tensorboard_in_and_out(
     assert described(served, run["id"])["config"] == {"lr": 0.5}
     assert described(served, run["id"])["passed_over"] == 0
     finished(start([*command, "export", "tensorboard", run["id"], "-o", "out"]))
-    contents = [Content(logs), Content(tmp_path / "out")]
+    contents = [Content(EventFiles(folder)) for folder in (logs, tmp_path / "out")]
     found = []
     for content in contents:
         assert content.read()

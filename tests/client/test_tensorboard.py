@@ -14,8 +14,9 @@ import pytest
 from tests.client.conftest import Scripts, finished
 from tests.client.protocol_server import KnownRun, ProtocolServer
 from tests.conftest import wait_for
+from trackside.imports.content import Content
+from trackside.imports.protobuf import double, message, number
 from trackside.png import encode_png
-from trackside.tensorboard.content import Content
 from trackside.tensorboard.decoding import HPARAMS_TAG
 from trackside.tensorboard.encoding import (
     images_record,
@@ -24,8 +25,8 @@ from trackside.tensorboard.encoding import (
     text_record,
     version_record,
 )  # fmt: skip
-from trackside.tensorboard.protobuf import double, message, number
 from trackside.tensorboard.records import RecordFile, framed, masked_crc
+from trackside.tensorboard.source import EventFiles
 
 PNG = encode_png(bytes(range(48)), 4, 4, 3)
 FIRST = 1.7e9
@@ -50,7 +51,7 @@ def losses(*steps: int, name: str = "loss", scale: float = 0.5) -> bytes:
 
 
 def lines_of(folder: Path, *kinds: str) -> list[dict[str, Any]]:
-    content = Content(folder)
+    content = Content(EventFiles(folder))
     content.read()
     found = [json.loads(line) for line in content.bytes_at(0, content.size).splitlines()]
     content.close()
@@ -103,13 +104,13 @@ def test_damaged_and_truncated_files(tmp_path: Path) -> None:
     damaged = bytearray(whole)
     damaged[size + 20] ^= 1  # in the data of the second record
     path = event_file(tmp_path, bytes(damaged))
-    content = Content(tmp_path)
+    content = Content(EventFiles(tmp_path))
     content.read()
     assert (content.points, content.left_out_in_words()) == (3, "1 records with a wrong checksum")
     content.close()
     damaged[2 * size] ^= 1  # in the length of the third
     event_file(tmp_path, bytes(damaged))
-    content = Content(tmp_path)
+    content = Content(EventFiles(tmp_path))
     content.read()
     assert content.points == 1
     assert f"{NAME} from a damaged place on" in content.left_out_in_words()
@@ -136,7 +137,7 @@ def test_every_event_that_is_cut_is_read_or_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_grows_only_adds_lines(tmp_path: Path) -> None:
     path = event_file(tmp_path, losses(0, 1))
-    content = Content(tmp_path)
+    content = Content(EventFiles(tmp_path))
     with path.open("ab") as file:
         content.read()
         for step in range(2, 50):
@@ -147,7 +148,7 @@ def test_a_file_that_grows_only_adds_lines(tmp_path: Path) -> None:
             file.write(record[-5:])
             file.flush()
             content.read()
-    again = Content(tmp_path)
+    again = Content(EventFiles(tmp_path))
     again.read()
     assert content.bytes_at(0, content.size) == again.bytes_at(0, again.size)
     assert not content.read()

@@ -9,9 +9,10 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Union
+from typing import Any
 
-from trackside.tensorboard.protobuf import Malformed, as_bytes, as_double, as_float, as_text, fields, signed
+from trackside.imports.items import Images, Item, Scalar, Settings, Text
+from trackside.imports.protobuf import Malformed, as_bytes, as_double, as_float, as_text, fields, signed
 
 HPARAMS_TAG = "_hparams_/session_start_info"
 TEXT_SUFFIX = "/text_summary"  # which torch adds to the names of texts
@@ -22,31 +23,6 @@ INTEGERS = (7, 10)  # those of integers
 # Keys of the fields of a scalar's event, with their wire types.
 TIME, STEP, SUMMARY, FIRST, FLOAT = 0x09, 0x10, 0x2A, 0x0A, 0x15
 _double, _float = struct.Struct("<d").unpack_from, struct.Struct("<f").unpack_from
-
-
-class Scalar(NamedTuple):  # the commonest by far: a dataclass takes longer to make
-    name: str
-    value: float
-
-
-@dataclass(frozen=True)
-class Text:
-    name: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Images:
-    name: str
-    data: list[bytes]
-
-
-@dataclass(frozen=True)
-class Settings:
-    values: dict[str, Any]
-
-
-Item = Union[Scalar, Text, Images, Settings]
 
 
 @dataclass

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from trackside.imports.protobuf import double, message, number, single
 from trackside.tensorboard.decoding import HPARAMS_TAG
-from trackside.tensorboard.protobuf import double, message, number, single
 from trackside.tensorboard.records import framed
 from trackside.values import flatten
 

@@ -1,6 +1,7 @@
-"""The event lines of a directory of event files: for the same files always the same, so that they can be sent again.
+"""The event lines of a run in the files of another tool.
 
-They stand in the order of the files. A file that grows only adds lines at the end.
+For the same files they are always the same, so that they can be sent again. They stand in the order of the files: a
+file that grows only adds lines at the end.
 """
 
 from __future__ import annotations
@@ -10,38 +11,34 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from trackside.tensorboard.decoding import Decoder, Images, Item, Scalar, Settings, Text
-from trackside.tensorboard.protobuf import Malformed
-from trackside.tensorboard.records import RecordFile
+from trackside.imports.items import Entry, Figures, Images, Item, Printed, Scalar, Settings, Source, Text
 from trackside.values import clean, scalar_text
 
-PATTERN = "*tfevents*"
 LATEST = 2e11  # UNIX seconds that the server accepts
 LONGEST_NAME, LONGEST_TEXT = 500, 100_000  # characters that it accepts
 LARGEST_IMAGE = 20 << 20
 MAGIC = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
+LONGEST_CAPTION = 1000
 WRITTEN_AT_ONCE = 10_000  # lines
+PER_LINE = 4000  # values
 
 Point = tuple[int, int, float, float]  # position in the files, step, value, time
+Value = tuple[int, str, int, float, float]  # position, name as JSON, step, value, time
 Line = tuple[int, bytes]  # position in the files
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-def directories(root: Path) -> list[Path]:
-    """The folders at or below `root` that hold event files."""
-    return sorted({path.parent for path in root.rglob(PATTERN) if path.is_file()})
-
-
 class Content:
-    """The lines of one directory, in a temporary file that `read` appends to."""
+    """The lines of one run, in a temporary file that `read` appends to."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self.lines = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the object)
         self.size = 0
         self.first_time = 0.0
@@ -50,11 +47,8 @@ class Content:
         self.left_out: Counter[str] = Counter()
         self.images: list[tuple[int, str]] = []  # where the line of an image ends, and its SHA-256
         self._kept = tempfile.TemporaryDirectory(prefix="trackside-")
-        self._decoder = Decoder()
-        self._files: dict[Path, RecordFile] = {}
         self._keys: dict[str, str] = {}  # names of series as JSON
         self._last: dict[str, int] = {}  # the last step of each series
-        self._position = 0
 
     def close(self) -> None:
         self.lines.close()
@@ -64,7 +58,7 @@ class Content:
         return Path(self._kept.name) / sha256
 
     def read(self) -> bool:
-        """Append the lines of what is new in the files. Return whether there is anything new.
+        """Append the lines of what is new in the files. Return whether there is anything new. Raises Unusable.
 
         Of the values of a series that are new, the last one of a step counts, and they are sorted by their steps. One
         that is not after the last step of an earlier call is left out.
@@ -72,7 +66,7 @@ class Content:
         before = self.size
         series: dict[str, list[Point]] = {}
         others: dict[tuple[str, str, int], list[Line]] = {}
-        for position, time, step, item in self._items():
+        for position, time, step, item in self._entries():
             if isinstance(item, Scalar):
                 series.setdefault(item.name, []).append((position, step, item.value, time))
             else:
@@ -82,12 +76,9 @@ class Content:
 
     def left_out_in_words(self) -> str:
         """What could not be used, for a message; empty if there is nothing."""
-        found = Counter(self.left_out)
-        found += self._decoder.left_out
-        found["records with a wrong checksum"] += sum(file.damaged for file in self._files.values())
-        broken = [file.path.name for file in self._files.values() if file.is_broken]
+        found = self.left_out + self.source.left_out
         words = [f"{count:,} {kind}" for kind, count in sorted(found.items()) if count]
-        return ", ".join(words + [f"{name} from a damaged place on" for name in broken])
+        return ", ".join(words + self.source.damage())
 
     def bytes_at(self, start: int, end: int) -> bytes:
         self.lines.seek(start)
@@ -100,34 +91,25 @@ class Content:
             block += self.lines.readline()
         return block[: block.rfind(b"\n") + 1]
 
-    def _items(self) -> Iterator[tuple[int, float, int, Item]]:
-        """Yield position, time, step and item of each value that is new."""
-        for path in sorted(path for path in self.folder.glob(PATTERN) if path.is_file()):
-            for record in self._files.setdefault(path, RecordFile(path)).read():
-                self._position += 1
-                try:
-                    time, step, items = self._decoder.decode(record)
-                except Malformed:
-                    self.left_out["records that are not events"] += 1
-                    continue
-                time = time if 0 <= time <= LATEST else 0.0
-                if items:
-                    self.first_time = self.first_time or time
-                    self.last_time = max(self.last_time, time)
-                for item in items:
-                    if 0 <= step <= 2**53:
-                        yield self._position, time, step, item
-                    else:
-                        self.left_out["values at negative steps"] += 1
+    def _entries(self) -> Iterator[Entry]:
+        """Yield what is new and has a step and time that the server accepts."""
+        for position, time, step, item in self.source.entries():
+            time = time if 0 <= time <= LATEST else 0.0
+            self.first_time = self.first_time or time
+            self.last_time = max(self.last_time, time)
+            if 0 <= step <= 2**53:
+                yield position, time, step, item
+            else:
+                self.left_out["values at negative steps"] += 1
+        self.first_time = self.source.began or self.first_time
 
     def _add_other(
         self, others: dict[tuple[str, str, int], list[Line]], position: int, time: float, step: int, item: Item
     ) -> None:
-        """Add the lines of settings, a text or images in place of what was logged at this step before."""
-        if isinstance(item, Settings):
-            others["config", "", position] = [(position, _line("config", time, v=item.values))]
+        """Add the lines of an item; those of a text or images in place of what was logged at this step before."""
+        if not isinstance(item, (Text, Images)):
+            others[type(item).__name__, "", position] = [(position, line) for line in _lines_of(item, time)]
             return
-        assert not isinstance(item, Scalar)
         name = self._name(item.name)
         if not name:
             self.left_out["values with a name of more than 500 characters, or none"] += 1
@@ -146,11 +128,13 @@ class Content:
             sha256 = hashlib.sha256(data).hexdigest()
             self.image_file(sha256).write_bytes(data)
             known: dict[str, Any] = {"key": name, "index": index, "sha256": sha256, "size": len(data), "format": form}
+            if caption := "".join(item.captions[index : index + 1]):
+                known["caption"] = clean(caption)[:LONGEST_CAPTION]
             yield position, _line("image", time, step=step, **known)
 
     def _write(self, series: dict[str, list[Point]], others: list[Line]) -> None:
         """Append the lines by their position."""
-        entries: list[tuple[int, str, int, float, float]] = []
+        entries: list[Value] = []
         for name, points in series.items():
             shown = self._name(name)
             if not shown:
@@ -165,7 +149,7 @@ class Content:
             points.clear()
         self.points += len(entries)
         entries.sort(key=lambda entry: entry[0])
-        self._append(_merged(map(_metrics, entries), sorted(others, key=lambda line: line[0])))
+        self._append(_merged(_metrics(entries), sorted(others, key=lambda line: line[0])))
 
     def _rising(self, name: str, points: list[Point]) -> list[Point]:
         """Return the points with increasing steps, and positions that do not decrease."""
@@ -207,9 +191,11 @@ class Content:
         return clean(name) if len(name) <= LONGEST_NAME else ""
 
 
-def _metrics(entry: tuple[int, str, int, float, float]) -> Line:
-    position, key, step, value, time = entry
-    return position, f'{{"e":"metrics","t":{time!r},"step":{step},"v":{{{key}:{scalar_text(value)}}}}}\n'.encode()
+def _metrics(entries: list[Value]) -> Iterator[Line]:
+    """Values of one place in the files, step and time share a line."""
+    for (position, step, time), group in groupby(entries, key=itemgetter(0, 2, 4)):
+        while part := ",".join([f"{value[1]}:{scalar_text(value[3])}" for value in islice(group, PER_LINE)]):
+            yield position, f'{{"e":"metrics","t":{time!r},"step":{step},"v":{{{part}}}}}\n'.encode()
 
 
 def _merged(first: Iterator[Line], second: list[Line]) -> Iterator[bytes]:
@@ -224,6 +210,15 @@ def _merged(first: Iterator[Line], second: list[Line]) -> Iterator[bytes]:
     while other is not None:
         yield other[1]
         other = next(waiting, None)
+
+
+def _lines_of(item: Item, time: float) -> list[bytes]:
+    """The lines of what has no step."""
+    if isinstance(item, Printed):
+        return [_line("log", time, line=clean(line)[:LONGEST_TEXT]) for line in item.lines]
+    if isinstance(item, Settings):
+        return [_line("config", time, v=item.values)]
+    return [_line("summary", time, v=item.values)] if isinstance(item, Figures) else []
 
 
 def _line(kind: str, time: float, **known: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Sends the lines of a directory. What the server has already is found out from it, and nothing is sent twice.
+"""Sends the lines of a run. What the server has already is found out from it, and nothing is sent twice.
 
 A session of the run is its start, a part of the lines, and its end. What a later import finds at the end of the lines
 is a further session, which continues the run. If what was sent is no longer how the lines begin (a file was replaced,
@@ -13,9 +13,10 @@ import time
 from functools import partial
 from typing import Any, Callable, TypeVar
 
+from trackside.imports.content import Content
+from trackside.imports.items import Ending
 from trackside.sender.server import Busy, Refused, Server
 from trackside.starting import NOTHING_REPLACED
-from trackside.tensorboard.content import Content
 
 LIMIT = 3 << 20  # bytes of one request
 COMPARED = 1 << 20  # bytes before the end of what the server has, which it compares
@@ -63,9 +64,15 @@ class Delivery:
         if not self._ended:
             self._post(b"")
 
-    def end(self, status: str = "finished") -> None:
+    def end(self, wanted: Ending | None = None) -> None:
+        """End the run: as its files say, else as finished."""
+        ending = self._content.source.ending() if wanted is None else wanted
+        line = _end(ending or Ending(), self._content.last_time)
+        if self._ended and ending is not None and not self._has(self._offset - len(line), line):
+            self._begin(self._generation, self._part + 1)  # it had another end, and nothing was logged since
+            self._post(self._start())
         if not self._ended:
-            self._post(_end(self._content.last_time, status))
+            self._post(line)
             self._ended = True
 
     def _find(self) -> None:
@@ -75,7 +82,7 @@ class Delivery:
         while (following := self._held(generation + 1, 0)) is not None:
             generation, held = generation + 1, following
         while (following := self._held(generation, part + 1)) is not None:
-            base += held - len(self._start_of(generation, part)) - len(_end(0.0, "finished"))
+            base += held - len(self._start_of(generation, part)) - len(_end(Ending()))
             part, held = part + 1, following
         self._take(generation, part, base, held)
         if not self._continues(held):
@@ -89,7 +96,7 @@ class Delivery:
             return True
         length = held - len(self._start())
         for ended in (False, True):
-            sent = self._base + length - (len(_end(0.0, "finished")) if ended else 0)
+            sent = self._base + length - (len(_end(Ending())) if ended else 0)
             if self._base <= sent <= self._content.size and self._is_held(sent):
                 self._sent, self._ended = sent, ended
                 return True
@@ -103,8 +110,12 @@ class Delivery:
             return True
         if not body.endswith(b"\n"):
             return False
+        return self._has(len(self._start()) + start - self._base, body)
+
+    def _has(self, offset: int, body: bytes) -> bool:
+        """Whether the server has these very bytes of the session."""
         try:
-            self._append(len(self._start()) + start - self._base, body)
+            self._append(offset, body)
         except Refused as error:
             if error.code == "different_events":
                 return False
@@ -173,10 +184,11 @@ def _patiently(call: Callable[[], Answer]) -> Answer:
             time.sleep(error.retry_after)
 
 
-def _end(at: float, status: str) -> bytes:
+def _end(ending: Ending, last_time: float = 0.0) -> bytes:
     """The end of a session: always of the same length."""
-    shown = f'"{status}"'
-    return f'{{"e":"end","t":{at:<20.6f},"status":{shown:<10}}}\n'.encode()
+    status, code = f'"{ending.status}"', json.dumps(ending.exit_code)
+    known = f'"t":{ending.time or last_time:<20.6f},"status":{status:<10},"exit_code":{code:<11}'
+    return f'{{"e":"end",{known}}}\n'.encode()
 
 
 def _nothing() -> None:
