@@ -14,11 +14,13 @@ from typing import Any, Callable
 from trackside.imports.content import Content
 from trackside.imports.items import Described, Ending, Source, Unusable
 from trackside.imports.sending import Delivery
+from trackside.mlflow_files import source as mlflow_files
 from trackside.notices import say
 from trackside.options import read_options
 from trackside.request import description_of
 from trackside.sender.server import Refused, Server, Unauthorized, Unreachable
 from trackside.tensorboard import source as tensorboard
+from trackside.wandb_files import source as wandb_files
 
 LOOK_SECONDS = 1.0
 BEAT_SECONDS = 5.0
@@ -35,6 +37,8 @@ class Kind:
 
 KINDS = {
     "tensorboard": Kind(tensorboard.find, f"event files ({tensorboard.PATTERN})"),
+    "wandb": Kind(wandb_files.find, wandb_files.LOOKED_FOR),
+    "mlflow": Kind(mlflow_files.find, mlflow_files.LOOKED_FOR),
 }
 FOLLOWED = ("tensorboard",)
 
@@ -138,7 +142,12 @@ def main(words: list[str]) -> int:
     """Return 0 if all was imported."""
     asked = _parse(words)
     kind, root = KINDS[asked.kind], Path(asked.folder).resolve()
-    if not asked.follow and not kind.find(root, asked.name):
+    try:
+        is_any = asked.follow or kind.find(root, asked.name)
+    except Unusable as error:
+        say(str(error))
+        return 1
+    if not is_any:
         say(f"{root} holds no {kind.looked_for}.")
         return 1
     found = Import(lambda: kind.find(root, asked.name), read_options().url, asked.project)
@@ -184,7 +193,7 @@ def _follow(found: Import) -> int:
 def _request(described: Described, project: str) -> dict[str, Any]:
     """The body of the PUT that announces a session, without what is the session's own."""
     wanted = replace(described.wanted, project=project or described.wanted.project)
-    return {**description_of(wanted), "script": described.environment}
+    return {**description_of(wanted), "script": described.script}
 
 
 def _parse(words: list[str]) -> argparse.Namespace:

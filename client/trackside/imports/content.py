@@ -16,7 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from trackside.imports.items import Entry, Figures, Images, Item, Printed, Scalar, Settings, Source, Text
+from trackside.imports.items import Entry, Environment, Figures, Images, Item, Printed, Scalar, Settings, Source, Text
 from trackside.values import clean, scalar_text
 
 LATEST = 2e11  # UNIX seconds that the server accepts
@@ -216,9 +216,10 @@ def _lines_of(item: Item, time: float) -> list[bytes]:
     """The lines of what has no step."""
     if isinstance(item, Printed):
         return [_line("log", time, line=clean(line)[:LONGEST_TEXT]) for line in item.lines]
-    if isinstance(item, Settings):
-        return [_line("config", time, v=item.values)]
-    return [_line("summary", time, v=item.values)] if isinstance(item, Figures) else []
+    for kind, name in ((Settings, "config"), (Environment, "environment"), (Figures, "summary")):
+        if isinstance(item, kind):
+            return [_line(name, time, v=item.values)]
+    return []
 
 
 def _line(kind: str, time: float, **known: Any) -> bytes:

@@ -34,6 +34,13 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Environment:
+    """As the client describes that of a script."""
+
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Printed:
     lines: list[str]
 
@@ -45,17 +52,17 @@ class Figures:
     values: dict[str, Any]
 
 
-Item = Union[Scalar, Text, Images, Settings, Printed, Figures]
+Item = Union[Scalar, Text, Images, Settings, Environment, Printed, Figures]
 Entry = tuple[int, float, int, Item]  # position in the files, UNIX seconds, step, item
 
 
 @dataclass(frozen=True)
 class Described:
-    """How the run is announced. `environment` is what the client says of a script's."""
+    """How the run is announced. `script` has the command and the host."""
 
     id: str
     wanted: Wanted
-    environment: dict[str, Any]
+    script: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -95,3 +102,10 @@ class Source(Protocol):
     def damage(self) -> list[str]:
         """Say which parts of the files could not be read."""
         ...
+
+
+def named(own: str, given: str, is_only: bool) -> str:
+    """The name of a run for which another one was asked: that name, or behind it where there are several runs."""
+    if not given:
+        return own
+    return given if is_only else f"{given}/{own}"

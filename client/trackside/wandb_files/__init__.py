@@ -1,0 +1,1 @@
+"""The files that W&B (wandb) writes: its runs are imported as script runs."""
