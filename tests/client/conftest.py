@@ -91,6 +91,27 @@ def scripts(tmp_path: Path, protocol_server: ProtocolServer) -> Iterator[Scripts
 
 
 @pytest.fixture
+def imported(
+    protocol_server: ProtocolServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """In this process, `trackside import` with these words; returns what it says."""
+    from trackside import importing
+
+    for name in list(os.environ):
+        if name.startswith("TRACKSIDE_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TRACKSIDE_URL", protocol_server.url)
+
+    def run(*words: str | Path, status: int = 0) -> str:
+        outcome = importing.main([str(word) for word in words])
+        said = capsys.readouterr().err
+        assert outcome == status, said
+        return said
+
+    return run
+
+
+@pytest.fixture
 def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """In this process, a client that only spools; returns its events."""
     import trackside

@@ -24,7 +24,7 @@ def test_python_3_9_can_read_it(path: Path) -> None:
 def test_it_loads_nothing_but_the_standard_library() -> None:
     code = (
         "import sys; before = set(sys.modules); import trackside, trackside.watching, trackside.syncing, "
-        "trackside.run_commands; "
+        "trackside.run_commands, trackside.importing; "
         "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)"
     )
     done = subprocess.run(
