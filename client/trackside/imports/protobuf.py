@@ -18,14 +18,22 @@ def fields(data: bytes) -> Iterator[tuple[int, Value]]:
     """Yield number and value of each field: varints as integers, others as their bytes. Raises Malformed."""
     at, size = 0, len(data)
     while at < size:
-        key, at = _varint(data, at)
+        key = data[at]  # most keys and lengths have one byte: a call for each would take twice as long
+        if key < 128:
+            at += 1
+        else:
+            key, at = _varint(data, at)
         kind = key & 7
         if kind == VARINT:
             value, at = _varint(data, at)
             yield key >> 3, value
             continue
         if kind == BYTES:
-            length, at = _varint(data, at)
+            length = data[at] if at < size else 128
+            if length < 128:
+                at += 1
+            else:
+                length, at = _varint(data, at)
         elif kind in (FIXED64, FIXED32):
             length = 8 if kind == FIXED64 else 4
         else:

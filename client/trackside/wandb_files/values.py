@@ -15,6 +15,8 @@ OWN = ("_wandb", "_step", "_timestamp", "_runtime")  # keys that W&B adds itself
 
 Tree = dict[str, Any]
 
+_decode = json.JSONDecoder().decode
+
 
 def merge(tree: Tree, item: bytes) -> None:
     """Set the value of an item of a configuration, a history or a summary. Raises Malformed."""
@@ -74,7 +76,7 @@ def texts(data: bytes, *numbers: int) -> list[str]:
 def _value(field: int, value: Value, before: Any) -> Any:
     if field in (JSON, VALUE_JSON):
         try:
-            return json.loads(as_bytes(value))
+            return _decode(as_bytes(value).decode())
         except (ValueError, RecursionError) as error:
             raise Malformed(str(error)) from None
     if field == NUMBER:
