@@ -18,6 +18,7 @@ from trackside.imports.items import Unusable
 from trackside.mlflow_files.meta import read_meta
 from trackside.mlflow_files.source import MlflowRun, find
 from trackside.png import encode_png
+from trainer.rundir.event_shapes import SCRIPT_SHAPES, is_well_formed
 
 PNG = encode_png(bytes(range(48)), 4, 4, 3)
 BEGAN = 1_700_000_000_000
@@ -151,6 +152,7 @@ def test_a_store_is_imported(
     assert {key: run.announced.get(key) for key in ("project", "group", "notes", "tags")} == {
         "project": "it's long", "group": None, "notes": "one\ntwo", "tags": ["done", "team=vision"],
     }  # fmt: skip
+    assert all(is_well_formed(event, SCRIPT_SHAPES) for event in run.events())
     assert {name: run.points(name) for name in POINTS} == POINTS
     assert [event["v"] for event in run.events("config")] == [CONFIG]
     assert run.events("metrics")[0]["t"] == BEGAN / 1000 + 0.001
@@ -192,10 +194,12 @@ def test_an_import_is_repeated(imported: Callable[..., str], protocol_server: Pr
 
 def test_lines_that_cannot_be_read(tmp_path: Path) -> None:
     folder = run_folder(tmp_path, RUN)
-    write(folder, "metrics/a", "1 0.5 1\nnonsense\n2 x 3\n3 0.25\n4 1.0 -2\n5 0.125 7\n6 1.0 1")
+    write(
+        folder, "metrics/a", "1 0.5 1\nnonsense\n2 x 3\n3 0.25\n4 1.0 -2\n5 0.125 7\n9999999999999999999 1 8\n6 1.0 1"
+    )
     points, left_out = points_of(find(folder)[0])
     assert points == {"a": [(0, 0.25), (1, 0.5), (7, 0.125)]}
-    assert left_out == "2 lines that are not as MLflow writes them, 1 values at negative steps"
+    assert left_out == "3 lines that are not as MLflow writes them, 1 values at negative steps"
 
 
 def test_what_is_no_run_is_told(imported: Callable[..., str], tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from trackside.imports.items import Ending, Unusable
 from trackside.imports.protobuf import double, message, number
 from trackside.png import encode_png
 from trackside.wandb_files.source import WandbFile, find
+from trainer.rundir.event_shapes import SCRIPT_SHAPES, is_well_formed
 
 REAL = Path(__file__).parent / "wandb_0_31.wandb"  # written by wandb 0.31
 PNG = encode_png(bytes(range(48)), 4, 4, 3)
@@ -100,6 +101,7 @@ def read(path: Path) -> Found:
         content.read()
         source.described()
         events = [json.loads(line) for line in content.bytes_at(0, content.size).splitlines()]
+        assert all(is_well_formed(event, SCRIPT_SHAPES) for event in events)
         return Found(events, content.left_out_in_words(), source.ending())
 
 
@@ -124,6 +126,7 @@ def test_a_run_that_wandb_has_written(scripts: Scripts, protocol_server: Protoco
     assert {key: run.announced[key] for key in ("name", "project", "group", "notes", "tags")} == {
         "name": "first", "project": "digits", "group": "seeds", "notes": "one\ntwo", "tags": ["a", "b"],
     }  # fmt: skip
+    assert all(is_well_formed(event, SCRIPT_SHAPES) for event in run.events())
     assert next(iter(protocol_server.runs)).startswith("wb-abc123xy-")
     assert [event["v"] for event in run.events("config")] == [{"lr": 0.1, "opt": {"name": "sgd"}}]
     assert run.points("train/loss") == [(step, 1 / (step + 1)) for step in range(12)]
@@ -160,6 +163,13 @@ def test_values_of_every_form(tmp_path: Path) -> None:
     assert [(event["key"], event["text"]) for event in read(path).of("text")] == [("word", "hi"), ("words", "x")]
     assert read(path).left_out == "1 lists"
     assert [event["t"] for event in read(path).of("metrics")] == [BEGAN, BEGAN + 5]
+
+
+def test_a_row_of_many_values(tmp_path: Path) -> None:
+    values = {f"a/{number}": number for number in range(5000)}
+    found = read(run_file(tmp_path, RUN, history(1, **values)))
+    assert [len(event["v"]) for event in found.of("metrics")] == [4000, 1000]
+    assert {name: series[0][1] for name, series in found.points.items()} == values
 
 
 def test_steps_only_increase(tmp_path: Path) -> None:

@@ -16,10 +16,21 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from trackside.imports.items import Entry, Environment, Figures, Images, Item, Printed, Scalar, Settings, Source, Text
+from trackside.imports.items import (
+    LATEST,
+    Entry,
+    Environment,
+    Figures,
+    Images,
+    Item,
+    Printed,
+    Scalar,
+    Settings,
+    Source,
+    Text,
+)
 from trackside.values import clean, scalar_text
 
-LATEST = 2e11  # UNIX seconds that the server accepts
 LONGEST_NAME, LONGEST_TEXT = 500, 100_000  # characters that it accepts
 LARGEST_IMAGE = 20 << 20
 MAGIC = ((b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
@@ -101,7 +112,8 @@ class Content:
                 yield position, time, step, item
             else:
                 self.left_out["values at negative steps"] += 1
-        self.first_time = self.source.began or self.first_time
+        if 0 < self.source.began <= LATEST:
+            self.first_time = self.source.began
 
     def _add_other(
         self, others: dict[tuple[str, str, int], list[Line]], position: int, time: float, step: int, item: Item

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol, Union
 
 from trackside.request import Wanted
 
+LATEST = 2e11  # UNIX seconds that the server accepts
+
 
 class Scalar(NamedTuple):  # the commonest by far: a dataclass takes longer to make
     name: str

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Callable, TypeVar
 
 from trackside.imports.content import Content
-from trackside.imports.items import Ending
+from trackside.imports.items import LATEST, Ending
 from trackside.sender.server import Busy, Refused, Server
 from trackside.starting import NOTHING_REPLACED
 
@@ -187,7 +187,8 @@ def _patiently(call: Callable[[], Answer]) -> Answer:
 def _end(ending: Ending, last_time: float = 0.0) -> bytes:
     """The end of a session: always of the same length."""
     status, code = f'"{ending.status}"', json.dumps(ending.exit_code)
-    known = f'"t":{ending.time or last_time:<20.6f},"status":{status:<10},"exit_code":{code:<11}'
+    time = ending.time if 0 < ending.time <= LATEST else last_time
+    known = f'"t":{time:<20.6f},"status":{status:<10},"exit_code":{code:<11}'
     return f'{{"e":"end",{known}}}\n'.encode()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trackside.imports.items import LATEST
 from trackside.mlflow_files.meta import read_meta
 from trackside.mlflow_files.stored import DELETED, Point, StoredRun
 
@@ -34,8 +35,8 @@ def read_folder(folder: Path) -> StoredRun:
         name=tags.get("mlflow.runName") or meta.get("run_name", ""),
         experiment=meta_of(folder.parent).get("name", ""),
         status=STATUSES.get(meta.get("status", ""), meta.get("status", "")),
-        start=_number(meta.get("start_time")),
-        end=_number(meta.get("end_time")),
+        start=_moment(meta.get("start_time", "")),
+        end=_moment(meta.get("end_time", "")),
         parent=_name_of(folder.parent, tags.get("mlflow.parentRunId", "")),
         params={name: _text(path) for name, path in _named(folder / "params")},
         tags=tags,
@@ -66,7 +67,7 @@ def _points(folder: Path) -> tuple[list[Point], int]:
             words = line.split()
             try:
                 step = int(words[2]) if len(words) > 2 else 0
-                found.append(Point(name, step, float(words[1]), int(words[0])))
+                found.append(Point(name, step, float(words[1]), _number(words[0])))
             except (ValueError, IndexError):
                 unread += 1
     return found, unread
@@ -81,5 +82,17 @@ def _text(path: Path) -> str:
     return path.read_bytes().decode("utf-8", "replace")
 
 
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+def _moment(text: str) -> int:
+    """A time of meta.yaml; 0 if there is none."""
+    try:
+        return _number(text)
+    except ValueError:
+        return 0
+
+
+def _number(text: str) -> int:
+    """A time in milliseconds. Raises ValueError."""
+    found = int(text)
+    if not 0 <= found <= LATEST * 1000:
+        raise ValueError(f"{found} is no time")
+    return found

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from trackside.imports.items import (
+    LATEST,
     Described,
     Ending,
     Entry,
@@ -71,7 +72,7 @@ class WandbFile:
         self._readers: dict[int, Callable[[bytes], Iterator[tuple[int, Item]]]] = {
             2: self._history, 4: self._output, 5: self._config, 10: self._alert, 13: self._output, 17: self._run_record,
         }  # fmt: skip
-        self._silent: dict[int, Callable[[bytes], None]] = {
+        self._setters: dict[int, Callable[[bytes], None]] = {
             3: self._summary_record, 12: self._metric, 18: self._exit_record, 26: self._environment_record,
         }  # fmt: skip
 
@@ -129,8 +130,8 @@ class WandbFile:
         for field, value in fields(record):
             if field in self._readers:
                 yield from self._readers[field](as_bytes(value))
-            elif field in self._silent:
-                self._silent[field](as_bytes(value))
+            elif field in self._setters:
+                self._setters[field](as_bytes(value))
 
     def _run_record(self, data: bytes) -> Iterator[tuple[int, Item]]:
         """The run; written again when its name, tags or notes are changed."""
@@ -165,7 +166,7 @@ class WandbFile:
                 step = next((signed(one) for number, one in fields(as_bytes(value)) if number == 1), 0)
         own, time = row.get("_step"), row.get("_timestamp")
         self._step = step if step is not None else own if isinstance(own, int) else self._step + 1
-        if isinstance(time, (int, float)) and 0 <= time <= 2e11:
+        if isinstance(time, (int, float)) and 0 <= time <= LATEST:
             self._time = float(time)
         if not self._is_described:  # its records come before the first row
             self._is_described = True

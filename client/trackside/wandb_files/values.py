@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from trackside.imports.items import LATEST
 from trackside.imports.protobuf import Malformed, Value, as_bytes, as_double, as_text, fields, signed
 
-LATEST = 2e11  # UNIX seconds that the server accepts
 NONFINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 KEY, NESTED_KEY, NONE, BOOLEAN, INTEGER, NUMBER, TEXT, JSON, VALUE_JSON = 1, 2, 3, 4, 5, 6, 7, 8, 16
 OWN = ("_wandb", "_step", "_timestamp", "_runtime")  # keys that W&B adds itself
