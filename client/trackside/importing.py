@@ -202,10 +202,10 @@ def _parse(words: list[str]) -> argparse.Namespace:
         description="Import runs that other tools have written to files. Importing a path again adds what is new.",
     )
     parser.add_argument("kind", choices=list(KINDS), help="the tool that has written them")
-    parser.add_argument("folder", metavar="DIR", help="the directory; the folders below it are imported, too")
+    parser.add_argument("folder", metavar="DIR", help="the directory, with the folders below it, or one file")
     parser.add_argument("--follow", action="store_true", help="go on with what is added, until Ctrl-C (tensorboard)")
-    parser.add_argument("--project", default="", help="the project of the runs")
-    parser.add_argument("--name", default="", help="a name in place of that of the directory")
+    parser.add_argument("--project", default="", help="the project of the runs, in place of the one in the files")
+    parser.add_argument("--name", default="", help="a name in place of that of the directory or the run")
     asked = parser.parse_args(words)
     if asked.follow and asked.kind not in FOLLOWED:
         parser.error(f"--follow is for {', '.join(FOLLOWED)}: repeat the import to add what is new.")
