@@ -23,7 +23,7 @@ from app.web.datasets import adding as dataset_adding
 from app.web.datasets import pages as dataset_pages
 from app.web.datasets import routes as datasets
 from app.web.datasets import uploads as dataset_uploads
-from app.web.errors import described, install_error_handlers
+from app.web.errors import described, error_schemas, install_error_handlers
 from app.web.gate import AuthMiddleware
 from app.web.guard import Guard
 from app.web.head import HeadMiddleware
@@ -108,6 +108,7 @@ class Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Add to the document that a bearer token is accepted but not always required, and the path in front."""
         document = super().openapi()
+        document["components"]["schemas"] |= error_schemas()
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}, {}]
         return {**document, "servers": [{"url": root()}]} if root() else document
