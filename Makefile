@@ -6,12 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
 
-.PHONY: run test check install bench bench-long torture fuzz gpu gpu-data audit screenshots timm-table clean
+.PHONY: run test test-all check install bench bench-long torture fuzz gpu gpu-data audit screenshots timm-table clean
 
 run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
 
 test: $(VENV)/.dev $(VENV)/.browser
+	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
+
+# Before a release: all tests, in about five minutes more.
+test-all: $(VENV)/.dev $(VENV)/.browser
 	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev

@@ -141,10 +141,12 @@ class Server:
         return httpx.Client(base_url=self.url, timeout=30, verify=NO_TLS)
 
     def start(self, *names: str, **environment: str) -> None:
-        """Start processes, warm ones where they need no environment of their own, and wait for the web process."""
+        """Start processes, warm ones where `environment` changes settings alone, and wait for the web process."""
+        may_fork = self.may_fork and all(name.startswith("TRACKSIDE_") for name in environment)
         for name in names:
-            if name in self.commands and self.may_fork and not environment:
-                self.processes[name] = warm.start(self.commands[name], {**os.environ, **self.environment()})
+            if name in self.commands and may_fork:
+                values = {**os.environ, **self.environment(), **environment}
+                self.processes[name] = warm.start(self.commands[name], values)
             else:
                 self.spawn(name, **environment)
         if "web" in names:

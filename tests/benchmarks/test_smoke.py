@@ -18,6 +18,7 @@ def test_ingest_benchmark_runs() -> None:
     assert "another processor" in text
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_honest_clients_are_answered_while_others_attack() -> None:
     found = under(Attack(clients=8, attackers=4, seconds=6))

@@ -20,6 +20,7 @@ def origin(server: Server) -> Iterator[str]:
         yield origin
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_run_from_launch_to_prediction(server: Server, origin: str, page: Page) -> None:
     failed: list[str] = []

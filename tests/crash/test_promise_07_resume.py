@@ -125,8 +125,13 @@ VARIANTS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 
 
+LONG = ("adamw, clipped, one-cycle", "nesterov, linear, mixup", "muon and adamw, trapezoid, cutmix, cutout")
+
+
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in VARIANTS]
+)
 def test_promise_07_every_part_of_a_recipe_resumes_exactly(tmp_path: Path, few_shapes: Path, variant: str) -> None:
     overrides: dict[str, object] = {**SWIFT, "precision": "float32", "epochs": 2, "max_steps": 34, **VARIANTS[variant]}
     whole = run_through(tmp_path / "whole", few_shapes, overrides, [])
@@ -140,6 +145,7 @@ def train_attempt(folder: Path, datasets: Path, attempt: int, should_stop: Calla
     events.close()
 
 
+@pytest.mark.long
 def test_promise_07_a_budget_of_minutes_is_replayed_as_it_was_measured(
     tmp_path: Path, few_shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +169,7 @@ def test_promise_07_a_budget_of_minutes_is_replayed_as_it_was_measured(
     assert RunDir(second).decisions.read_bytes() == taken
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_promise_07_a_trial_of_compiling_is_replayed(
     tmp_path: Path, few_shapes: Path, monkeypatch: pytest.MonkeyPatch

@@ -80,6 +80,7 @@ def test_promise_18_sigkill_leaves_no_web_process_and_no_worker_and_the_next_ser
         again.wait(60)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_closed_terminal_changes_nothing_and_ctrl_c_ends_all_of_it(
     server: Server, served: subprocess.Popen[bytes]

@@ -40,6 +40,7 @@ def program_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_run_that_the_version_before_trains_goes_on(server: Server, old_code: Path) -> None:
     # PYTHONSAFEPATH keeps the working directory, which contains the new packages, out of sys.path.

@@ -39,6 +39,7 @@ def blocked_ptxas(folder: Path) -> Iterator[Path]:
         os.close(writer)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_stop_while_compiling_leaves_a_checkpoint(cuda_server: CudaServer, tmp_path: Path) -> None:
     with blocked_ptxas(tmp_path) as ptxas:

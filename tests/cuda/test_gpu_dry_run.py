@@ -12,6 +12,7 @@ from tests.cuda.conftest import Device
 from tests.cuda.dry_run import dry_run
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_steps_of_make_gpu_end_with_verdicts(device: Device) -> None:
     # On a busy machine it ends by itself, with a failed verdict, and leaves no server behind.

@@ -7,6 +7,7 @@ import pytest
 from tests.benchmarks.load import Load, under
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_promise_16_a_quarter_of_the_stated_load_for_ten_seconds() -> None:
     found = under(Load(streams=250, runs=12, predictions=5, pages=4, seconds=10))

@@ -37,7 +37,7 @@ def test_the_losses_of_parts_add_up_to_that_of_the_batch(
     assert found.item() == pytest.approx(whole.item(), rel=1e-5)
 
 
-def test_a_run_with_gradient_accumulation_has_the_same_curve(tmp_path: Path, shapes: Path) -> None:
+def test_a_run_with_gradient_accumulation_has_the_same_curve(tmp_path: Path, few_shapes: Path) -> None:
     settings: dict[str, Any] = {
         "checks": "off",
         "compile": "off",
@@ -48,8 +48,10 @@ def test_a_run_with_gradient_accumulation_has_the_same_curve(tmp_path: Path, sha
     }
     for parts in (1, 5):
         folder = tmp_path / f"{parts}"
-        new_run(folder, shapes, {**settings, "gradient_accumulation": parts, "precision": "float32"}, "baseline-mlp")
-        assert run(folder, shapes).reason == "finished"
+        new_run(
+            folder, few_shapes, {**settings, "gradient_accumulation": parts, "precision": "float32"}, "baseline-mlp"
+        )
+        assert run(folder, few_shapes).reason == "finished"
     curves = [
         [event["v"] for event in events_of(tmp_path / parts) if "train/loss" in event.get("v", {})]
         for parts in ("1", "5")

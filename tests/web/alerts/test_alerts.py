@@ -33,7 +33,7 @@ def deliveries(client: httpx.Client) -> list[dict[str, Any]]:
 def test_runs_the_queue_and_thresholds_are_told_once_each(server: Server) -> None:
     with served(Webhook()) as sink, served(MailServer()) as mail:
         server.start("web")
-        server.spawn("worker", **ALLOWED)
+        server.start("worker", **ALLOWED)
         with server.client() as client:
             hook = f"json://127.0.0.1:{sink.port}/secret-path"
             add(client, hook, "finished", "failed", "queue_empty")
@@ -65,7 +65,7 @@ def test_a_message_survives_a_dead_service_and_a_killed_worker(server: Server) -
     with served(Webhook()) as sink:
         sink.behavior = "500"
         server.start("web")
-        server.spawn("worker", **ALLOWED)
+        server.start("worker", **ALLOWED)
         with server.client() as client:
             alert = add(client, f"json://127.0.0.1:{sink.port}", "finished")
             client.post(f"/api/alerts/{alert}/test")
@@ -74,7 +74,7 @@ def test_a_message_survives_a_dead_service_and_a_killed_worker(server: Server) -
             assert deliveries(client)[0]["error"]
             server.kill("worker")
             sink.behavior = "take"
-            server.spawn("worker", **ALLOWED)
+            server.start("worker", **ALLOWED)
             wait_for(lambda: sink.taken, 90, "the message")
             wait_for(lambda: deliveries(client)[0]["state"] == "sent", 30, "the delivery")
 
@@ -83,7 +83,7 @@ def test_a_service_that_hangs_keeps_nothing_else_waiting(server: Server) -> None
     with served(Webhook()) as hanging, served(Webhook()) as sink:
         hanging.behavior = "hang"
         server.start("web")
-        server.spawn("worker", **ALLOWED)
+        server.start("worker", **ALLOWED)
         with server.client() as client:
             slow = add(client, f"json://127.0.0.1:{hanging.port}", "finished")
             quick = add(client, f"json://127.0.0.1:{sink.port}", "finished")

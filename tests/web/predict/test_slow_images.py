@@ -62,6 +62,7 @@ def probabilities(answer: httpx.Response) -> dict[str, float]:
     return {item["label"]: item["probability"] for item in answer.json()["predictions"]}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_others_are_answered_while_slow_images_are_decoded_and_hanging_up_ends_it(served: tuple[str, int]) -> None:
     address, predictor = served

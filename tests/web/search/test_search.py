@@ -94,7 +94,9 @@ def test_what_cannot_be_searched_is_refused_with_its_field(api: httpx.Client) ->
     assert api.get("/api/searches").json() == []
 
 
-@pytest.mark.parametrize("sampler", ["random", "grid", "cmaes"])
+@pytest.mark.parametrize(
+    "sampler", ["grid", pytest.param("random", marks=pytest.mark.long), pytest.param("cmaes", marks=pytest.mark.long)]
+)
 def test_other_samplers_end_too(server: Server, sampler: str) -> None:
     spaces: dict[str, dict[str, Any]] = {
         "random": {"optimizer.name": {"choices": ["sgd", "adam"]}, **LR},
