@@ -9,6 +9,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,9 @@ from tests.benchmarks.rows import served, until
 from tests.browser.conftest import ARGUMENTS
 from tests.browser.find_browser import installed
 
-FOLDER = Path(__file__).parents[1] / "docs" / "screenshots"
+ROOT = Path(__file__).parents[1]
+CLIENT = ROOT / "client"
+FOLDER = ROOT / "docs" / "screenshots"
 WIDTHS = {"wide": 1440, "medium": 768, "narrow": 390}
 HEIGHT = 900
 COLORS = 160
@@ -73,7 +78,7 @@ def capture(home: Path, names: list[str]) -> None:
 def trained(client: httpx.Client, file: Path) -> dict[str, Any]:
     """Return the ids of the ended runs that the pages show, as in `file`; if it is not there, train them first.
 
-    One good run, a group of runs over learning rates and seeds, one that diverges.
+    One good run, a group of runs over learning rates and seeds, one that diverges; and what `others` makes.
     """
     if file.exists():
         return dict(json.loads(file.read_text()))
@@ -95,9 +100,53 @@ def trained(client: httpx.Client, file: Path) -> dict[str, Any]:
     until(lambda: client.get("/api/datasets/shapes100/statistics").status_code == 200, 120, 0.5)
     for run_id in (group[0], good):
         client.put("/api/models/production", json={"run": run_id}).raise_for_status()
-    found = {"good": good, "group": group, "broken": broken}
+    found = {"good": good, "group": group, "broken": broken, **others(client, good, group)}
     file.write_text(json.dumps(found))
     return found
+
+
+SCRIPT = """
+import math, trackside
+with trackside.init(project="segmentation", name="unet, dice loss", config={"lr": 0.001, "model": {"depth": 4}}) as run:
+    for step in range(400):
+        fall = math.exp(-step / 90)
+        run.log({"train/loss": 0.2 + fall + 0.03 * math.sin(7.3 * step), "train/dice": 0.9 - 0.8 * fall})
+        if step % 40 == 39:
+            run.log({"val/loss": 0.26 + fall, "val/dice": 0.86 - 0.78 * fall})
+"""
+REPORT = """The learning rate decides more than the seed.
+
+```chart
+title: Validation accuracy
+runs: {group}
+series: val/acc
+```
+
+```runs
+runs: {group}
+columns: best, optimizer.lr, seed, duration
+```
+"""
+
+
+def others(client: httpx.Client, good: str, group: list[str]) -> dict[str, Any]:
+    """Make a finished search, the run of a script, a report and a link to it; return their ids and the link's path."""
+    body = {
+        "dataset": "shapes100", "preset": "baseline-cnn", "name": "learning rate and dropout", "trials": 12,
+        "overrides": {"epochs": 3, "max_steps": 90, "checks": "off"},
+        "space": {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "model.dropout": {"low": 0.0, "high": 0.6}},
+    }  # fmt: skip
+    search = client.post("/api/searches", json=body).raise_for_status().json()["id"]
+    until(lambda: client.get(f"/api/searches/{search}").json()["status"] == "finished", 1800, 0.5)
+    address = str(client.base_url).rstrip("/")
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "TRACKSIDE_URL": address, "PYTHONPATH": str(CLIENT)}
+        subprocess.run([sys.executable, "-c", SCRIPT], cwd=folder, env=environment, check=True)
+    script = client.get("/api/runs", params={"q": "source:script"}).json()["items"][0]["id"]
+    text = REPORT.format(group=", ".join(group))
+    report = client.post("/api/reports", json={"title": "Learning rate and seed", "text": text}).json()["id"]
+    link = client.post("/api/shares", json={"run": good}).raise_for_status().json()["url"]
+    return {"search": search, "script": script, "report": report, "shared": link.removeprefix(address)}
 
 
 def started(client: httpx.Client) -> dict[str, Any]:
@@ -139,6 +188,11 @@ def pages(runs: dict[str, Any]) -> dict[str, str]:
         "data": "/datasets",
         "explorer": "/datasets/shapes100",
         "predict": f"/predict?model={runs['good']}",
+        "search": f"/searches/{runs['search']}",
+        "script": f"/runs/{runs['script']}",
+        "report": f"/reports/{runs['report']}",
+        "shared": runs["shared"],
+        "alerts": "/alerts",
         "models": "/models",
         "model": "/models/production",
         "system": "/system",

@@ -138,7 +138,8 @@ def _write(path: Path, blocks: Iterator[bytes]) -> None:
 def _row(run: RunHandle) -> tuple[str, ...]:
     best = run.data["best_acc"]
     acc = "-" if best is None else f"{best:.2%}"
-    return run.id, run.status, f"{run.data['progress']:.0%}", acc, run.data["dataset"] or "-", run.name
+    done = "-" if run.data["total_steps"] is None else f"{run.data['progress']:.0%}"  # nobody knows a script's end
+    return run.id, run.status, done, acc, run.data["dataset"] or "-", run.name
 
 
 def _tell(run: RunHandle, asked: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from tests.client.conftest import CLIENT
 from tests.conftest import ENDLESS, NARROW, Server, new_server
 from tests.web.locked import CHEAP, PASSWORD
 from trackside.api import Api
+from trackside.imports.content import Content
+from trackside.tensorboard.source import EventFiles
 
 SHORT = {**NARROW, "max_steps": 30}
 
@@ -56,6 +59,27 @@ def test_a_run_is_launched_and_described(client: trackside.Client, finished: str
     assert 0 <= run.summary["test/acc"] <= 1
     assert run.url.endswith(f"/runs/{finished}")
     assert run.refresh().id == finished
+
+
+def test_a_run_becomes_an_event_file(finished: str, served: Server, tmp_path: Path) -> None:
+    environment = {"PATH": "", "TRACKSIDE_URL": served.url, "PYTHONPATH": str(CLIENT)}
+    command = [sys.executable, "-m", "trackside", "export", "tensorboard", finished, "-o", "out"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    content = Content(EventFiles(tmp_path / "out"))
+    content.read()
+    lines = [json.loads(line) for line in content.bytes_at(0, content.size).splitlines()]
+    content.close()
+    series: dict[str, list[tuple[int, float]]] = {}
+    for line in lines:
+        for name, value in line["v"].items() if line["e"] == "metrics" else ():
+            series.setdefault(name, []).append((line["step"], value))
+    expected = served.series(finished)
+    assert series.keys() == expected.keys()
+    for name, found in expected.items():
+        assert [step for step, _ in series[name]] == found["step"], name
+        assert [value for _, value in series[name]] == pytest.approx(found["value"], rel=1e-6), name
+    assert next(line["v"]["optimizer.lr"] for line in lines if line["e"] == "config") == 1e-3
 
 
 def test_metrics_are_lists(client: trackside.Client, finished: str, served: Server) -> None:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.client.conftest import CLIENT, finished
+from tests.client.relay import Relay, relay_to
 from tests.client.test_sending import senders_of
 from tests.conftest import Server, new_server, wait_for
 from trackside.imports.content import Content
@@ -27,6 +28,9 @@ from trackside.tensorboard.encoding import (
     version_record,
 )
 from trackside.tensorboard.source import EventFiles
+
+KILLS = int(os.environ.get("TRACKSIDE_TEST_KILLS", "10"))
+KILLS_PER_SESSION = 5
 
 
 @pytest.fixture
@@ -184,26 +188,36 @@ for i in itertools.count(run.step):
 """
 
 
-@pytest.mark.timeout(240)
+@pytest.fixture
+def relay(served: Server) -> Iterator[Relay]:
+    with relay_to(served.settings.port) as found:
+        yield found
+
+
+@pytest.mark.timeout(60 + 15 * KILLS)
 def test_random_kills_lose_and_double_nothing(
-    served: Server, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+    served: Server, start: Callable[..., subprocess.Popen[str]], tmp_path: Path, relay: Relay
 ) -> None:
+    """Of the server's processes, the sender, the network in the middle of requests, and the script: KILLS in all."""
     choose = random.Random(4)
     logged: list[int] = []
-    for session in range(4):
-        process = start(ENDLESS)
+    sessions = KILLS // KILLS_PER_SESSION
+    for session in range(sessions):
+        process = start(ENDLESS, TRACKSIDE_URL=relay.url)
         assert process.stdout is not None
-        for _ in range(4):
+        for _ in range(KILLS_PER_SESSION - 1):
             until = choose.randrange(50, 300)
             logged += [int(process.stdout.readline()) for _ in range(until)]
-            victim = choose.choice(["web", "worker", "sender"])
+            victim = choose.choice(["web", "worker", "sender", "network"])
             if victim == "sender":
                 for pid in senders_of(tmp_path / ".trackside"):
                     os.kill(pid, signal.SIGKILL)
+            elif victim == "network":
+                relay.cut()
             else:
                 served.kill(victim)
                 served.start(victim)
-        process.send_signal(signal.SIGKILL if session < 3 else signal.SIGINT)
+        process.send_signal(signal.SIGKILL if session < sessions - 1 else signal.SIGINT)
         logged += [int(line) for line in process.communicate()[0].split()]
     run = served.wait_status("killed", "stopped", "failed")
     found = wait_for(
@@ -214,7 +228,7 @@ def test_random_kills_lose_and_double_nothing(
     assert set(logged) <= set(steps)
     assert steps == list(range(len(steps)))
     assert found["value"] == [step * 0.5 for step in steps]
-    assert run["attempt"] == 4
+    assert run["attempt"] == sessions
 
 
 def test_event_files_of_tensorboard_in_and_out(

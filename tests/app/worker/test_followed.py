@@ -11,7 +11,7 @@ from sqlmodel import select
 
 from app.commands.reindex import reindex
 from app.host.identity import worker_id
-from app.jobs import script_ingest
+from app.jobs import script_files
 from app.metrics.reader import Metrics
 from app.runs.query import RunQuery
 from app.runs.script_data import ScriptData
@@ -376,8 +376,8 @@ def test_a_start_in_the_middle_of_a_block(home: Home) -> None:
 
 
 def test_a_run_keeps_only_so_many_images_and_files(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(script_ingest, "MOST_MEDIA", 3)
-    monkeypatch.setattr(script_ingest, "MOST_FILES", 2)
+    monkeypatch.setattr(script_files, "MOST_MEDIA", 3)
+    monkeypatch.setattr(script_files, "MOST_FILES", 2)
     home.register()
     followed = home.worker()
     texts = [{"e": "text", "step": step, "key": "k", "text": "t"} for step in range(5)]

@@ -17,12 +17,12 @@ class Webhook(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.taken: list[dict[str, Any]] = []
         self.asked = 0
         self.behavior = "take"
         self.released = threading.Event()
-        super().__init__(("127.0.0.1", 0), _WebhookHandler)
+        super().__init__((host, 0), _WebhookHandler)
 
     @property
     def port(self) -> int:

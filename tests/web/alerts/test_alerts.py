@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -12,10 +14,13 @@ import pytest
 
 from app.alerts.send import is_public
 from tests.conftest import NARROW, Server, wait_for
+from tests.web.alerts import redirected
+from tests.web.alerts.redirected import PUBLIC
 from tests.web.alerts.sinks import MailServer, Webhook, served
 from tests.web.errors import assert_error
 
 ALLOWED = {"TRACKSIDE_ALLOW_PRIVATE_ALERTS": "1", "TRACKSIDE_PUBLIC_URL": "https://lab.example.org"}
+CAN_ISOLATE = os.geteuid() == 0 and all(map(shutil.which, ("unshare", "ip")))
 FAST: dict[str, Any] = {**NARROW, "max_steps": 20, "batch_size": 64, "val_fraction": 0.02}
 
 
@@ -150,3 +155,16 @@ def test_alerts_are_kept_like_secrets_and_deleted(api: httpx.Client, web: Server
     assert api.delete(f"/api/alerts/{alert}").status_code == 204
     assert_error(api.delete(f"/api/alerts/{alert}"), 404)
     assert_error(api.post(f"/api/alerts/{alert}/test"), 404)
+
+
+@pytest.mark.skipif(not CAN_ISOLATE, reason="a network of one's own takes Linux, root, unshare and ip")
+def test_a_public_service_cannot_redirect_inward() -> None:
+    inside = f"ip link set lo up && ip address add {PUBLIC}/32 dev lo && exec {sys.executable} -m {redirected.__name__}"
+    done = subprocess.run(["unshare", "--net", "sh", "-c", inside], capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["taken"]["status"] == 0
+    assert found["redirected"]["status"] == 1
+    assert "127.0.0.1 is not a public address" in found["redirected"]["error"][0]
+    assert found["inner"] == 0
+    assert found["outer"] >= 2
