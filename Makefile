@@ -33,7 +33,7 @@ bench-long: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks.long
 
 fuzz: $(VENV)/.dev
-	TRACKSIDE_TEST_EXAMPLES=300 $(BIN)/python -m pytest tests/app/jobs/test_queue_machine.py
+	TRACKSIDE_TEST_EXAMPLES=300 $(BIN)/python -m pytest tests/app/jobs/test_queue_machine.py tests/app/jobs/test_fuzz_ingest.py
 	$(BIN)/python -m tests.fuzz
 
 # Try the GPU path on one NVIDIA GPU, in about 8 minutes: see tests/gpu/README.md. make gpu DATA=gpu-data

@@ -8,6 +8,7 @@ of event files and images are tests/app/jobs/test_fuzz_ingest.py and tests/web/t
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,8 @@ def fuzz(minutes: float, *, seed: int, examples: int) -> int:
                 "--exclude-path-regex", EXCLUDED,
                 "--max-time", str(int(60 * minutes)), "--continue-on-failure", "--request-timeout", "30",
             ]  # fmt: skip
-            return subprocess.run(command, check=False).returncode
+            environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.fuzz_hooks"}
+            return subprocess.run(command, env=environment, check=False).returncode
         finally:
             server.close()
 

@@ -7,7 +7,9 @@ these six looks.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Literal
 
@@ -107,16 +109,18 @@ def test_every_page(home: FinishedHome, pages: list[str], tab: Page, said: list[
     assert said == []
 
 
-def test_no_link_is_dead(home: FinishedHome, pages: list[str], tab: Page) -> None:
+def test_no_link_is_dead(home: FinishedHome, pages: list[str]) -> None:
     seen: set[str] = set()
     dead: list[str] = []
-    for path in pages:
-        if path == UNREADABLE:
-            continue
-        tab.goto(home.server.url + path, wait_until="domcontentloaded")
-        links = tab.eval_on_selector_all("a[href^='/']", "nodes => nodes.map(node => node.getAttribute('href'))")
-        for link in set(links) - seen:
-            if (status := tab.request.head(home.server.url + link).status) not in (200, 405):
-                dead.append(f"{path} links to {link}: {status}")
-        seen |= set(links)
+    with home.server.client() as client:
+        for path in pages:
+            if path == UNREADABLE:
+                continue
+            text = client.get(path, headers={"Accept": "text/html"}).text
+            links = set(map(unescape, re.findall(r'<a\s[^>]*?href="(/[^"]*)"', text)))
+            for link in links - seen:
+                if (status := client.head(link).status_code) not in (200, 405):
+                    dead.append(f"{path} links to {link}: {status}")
+            seen |= links
+    assert len(seen) > 50
     assert dead == []

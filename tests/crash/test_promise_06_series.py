@@ -13,7 +13,7 @@ from tests.conftest import FIXED, NARROW, Server
 from tests.crash.series import assert_whole, values
 
 OVERRIDES = {
-    **NARROW, **FIXED, "epochs": 7, "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3
+    **NARROW, **FIXED, "epochs": 5, "augment.flip": True, "augment.crop": 4, "model.dropout": 0.2, "log_every": 3
 }  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def test_promise_06_series_equal_those_of_an_undisturbed_run(make_server: Callab
     run_id = server.launch(overrides=OVERRIDES)
     for victim in ("trainer", "worker", "web", "trainer", "worker"):
         run = server.run(run_id)
-        server.wait_step(run_id, min(run["step"] + chance.randint(10, 70), run["total_steps"] - 5))
+        server.wait_step(run_id, min(run["step"] + chance.randint(10, 50), run["total_steps"] - 5))
         if victim == "trainer":
             pid = server.trainer_pid(run_id)
             assert pid is not None

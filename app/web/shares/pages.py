@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
-from app.auth.shares import Share
+from app.auth.shares import Kind, Share
 from app.errors import ApiError, not_found
 from app.reports.blocks import blocks_of
 from app.reports.documents import chart_over, charts_of, document_of
+from app.reports.shared import NewShare, Target, target_of
 from app.runs.public import RunPublic
 from app.runs.script_data import ScriptData
 from app.runs.setup import setup_of
@@ -32,25 +35,44 @@ from app.web.services import (
     SettingsDep,
     SharesDep,
 )
-from app.web.shares.routes import NewShare, add_share, address_of
+from app.web.shares.routes import address_of
 
 router = APIRouter(include_in_schema=False)
+Asked = Annotated[str, Query(max_length=1000)]
 NO_STORE = {"Cache-Control": "no-store"}
+KINDS: Mapping[Kind, str] = {"run": "run", "compare": "comparison", "report": "report"}
+SHOWN: Mapping[Kind, str] = {
+    "run": "It shows the curves, results, settings and notes, but neither the log, the files nor the environment.",
+    "compare": "It shows the curves, the metrics and the settings that differ.",
+    "report": "It shows the report as it is at the time, and the curves of the runs in it.",
+}
 
 
 @dataclass(frozen=True)
 class SharesPage:
-    """`made` is the address of a link that was just created, which is shown this once."""
+    """`asked` is what a link may be created to; `made` the address of one just created, which is shown this once."""
 
     shares: tuple[Share, ...]
+    asked: Target | None = None
     made: str = ""
     title: str = ""
     section: str = "system"
 
 
 @router.get("/shares")
-def index(request: Request, shares: SharesDep) -> Response:
-    return render(request, "shares/index.html", SharesPage(tuple(shares.all())))
+def index(
+    request: Request,
+    shares: SharesDep,
+    runs: RunsDep,
+    reports: ReportsDep,
+    run: Asked = "",
+    compare: Asked = "",
+    report: Asked = "",
+) -> Response:
+    """All links. With `run`, `compare` or `report`, a form for a new one above them."""
+    asked = {name: value for name, value in (("run", run), ("compare", compare), ("report", report)) if value}
+    target = target_of(checked(NewShare, asked), runs, reports) if asked else None
+    return _page(request, SharesPage(tuple(shares.all()), target))
 
 
 @router.post("/shares")
@@ -59,9 +81,11 @@ async def add(
 ) -> Response:
     """Create a link, and show it on the page of all links."""
     typed = {name: value for name, value in texts(await request.form()).items() if value}
-    share, secret = await run_in_threadpool(add_share, checked(NewShare, typed), shares, runs, reports)
-    page = SharesPage(tuple(shares.all()), address_of(secret, request, settings), share.title)
-    answer = render(request, "shares/index.html", page)
+    asked = checked(NewShare, typed)
+    target = await run_in_threadpool(target_of, asked, runs, reports)
+    share, secret = await run_in_threadpool(shares.add, target.kind, target.target, target.title, asked.days)
+    made = address_of(secret, request, settings)
+    answer = _page(request, SharesPage(tuple(shares.all()), made=made, title=share.title))
     answer.headers.update(NO_STORE)
     return answer
 
@@ -112,3 +136,7 @@ def _run_page(run: RunPublic, scripts: ScriptData) -> RunPageView | ScriptPageVi
         return ScriptPageView(run, "setup", script=scripts.of(run.id))
     settings, changed, _ = setup_of(run)
     return RunPageView(run, "setup", classes=None, settings=settings, from_preset=changed)
+
+
+def _page(request: Request, page: SharesPage) -> Response:
+    return render(request, "shares/index.html", page, kinds=KINDS, shown=SHOWN)

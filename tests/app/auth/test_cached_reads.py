@@ -85,6 +85,7 @@ def orders(begin: Callable[[], Callable[[], Any]], change: Callable[[], Any], co
     raise AssertionError
 
 
+@pytest.mark.long
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "value"
 
@@ -99,6 +100,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
     assert orders(begin, change, CachedFile.value.__code__) > 100
 
 
+@pytest.mark.long
 def test_a_name_that_moves_while_it_is_looked_up(tmp_path: Path) -> None:
     path = tmp_path / JOURNAL
 

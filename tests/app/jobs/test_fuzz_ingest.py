@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from app.storage.db import Database
 from app.storage.tables import Run, Status
 from trainer.rundir.event_shapes import SHAPES
 
+EXAMPLES = int(os.environ.get("TRACKSIDE_TEST_EXAMPLES", "100"))
 T = 1_790_000_000.0
 VALID: list[dict[str, Any]] = [
     {"e": "start", "from_step": 0, "total_steps": 100, "steps_per_epoch": 10, "epochs": 10, "device": "cpu",
@@ -73,7 +75,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
 NUMBERS = count()
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(lines(), max_size=12))
 def test_any_event_file_is_read_to_its_end(database: Database, tmp_path: Path, written: list[bytes]) -> None:
     name = f"run{next(NUMBERS)}"

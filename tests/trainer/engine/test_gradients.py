@@ -42,6 +42,7 @@ def test_a_run_with_gradient_accumulation_has_the_same_curve(tmp_path: Path, few
         "checks": "off",
         "compile": "off",
         "max_steps": 20,
+        "model.widths": [64],
         "augment.mixup": 0.2,
         "class_weights": "balanced",
         "optimizer.name": "sgd",

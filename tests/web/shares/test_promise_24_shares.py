@@ -218,9 +218,10 @@ def test_what_was_deleted_is_not_shown(home: Home, visitor: httpx.Client) -> Non
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({}, 422), ({"run": "a", "report": "b"}, 422), ({"compare": []}, 422), ({"run": "0123456789"}, 404),
-        ({"compare": ["0123456789"]}, 404), ({"report": "0123456789"}, 404), ({"report": "../../x"}, 404),
-        ({"run": "a", "days": 0}, 422), ({"run": "a", "extra": 1}, 422), ({"compare": ["a"] * 13}, 422),
+        ({}, 422), ({"run": "a", "report": "b"}, 422), ({"compare": []}, 422), ({"compare": None}, 422),
+        ({"compare": ","}, 422), ({"compare": ["a"] * 13}, 422), ({"run": "a", "days": 0}, 422),
+        ({"run": "a", "extra": 1}, 422), ({"run": "0123456789"}, 404), ({"compare": ["0123456789"]}, 404),
+        ({"report": "0123456789"}, 404), ({"report": "../../x"}, 404),
     ],
 )  # fmt: skip
 def test_what_cannot_be_shared(home: Home, body: dict[str, object], status: int) -> None:
