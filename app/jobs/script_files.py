@@ -36,7 +36,7 @@ def add_media(session: Session, run: Run, batch: ScriptBatch, event: Event) -> N
             text=event.get("text") or event.get("caption") or "",
         )
     )
-    batch.fields["step"] = max(event["step"], batch.fields.get("step", run.step))
+    batch.fields["step"] = max(event["step"], batch.fields["step"])
     publish(session, run.id, "media", {"run": run.id, "kind": event["e"], "key": event["key"], "step": event["step"]})
 
 

@@ -39,6 +39,7 @@ CALLS = {
 SCALARS = 5
 ROUNDS = 3
 KILLED_CALLS = 2_000
+MOSTLY = 0.9  # of what a killed script has logged: wandb loses some
 ROOT = Path(__file__).parents[2]
 
 
@@ -60,10 +61,10 @@ def measure() -> list[Row]:
         kept = {name: _kept(name, address, Path(home)) for name in names}
     written = {name: statistics.median(rate.written for rate in rates[name]) for name in names}
     rows = [_row(name, rates[name], kept[name]) for name in names]
-    durable = [written[name] for name in names if name != "trackside" and kept[name] == 1]
+    durable = [written[name] for name in names if name != "trackside" and kept[name] > MOSTLY]
     if durable:
         ratio = written["trackside"] / max(durable)
-        what = "scalars written per second, against the fastest peer that keeps all that a killed script has logged"
+        what = "scalars written per second, against the fastest peer that keeps what a killed script has logged"
         rows.append(Row(what, "≥ 3×", f"{ratio:.1f}×", ratio >= 3))
     return rows
 

@@ -17,6 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trackside.imports.protobuf import as_bytes, fields
+from trackside.wandb_files.log import LogFile
+
+HISTORY = 2  # the field of a record of W&B
 Log = Callable[[int, dict[str, float]], object]
 
 
@@ -84,8 +88,10 @@ def count_scalars(library: str, folder: Path) -> int:
 
 
 def _in_wandb(path: Path) -> int:
-    """Count in the file as it is: its values are texts beside their names."""
-    return path.read_bytes().count(b"train/metric")
+    found = 0
+    for record in LogFile(path).records():
+        found += sum(as_bytes(value).count(b"train/metric") for field, value in fields(record) if field == HISTORY)
+    return found
 
 
 def _in_trackio(path: Path) -> int:

@@ -19,7 +19,7 @@ from trackside.sender.observer import Observer
 from trackside.sender.reporter import Reporter
 from trackside.sender.server import Busy, Refused, Server, Unauthorized, Unreachable
 from trackside.sender.uploads import Uploads
-from trackside.spool import Facts, SenderLock, SpooledSession, sessions_in
+from trackside.spool import BLOCK, Facts, SenderLock, SpooledSession, sessions_in
 
 TICK_SECONDS = 0.1
 SEND_SECONDS = 0.2  # between two requests of a run
@@ -105,10 +105,10 @@ class Sender:
                 self.delivery.describe(self.session.facts())
             except Refused as error:
                 self.reporter.notice(f"the server does not change the name or project of the run: {error}")
-        if self.delivery.send():
+        if sent := self.delivery.send():
             self._reached()
             self._progress_at = self._heard
-            return SEND_SECONDS
+            return 0.0 if sent > BLOCK // 2 else SEND_SECONDS  # what has piled up is sent at once
         if self._abandoned_at is not None and self.delivery.ended and self.delivery.is_complete():
             return None if self.uploads.is_done() else TICK_SECONDS
         if time.monotonic() - self._heard > BEAT_SECONDS:
