@@ -75,12 +75,16 @@ def _expanded(value: Path) -> Path:
 
 def _database_url(value: str) -> str:
     try:
-        make_url(value).get_dialect().import_dbapi()
+        url = make_url(value)
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")
+        url.get_dialect().import_dbapi()
     except ArgumentError:  # also NoSuchModuleError
         raise ValueError("it is not the URL of a supported database") from None
     except ImportError as error:
-        raise ValueError(f"the database's driver is not installed ({error})") from None
-    return value
+        hint = "; install trackside[postgres]" if value.startswith("postgresql") else ""
+        raise ValueError(f"the database's driver is not installed ({error}){hint}") from None
+    return url.render_as_string(hide_password=False)
 
 
 def _device(value: str) -> str:

@@ -170,8 +170,10 @@ class Server:
             )
 
     def environment(self) -> dict[str, str]:
+        database = self.settings.database_url
         return {
             "TRACKSIDE_HOME": str(self.home),
+            **({} if database is None else {"TRACKSIDE_DATABASE_URL": database}),
             # Two OpenMP threads that synchronize are very slow when a browser competes for the cores.
             "OMP_NUM_THREADS": "1",
             "TRACKSIDE_LEASE_SECONDS": str(self.settings.lease_seconds),

@@ -16,6 +16,7 @@ KEPT_CHANGES = 20_000
 
 def publish(session: Session, run: str, kind: str, payload: Any) -> None:
     """Add an event for all clients. The payload is encoded once, here."""
+    session.info["published"] = True
     session.add(Change(run=run, kind=kind, payload=orjson.dumps(payload).decode(), time=time.time()))
 
 

@@ -1,18 +1,23 @@
-"""The only module that depends on the kind of database: engine, transactions, migrations, change hints."""
+"""The only module that depends on the kind of database: engine, transactions, migrations, change hints.
+
+SQLite is the default; what is PostgreSQL's own is in app.storage.postgres, which is imported where it is used.
+"""
 
 from __future__ import annotations
 
+import importlib
 import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlmodel import Session
 
 from app.errors import CommandError
@@ -21,6 +26,7 @@ from trainer.rundir.events import nonfinite_name
 
 BUSY_SECONDS = 30
 PointRow = tuple[int, int, float | None, str | None, float]  # series, step, value, kind, time
+PUBLISHED = "published"  # in a session's `info`: it has added a change of the live feed
 POOL_SIZE = 40  # the web process's reading threads: a connection beyond the pool is opened and closed for each read
 
 
@@ -42,16 +48,19 @@ class Database:
     def __init__(self, url: URL | str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _sqlite_engine(self.url) if self.is_sqlite else create_engine(self.url, pool_pre_ping=True)
+        self.engine = _engine(self.url)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
+        """Open a session whose queries all see the database as it was at the first of them."""
         with Session(self.engine, expire_on_commit=False) as session:
+            if not self.is_sqlite:
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
 
     @contextmanager
     def write(self, *, durable: bool = True) -> Iterator[Session]:
-        """Open one transaction. It holds SQLite's write lock from its start, so that its reads cannot become stale.
+        """Open one transaction. It holds the write lock from its start, so that its reads cannot become stale.
 
         `durable=False` skips the fsync, for data that can be restored from the event files.
         """
@@ -61,7 +70,12 @@ class Database:
                 raw: Any = connection.connection.driver_connection
                 raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
+                postgres().begin_write(session.connection(), durable=durable)
             yield session
+            session.flush()
+            if not self.is_sqlite and session.info.get(PUBLISHED):
+                postgres().notify(session.connection())
             session.commit()
 
     def exists(self) -> bool:
@@ -118,7 +132,7 @@ class Database:
 
     @property
     def _name(self) -> str:
-        return str(self.url.database) if self.is_sqlite else self.url.render_as_string()
+        return str(self.url.database) if self.is_sqlite else self.url.render_as_string(hide_password=True)
 
     def close(self) -> None:
         self.engine.dispose()
@@ -160,7 +174,7 @@ def upsert_rows(session: Session, rows: Sequence[PointRow]) -> None:
 class ChangeHint:
     """Tells cheaply whether another connection may have committed since the last call (5 µs on SQLite).
 
-    Other databases have no such counter: `changed()` is then always true, and the caller's own query decides.
+    PostgreSQL notifies of transactions that have published a change.
     """
 
     def __init__(self, database: Database) -> None:
@@ -168,10 +182,12 @@ class ChangeHint:
         self._version = -1
         if database.is_sqlite:
             self._raw = sqlite3.connect(str(database.url.database), check_same_thread=False, isolation_level=None)
+        else:
+            self._listener = postgres().Listener(database.url)
 
     def changed(self) -> bool:
         if self._raw is None:
-            return True
+            return bool(self._listener.changed())
         version = self._raw.execute("PRAGMA data_version").fetchone()[0]
         if version == self._version:
             return False
@@ -181,6 +197,34 @@ class ChangeHint:
     def close(self) -> None:
         if self._raw is not None:
             self._raw.close()
+        else:
+            self._listener.close()
+
+
+def is_passing(error: OperationalError) -> bool:
+    """Whether the same may succeed later: the database is locked, its disk is full, or it cannot be reached.
+
+    A process that was suspended during a write holds SQLite's lock.
+    """
+    if isinstance(error.orig, sqlite3.Error):
+        return "locked" in str(error) or "is full" in str(error)
+    return bool(postgres().is_passing(error))
+
+
+def postgres() -> ModuleType:
+    """The module of what is PostgreSQL's own. Its driver is there: app.environment has looked for it."""
+    return importlib.import_module("app.storage.postgres")
+
+
+def _engine(url: URL) -> Engine:
+    match url.get_backend_name():
+        case "sqlite":
+            return _sqlite_engine(url)
+        case "postgresql":
+            engine: Engine = postgres().make_engine(url, POOL_SIZE)
+            return engine
+        case other:
+            raise UnusableDatabase(f"The database {other} is not supported: SQLite and PostgreSQL are.")
 
 
 def _sqlite_engine(url: URL) -> Engine:

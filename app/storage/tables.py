@@ -6,12 +6,34 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+class LargeInteger(TypeDecorator[int]):
+    """64 bits. SQLite's integers always have them."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else BigInteger())
 
 
 class Status(StrEnum):
@@ -44,7 +66,7 @@ class Job(SQLModel):
     pid: int | None = None
     lease_until: datetime | None = None
     tail_attempt: int = 0
-    tail_offset: int = 0
+    tail_offset: int = Field(default=0, sa_type=LargeInteger)
     error: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     created_at: datetime = Field(default_factory=now, index=True)
     started_at: datetime | None = None
@@ -88,7 +110,7 @@ class Run(Job, table=True):
     changed: list[Any] = Field(default_factory=list, sa_type=JSON)
     group: str | None = Field(default=None, index=True)
     parent: str | None = None
-    parent_step: int | None = None
+    parent_step: int | None = Field(default=None, sa_type=LargeInteger)
     search: str | None = Field(default=None, index=True)
     trial: int | None = None
     params: dict[str, Any] | None = Field(default=None, sa_type=JSON)
@@ -101,13 +123,13 @@ class Run(Job, table=True):
     idempotency_key: str | None = Field(default=None, unique=True)
     idempotency_body: str | None = None
     epoch: int = 0
-    step: int = 0
+    step: int = Field(default=0, sa_type=LargeInteger)
     epochs: int = 0
-    total_steps: int | None = None
+    total_steps: int | None = Field(default=None, sa_type=LargeInteger)
     steps_per_epoch: int | None = None
     throughput: float | None = None
     best_acc: float | None = None
-    best_step: int | None = None
+    best_step: int | None = Field(default=None, sa_type=LargeInteger)
     best_epoch: int | None = None
     val_count: int | None = None
     summary: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
@@ -136,7 +158,7 @@ class Media(SQLModel, table=True):
     run: int = Field(foreign_key="run.key", ondelete="CASCADE")
     kind: str
     name: str
-    step: int
+    step: int = Field(sa_type=LargeInteger)
     number: int = 0
     time: float
     sha256: str | None = None
@@ -190,10 +212,10 @@ class Series(SQLModel, table=True):
     key: int | None = Field(default=None, primary_key=True)
     run: int = Field(foreign_key="run.key", ondelete="CASCADE")
     name: str
-    total: int = 0
-    packed: int = 0
-    packed_step: int = -1
-    last_step: int = -1
+    total: int = Field(default=0, sa_type=LargeInteger)
+    packed: int = Field(default=0, sa_type=LargeInteger)
+    packed_step: int = Field(default=-1, sa_type=LargeInteger)
+    last_step: int = Field(default=-1, sa_type=LargeInteger)
 
 
 class Point(SQLModel, table=True):
@@ -201,7 +223,7 @@ class Point(SQLModel, table=True):
 
     __table_args__ = {"sqlite_with_rowid": False}
     series: int = Field(primary_key=True, foreign_key="series.key", ondelete="CASCADE")
-    step: int = Field(primary_key=True)
+    step: int = Field(primary_key=True, sa_type=LargeInteger)
     value: float | None = None
     kind: str | None = None
     time: float
@@ -219,10 +241,10 @@ class Chunk(SQLModel, table=True):
     series: int = Field(foreign_key="series.key", ondelete="CASCADE", index=True)
     number: int
     count: int
-    first_step: int
-    last_step: int
+    first_step: int = Field(sa_type=LargeInteger)
+    last_step: int = Field(sa_type=LargeInteger)
     data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    width: int | None = None
+    width: int | None = Field(default=None, sa_type=LargeInteger)
     level: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
@@ -233,9 +255,9 @@ class Level(SQLModel, table=True):
     series: int = Field(primary_key=True, foreign_key="series.key", ondelete="CASCADE")
     level: int = Field(primary_key=True)
     number: int = Field(primary_key=True)
-    first_step: int
-    last_step: int
-    width: int
+    first_step: int = Field(sa_type=LargeInteger)
+    last_step: int = Field(sa_type=LargeInteger)
+    width: int = Field(sa_type=LargeInteger)
     data: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
@@ -252,10 +274,10 @@ class Checkpoint(SQLModel, table=True):
     __table_args__ = (UniqueConstraint("run", "step"),)
     key: int | None = Field(default=None, primary_key=True)
     run: int = Field(foreign_key="run.key", ondelete="CASCADE")
-    step: int
+    step: int = Field(sa_type=LargeInteger)
     epoch: int
     sha256: str
-    size: int
+    size: int = Field(sa_type=LargeInteger)
     metrics: dict[str, Any] = Field(default_factory=dict, sa_type=JSON)
     best: bool = False
     created_at: datetime = Field(default_factory=now)
@@ -264,7 +286,7 @@ class Checkpoint(SQLModel, table=True):
 class Finding(SQLModel, table=True):
     key: int | None = Field(default=None, primary_key=True)
     run: int = Field(foreign_key="run.key", ondelete="CASCADE", index=True)
-    step: int
+    step: int = Field(sa_type=LargeInteger)
     kind: str
     level: str
     message: str

@@ -21,7 +21,7 @@ from app.jobs.kinds import KINDS, RUN, Kind
 from app.search.advance import Controller
 from app.settings import Settings
 from app.storage import changes
-from app.storage.db import ChangeHint, Database
+from app.storage.db import ChangeHint, Database, is_passing
 from app.storage.tables import Worker, now
 from app.storage.transitions import LostClaim
 from app.worker.executor import Executor
@@ -76,15 +76,24 @@ class WorkerLoop:
             try:
                 self.tick(time.monotonic())
             except OperationalError as error:
-                # A process that was suspended during a write holds the database's lock, or the disk is full: our
-                # write was rolled back.
-                if "locked" not in str(error) and "is full" not in str(error):
+                if not is_passing(error):
                     raise
-                log.warning("the database cannot be written: trying again (%s)", error.orig)
-                self.refresh()
-                self.followed.refresh()
+                self._wait_for_database(error)
             time.sleep(TICK_SECONDS)
         self.end()
+
+    def _wait_for_database(self, error: OperationalError) -> None:
+        """Wait until it can be read again, and read what this worker holds: its last write was rolled back."""
+        log.warning("the database cannot be written: trying again (%s)", error.orig)
+        while not self.ending:
+            try:
+                self.refresh()
+                self.followed.refresh()
+                return
+            except OperationalError as again:
+                if not is_passing(again):
+                    raise
+                time.sleep(POLL_SECONDS)
 
     def tick(self, now_: float) -> None:
         changed = self._hint.changed()
