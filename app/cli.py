@@ -303,12 +303,16 @@ def restore(file: Annotated[Path, typer.Argument(help="A tar of trackside backup
 
 
 @main.command()
-def reindex() -> None:
+def reindex(
+    from_nothing: Annotated[
+        bool, typer.Option("--from-nothing", help="Empty the database first: it is rebuilt from the home alone.")
+    ] = False,
+) -> None:
     """Add runs that the database lacks: those of `train`, or all if it was deleted. Stop `serve` first."""
     from app.commands.reindex import reindex as rebuild
 
     damaged = 0
-    for item in rebuild(home_settings()):
+    for item in rebuild(home_settings(), from_nothing=from_nothing):
         outcome = item.status or f"left alone: {item.reason}"
         console.print(f"{item.folder.name} {outcome}", markup=False, highlight=False)
         damaged += item.damaged

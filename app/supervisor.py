@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from types import FrameType
 
@@ -20,6 +21,7 @@ from app.host.parent import PARENT
 from app.jobs.remains import sweep
 from app.settings import Settings
 from app.storage.db import Database
+from app.storage.ownership import take_ownership
 
 log = logging.getLogger(__name__)
 
@@ -119,10 +121,10 @@ def environment_of(settings: Settings) -> dict[str, str]:
 def serve(settings: Settings, devices: list[str]) -> None:
     """Serve until SIGTERM or SIGINT. Raises HomeInUse, SchemaTooNew."""
     with home_lock(settings.home):
-        database = Database(settings.url)
-        database.migrate()
-        sweep(settings, database)
-        database.close()
+        with closing(Database(settings.url)) as database:
+            database.migrate()
+            take_ownership(database, settings.home)
+            sweep(settings, database)
         Supervisor(settings, children_of(settings, devices)).run()
 
 

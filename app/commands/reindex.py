@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ from app.runs.script_rows import new_row
 from app.runs.values import add_values, put_script_values
 from app.settings import Settings
 from app.storage.db import Database
+from app.storage.ownership import take_ownership
 from app.storage.tables import ACTIVE, Checkpoint, Job, Run, ScriptRecord, Status, Task
 from app.storage.transitions import guarded_update, move
 from trainer.data.errors import DatasetError
@@ -61,18 +62,22 @@ class Indexed:
     damaged: bool = False
 
 
-def reindex(settings: Settings) -> Iterator[Indexed]:
-    """Add every committed run and task that the database does not have. Raises HomeInUse, SchemaTooNew."""
-    with home_lock(settings.home):
-        database = Database(settings.url)
+def reindex(settings: Settings, *, from_nothing: bool = False) -> Iterator[Indexed]:
+    """Add every committed run and task that the database does not have; `from_nothing` empties it first.
+
+    Raises HomeInUse, UnusableDatabase.
+    """
+    with home_lock(settings.home), closing(Database(settings.url)) as database:
+        if from_nothing:
+            database.clear()
         database.migrate()
+        take_ownership(database, settings.home)
         for kind in KINDS:
             with database.read() as session:
                 known = set(session.exec(select(kind.table.id)).all())
             fresh = [path for path in kind.root(settings).glob("*") if path.is_dir() and path.name not in known]
             for folder in sorted(fresh, key=created_at):
                 yield add(database, kind, folder, settings.datasets)
-        database.close()
 
 
 def created_at(folder: Path) -> datetime:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import BaseModel
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from app.settings import Settings
+from app.storage.db import stored_bytes
 from app.storage.tables import Checkpoint, Run
 
 LARGEST_RUNS = 8
@@ -46,7 +46,7 @@ def disk(session: Session, settings: Settings) -> Disk:
         free=usage.free,
         checkpoints=int(checkpoint_bytes),
         datasets=sum(file.stat().st_size for file in settings.datasets.glob("*/*") if file.is_file()),
-        database=sum(file.stat().st_size for file in Path(settings.home).glob("trackside.db*")),
+        database=stored_bytes(session),
     )
 
 

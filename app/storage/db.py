@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import URL, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlmodel import Session
+from sqlmodel import Session, SQLModel
 
 from app.errors import CommandError
 from app.storage.migrations import REVISIONS
@@ -98,12 +98,12 @@ class Database:
         For commands that only read: the database may be in use by a server of another version.
         """
         if not self.exists():
-            raise UnusableDatabase(f"There is no database at {self._name}. `trackside serve` creates it.")
+            raise UnusableDatabase(f"There is no database at {self.name}. `trackside serve` creates it.")
         with self._opening():
             current = self._revision()
         if current != REVISIONS[-1]:
             raise SchemaTooOld(
-                f"The database at {self._name} has schema {current}, of an older version of Trackside. This version "
+                f"The database at {self.name} has schema {current}, of an older version of Trackside. This version "
                 "upgrades it when `trackside serve` starts."
             )
 
@@ -115,7 +115,7 @@ class Database:
             current: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         if current is not None and current not in REVISIONS:
             raise SchemaTooNew(
-                f"The database at {self._name} has schema {current}, which this version of Trackside does not know. "
+                f"The database at {self.name} has schema {current}, which this version of Trackside does not know. "
                 "Upgrade Trackside, or point TRACKSIDE_HOME elsewhere."
             )
         return current
@@ -126,16 +126,34 @@ class Database:
             yield
         except DatabaseError as error:
             raise UnusableDatabase(
-                f"The database at {self._name} cannot be opened: {error.orig}. If it is damaged, end `trackside "
+                f"The database at {self.name} cannot be opened: {error.orig}. If it is damaged, end `trackside "
                 "serve`, delete it, and run `trackside reindex`."
             ) from error
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """For people: without a password."""
         return str(self.url.database) if self.is_sqlite else self.url.render_as_string(hide_password=True)
+
+    def clear(self) -> None:
+        """Delete all tables, whatever is in them."""
+        with self._opening(), self.engine.begin() as connection:
+            SQLModel.metadata.drop_all(connection)
+            connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def stored_bytes(session: Session) -> int:
+    """Return the size of the database."""
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    query = (
+        "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+        if is_sqlite
+        else "SELECT pg_database_size(current_database())"
+    )
+    return int(session.connection().execute(text(query)).scalar_one())
 
 
 def upsert_points(

@@ -328,3 +328,10 @@ class DeviceSample(SQLModel, table=True):
     memory: int = Field(sa_type=BigInteger)
     memory_total: int = Field(sa_type=BigInteger)
     temperature: float | None = None
+
+
+class HomeMark(SQLModel, table=True):
+    """The home that a database outside of it belongs to: app.storage.ownership."""
+
+    id: str = Field(primary_key=True)
+    path: str
