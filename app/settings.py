@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     home: HomePath = Field(Path("home"), description="Folder of everything that is kept.")
     database_url: DatabaseUrl | None = Field(
         None,
-        description="SQLAlchemy URL; SQLite in the home by default.",
+        description="URL of a PostgreSQL database; SQLite in the home by default.",
         examples=["sqlite:////var/lib/trackside.db"],
     )
     host: str = Field("127.0.0.1", description="Address that the server listens on.")
