@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     database_url: DatabaseUrl | None = Field(
         None,
         description="URL of a PostgreSQL database; SQLite in the home by default.",
-        examples=["sqlite:////var/lib/trackside.db"],
+        examples=["postgresql://me:secret@localhost/trackside"],
     )
     host: str = Field("127.0.0.1", description="Address that the server listens on.")
     port: int = Field(8000, ge=0, le=65535)
