@@ -17,10 +17,13 @@ def split_address(path: str) -> tuple[str, str]:
     return secret, f"/{rest}" if rest else PAGE
 
 
+def opens_always(path: str) -> bool:
+    """Return whether every link opens the path, which follows its secret: the page and its files."""
+    return path == PAGE or path.startswith("/static/")
+
+
 def opens(path: str, query: Mapping[str, Sequence[str]], runs: Set[str]) -> bool:
-    """Return whether a link that shows `runs` opens the path, which follows its secret."""
-    if path == PAGE or path.startswith("/static/"):
-        return True
+    """Return whether a link that shows `runs` opens the path besides: their curves and live events."""
     if (found := _METRICS.fullmatch(path)) is not None:
         return found[1] in runs
     if path == "/api/events":

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth.authenticate import Authentication
-from app.auth.shared_paths import PREFIX, opens, split_address
+from app.auth.shared_paths import PREFIX, opens, opens_always, split_address
 from app.auth.shares import Share, Shares
 from app.errors import ApiError
 from app.web.errors import respond
@@ -88,7 +88,7 @@ class AuthMiddleware:
         """Return the link, if it opens the path. Raises ApiError 404, 405, and DamagedFile."""
         share = self.shares.find(secret)
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        if share is None or not opens(path, query, await self.runs_of(share)):
+        if share is None or not (opens_always(path) or opens(path, query, await self.runs_of(share))):
             raise ApiError(404, "not_found", "There is no such link, or it was revoked.")
         if scope["method"] != "GET":
             raise ApiError(405, "method_not_allowed", "A share link only shows.", headers={"Allow": "GET, HEAD"})

@@ -79,7 +79,8 @@ def test_a_run_becomes_an_event_file(finished: str, served: Server, tmp_path: Pa
     for name, found in expected.items():
         assert [step for step, _ in series[name]] == found["step"], name
         assert [value for _, value in series[name]] == pytest.approx(found["value"], rel=1e-6), name
-    assert next(line["v"]["optimizer.lr"] for line in lines if line["e"] == "config") == 1e-3
+    (settings,) = [line["v"] for line in lines if line["e"] == "config"]
+    assert settings["optimizer/lr"] == 1e-3
 
 
 def test_metrics_are_lists(client: trackside.Client, finished: str, served: Server) -> None:
