@@ -14,7 +14,7 @@ run: $(VENV)/.run
 test: $(VENV)/.dev $(VENV)/.browser
 	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long"
 
-# Before a release: all tests, in about five minutes more.
+# Before a release: all tests, also those that take long.
 test-all: $(VENV)/.dev $(VENV)/.browser
 	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 

@@ -12,9 +12,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+import pytest
 
 PROGRAMS = ("initdb", "pg_ctl")
-IS_THERE = all(map(shutil.which, PROGRAMS))
+needs_postgres = pytest.mark.skipif(
+    not all(map(shutil.which, PROGRAMS)), reason="initdb and pg_ctl of PostgreSQL are not on the PATH"
+)
 
 
 class Postgres:

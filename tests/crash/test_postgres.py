@@ -14,9 +14,9 @@ from app.settings import Settings
 from app.storage.db import UnusableDatabase
 from tests.conftest import NARROW, Server, new_server, wait_for
 from tests.crash.series import assert_whole
-from tests.postgres import IS_THERE, Postgres, postgres
+from tests.postgres import Postgres, needs_postgres, postgres
 
-pytestmark = pytest.mark.skipif(not IS_THERE, reason="initdb and pg_ctl of PostgreSQL are not on the PATH")
+pytestmark = needs_postgres
 
 
 @pytest.fixture(scope="module")

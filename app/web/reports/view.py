@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.display.formatting import interval, percent
-from app.reports.documents import Chart, Part, Table, runs_of
+from app.reports.documents import Part, Table, runs_of
 from app.reports.store import Report
 from app.runs.public import RunPublic
 from app.web.runs.columns import Column, cell, column_of
@@ -37,13 +37,8 @@ class Document:
     """Parts to be drawn. `seq` is the number of the last change before they were read."""
 
     parts: tuple[object, ...]
-    runs: tuple[str, ...]
     is_moving: bool
     seq: int
-
-    @property
-    def joined(self) -> str:
-        return ",".join(self.runs)
 
 
 @dataclass(frozen=True)
@@ -75,8 +70,7 @@ def document_view(parts: Sequence[Part], seq: int) -> Document:
     found = runs_of(parts)
     drawn = tuple(_table_view(part) if isinstance(part, Table) else part for part in parts)
     moving = any(run.status in MOVING or run.status == "queued" for run in found.values())
-    charted = {line.run.id for part in parts if isinstance(part, Chart) for line in part.lines}
-    return Document(drawn, tuple(sorted(charted)), moving, seq)
+    return Document(drawn, moving, seq)
 
 
 def _table_view(table: Table) -> TableView:

@@ -10,19 +10,14 @@ import pytest
 from app.reports.blocks import ChartBlock, Prose, TableBlock, blocks_of
 from app.reports.documents import Chart, Table, charts_of, document_of
 from app.runs.runs import Runs
-from app.settings import Settings
-from app.storage.db import Database
+from tests.conftest import runs_in
 from tests.finished_runs import finished_run
 
 
 @pytest.fixture
 def runs(tmp_path: Path, shapes: Path) -> Iterator[Runs]:
-    (tmp_path / "datasets").symlink_to(shapes)
-    settings = Settings(home=tmp_path)
-    database = Database(settings.url)
-    database.migrate()
-    yield Runs(database, settings)
-    database.close()
+    with runs_in(tmp_path, shapes) as found:
+        yield found
 
 
 def test_blocks_stand_between_texts() -> None:

@@ -25,9 +25,9 @@ from app.storage.db import ChangeHint, Database, is_passing
 from app.storage.tables import Change, LogLine, Run
 from tests.conftest import wait_for
 from tests.finished_runs import finished_run
-from tests.postgres import IS_THERE, Postgres, postgres
+from tests.postgres import Postgres, needs_postgres, postgres
 
-pytestmark = pytest.mark.skipif(not IS_THERE, reason="initdb and pg_ctl of PostgreSQL are not on the PATH")
+pytestmark = needs_postgres
 
 
 @pytest.fixture(scope="module")
