@@ -16,12 +16,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
     parser.add_argument("spec", type=Path, help="spec.json in the run's folder")
     parser.add_argument("--datasets", type=Path, required=True, help="the folder of the datasets")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="several, with commas between them, train the run together")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
     run_dir = options.spec.resolve().parent
     attempt = max(attempts(run_dir), default=0) + 1
-    return run_trainer(Assignment(str(run_dir), str(options.datasets), options.device, attempt))
+    device, *others = options.device.split(",")
+    return run_trainer(Assignment(str(run_dir), str(options.datasets), device, attempt, others=tuple(others)))
 
 
 if __name__ == "__main__":

@@ -14,28 +14,28 @@ import torch
 from trainer.data.pixels import pixels_of
 from trainer.diagnosis.checks import check
 from trainer.diagnosis.watch import Watch
-from trainer.engine.augment import mix
-from trainer.engine.batches import Batches
-from trainer.engine.compiling import CompiledPassFailed, Passes, StoppedWhileCompiling, give_up_compiling
+from trainer.engine.combining import share_all
+from trainer.engine.compiling import CompiledPassFailed, StoppedWhileCompiling, give_up_compiling
 from trainer.engine.context import Context
 from trainer.engine.environment import record_environment
 from trainer.engine.evaluate import evaluations_of_epoch, test, tested_images, validate
 from trainer.engine.features import with_cached_features
-from trainer.engine.gradients import Batch, gradients
-from trainer.engine.loss import ClassBalance
+from trainer.engine.instructions import Begin, Execute, Step, as_message
 from trainer.engine.neighbors import neighbor_accuracies
 from trainer.engine.optim import UpdateRatio
 from trainer.engine.portions import Portions
 from trainer.engine.range_test import suggest
+from trainer.engine.ranks import ALONE, Ranks
 from trainer.engine.resident import load_resident
 from trainer.engine.runtime import Runtime, precision_name
 from trainer.engine.saving import Saver
-from trainer.engine.trainee import Progress, make_trainee, start_from_weights
+from trainer.engine.stepping import Stepper
+from trainer.engine.trainee import Progress, Trainee, make_trainee, start_from_weights
 from trainer.engine.tuning import Tuning
 from trainer.models import checkpoint
 from trainer.models.build import count_parameters
 from trainer.models.device import free_memory, precision_of, prepare, search_kernels
-from trainer.models.inputs import Inputs, constants_of
+from trainer.models.inputs import constants_of
 from trainer.plan.decisions import Decisions
 from trainer.plan.execution import Execution
 from trainer.plan.pace import Pace
@@ -76,17 +76,19 @@ def train(
     events: EventWriter,
     should_stop: Callable[[], bool],
     cache: Path | None = None,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train the run in `run_dir` from its last good checkpoint, or from the start, until it ends or `should_stop()`.
 
-    `cache` is the folder in which it is remembered how networks are executed fastest on this processor.
+    `cache` is the folder in which it is remembered how networks are executed fastest on this processor. `ranks` are
+    the processes that train the run together, of which this is the first; the others follow it: trainer/follower.py.
     Where torch.compile does not work, the run goes back to its last checkpoint and goes on in eager mode. Raises
     TrainingDiverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what loading the dataset raises.
     """
     with Saver(run_dir, events) as saver:
         while True:
             try:
-                return train_on(run_dir, datasets, device_name, attempt, events, should_stop, cache, saver)
+                return train_on(run_dir, datasets, device_name, attempt, events, should_stop, cache, saver, ranks)
             except StoppedWhileCompiling:
                 saved = last_checkpoint(run_dir)  # the run was saved before it was compiled
                 return Outcome("interrupted", 0 if saved is None else saved.step, {})
@@ -109,18 +111,19 @@ def train_on(
     should_stop: Callable[[], bool],
     cache: Path | None,
     saver: Saver,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Train from the last good checkpoint. Raises CompiledPassFailed and StoppedWhileCompiling as well."""
     began = time.monotonic()
     spec = read_spec(run_dir)
-    device = prepare(device_name, spec.threads)
+    device = prepare(device_name, spec.threads, ranks.size)
     decisions = Decisions(run_dir)
     precision = precision_of(spec, device, decisions, began=last_checkpoint(run_dir) is not None)
     runtime = Runtime(device, Execution(precision_name(precision), True, torch.get_num_threads()))
     data = load_resident(datasets, spec, device)
     portions = Portions.of(device, spec.model.input_size or data.record.size)
     constants = constants_of(pixels_of(spec, data.record), device)
-    context = Context(run_dir, events, spec, device, data, constants, runtime, portions)
+    context = Context(run_dir, events, spec, device, data, constants, runtime, portions, ranks)
 
     loaded, faults = checkpoint.load_last_good(run_dir)
     branched = RunDir(run_dir).initial_weights.exists()
@@ -135,8 +138,12 @@ def train_on(
     course = replay(Course(make_plan(spec, len(data.train_rows))), decisions.due(progress.step))
     course = replay(course, extensions_asked_for(run_dir, decisions, progress.step))
     plan = course.plan
+    if ranks.are_several:
+        scaler = {} if trainee.scaler is None else trainee.scaler.state_dict()
+        ranks.tell(as_message(Begin(progress.step, plan.batch_size, precision_name(precision), scaler)))
+        share_all(ranks, trainee, loaded)
     if course.execution is not None:
-        runtime.change(course.execution, trainee)
+        execute(context, trainee, course.execution)
     events.emit(
         "start",
         attempt=attempt,
@@ -151,6 +158,7 @@ def train_on(
         parameters=count_parameters(trainee.model),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
+        ranks=ranks.size,
     )
     record_environment(run_dir, attempt, device)
     for fault in faults:
@@ -166,21 +174,19 @@ def train_on(
         events.emit("phase", phase="data")
         context = with_cached_features(context, trainee.model)
 
-    batches = Batches(context, plan.batch_size)
-    balance = ClassBalance.of(spec, context.data)
+    stepper = Stepper(context, trainee, plan.batch_size)
+    batches, passes = stepper.whole_batches, stepper.passes
     pace = Pace(spec, context.full_size, plan.batch_size, tested_images(context), evaluations_of_epoch(context))
     pace.follow(decisions.taken)
     interval = log_interval(spec, plan)
     gradients_interval = gradient_interval(interval)
     evaluation_interval = max(1, plan.total_steps // ONE_BATCH_EVALUATIONS) if spec.overfit_one_batch else 1
-    passes = Passes(trainee.stepped)
     size = resolution(spec, plan.share(progress.step), context.full_size)
-    tuning = Tuning(context, trainee, batches, balance, decisions, plan.batch_size, size, cache)
+    tuning = Tuning(context, trainee, batches, stepper.balance, decisions, plan.batch_size, size, cache)
     if spec.checks != "off" and not progress.step and not spec.caches_features:
         events.emit("phase", phase="checks")
         check(context, trainee.model, batches, size, plan, fresh=not branched)
     search_kernels(steps_of_size(spec, plan, progress.step, context.full_size))
-    inputs = Inputs(context.constants, spec.augment.placed_size(data.record.size, context.full_size))
     update_ratio = UpdateRatio(trainee.optimizers)
     watch = Watch(context, progress.step)
     points = Points(context, plan.batch_size, pace, passes, watch, progress.step)
@@ -218,7 +224,7 @@ def train_on(
                 events.emit("log", line=line)
             pace.follow(taken)
             if course.execution is not None and course.execution != runtime.execution:
-                runtime.change(course.execution, trainee)
+                execute(context, trainee, course.execution)
                 pace.forget()
                 events.emit(
                     "log", line=f"from step {step:,} executed in {course.execution}: see Setup for what was tried"
@@ -233,8 +239,9 @@ def train_on(
             size = next_size
             search_kernels(steps_of_size(spec, plan, step, context.full_size))
             points.restart(step)
-        if course.compiles(step) != passes.are_compiled:
-            passes.switch(compiled=course.compiles(step))
+        compiles = course.compiles(step) and not ranks.are_several  # recorded when it was trained on one device
+        if compiles != passes.are_compiled:
+            passes.switch(compiled=compiles)
             points.restart(step)  # each point is of steps of one kind
         built: AbstractContextManager[None] = nullcontext()
         if passes.builds(size, frozen=trainee.frozen is not None):
@@ -244,18 +251,14 @@ def train_on(
             built, points.opens_phase = passes.building(step, size, frozen=trainee.frozen is not None), True
         logs = is_logged(step + 1, interval) or step + 1 == plan.total_steps
 
-        raw, labels, draws, chosen = batches.take(epoch, position)
-        images = inputs(raw, size)
-        mixed = mix(spec.augment, images, labels, draws, chosen)
-        trainee.train()
-        batch = Batch(images, labels, mixed, batches.weights(chosen))
-        with built:
-            loss, correct = gradients(context, trainee, passes, batch, balance)
+        if ranks.are_several:
+            searches = torch.backends.cudnn.benchmark
+            ranks.tell(as_message(Step(step, epoch, position, size, rate, searches)))
+        loss, correct = stepper.gradients(epoch, position, size, built)
         measures = spec.track_gradients and logs and is_logged(step + 1, gradients_interval)
         if measures:
             update_ratio.before(trainee.scaler)
-        trainee.optimizers.step(trainee.scaler)
-        trainee.update_average(step)
+        stepper.update(step)
         with torch.no_grad():
             trainee.window += torch.stack([loss, correct])
         progress.step = step = step + 1
@@ -308,3 +311,11 @@ def train_on(
     watch.tested(plan, progress.step, summary, progress.best_step)
     events.emit("log", line=f"tested: acc {summary['test/acc']:.4f}, loss {summary['test/loss']:.4f}")
     return Outcome("finished", progress.step, summary)
+
+
+def execute(context: Context, trainee: Trainee, execution: Execution) -> None:
+    """Execute the network in another way from now on, on all ranks."""
+    if context.ranks.are_several:
+        told = Execute(execution.precision, execution.channels_last, execution.threads)
+        context.ranks.tell(as_message(told))
+    context.runtime.change(execution, trainee)

@@ -11,6 +11,7 @@ from torch import Tensor
 from trainer.engine.augment import EpochDraws, draw_epoch, place
 from trainer.engine.class_balance import BalancedSampler
 from trainer.engine.context import Context
+from trainer.engine.ranks import ALONE, Ranks
 from trainer.engine.read_ahead import ReadAhead
 
 PREFETCHED = 2  # batches that a thread reads while the device computes
@@ -36,7 +37,12 @@ class Epoch:
 
 
 class Batches:
-    def __init__(self, context: Context, batch_size: int) -> None:
+    """The whole batches of a run, or with `ranks` the part of each batch that this rank trains on.
+
+    Where images are mixed with the previous one of the batch, a part begins with the image before it: `is_led`.
+    """
+
+    def __init__(self, context: Context, batch_size: int, ranks: Ranks = ALONE) -> None:
         self._spec, self._data, self._device = context.spec, context.data, context.device
         self._batch_size, self._full_size = batch_size, context.full_size
         self._epoch: Epoch | None = None
@@ -55,17 +61,20 @@ class Batches:
         balanced = self._spec.sampling == "balanced"
         self._sampler = BalancedSampler(self._labels.cpu().numpy(), self._spec.seed) if balanced else None
         self._all = torch.arange(batch_size, device=self._device)
+        self._share = ranks.share_of(batch_size)
+        self.is_led = ranks.are_several and bool(self._spec.augment.mixup or self._spec.augment.cutmix)
 
     def take(self, epoch: int, position: int) -> tuple[Tensor, Tensor, EpochDraws, Tensor]:
         """Return images uint8 B×H×W×3 (or float features B×F), labels (B,), the epoch's draws, and positions (B,)."""
-        drawn, part = self._drawn(epoch), self._part(position)
-        draws, labels, chosen = drawn.draws, drawn.labels[part], drawn.draws.order[part]
-        images, rows = self._data.train.images, drawn.rows[part]
+        drawn = self._drawn(epoch)
+        draws, labels = drawn.draws, self._part(drawn.labels, position)
+        chosen = self._part(draws.order, position)
+        images, rows = self._data.train.images, self._part(drawn.rows, position)
         if self._reader is not None:
             images = self._read(drawn, position).to(self._device, non_blocking=True)
             rows = self._all[: len(chosen)]
         if images.dtype == torch.uint8:
-            on_cpu = draws.on_cpu.order[part]
+            on_cpu = self._part(draws.on_cpu.order, position)
             placed = place(
                 self._spec.augment, images, rows, draws, chosen, fill=self._fill, size=self._full_size, drawn=on_cpu
             )
@@ -96,8 +105,14 @@ class Batches:
             self._asked = 0
         return self._epoch
 
-    def _part(self, position: int) -> slice:
-        return slice(position * self._batch_size, (position + 1) * self._batch_size)
+    def _part(self, values: Tensor, position: int) -> Tensor:
+        """Return those of an epoch's `values` that belong to the part of a batch."""
+        start = position * self._batch_size
+        part = values[start + self._share.start : start + self._share.stop]
+        if not self.is_led:
+            return part
+        before = start + (self._share.start - 1) % self._batch_size
+        return torch.cat([values[before : before + 1], part])
 
     def _read(self, drawn: Epoch, position: int) -> Tensor:
         """Return the stored images of a batch, and start to read those of the next PREFETCHED batches."""
@@ -105,9 +120,9 @@ class Batches:
         if self._ahead is not None:
             begin, self._asked = max(position, self._asked), position + self._far
             for number in range(begin, self._asked):
-                self._reader.submit(self._ahead.ask, drawn.rows[self._part(number)])
+                self._reader.submit(self._ahead.ask, self._part(drawn.rows, number))
         for number in range(position, position + PREFETCHED + 1):
-            rows = drawn.rows[self._part(number)]
+            rows = self._part(drawn.rows, number)
             if number not in self._reading and len(rows):
                 self._reading[number] = self._reader.submit(self._fetch, rows)
         return self._reading.pop(position).result()

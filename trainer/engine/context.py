@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from trainer.engine.portions import Portions
+from trainer.engine.ranks import ALONE, Ranks
 from trainer.engine.resident import ResidentData
 from trainer.engine.runtime import Runtime
 from trainer.models.inputs import Constants
@@ -21,7 +22,7 @@ class Context:
 
     `constants` normalize and resize images, on `device`. `runtime` is how the network is
     executed, the only part that changes during a run. `portions` are the images of a pass in evaluation. `events`
-    writes the event file of the attempt.
+    writes the event file of the attempt. `ranks` are the processes that train the run together.
     """
 
     run_dir: Path
@@ -32,6 +33,7 @@ class Context:
     constants: Constants
     runtime: Runtime
     portions: Portions
+    ranks: Ranks = ALONE
 
     @property
     def autocast(self) -> torch.autocast:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trainer.engine.calibration import fit_temperature, reliability, tempered
 from trainer.engine.context import Context
+from trainer.engine.instructions import Evaluation, Images, Weights, as_message
 from trainer.engine.loss import batch_loss
 from trainer.engine.resident import ResidentData, Split
 from trainer.engine.scores import LARGEST_TABLE, class_scores, roc_auc
@@ -58,16 +59,16 @@ def evaluate(
 
     Returns the mean loss and acc, acc5 with more than ten classes, coarse_acc with superclasses, and if `scored` the
     figures of trainer/engine/scores.py and log_loss; and the predictions. `flip` averages each image's logits with
-    those of its mirror image.
+    those of its mirror image. Several ranks, which all call this, each evaluate a part: rank 0's results are of all.
     """
     model.eval()
     data, device = context.data, context.device
     count = len(split) if rows is None else len(rows)
     sums = torch.zeros(4, dtype=accumulator(device), device=device)
     is_kept = scored and count * data.num_classes <= LARGEST_TABLE
-    table = torch.empty(count, data.num_classes, device=device) if is_kept else None
-    guesses = torch.empty(count, dtype=torch.int64, device=device)
-    own, top = torch.empty(2, count, device=device)
+    table = torch.zeros(count, data.num_classes, device=device) if is_kept else None
+    guesses = torch.zeros(count, dtype=torch.int64, device=device)
+    own, top = torch.zeros(2, count, device=device)
     predictions = Predictions(guesses, own, top, table)
     targets = split.labels if rows is None else split.labels[rows]
 
@@ -91,7 +92,10 @@ def evaluate(
         sums[1] += five
         sums[3] += F.cross_entropy(logits, labels, reduction="sum")
 
-    context.portions.each(count, evaluate_part)
+    share = context.ranks.share_of(count)
+    context.portions.each(share.stop, evaluate_part, start=share.start)
+    # Each rank's part of a tensor is 0 in the others.
+    context.ranks.sum([sums, guesses, own, top, *([] if table is None else [table])])
     right = predictions.guess == targets
     if data.coarse_of is not None:
         sums[2] = (data.coarse_of[predictions.guess] == data.coarse_of[targets]).sum()
@@ -108,6 +112,28 @@ def evaluate(
     return result, predictions
 
 
+def evaluate_images(
+    context: Context, model: nn.Module, asked: Evaluation
+) -> tuple[dict[str, float], Predictions]:
+    """Evaluate `model` on what is asked for. Rank 0 tells the others, who have the same weights by now."""
+    data = context.data
+    if context.ranks.rank == 0:
+        context.ranks.tell(as_message(asked))
+    splits: dict[Images, tuple[Split, Tensor | None]] = {
+        "val": (data.val, data.val_rows),
+        "clean": (data.train, clean_rows(data)),
+        "test": (data.test, None),
+    }
+    return evaluate(context, model, *splits[asked.images], flip=asked.flip, scored=asked.scored)
+
+
+def share_weights(context: Context, model: nn.Module) -> None:
+    """Give the weights of `model` to the networks that the other ranks evaluate."""
+    if context.ranks.are_several:
+        context.ranks.tell(as_message(Weights()))
+        context.ranks.share(model.state_dict(), context.device)
+
+
 def share_of(true: Tensor) -> float:
     """Return the share of true values; NaN if there are none. Waits for the device."""
     return true.sum().item() / len(true) if len(true) else math.nan
@@ -119,14 +145,14 @@ def validate(context: Context, trainee: Trainee, progress: Progress, epoch: int)
     values: dict[str, float] = {}
     guesses = None
     if len(data.val_rows):
-        result, predictions = evaluate(context, trainee.evaluated, data.val, data.val_rows)
+        result, predictions = evaluate_images(context, trainee.evaluated, Evaluation("val"))
         values |= {f"val/{name}": value for name, value in result.items()}
         guesses = predictions.guess
         if (before := earlier_guesses(run_dir, progress.step)) is not None and len(before) == len(guesses):
             values["val/flips"] = share_of(before.to(guesses.device) != guesses)
         write_answers(context.run_dir, answers_of(progress.step, data.val_rows, predictions))
     if needs_clean(context.spec):
-        result, _ = evaluate(context, trainee.evaluated, data.train, clean_rows(data), scored=False)
+        result, _ = evaluate_images(context, trainee.evaluated, Evaluation("clean", scored=False))
         values |= {f"train_clean/{name}": result[name] for name in ("loss", "acc")}
     events.metrics(progress.step, values)
     events.emit("epoch", step=progress.step, epoch=epoch)
@@ -171,23 +197,25 @@ def test(context: Context, trainee: Trainee, step: int) -> dict[str, float]:
     """
     run_dir, spec, data = context.run_dir, context.spec, context.data
 
-    last, predictions = evaluate(context, trainee.evaluated, data.test, None)
+    last, predictions = evaluate_images(context, trainee.evaluated, Evaluation("test"))
     chosen, chosen_step = last, step
     info = best_checkpoint(run_dir)
     if info is not None and info.step != step:
         trainee.load_evaluated(checkpoint.load(run_dir, info).part("model"))
-        chosen, predictions = evaluate(context, trainee.evaluated, data.test, None)
+        share_weights(context, trainee.evaluated)
+        chosen, predictions = evaluate_images(context, trainee.evaluated, Evaluation("test"))
         chosen_step = info.step
     summary = {f"test/{name}": value for name, value in chosen.items()}
     summary |= calibrated(context, trainee.evaluated, predictions, chosen_step)
     if spec.test_flip and not spec.caches_features:
-        flipped, _ = evaluate(context, trainee.evaluated, data.test, None, flip=True, scored=False)
+        flipped, _ = evaluate_images(context, trainee.evaluated, Evaluation("test", flip=True, scored=False))
         summary["test/acc_flip"] = flipped["acc"]
     summary |= {f"last/test/{name}": value for name, value in last.items()}
     initial = fresh_model(spec, data, context.device, initialized=not spec.caches_features)
     if spec.caches_features:
         initial = split_head(initial)[1]
-    untrained, _ = evaluate(context, initial, data.test, None, scored=False)
+    share_weights(context, initial)
+    untrained, _ = evaluate_images(context, initial, Evaluation("test", scored=False))
     return summary | {"init/test_loss": untrained["loss"]}
 
 
@@ -201,7 +229,7 @@ def calibrated(context: Context, model: nn.Module, on_test: Predictions, step: i
     if on_test.table is None or not len(labels):
         return {}
     before = reliability(on_test.table, labels)
-    _, on_validation = evaluate(context, model, data.val, data.val_rows)
+    _, on_validation = evaluate_images(context, model, Evaluation("val"))
     temperature = None
     if on_validation.table is not None:
         temperature = fit_temperature(on_validation.table, data.val.labels[data.val_rows])

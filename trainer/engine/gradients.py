@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainer.engine.augment import Mixed
 from trainer.engine.context import Context
+from trainer.engine.combining import combine
 from trainer.engine.loss import ClassBalance, batch_loss, count_correct, loss_weight
 from trainer.engine.trainee import Trainee
 
@@ -51,6 +52,8 @@ def gradients(
     """
     trainee.optimizers.zero_grad()
     count = min(context.spec.gradient_accumulation, len(batch.labels) // LEAST_IMAGES)
+    if context.ranks.are_several:
+        return _gradients_of_ranks(context, trainee, forward, batch, balance, max(1, count))
     if count <= 1:
         loss, logits = _forward(context, forward, batch, balance)
         trainee.backward(loss)
@@ -64,6 +67,30 @@ def gradients(
         losses.append(loss.detach())
         correct.append(count_correct(logits, part.labels, part.mixed) * (len(part.labels) / len(batch.labels)))
     return torch.stack(losses).sum(), torch.stack(correct).sum()
+
+
+def _gradients_of_ranks(
+    context: Context,
+    trainee: Trainee,
+    forward: Callable[[Tensor], Tensor],
+    batch: Batch,
+    balance: ClassBalance,
+    count: int,
+) -> tuple[Tensor, Tensor]:
+    """`gradients` where `batch` is this rank's part of one, divided into `count` parts: those of the whole batch."""
+    size = len(batch.labels) * context.ranks.size
+    losses, correct, weights = [], [], []
+    for part in _parts(batch, count):
+        loss, logits = _forward(context, forward, part, balance)
+        weight = loss_weight(part.labels, balance, part.mixed, part.weights)
+        loss = loss * (weight / size)
+        trainee.backward(loss)
+        losses.append(loss.detach())
+        weights.append(weight)
+        correct.append(count_correct(logits, part.labels, part.mixed) * (len(part.labels) / size))
+    figures = torch.stack([torch.stack(each).sum().float() for each in (losses, correct, weights)])
+    weighted = balance.weights is not None or batch.weights is not None
+    return combine(context.ranks, trainee.stepped, figures, size, weighted=weighted)
 
 
 def _forward(

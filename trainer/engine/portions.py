@@ -27,14 +27,14 @@ class Portions:
         """Return the portions of images of `size` × `size` pixels."""
         return cls(images_at_once(device.type, memory_of(device), size))
 
-    def each(self, count: int, work: Callable[[slice], None]) -> None:
-        """Call `work` with slices that cover `count` images, with smaller ones again where the memory was not enough.
+    def each(self, stop: int, work: Callable[[slice], None], *, start: int = 0) -> None:
+        """Call `work` with slices that cover the images from `start` to `stop`, with smaller ones again where the
+        memory was not enough.
 
         Raises what `work` raises, for lack of memory too if it is not enough for one image.
         """
-        start = 0
-        while start < count:
-            part = slice(start, min(start + self.images, count))
+        while start < stop:
+            part = slice(start, min(start + self.images, stop))
             if self._fits(part, work):
                 start = part.stop
             else:

@@ -12,7 +12,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from trainer.engine.combining import random_states
 from trainer.engine.context import Context
+from trainer.engine.instructions import RandomStates, as_message
 from trainer.engine.moments import Moment
 from trainer.engine.trainee import Progress, Trainee
 from trainer.models import checkpoint
@@ -61,6 +63,9 @@ class Saver:
         if trainee.scaler is not None:
             progress.scaler = trainee.scaler.state_dict()
         tensors = {name: copied(tensor) for name, tensor in trainee.tensors().items()}
+        if context.ranks.are_several:
+            context.ranks.tell(as_message(RandomStates()))
+            tensors |= random_states(context.ranks, context.device)
         state = copy.deepcopy(vars(progress))
         self._improved = best and len(context.data.val_rows) > 0  # without a validation split the last is the best
         self._writing = self._thread.submit(self._write, Moment(context.device), tensors, state, epoch, best)

@@ -16,6 +16,7 @@ from trainer.engine.optim import Optimizers
 from trainer.engine.resident import ResidentData
 from trainer.models import checkpoint
 from trainer.models.build import build_model
+from trainer.models.checkpoint import part_of
 from trainer.models.device import accumulator
 from trainer.models.inputs import constants_of, normalize
 from trainer.models.pretrained import split_head
@@ -144,14 +145,18 @@ class Trainee:
             tensors["rng.cuda"] = torch.cuda.get_rng_state(self.window.device)
         return tensors
 
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Load all but the random states of what `tensors` returned."""
+        raw, weights = part_of(tensors, "raw"), part_of(tensors, "model")
+        self.model.load_state_dict(raw or weights)
+        if self.average is not None:
+            self.average.load_state_dict(self._part(weights))
+        self.optimizers.restore(part_of(tensors, "optim"))
+        self.window.copy_(tensors["window"])
+
     def restore(self, loaded: checkpoint.Loaded) -> Progress:
         """Load the state of a checkpoint, random generators included, and return the rest of it."""
-        raw = loaded.part("raw")
-        self.model.load_state_dict(raw or loaded.part("model"))
-        if self.average is not None:
-            self.average.load_state_dict(self._part(loaded.part("model")))
-        self.optimizers.restore(loaded.part("optim"))
-        self.window.copy_(loaded.tensors["window"])
+        self.load(loaded.tensors)
         torch.set_rng_state(loaded.tensors["rng.cpu"])
         if "rng.cuda" in loaded.tensors:
             torch.cuda.set_rng_state(loaded.tensors["rng.cuda"], self.window.device)

@@ -45,9 +45,11 @@ class Tuning:
         self._balance = balance
         self._decisions = decisions
         spec = context.spec
-        self._compilable = gains_by_compiling(spec, context.device) and decisions.first("compile") is None
+        # Several ranks are not compiled: one of them may fail to, or take another number of minutes.
+        may_compile = not context.ranks.are_several and gains_by_compiling(spec, context.device)
+        self._compilable = may_compile and decisions.first("compile") is None
         self._verdicts = Verdicts(cache)
-        self._at_once = -(-batch_size // spec.gradient_accumulation)
+        self._at_once = -(-batch_size // (spec.gradient_accumulation * context.ranks.size))
         self._workload = Workload(
             torch.__version__, available_cores(), spec.model, self._at_once, size, spec.precision, threads_of(context)
         )
@@ -117,5 +119,7 @@ class Tuning:
 
 
 def threads_of(context: Context) -> int:
-    """Return the number of threads that the user has chosen, 0 for none."""
+    """Return the number of threads that the user has chosen, or this rank's share of all; 0 if they may be chosen."""
+    if context.ranks.are_several:
+        return torch.get_num_threads()
     return context.spec.threads or (torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else 0)

@@ -34,7 +34,12 @@ class Loaded:
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """Return the tensors whose names begin with "<prefix>.", with this prefix removed."""
-        return {k.removeprefix(f"{prefix}."): v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
+        return part_of(self.tensors, prefix)
+
+
+def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with "<prefix>.", with this prefix removed."""
+    return {name.removeprefix(f"{prefix}."): value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
 
 
 def save(

@@ -23,13 +23,14 @@ SEARCH_STEPS = 500  # with images of one size: the search takes time, and what i
 DATA_LIMIT = "TRACKSIDE_DEVICE_DATA_BYTES"
 
 
-def prepare(name: str, threads: int = 0) -> torch.device:
+def prepare(name: str, threads: int = 0, sharing: int = 1) -> torch.device:
     """Set up the device `name` ("cpu", "cuda:0", "mps", "cuda:MIG-…") in this process, and make it the current one.
 
-    `threads` = 0 takes OMP_NUM_THREADS threads, or one per core where that is not set.
+    `threads` = 0 takes OMP_NUM_THREADS threads, or one per core where that is not set. `sharing` processes share them.
     """
     device = device_named(name)
-    torch.set_num_threads(threads or openmp_threads(os.environ.get("OMP_NUM_THREADS", "")) or available_cores())
+    wanted = threads or openmp_threads(os.environ.get("OMP_NUM_THREADS", "")) or available_cores()
+    torch.set_num_threads(max(1, wanted // sharing))
     if device.type == "cuda":
         # What takes no device, such as random states and Adam's kernels, is to use this one instead of the first.
         torch.cuda.set_device(device)
@@ -46,9 +47,12 @@ def search_kernels(steps: int) -> None:
 def device_named(name: str) -> torch.device:
     """Return PyTorch's device. One that is named by its UUID, such as a MIG instance, is made the only visible one.
 
-    That has an effect only before CUDA is initialized in this process.
+    That has an effect only before CUDA is initialized in this process. "cpu:1" is a part of the processor that has a
+    worker of its own: to PyTorch it is the same device.
     """
     kind, _, entry = name.partition(":")
+    if kind == "cpu":
+        return torch.device("cpu")
     if kind == "cuda" and entry and not entry.isdecimal():
         os.environ[VISIBLE] = entry
         return torch.device("cuda:0")

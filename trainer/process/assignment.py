@@ -11,6 +11,7 @@ class Assignment:
     """A run to train. `orphan_seconds`: how long the owner file may stay unchanged; None: no worker owns the run.
 
     `cache`: the folder in which it is remembered how networks are executed fastest; None: it is not.
+    `others`: the devices of the processes that train the run together with the first one, which is on `device`.
     """
 
     run_dir: str
@@ -19,6 +20,7 @@ class Assignment:
     attempt: int
     orphan_seconds: float | None = None
     cache: str | None = None
+    others: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return {"kind": "run", **asdict(self)}

@@ -14,6 +14,7 @@ from typing import Any
 
 from trainer.errors import explain
 from trainer.process.assignment import Assignment
+from trainer.process.siblings import Siblings
 from trainer.rundir.events import EventWriter, attempts
 from trainer.rundir.folder import RunDir
 from trainer.rundir.lock import LockHeld, take_lock
@@ -88,7 +89,9 @@ def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], Event
     stop = StopRequest(assignment)
     stop.install()
     events = make_events(run_dir, assignment.attempt)
-    end, status = _train(assignment, events, stop)
+    siblings = Siblings(assignment, events)
+    end, status = _train(assignment, events, stop, siblings)
+    siblings.finish()
     from trainer.models.device import free_memory  # after _train, which imports torch
 
     free_memory()  # the worker starts the next run at once, which may take all of the device's memory
@@ -99,16 +102,21 @@ def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], Event
     return status
 
 
-def _train(assignment: Assignment, events: EventWriter, stop: StopRequest) -> tuple[dict[str, Any], int]:
+def _train(
+    assignment: Assignment, events: EventWriter, stop: StopRequest, siblings: Siblings
+) -> tuple[dict[str, Any], int]:
     """Return the fields of the end event and the exit status. Nothing keeps the network once this has returned."""
     from trainer.loop import train  # imports torch, which is already loaded in a forked child
 
     run_dir, datasets = Path(assignment.run_dir), Path(assignment.datasets)
     cache = None if assignment.cache is None else Path(assignment.cache)
     try:
-        outcome = train(run_dir, datasets, assignment.device, assignment.attempt, events, stop, cache)
-    except Exception as error:
+        siblings.start()
+        ranks = siblings.ranks()
+        outcome = train(run_dir, datasets, assignment.device, assignment.attempt, events, stop, cache, ranks)
+    except Exception as raised:
         log.exception("the run failed")
+        error = siblings.cause(raised)
         with suppress(OSError):
             for line in "".join(traceback.format_exception(error)).splitlines()[-FAILURE_LINES:]:
                 events.emit("log", line=line[:1000])
