@@ -21,7 +21,10 @@ from trainer.rundir.events import EventWriter, read_from
 from trainer.rundir.folder import RunDir
 from trainer.spec.preset import build_spec
 
-SHORT: dict[str, Any] = {**NARROW, **FIXED, "max_steps": 6, "epochs": 1}
+NETWORKS = "tests.trainer.engine.networks_of_ranks"
+SHORT: dict[str, Any] = {
+    **NARROW, **FIXED, "max_steps": 6, "epochs": 1, "model.widths": [], "model.name": f"{NETWORKS}:without_norm",
+}  # fmt: skip
 Train = Callable[..., dict[str, Any]]
 
 
@@ -78,7 +81,7 @@ def series_of(folder: Path, name: str) -> dict[int, float]:
 @pytest.mark.parametrize(
     "overrides",
     [
-        {"optimizer.name": "sgd", "optimizer.lr": 0.05},
+        {"optimizer.name": "sgd", "optimizer.lr": 0.05, "optimizer.momentum": 0.9, "optimizer.clip_norm": 1.0},
         {"augment.mixup": 0.4, "augment.cutmix": 1.0, "augment.flip": True, "augment.crop": 4},
         {"class_weights": "balanced", "label_smoothing": 0.1, "optimizer.ema": 0.9, "gradient_accumulation": 3},
     ],
