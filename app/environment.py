@@ -88,7 +88,7 @@ def _database_url(value: str) -> str:
 
 
 def _device(value: str) -> str:
-    if re.fullmatch(r"cpu|mps|cuda(:[0-9]{1,3}|:(MIG|GPU)-[0-9A-Za-z/-]{1,90})?", value) is None:
+    if re.fullmatch(r"cpu(:[0-9]{1,3})?|mps|cuda(:[0-9]{1,3}|:(MIG|GPU)-[0-9A-Za-z/-]{1,90})?", value) is None:
         raise ValueError("cpu or cuda:N is expected")
     return value
 

@@ -158,14 +158,14 @@ def train_on(
         parameters=count_parameters(trainee.model),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
-        ranks=ranks.size,
+        others=ranks.others,
     )
     record_environment(run_dir, attempt, device)
     for fault in faults:
         events.emit("log", line=fault)
     events.emit(
         "log",
-        line=f"attempt {attempt} on {device_name} in {str(precision).removeprefix('torch.')}: "
+        line=f"attempt {attempt} on {' + '.join((device_name, *ranks.others))} in {str(precision).removeprefix('torch.')}: "
         f"{'from the start' if loaded is None else f'resuming from step {progress.step:,}'}, "
         f"{len(data.train_rows):,} images to train on, {len(data.val_rows):,} to validate on, "
         f"{plan.total_steps:,} steps",

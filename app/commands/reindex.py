@@ -177,6 +177,7 @@ def run_row(folder: Path, datasets: Path) -> Run:
         preset=spec.preset,
         model=spec.model.name,
         spec=spec.model_dump(mode="json"),
+        devices=spec.devices,
         created_at=created_at(folder),
         attempt=max(attempts(folder), default=0),
         epochs=plan.epochs,

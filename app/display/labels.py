@@ -51,6 +51,7 @@ LABELS = {
     "model.freeze": "Freeze the backbone",
     "model.unfreeze_epoch": "Unfreeze at epoch",
     "gradient_accumulation": "Gradient accumulation, parts",
+    "devices": "Devices",
     "effective_beta": "Effective weights: beta",
     "focal_gamma": "Focal loss: gamma",
     "val_fraction": "Validation split",

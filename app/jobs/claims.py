@@ -10,8 +10,9 @@ from sqlalchemy import or_
 from sqlmodel import Session, col, select
 
 from app.host.identity import host_name, is_alive
-from app.jobs.kinds import Kind
-from app.storage.tables import ACTIVE, Job, Status, now
+from app.jobs.gangs import Host
+from app.jobs.kinds import RUN, Kind
+from app.storage.tables import ACTIVE, Job, Run, Status, now
 from app.storage.transitions import guarded_update, move
 from trainer.rundir.lock import lock_holder
 
@@ -28,13 +29,24 @@ def has_work(session: Session, kind: Kind) -> bool:
 
 
 def claim_next(session: Session, kind: Kind, worker: str, device: str, seconds: float) -> Job | None:
-    """Claim the first job of the queue; None if the queue is empty."""
+    """Claim the first job of the queue; None if the queue is empty, or this device is taken or kept free.
+
+    A run that needs more devices than this host has is passed over. Else the first one waits until as many are free,
+    and no run behind it is started before: it does not wait for ever.
+    """
     table = kind.table
-    row = session.exec(select(table).where(table.status == Status.QUEUED).order_by(*kind.order()).limit(1)).first()
-    return None if row is None else _claim(session, row, worker, device, seconds)
+    queued = select(table).where(table.status == Status.QUEUED).order_by(*kind.order()).limit(1)
+    if kind is not RUN:
+        row = session.exec(queued).first()
+        return None if row is None else _claim(session, row, worker, device, seconds)
+    host = Host.now(session, worker, device)
+    run = session.exec(queued.where(col(Run.devices) <= len(host.devices))).first()
+    if run is None or (others := host.others_for(run.devices)) is None:
+        return None
+    return _claim(session, run, worker, device, seconds, other_devices=others or None)
 
 
-def _claim(session: Session, row: Job, worker: str, device: str, seconds: float) -> Job:
+def _claim(session: Session, row: Job, worker: str, device: str, seconds: float, **fields: Any) -> Job:
     first: dict[str, Any] = {} if row.started_at else {"started_at": now()}
     move(
         session,
@@ -49,6 +61,7 @@ def _claim(session: Session, row: Job, worker: str, device: str, seconds: float)
         pid=None,
         **lease(seconds),
         **first,
+        **fields,
     )
     return row
 

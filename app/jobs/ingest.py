@@ -15,7 +15,7 @@ from app.metrics.writer import SeriesWriter
 from app.runs.public import public
 from app.runs.values import put_metrics
 from app.storage.changes import publish
-from app.storage.tables import Checkpoint, Finding, LogLine, Run, Status
+from app.storage.tables import ACTIVE, Checkpoint, Finding, LogLine, Run, Status
 from app.storage.transitions import guarded_update, move
 from trainer.plan.schedule import epoch_of
 from trainer.rundir.events import NONFINITE, Event, read_on
@@ -149,6 +149,8 @@ def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
         "device": event["device"],
         **best,
     }
+    if run.status not in ACTIVE:  # else its claim knows them, and an older attempt may have had others
+        batch.fields["other_devices"] = event.get("others") or None
     if "parameters" in event:
         batch.fields["summary"] = {**batch.fields.get("summary", run.summary), "parameters": event["parameters"]}
 

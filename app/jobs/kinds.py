@@ -59,6 +59,7 @@ def _run_assignment(job: Job, folder: Path, settings: Settings, device: str) -> 
         attempt=job.attempt,
         orphan_seconds=settings.orphan_seconds,
         cache=str(settings.execution_cache.resolve()),
+        others=tuple(getattr(job, "other_devices", None) or ()),
     )
 
 

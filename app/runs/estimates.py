@@ -29,7 +29,7 @@ RECENT = 200
 MIN_STEPS = 100  # shorter runs are left out: startup dominates their duration
 SAME_RUNS = 3  # the median is taken over at most this many runs with the same settings
 MAX_RATES = 3  # networks compared for an estimate by FLOPs
-SAME_SETTINGS = ("model", "batch_size", "augment", "precision", "compile")
+SAME_SETTINGS = ("model", "batch_size", "devices", "augment", "precision", "compile")
 # Bytes that a trainer holds before it loads a run, and that compiling adds, measured on a CPU (Linux, torch 2.14).
 BASE, COMPILED = 540 << 20, 250 << 20
 STATE_TENSORS = {"adam": 2, "adamw": 2}  # tensors of the weights' size in the optimizer's state; 1 for others
@@ -109,7 +109,7 @@ def memory(spec: TrainSpec, found: Description, record: DatasetRecord, plan: Pla
     """Estimate a trainer's memory on a CPU in bytes: process, images, weights and states, and a batch's activations."""
     images = sum(map(record.count, record.splits)) * record.size**2 * 3
     tensors = 2 + STATE_TENSORS.get(spec.optimizer.name, 1) + (1 if spec.optimizer.ema else 0)
-    at_once = -(-plan.batch_size // spec.gradient_accumulation)
+    at_once = -(-plan.batch_size // (spec.gradient_accumulation * spec.devices))
     kept = found.saved_bytes * at_once // (1 if spec.precision == "float32" else 2)
     compiled = COMPILED if spec.model.name == "cnn" and spec.compile != "off" else 0
     return BASE + compiled + images + 4 * found.parameters * tensors + kept

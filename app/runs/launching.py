@@ -174,6 +174,7 @@ def _columns(ready: Prepared) -> dict[str, Any]:
         "dataset": spec.dataset.name,
         "model": spec.model.name,
         "spec": spec.model_dump(mode="json"),
+        "devices": spec.devices,
         "changed": changes(ready.changed if changed is None else changed),
         "epochs": plan.epochs,
         "total_steps": plan.total_steps,

@@ -78,6 +78,8 @@ class RunPublic(BaseModel):
     starred: bool
     attempt: int
     device: str | None
+    devices: int = Field(description="How many devices train the run together.")
+    other_devices: list[str] | None = Field(description="Those of them beside `device`, if it has been started.")
     epoch: int
     epochs: int
     step: int
@@ -100,6 +102,11 @@ class RunPublic(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     seq: int = 0
+
+    @property
+    def device_names(self) -> str | None:
+        """The devices that the run trains or has trained on, for people."""
+        return None if self.device is None else " + ".join([self.device, *(self.other_devices or [])])
 
     @property
     def is_script(self) -> bool:

@@ -92,6 +92,8 @@ class Source(StrEnum):
 class Run(Job, table=True):
     """`place` orders the queue within a priority: the UNIX time of queueing, or a value set when users reorder it.
 
+    It trains on `devices` at once: on `device`, and while it is active on the `other_devices` of the same host.
+
     `search` is the id of the search that the run is a trial of, `trial` its number in it, from 0, and `params` are the
     values that the search has chosen, by setting.
     """
@@ -118,6 +120,8 @@ class Run(Job, table=True):
     notes: str = ""
     expectation: str = ""
     starred: bool = False
+    devices: int = 1
+    other_devices: list[str] | None = Field(default=None, sa_type=JSON)
     priority: int = 0
     place: float = Field(default_factory=lambda: now().timestamp())
     idempotency_key: str | None = Field(default=None, unique=True)
@@ -306,6 +310,8 @@ class Change(SQLModel, table=True):
 
 
 class Worker(SQLModel, table=True):
+    """`ready`: its device has passed its test, so that runs may be trained on it."""
+
     id: str = Field(primary_key=True)
     host: str
     pid: int
@@ -314,6 +320,7 @@ class Worker(SQLModel, table=True):
     started_at: datetime = Field(default_factory=now)
     seen_at: datetime = Field(default_factory=now)
     run: str | None = None
+    ready: bool = False
 
 
 class DeviceSample(SQLModel, table=True):

@@ -185,6 +185,7 @@ class WorkerLoop:
             problem = self._device_test.problem
             row.description = self._description if problem is None else f"not used: {problem}"
             row.seen_at = now()
+            row.ready = self._device_test.passed
             row.run = self.held[RUN].job.id if RUN in self.held else None
             session.add(row)
             self._recorder.record(session, time.time())

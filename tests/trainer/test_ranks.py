@@ -39,7 +39,9 @@ def server() -> Iterator[ForkServer]:
 def start(server: ForkServer, shapes: Path, tmp_path: Path) -> Callable[..., int]:
     """Start a run's trainer on `ranks` devices, and return its pid."""
 
-    def begin(name: str, overrides: dict[str, Any], ranks: int = 1, attempt: int = 1, preset: str = "baseline-cnn") -> int:
+    def begin(
+        name: str, overrides: dict[str, Any], ranks: int = 1, attempt: int = 1, preset: str = "baseline-cnn"
+    ) -> int:
         folder = tmp_path / name
         if not folder.exists():
             spec = build_spec("shapes100", preset, {**SHORT, **overrides})
@@ -74,7 +76,9 @@ def tensors_of(folder: Path) -> dict[str, Tensor]:
 
 
 def series_of(folder: Path, name: str) -> dict[int, float]:
-    return {event["step"]: event["v"][name] for event in events_of(folder) if event["e"] == "metrics" and name in event["v"]}
+    return {
+        event["step"]: event["v"][name] for event in events_of(folder) if event["e"] == "metrics" and name in event["v"]
+    }
 
 
 @pytest.mark.parametrize("ranks", [2, 4])

@@ -112,9 +112,7 @@ def evaluate(
     return result, predictions
 
 
-def evaluate_images(
-    context: Context, model: nn.Module, asked: Evaluation
-) -> tuple[dict[str, float], Predictions]:
+def evaluate_images(context: Context, model: nn.Module, asked: Evaluation) -> tuple[dict[str, float], Predictions]:
     """Evaluate `model` on what is asked for. Rank 0 tells the others, who have the same weights by now."""
     data = context.data
     if context.ranks.rank == 0:

@@ -37,7 +37,7 @@ def _problems(
         yield f"early stopping needs a validation split{none}", "early_stopping", "val_fraction"
     if spec.target == "coarse" and record.superclasses is None:
         yield f"dataset {record.name} has no superclasses", "target"
-    if plan.batch_size < min(2, spec.batch_size):
+    if plan.batch_size < min(2 * spec.devices, spec.batch_size):
         yield "too few images to train on", "batch_size"
     if spec.augment.crop >= record.size:
         yield f"must be smaller than the images ({record.size} px)", "augment.crop"

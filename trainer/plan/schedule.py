@@ -77,6 +77,8 @@ def make_plan(spec: TrainSpec, train_count: int) -> Plan:
     this is a first guess from `epochs`, which `replanned` corrects once steps have been measured.
     """
     batch_size = min(spec.batch_size, train_count)
+    if batch_size > spec.devices:
+        batch_size -= batch_size % spec.devices  # each device takes an equal part
     steps_per_epoch = 1 if spec.overfit_one_batch else train_count // batch_size
     total = spec.epochs * steps_per_epoch
     if spec.max_steps is not None:

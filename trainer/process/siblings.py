@@ -105,7 +105,8 @@ class Siblings:
 
         if not self._all:
             return ALONE
-        ranks = Ranks(0, len(self._all) + 1, [sibling.link for sibling in self._all])
+        links, others = [sibling.link for sibling in self._all], tuple(sibling.device for sibling in self._all)
+        ranks = Ranks(0, len(self._all) + 1, links, others)
         ranks.join(self._rendezvous(), self._assignment.device)
         return ranks
 
@@ -224,4 +225,8 @@ def _end_with(parent: int) -> None:
 def _explained(error: BaseException) -> dict[str, Any]:
     if isinstance(error, Exception):
         return explain(error)
-    return {"code": "trainer_error", "message": repr(error), "detail": "".join(traceback.format_exception(error))[-4000:]}
+    return {
+        "code": "trainer_error",
+        "message": repr(error),
+        "detail": "".join(traceback.format_exception(error))[-4000:],
+    }

@@ -33,6 +33,7 @@ class Start(_Event):
     epochs: Count
     val_count: Count
     device: Short
+    others: list[Short] = []
     parameters: Count = 0
 
 

@@ -89,6 +89,13 @@ class TrainSpec(Part):
         description="Parts into which the images of a step are divided, one after the other, where the memory is not "
         "enough for all of them: the step is the same, except that BatchNorm sees one part at a time.",
     )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Devices of one machine that train the run together: each takes an equal part of the batch, so that "
+        "batch_size, steps and results stay the same, except that BatchNorm sees one part at a time.",
+    )
     val_fraction: FiniteFloat = Field(
         0.1,
         ge=0,
@@ -185,8 +192,11 @@ class TrainSpec(Part):
         for name in ("mixup", "cutmix"):
             if self.loss == "mse" and getattr(self.augment, name):
                 raise impossible(f"{name} needs loss = cross_entropy", f"augment.{name}", "loss")
-        if self.gradient_accumulation > max(1, self.batch_size // 2):
-            reason = f"a part needs two images, so that there are at most {max(1, self.batch_size // 2)} parts"
+        if self.devices > 1:
+            self._devices_fit()
+        most = max(1, self.batch_size // self.devices // 2)
+        if self.gradient_accumulation > most:
+            reason = f"a part needs two images, so that there are at most {most} parts"
             raise impossible(reason, "gradient_accumulation", "batch_size")
         if self.val_folds == 1:
             raise impossible("must be 0, or from 2 to 20", "val_folds")
@@ -199,6 +209,18 @@ class TrainSpec(Part):
         if self.overfit_one_batch and self.budget.minutes:
             raise impossible("one batch is trained by epochs", "budget.minutes", "overfit_one_batch")
         return self
+
+    def _devices_fit(self) -> None:
+        if self.batch_size % self.devices:
+            reason = f"the batch is divided equally among the devices: set batch_size to a multiple of {self.devices}"
+            raise impossible(reason, "devices", "batch_size")
+        if self.batch_size < 2 * self.devices:
+            raise impossible("each device needs two images of a batch", "devices", "batch_size")
+        if self.caches_features:
+            reason = "a head on cached features trains in seconds on one device: set devices to 1"
+            raise impossible(reason, "devices", "model.freeze")
+        if self.compile == "on":
+            raise impossible("a run on several devices is not compiled", "devices", "compile")
 
     @property
     def balancing(self) -> tuple[str, ...]:

@@ -159,6 +159,8 @@ def cell(run: RunPublic, column: Column) -> str:
             return duration(took(run))
         case "step":
             return count(run.step)
+        case "device":
+            return run.device_names or ""
         case "throughput":
             return count(None if run.throughput is None else round(run.throughput))
         case name:

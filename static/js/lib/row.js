@@ -6,6 +6,11 @@ export function isMoving(status) {
   return MOVING.has(status);
 }
 
+/** The devices that a run trains or has trained on; empty if it was not started. */
+export function deviceNames(run) {
+  return [run.device, ...(run.other_devices ?? [])].filter(Boolean).join(" + ");
+}
+
 /** The text of a run's time column: the remaining time, the duration, or where the run ended. */
 export function timeText(run) {
   if (run.status === "queued") return "waiting";

@@ -1,5 +1,5 @@
 // Keeps the list of runs and the lanes up to date without a reload.
-import { arrival, dueText, isMoving, timeText } from "../lib/row.js";
+import { arrival, deviceNames, dueText, isMoving, timeText } from "../lib/row.js";
 import { figures, interval, metric, percent } from "../lib/format.js";
 import { sparkline } from "../lib/spark.js";
 import { follow } from "../shared/live.js";
@@ -86,7 +86,7 @@ function patch(row, run) {
   if (run.status !== "queued") put('[data-field="time"]', timeText(run));
   const due = arrival(run);
   put('[data-field="arrival"]', due && !run.eta_is_rough ? ` · ${dueText(run, due)}` : "");
-  for (const cell of row.querySelectorAll("[data-value]")) put(`[data-value="${cell.dataset.value}"]`, String(run[cell.dataset.value] ?? ""));
+  for (const cell of row.querySelectorAll("[data-value]")) put(`[data-value="${cell.dataset.value}"]`, cell.dataset.value === "device" ? deviceNames(run) : String(run[cell.dataset.value] ?? ""));
   for (const { dataset } of row.querySelectorAll("[data-metric]")) {
     put(`[data-metric="${CSS.escape(dataset.metric)}"]`, metric(dataset.metric, run.summary[dataset.metric]));
   }

@@ -1,6 +1,6 @@
 // The head of a run's page, updated live. The tabs register their event handlers here.
 import { ago, count, duration, figures, interval, percent, tabTitle } from "../lib/format.js";
-import { arrival, dueText, isMoving, leftText } from "../lib/row.js";
+import { arrival, deviceNames, dueText, isMoving, leftText } from "../lib/row.js";
 import { bindNotify, showProgressInTab } from "./arrival.js";
 import { showFindings } from "./findings.js";
 import { showError } from "../shared/dialogs.js";
@@ -83,7 +83,7 @@ function showHead(run) {
   put("h1", run.name).title = run.name;
   put("[data-run-status]", run.status).dataset.status = run.status;
   put("[data-run-detail]", detail(run));
-  if (!isScript) put("[data-run-device]", run.device ?? "not assigned");
+  if (!isScript) put("[data-run-device]", deviceNames(run) || "not assigned");
   showFacts(run);
   const bar = page.querySelector("[data-run-progress]");
   if (bar) Object.assign(bar, { value: run.progress }).dataset.status = run.status;
