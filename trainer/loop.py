@@ -165,7 +165,8 @@ def train_on(
         events.emit("log", line=fault)
     events.emit(
         "log",
-        line=f"attempt {attempt} on {' + '.join((device_name, *ranks.others))} in {str(precision).removeprefix('torch.')}: "
+        line=f"attempt {attempt} on {' + '.join((device_name, *ranks.others))} "
+        f"in {str(precision).removeprefix('torch.')}: "
         f"{'from the start' if loaded is None else f'resuming from step {progress.step:,}'}, "
         f"{len(data.train_rows):,} images to train on, {len(data.val_rows):,} to validate on, "
         f"{plan.total_steps:,} steps",

@@ -34,13 +34,17 @@ def claim_next(session: Session, kind: Kind, worker: str, device: str, seconds: 
     A run that needs more devices than this host has is passed over. Else the first one waits until as many are free,
     and no run behind it is started before: it does not wait for ever.
     """
+    if kind is RUN:
+        return _claim_run(session, worker, device, seconds)
     table = kind.table
-    queued = select(table).where(table.status == Status.QUEUED).order_by(*kind.order()).limit(1)
-    if kind is not RUN:
-        row = session.exec(queued).first()
-        return None if row is None else _claim(session, row, worker, device, seconds)
+    row = session.exec(select(table).where(table.status == Status.QUEUED).order_by(*kind.order()).limit(1)).first()
+    return None if row is None else _claim(session, row, worker, device, seconds)
+
+
+def _claim_run(session: Session, worker: str, device: str, seconds: float) -> Job | None:
     host = Host.now(session, worker, device)
-    run = session.exec(queued.where(col(Run.devices) <= len(host.devices))).first()
+    possible = Run.status == Status.QUEUED, col(Run.devices) <= len(host.devices)
+    run = session.exec(select(Run).where(*possible).order_by(*RUN.order()).limit(1)).first()
     if run is None or (others := host.others_for(run.devices)) is None:
         return None
     return _claim(session, run, worker, device, seconds, other_devices=others or None)

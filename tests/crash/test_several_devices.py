@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.conftest import ENDLESS, FIXED, NARROW, Server, wait_for
-from tests.crash.series import assert_whole, values
+from tests.conftest import FIXED, NARROW, Server
+from tests.crash.series import assert_whole
 
 GANG: dict[str, Any] = {**NARROW, **FIXED, "devices": 2, "epochs": 1}
 

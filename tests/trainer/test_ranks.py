@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import safetensors.torch
 import torch
@@ -19,6 +22,7 @@ from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
 from trainer.rundir.folder import RunDir
+from trainer.rundir.lock import lock_holder
 from trainer.spec.preset import build_spec
 
 NETWORKS = "tests.trainer.engine.networks_of_ranks"
@@ -75,6 +79,15 @@ def tensors_of(folder: Path) -> dict[str, Tensor]:
     return safetensors.torch.load_file(RunDir(folder).weights(info.step))
 
 
+def assert_same_weights(folder: Path, other: Path, tolerance: float) -> set[str]:
+    """Return the names of the tensors that only the first has."""
+    ours, theirs = tensors_of(folder), tensors_of(other)
+    for name, value in theirs.items():
+        if name.startswith(("model.", "raw.")):
+            torch.testing.assert_close(ours[name], value, rtol=0, atol=tolerance, msg=name)
+    return ours.keys() - theirs.keys()
+
+
 def series_of(folder: Path, name: str) -> dict[int, float]:
     return {
         event["step"]: event["v"][name] for event in events_of(folder) if event["e"] == "metrics" and name in event["v"]
@@ -100,8 +113,82 @@ def test_ranks_train_what_one_process_trains(
         assert one.keys() == several.keys()
         assert list(several.values()) == pytest.approx(list(one.values()), abs=2e-6), name
     assert ended[1]["summary"] == pytest.approx(ended[0]["summary"], abs=2e-5)
-    one, several = tensors_of(tmp_path / "one"), tensors_of(tmp_path / "several")
-    assert several.keys() - one.keys() == {f"rng.{rank}" for rank in range(1, ranks)}
-    for name, value in one.items():
-        if name.startswith(("model.", "raw.")):
-            torch.testing.assert_close(several[name], value, rtol=0, atol=1e-6, msg=name)
+    added = assert_same_weights(tmp_path / "several", tmp_path / "one", 1e-6)
+    assert added == {f"rng.{rank}" for rank in range(1, ranks)}
+
+
+def ranks_of(pid: int, ranks: int) -> list[psutil.Process]:
+    """The processes of a run, in the order of their ranks, once all are there."""
+    first = psutil.Process(pid)
+    wait_for(lambda: len(first.children()) == ranks - 1, 30, "the other ranks")
+    return [first, *sorted(first.children(), key=lambda process: process.pid)]
+
+
+def wait_step(folder: Path, step: int, attempt: int = 1) -> None:
+    wait_for(lambda: any(event.get("step", 0) >= step for event in events_of(folder, attempt)), 60, f"step {step}")
+
+
+def wait_ended(processes: list[psutil.Process]) -> None:
+    wait_for(lambda: not any(process.is_running() for process in processes), 15, "the end of all ranks")
+
+
+STATEFUL: dict[str, Any] = {
+    "model.name": "cnn", "model.widths": [4, 6, 6], "model.dropout": 0.3, "optimizer.ema": 0.9, "augment.mixup": 0.3,
+    "max_steps": 60, "log_every": 1, "epochs": 2,
+}  # fmt: skip
+
+
+def test_a_resumed_run_is_the_same_run(start: Callable[..., int], train: Train, tmp_path: Path) -> None:
+    assert train("undisturbed", STATEFUL, ranks=2)["reason"] == "finished"
+    processes = ranks_of(start("stopped", STATEFUL, ranks=2), 2)
+    wait_step(tmp_path / "stopped", 7)
+    processes[0].send_signal(signal.SIGTERM)
+    wait_ended(processes)
+    stopped_at = last_step(tmp_path / "stopped")
+    assert 7 <= stopped_at < 60
+    shutil.copytree(tmp_path / "stopped", tmp_path / "elsewhere")
+    assert train("stopped", STATEFUL, ranks=2, attempt=2)["reason"] == "finished"
+    whole, resumed = tensors_of(tmp_path / "undisturbed"), tensors_of(tmp_path / "stopped")
+    assert whole.keys() == resumed.keys()
+    assert [name for name, value in whole.items() if not torch.equal(value, resumed[name])] == []
+    # With another number of devices it is the same run but for BatchNorm and dropout.
+    assert train("elsewhere", STATEFUL, ranks=4, attempt=2)["reason"] == "finished"
+    assert tensors_of(tmp_path / "elsewhere").keys() - whole.keys() == {"rng.2", "rng.3"}
+
+
+def last_step(folder: Path) -> int:
+    info = last_checkpoint(folder)
+    return 0 if info is None else info.step
+
+
+@pytest.mark.parametrize("killed", [0, 1, 2])
+def test_no_rank_outlives_another(start: Callable[..., int], tmp_path: Path, killed: int) -> None:
+    processes = ranks_of(start("run", {**STATEFUL, "max_steps": 100_000, "epochs": 10_000}, ranks=3), 3)
+    wait_step(tmp_path / "run", 3)
+    processes[killed].kill()
+    wait_ended(processes)
+    assert not [event for event in events_of(tmp_path / "run") if event["e"] == "end"]
+    assert lock_holder(tmp_path / "run") is None
+
+
+def test_the_error_of_another_rank_is_that_of_the_run(start: Callable[..., int], train: Train, tmp_path: Path) -> None:
+    end = train("run", {"model.name": f"{NETWORKS}:out_of_memory_on_another_rank"}, ranks=2)
+    assert end["reason"] == "failed"
+    assert end["error"]["code"] == "out_of_memory"
+    assert end["error"]["message"].startswith("On cpu: The device ran out of memory")
+
+
+def test_all_ranks_take_the_same_decisions(start: Callable[..., int], train: Train, tmp_path: Path) -> None:
+    """A request to finish early is heard at some step; one process that replays the decision trains the same."""
+    long = {"max_steps": 400, "epochs": 10, "log_every": 1, "schedule.name": "cosine", "optimizer.ema": 0.9}
+    pid = start("several", long, ranks=2)
+    wait_step(tmp_path / "several", 5)
+    RunDir(tmp_path / "several").finish_early.touch()
+    wait_for(lambda: [event for event in events_of(tmp_path / "several") if event["e"] == "end"], 60, "its end")
+    assert not psutil.pid_exists(pid) or wait_ended([psutil.Process(pid)]) is None
+    assert last_step(tmp_path / "several") < 400
+    shutil.copytree(
+        tmp_path / "several", tmp_path / "one", ignore=shutil.ignore_patterns("*.safetensors", "[0-9]*.json*")
+    )
+    assert train("one", long)["reason"] == "finished"
+    assert_same_weights(tmp_path / "several", tmp_path / "one", 1e-5)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from trainer.engine.augment import Mixed
-from trainer.engine.context import Context
 from trainer.engine.combining import combine
+from trainer.engine.context import Context
 from trainer.engine.loss import ClassBalance, batch_loss, count_correct, loss_weight
 from trainer.engine.trainee import Trainee
 

@@ -60,7 +60,7 @@ class Ranks:
             return
         os.environ["GLOO_SOCKET_IFNAME"] = rendezvous.interface
         backend = "cpu:gloo,cuda:nccl" if device_named(device_name).type == "cuda" else "gloo"
-        store = dist.FileStore(rendezvous.store, self.size)
+        store = dist.FileStore(rendezvous.store, self.size)  # type: ignore[attr-defined]
         with _noticing():
             dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=PATIENCE)
 
@@ -93,7 +93,7 @@ class Ranks:
             flat = torch.cat([tensor.detach().reshape(-1) for tensor in same])
             with _noticing():
                 dist.all_reduce(flat)
-            parts = flat.split([tensor.numel() for tensor in same])
+            parts = torch.split(flat, [tensor.numel() for tensor in same])
             views = [part.view(tensor.shape) for part, tensor in zip(parts, same, strict=True)]
             torch._foreach_copy_([tensor.detach() for tensor in same], views)
 
