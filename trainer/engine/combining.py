@@ -1,4 +1,4 @@
-"""What the ranks of a run compute apart, each from its part of a batch, becomes what one process would have computed."""
+"""What the ranks of a run compute, each from its part of a batch, becomes what one process would have computed."""
 
 from __future__ import annotations
 

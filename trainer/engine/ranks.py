@@ -42,7 +42,10 @@ class Rendezvous:
 
 @dataclass(eq=False)
 class Ranks:
-    """`rank` 0 of `size` decides; the devices of the `others` are known to it. `links` are rank 0's sockets to ranks 1, 2, …, or another rank's one to rank 0."""
+    """`rank` 0 of `size` decides, and knows the devices of the `others`.
+
+    `links` are rank 0's sockets to ranks 1, 2, …, or another rank's one to rank 0.
+    """
 
     rank: int = 0
     size: int = 1

@@ -35,7 +35,8 @@ from app.runs.requests import NewRun, ResumeRequest
 from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.tables import ACTIVE, ENDED, Run, Status
+from app.storage.tables import ACTIVE, ENDED, Run, Status, now
+from app.storage.tables import Worker as WorkerRow
 from app.storage.transitions import LostClaim
 from app.worker.executor import Executor
 from app.worker.job import HeldJob
@@ -49,7 +50,7 @@ pytestmark = pytest.mark.timeout(30 * EXAMPLES)  # four seconds per example on a
 MAX_ATTEMPTS = 3
 LEASE_SECONDS = 15.0
 NOBODY = 2**22 + 1  # no process has such a number
-START: dict[str, Any] = {"total_steps": 100, "steps_per_epoch": 10, "epochs": 10, "device": "cpu", "val_count": 9}
+START: dict[str, Any] = {"total_steps": 100, "steps_per_epoch": 10, "epochs": 10, "val_count": 9}
 CHOICE = st.integers(0, 9)
 
 
@@ -71,10 +72,10 @@ class NoTrainers(Executor):
 class Worker(WorkerLoop):
     """A worker's loop whose process is another one, so that it can be killed."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
-        super().__init__(settings, database, "cpu", NoTrainers())
+    def __init__(self, settings: Settings, database: Database, device: str) -> None:
+        super().__init__(settings, database, device, NoTrainers())
         self.process = subprocess.Popen(["sleep", "600"])
-        self.id = worker_id("cpu", self.process.pid)
+        self.id = worker_id(device, self.process.pid)
 
     @property
     def run_held(self) -> HeldJob | None:
@@ -109,6 +110,7 @@ class Worker(WorkerLoop):
 class QueueMachine(RuleBasedStateMachine):
     datasets: Path  # a folder with shapes100
     empty: Path  # a database without rows
+    devices: tuple[str, ...] = ("cpu", "cpu")  # of the workers
 
     @initialize()
     def begin(self) -> None:
@@ -120,7 +122,10 @@ class QueueMachine(RuleBasedStateMachine):
         self.claims: dict[str, int] = {}
         self.truth: defaultdict[str, dict[int, float]] = defaultdict(dict)
         self.open()
-        self.workers = [Worker(self.settings, self.database) for _ in range(2)]
+        self.workers = [self.new_worker(device) for device in self.devices]
+
+    def new_worker(self, device: str) -> Worker:
+        return Worker(self.settings, self.database, device)
 
     def open(self) -> None:
         self.database = Database(self.settings.url)
@@ -209,7 +214,7 @@ class QueueMachine(RuleBasedStateMachine):
         events = EventWriter(folder, newest)
         if not events.path.stat().st_size:
             at = max(0, max(known, default=0) - back)
-            events.emit("start", from_step=at, **START)
+            events.emit("start", from_step=at, **START, device=worker.device)
             self.truth[folder.name] = known = {step: value for step, value in known.items() if step <= at}
             events.emit("phase", phase="training")
         for step in range(max(known, default=0) + 1, max(known, default=0) + 1 + steps):
@@ -248,7 +253,7 @@ class QueueMachine(RuleBasedStateMachine):
         worker = self.worker(number)
         worker.die()
         assert not is_alive(worker.id)
-        self.workers[self.workers.index(worker)] = Worker(self.settings, self.database)
+        self.workers[self.workers.index(worker)] = self.new_worker(worker.device)
 
     @rule(number=CHOICE, what=st.sampled_from([Worker.beat, Worker.read, Worker.reap]))
     def a_worker_sleeps_past_its_lease(self, number: int, what: Callable[[Worker], None]) -> None:
@@ -280,7 +285,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert not [item for item in reindex(self.settings) if item.damaged]
         self.open()
         self.claims.clear()
-        self.workers = [Worker(self.settings, self.database) for _ in range(2)]
+        self.workers = [self.new_worker(device) for device in self.devices]
         for run_id, row in self.rows().items():
             was = before[run_id]
             if is_behind(was, self.runs.folder(run_id)):
@@ -314,6 +319,66 @@ class QueueMachine(RuleBasedStateMachine):
             assert dict(zip(stored["step"], stored["value"], strict=True)) == self.truth[run_id]
 
 
+class DevicesMachine(QueueMachine):
+    """Workers of three devices, and runs on one to four of them."""
+
+    devices = ("cpu:0", "cpu:1", "cpu:2")
+
+    def new_worker(self, device: str) -> Worker:
+        worker = super().new_worker(device)
+        worker.beat()
+        return worker
+
+    @precondition(lambda self: len(self.accepted) < 6)
+    @rule(priority=st.integers(-1, 1), devices=st.integers(1, 4))
+    def enqueue_on_several(self, priority: int, devices: int) -> None:
+        changes = {"devices": devices, "batch_size": 60}
+        request = NewRun(dataset="shapes100", preset="baseline-cnn", priority=priority, overrides=changes)
+        self.accepted.append(Launcher(self.database, self.settings).create(request).id)
+
+    @rule(number=CHOICE)
+    def look_for_work(self, number: int) -> None:
+        """The first run that this machine has enough devices for starts as soon as they are free, and none before."""
+        self.all_are_seen()
+        worker, before = self.worker(number), self.rows()
+        idle = worker.run_held is None
+        left = [row.id for row in before.values() if row.status in ACTIVE and row.device == worker.device]
+        queued = [row for row in before.values() if row.status == Status.QUEUED and row.devices <= len(self.devices)]
+        first = min(queued, key=lambda row: (-row.priority, row.place, row.key), default=None)
+        free = set(self.devices) - {device for device, _ in self.used(before)}
+        worker.look()
+        held = worker.run_held
+        if not idle or left:
+            assert held is None or not idle or held.job.id in left
+        elif first is None or worker.device not in free or len(free) < first.devices:
+            assert held is None
+        else:
+            assert held is not None
+            assert held.job.id == first.id
+            assert {*self.used_by(self.rows()[first.id])} <= free
+
+    def all_are_seen(self) -> None:
+        """As by the heartbeats of workers that are alive."""
+        with self.database.write() as session:
+            for row in session.exec(select(WorkerRow)).all():
+                row.seen_at = now()
+
+    def used(self, rows: dict[str, Run]) -> list[tuple[str, str]]:
+        active = [row for row in rows.values() if row.status in ACTIVE]
+        return [(device, row.id) for row in active for device in self.used_by(row)]
+
+    def used_by(self, row: Run) -> list[str]:
+        return [device for device in (row.device, *(row.other_devices or [])) if device is not None]
+
+    @invariant()
+    def no_device_has_two_runs(self) -> None:
+        rows = self.rows()
+        used = self.used(rows)
+        assert len({device for device, _ in used}) == len(used), used
+        for row in rows.values():
+            assert row.status not in ACTIVE or len(self.used_by(row)) == row.devices
+
+
 @pytest.fixture(autouse=True, scope="module")
 def prepared(shapes: Path, empty_database: Path) -> None:
     QueueMachine.datasets, QueueMachine.empty = shapes, empty_database
@@ -321,3 +386,5 @@ def prepared(shapes: Path, empty_database: Path) -> None:
 
 TestQueue = QueueMachine.TestCase
 TestQueue.settings = settings(max_examples=EXAMPLES, stateful_step_count=50, deadline=None)
+TestDevices = DevicesMachine.TestCase
+TestDevices.settings = settings(max_examples=max(1, EXAMPLES // 2), stateful_step_count=50, deadline=None)
