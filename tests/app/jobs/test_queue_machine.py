@@ -336,6 +336,13 @@ class DevicesMachine(QueueMachine):
         request = NewRun(dataset="shapes100", preset="baseline-cnn", priority=priority, overrides=changes)
         self.accepted.append(Launcher(self.database, self.settings).create(request).id)
 
+    @rule(order=st.permutations(range(3)), devices=st.integers(1, 3))
+    def all_look(self, order: list[int], devices: int) -> None:
+        if len(self.accepted) < 6:
+            self.enqueue_on_several(0, devices)
+        for number in order:
+            self.look_for_work(number)
+
     @rule(number=CHOICE)
     def look_for_work(self, number: int) -> None:
         """The first run that this machine has enough devices for starts as soon as they are free, and none before."""
