@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlmodel import Session, col, select
 
 from app.host.identity import host_name, is_alive
-from app.host.workers import HEARTBEAT_TIMEOUT
+from app.host.workers import HEARTBEAT_TIMEOUT, kind_of, lent_devices
 from app.storage.tables import ACTIVE, Run, Source, Worker, now
 
 
@@ -45,20 +45,9 @@ class Host:
         return None if self.own in self.taken or len(free) < count - 1 else free[: count - 1]
 
 
-def lent_devices(session: Session, host: str) -> dict[str, str]:
-    """The devices of `host` on which a run trains whose worker has another one, with the run's id."""
-    columns = select(Run.id, Run.other_devices)
-    rows = session.exec(columns.where(col(Run.status).in_(ACTIVE), Run.host == host, Run.devices > 1)).all()
-    return {device: run for run, others in rows for device in others or []}
-
-
 def _held_devices(session: Session, host: str) -> Sequence[str | None]:
     trained = Run.host == host, Run.source == Source.TRACKSIDE
     return session.exec(select(Run.device).where(col(Run.status).in_(ACTIVE), *trained)).all()
-
-
-def kind_of(device: str) -> str:
-    return device.partition(":")[0]
 
 
 def place(device: str) -> tuple[int, str]:

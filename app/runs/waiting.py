@@ -50,3 +50,10 @@ def _duration(row: Run, past: Sequence[Pace], records: Mapping[str, DatasetRecor
     held_out = 0 if record.val_count else round(record.train_count * spec.held_out_share)
     total = row.total_steps or make_plan(spec, record.train_count - held_out).total_steps
     return pace * max(0, total - row.step)
+
+
+def lacking(devices: int, there: int) -> str:
+    """Why a queued run on several `devices` cannot start, if no machine has as many; `there`: the most that one has."""
+    if devices <= max(1, there):
+        return ""
+    return f"needs {devices} devices of one machine, {there} {'is' if there == 1 else 'are'} there"

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from app.datasets.validation import validation_of_run
 from app.errors import ApiError, invalid
 from app.fields import Integer
-from app.host.workers import seen_workers
+from app.host.workers import most_devices, seen_workers
 from app.runs.estimates import (
     Basis,
     Pace,
@@ -31,7 +31,7 @@ from app.runs.naming import changes, default_name, member_name
 from app.runs.networks import MOST, Networks, find_networks
 from app.runs.permissions import permitted
 from app.runs.variants import MOST_RUNS, NewVariants, Variants, checked_vary, combinations, launch_variants, possible
-from app.runs.waiting import Waiting, waiting
+from app.runs.waiting import Waiting, lacking, waiting
 from app.settings import Settings
 from app.web.errors import described
 from app.web.launch.form import parse_overrides, split_variants
@@ -67,7 +67,7 @@ class Preview(BaseModel):
     `seconds` is the duration of one run, `basis` its source: set by the time budget, measured on runs of the same
     settings on this machine, or estimated from other runs. `memory` is the approximate memory of the trainer in bytes.
     `validation` says in words which `val_count` images the run is validated on. `ahead` runs are active or queued;
-    the run starts after them, in `wait_seconds` if that can be estimated.
+    the run starts after them, in `wait_seconds` if that can be estimated. `lacking`: why it cannot start at present.
     """
 
     name: str
@@ -88,6 +88,7 @@ class Preview(BaseModel):
     memory: int | None = None
     ahead: int = 0
     wait_seconds: float | None = None
+    lacking: str = ""
 
 
 Json = Annotated[str, Query(max_length=8000)]
@@ -105,20 +106,21 @@ async def preview(
     typed: Annotated[Json, Query(description="Settings as they are typed into the form, in place of overrides.")] = "",
     draw: Annotated[Integer | None, Query(ge=1, le=MOST_RUNS)] = None,
 ) -> Preview:
-    def prepare() -> tuple[Prepared, str, int, list[Pace], Waiting]:
+    def prepare() -> tuple[Prepared, str, int, list[Pace], Waiting, str]:
         values, vary = _asked(overrides, typed)
         chosen = combinations(vary, draw, random.Random(0)) if vary else [{}]
         variants = [values | one for one in possible(vary, chosen)]
         ready = _checked(dataset, preset, variants, settings)
-        devices = len(seen_workers(database))
+        workers = seen_workers(database)
         records = {record.name: record for record in datasets.list()}
         with database.read() as session:
             past = paces(session, device_kind(database))
-            queue = waiting(session, past, records, devices)
-        return ready, _name(ready, preset, vary), len(chosen), past, queue
+            queue = waiting(session, past, records, len(workers))
+        lacks = lacking(ready.spec.devices, most_devices(workers))
+        return ready, _name(ready, preset, vary), len(chosen), past, queue, lacks
 
     # It is asked for at each keystroke: streams and predictions, on the event loop, must not wait for it.
-    ready, name, runs, past, queue = await run_in_threadpool(prepare)
+    ready, name, runs, past, queue, lacks = await run_in_threadpool(prepare)
     spec, record, plan = ready.spec, ready.record, ready.plan
     known = await describe_or_none(predictor, spec.model, len(record.target_names(spec.target)), record.size)
     seconds, basis = await duration_of(spec, plan, past, known, predictor, record)
@@ -141,6 +143,7 @@ async def preview(
         memory=known and memory(spec, known, record, plan),
         ahead=queue.active + queue.queued,
         wait_seconds=queue.seconds,
+        lacking=lacks,
     )
 
 

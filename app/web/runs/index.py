@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -10,10 +10,11 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.datasets.datasets import Datasets
 from app.errors import ApiError, invalid
-from app.host.workers import seen_workers
+from app.host.workers import most_devices, seen_workers
 from app.results.cross_validation import cross_validations
 from app.runs.groups import groupable, groups_of
 from app.runs.projects import projects_of
+from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.run_fields import RunField
 from app.runs.runs import Runs
@@ -70,11 +71,13 @@ def runs_page(
 def row_fragment(
     request: Request,
     run_id: str,
+    database: DatabaseDep,
     runs: RunsDep,
     cols: Annotated[str, Query(max_length=4000)] = "",
     shows_group: bool = False,
 ) -> Response:
-    row = Row(runs.get(run_id), runs.queue_places().get(run_id))
+    run = runs.get(run_id)
+    row = Row(run, runs.queue_places().get(run_id), _devices_there(database, [run]))
     columns = chosen(cols).columns
     return render(request, "runs/_row.html", None, row=row, columns=columns, shows_group=shows_group)
 
@@ -106,10 +109,14 @@ def _grouped_by(name: str) -> RunField | None:
 def _sections(database: Database, asked: Asked, query: RunQuery, places: Mapping[str, int]) -> dict[str, Any]:
     found = sections_of(database, query, whole_queue=bool(asked["queue"]) or query.status == Status.QUEUED)
     return {
-        "sections": sections_view(found, places),
+        "sections": sections_view(found, places, _devices_there(database, found.queued)),
         "matching": found.matching,
         "next_link": None if found.next_cursor is None else asked.link(cursor=found.next_cursor),
     }
+
+
+def _devices_there(database: Database, queued: Sequence[RunPublic]) -> int | None:
+    return most_devices(seen_workers(database)) if any(run.devices > 1 for run in queued) else None
 
 
 def _groups(

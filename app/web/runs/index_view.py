@@ -250,15 +250,15 @@ class RunsPageView:
         return self.asked.link(sort=name if now.startswith("-") else f"-{name}")
 
 
-def sections_view(found: Sections, places: Mapping[str, int]) -> tuple[Section, ...]:
-    """The sections that have runs."""
+def sections_view(found: Sections, places: Mapping[str, int], there: int | None) -> tuple[Section, ...]:
+    """The sections that have runs. `there`: the most devices of a machine, if a queued run is on several."""
     parts = (
         ("active", "Running", found.active, found.count_active),
         ("queued", "Queue", found.queued, found.count_queued),
         ("ended", "Ended", found.ended, found.count_ended),
     )
     return tuple(
-        Section(name, title, tuple(Row(run, places.get(run.id)) for run in runs), total)
+        Section(name, title, tuple(Row(run, places.get(run.id), there) for run in runs), total)
         for name, title, runs, total in parts
         if runs
     )

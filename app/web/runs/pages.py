@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse
 from app.datasets.datasets import Datasets
 from app.datasets.validation import validation_of_run
 from app.fields import none_if_empty
+from app.host.workers import most_devices, seen_workers
 from app.runs.attempts import attempts_of
 from app.runs.public import RunPublic
 from app.runs.requests import CloneRequest, ResumeRequest, RunPatch, StopRequest
@@ -69,6 +70,7 @@ def run_page(
     shown["answering"] = runs.answering_checkpoint(run_id)
     if run.status == Status.QUEUED:
         shown["behind"] = places_of(runs).get(run_id, 0)
+        shown["devices_there"] = most_devices(seen_workers(runs.database))
     if run.status == Status.FAILED:
         shown["tail"] = tuple(runs.log(run_id)[-TAIL_LINES:])
     if tab == "errors":

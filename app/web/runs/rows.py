@@ -10,6 +10,7 @@ from app.display.formatting import about, changes_text, duration, short
 from app.display.sparkline import Sparkline, sparkline
 from app.runs.public import RunPublic, took
 from app.runs.runs import Runs
+from app.runs.waiting import lacking
 from app.storage.tables import Status
 from app.web.runs.columns import Column, cell
 
@@ -18,10 +19,14 @@ MOVING = (Status.STARTING, Status.RUNNING, Status.STOPPING)
 
 @dataclass(frozen=True)
 class Row:
-    """A run in the list. `place`: how many queued runs are ahead of a queued one; `time` stands beside its progress."""
+    """A run in the list. `place`: how many queued runs are ahead of a queued one; `time` stands beside its progress.
+
+    `there`: the most devices of a machine, if that is asked for.
+    """
 
     run: RunPublic
     place: int | None = None
+    there: int | None = None
 
     @cached_property
     def spark(self) -> Sparkline:
@@ -41,9 +46,17 @@ class Row:
         return self.run.error.message if self.run.status == Status.FAILED and self.run.error else ""
 
     @property
+    def waits(self) -> str:
+        """What a queued run waits for."""
+        place = f"place #{(self.place or 0) + 1} in the queue"
+        return place if self.there is None else lacking(self.run.devices, self.there) or place
+
+    @property
     def time(self) -> str:
         run = self.run
         match run.status:
+            case Status.QUEUED if self.there is not None and self.run.devices > max(1, self.there):
+                return f"needs {run.devices} devices"
             case Status.QUEUED:
                 return f"#{(self.place or 0) + 1}"
             case Status.FAILED:

@@ -13,6 +13,8 @@ from app.display.labels import THRESHOLDS, by_heading
 from app.runs.attempts import Attempt
 from app.runs.public import CheckpointPublic, LogLinePublic, RunPublic, took
 from app.runs.setup import Decided, Difference
+from app.runs.waiting import lacking
+from app.storage.tables import Status
 from app.web.runs.cards import Card
 from app.web.runs.checks_tab import ChecksTab
 from app.web.runs.errors_tab import ErrorsTab
@@ -28,15 +30,16 @@ TAIL_LINES = 20
 class RunPageView:
     """`/runs/{id}`. `tail` has the last log lines of a failed run.
 
-    `behind` is the number of runs ahead of a queued one, `parent_name` is "" if the parent is deleted, `answering` is
-    the checkpoint that predicts. Which of the other fields are filled depends on `tab`. `folded` is the heading whose
-    settings are folded at first.
+    `behind` is the number of runs ahead of a queued one, `devices_there` the most devices of a machine, `parent_name` is
+    "" if the parent is deleted, `answering` is the checkpoint that predicts. Which of the other fields are filled
+    depends on `tab`. `folded` is the heading whose settings are folded at first.
     """
 
     run: RunPublic
     tab: str
     classes: int | None
     behind: int = 0
+    devices_there: int = 0
     parent_name: str = ""
     answering: CheckpointPublic | None = None
     tail: tuple[LogLinePublic, ...] = ()
@@ -74,6 +77,14 @@ class RunPageView:
         best = "" if self.run.best_acc is None else f"{100 * self.run.best_acc:.1f} · "
         done = f"{100 * self.run.progress:.0f}% · " if self.run.status in MOVING else ""
         return f"{done}{best}{self.run.name}"
+
+    @property
+    def waits(self) -> str:
+        """What a queued run waits for."""
+        if self.run.status == Status.QUEUED and (lacks := lacking(self.run.devices, self.devices_there)):
+            return f"Waiting in the queue: the run {lacks}."
+        what = "a free device" if self.run.devices == 1 else f"{self.run.devices} free devices"
+        return f"Waiting in the queue for {what}."
 
     @property
     def arrival(self) -> datetime | None:

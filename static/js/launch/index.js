@@ -165,12 +165,12 @@ function millions(value) {
 
 const BASES = { set: "(budget)", measured: "(measured)", estimated: "(estimated)" };
 
-function showCost({ runs, seconds, basis, memory, ahead, wait_seconds: wait }) {
+function showCost({ runs, seconds, basis, memory, ahead, wait_seconds: wait, lacking }) {
   form.querySelector("[data-launch-button]").textContent = runs > 1 ? `Launch ${runs} runs` : "Launch";
   if (memory != null) form.querySelector("[data-memory]").textContent = `about ${(memory / 1e9).toFixed(1)} GB`;
   form.querySelector("[data-time-label]").textContent = runs > 1 ? "time per run" : "time";
   if (seconds != null) form.querySelector("[data-time]").textContent = `${basis === "estimated" ? about(seconds) : duration(seconds)} ${BASES[basis]}`;
-  form.querySelector("[data-when]").textContent = whenDone(runs, seconds, ahead, wait);
+  form.querySelector("[data-when]").textContent = lacking ? `It stays queued for now: it ${lacking}.` : whenDone(runs, seconds, ahead, wait);
 }
 
 /** What an error leaves open: neither how many runs there are nor when they are done. */

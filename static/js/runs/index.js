@@ -107,11 +107,15 @@ function lossesText({ spark, summary }) {
 
 function updateLane(run) {
   if (run.source === "script") return; // it runs on no device of this server
-  const lane = lanes.querySelector(`[data-lane-run="${CSS.escape(run.run)}"]`);
-  if (!lane || !isMoving(run.status)) {
-    if (Boolean(lane) !== isMoving(run.status)) refreshLanes();
+  const own = lanes.querySelectorAll(`[data-lane-run="${CSS.escape(run.run)}"]`);
+  if (!own.length || !isMoving(run.status)) {
+    if (Boolean(own.length) !== isMoving(run.status)) refreshLanes();
     return;
   }
+  for (const lane of own) showProgress(lane, run);
+}
+
+function showProgress(lane, run) {
   const length = `${Math.max(2, 100 * run.progress).toFixed(2)}%`;
   lane.querySelector("[data-train-length]").setAttribute("width", length);
   const due = arrival(run);

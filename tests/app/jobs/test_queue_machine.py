@@ -72,7 +72,7 @@ class NoTrainers(Executor):
 class Worker(WorkerLoop):
     """A worker's loop whose process is another one, so that it can be killed."""
 
-    def __init__(self, settings: Settings, database: Database, device: str) -> None:
+    def __init__(self, settings: Settings, database: Database, device: str = "cpu") -> None:
         super().__init__(settings, database, device, NoTrainers())
         self.process = subprocess.Popen(["sleep", "600"])
         self.id = worker_id(device, self.process.pid)
