@@ -38,7 +38,7 @@ def _devices_of_gangs(session: Session, host: str) -> dict[str, str]:
     return {name: run for run, device, others in _gangs(session, host) for name in (device, *(others or [])) if name}
 
 
-def _gangs(session: Session, host: str) -> Sequence[tuple[str, str | None, list[str] | None]]:
+def _gangs(session: Session, host: str) -> list[tuple[str, str | None, Sequence[str] | None]]:
     columns = select(Run.id, Run.device, Run.other_devices)
     rows = session.exec(columns.where(col(Run.status).in_(ACTIVE), Run.host == host, Run.devices > 1)).all()
     return [(run, device, others) for run, device, others in rows]

@@ -94,7 +94,11 @@ class Siblings:
                 _end_with(parent)
                 for link in (ours, *(sibling.link for sibling in self._all)):
                     link.close()
-                os._exit(self._follow(rank, device, theirs))
+                status = FAILED
+                try:
+                    status = self._follow(rank, device, theirs)
+                finally:
+                    os._exit(status)  # whatever happened: this process must not go on as rank 0
             theirs.close()
             self._all.append(Sibling(rank, device, pid, os.pidfd_open(pid), ours))
         threading.Thread(target=self._watch, name="siblings", daemon=True).start()
@@ -122,16 +126,19 @@ class Siblings:
         self._ending.set()
         return self._reported(error) or self._exit_without_end()
 
-    def finish(self) -> None:
-        """End the other ranks and wait for them: the device's memory is free then."""
+    def finish(self, *, failed: bool) -> None:
+        """End the other ranks and wait for them: the devices' memory is free then.
+
+        After rank 0 has `failed` they may wait for it in an operation, and are killed.
+        """
         self._ending.set()
         for sibling in self._all:
             with suppress(OSError):
                 sibling.link.sendall(b'{"do":"Finish"}\n')
-        deadline = time.monotonic() + FINISH_SECONDS
+        deadline = time.monotonic() + (0.0 if failed else FINISH_SECONDS)
         for sibling in self._all:
             if not select.select([sibling.pidfd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                log.warning("rank %d did not end: killing it", sibling.rank)
+                log.info("rank %d is killed", sibling.rank)
         self._kill()
 
     def _follow(self, rank: int, device: str, link: socket.socket) -> int:

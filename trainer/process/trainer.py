@@ -91,7 +91,7 @@ def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], Event
     events = make_events(run_dir, assignment.attempt)
     siblings = Siblings(assignment, events)
     end, status = _train(assignment, events, stop, siblings)
-    siblings.finish()
+    siblings.finish(failed=status == 1)
     from trainer.models.device import free_memory  # after _train, which imports torch
 
     free_memory()  # the worker starts the next run at once, which may take all of the device's memory
