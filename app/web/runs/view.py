@@ -31,8 +31,8 @@ class RunPageView:
     """`/runs/{id}`. `tail` has the last log lines of a failed run.
 
     `behind` is the number of runs ahead of a queued one, `devices_there` the most devices of a machine.
-    `parent_name` is "" if the parent is deleted, `answering` is the checkpoint that predicts. Which of the other fields are filled
-    depends on `tab`. `folded` is the heading whose settings are folded at first.
+    `parent_name` is "" if the parent is deleted, `answering` is the checkpoint that predicts. Which of the other fields
+    are filled depends on `tab`. `folded` is the heading whose settings are folded at first.
     """
 
     run: RunPublic
