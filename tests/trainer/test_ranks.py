@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import psutil
@@ -22,6 +23,7 @@ from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
 from trainer.rundir.folder import RunDir
+from trainer.rundir.journal import journal
 from trainer.rundir.lock import lock_holder
 from trainer.spec.preset import build_spec
 
@@ -179,16 +181,32 @@ def test_the_error_of_another_rank_is_that_of_the_run(start: Callable[..., int],
 
 
 def test_all_ranks_take_the_same_decisions(start: Callable[..., int], train: Train, tmp_path: Path) -> None:
-    """A request to finish early is heard at some step; one process that replays the decision trains the same."""
+    """Paused, finished early, then extended: one process that replays the first two trains the same."""
     long = {"max_steps": 400, "epochs": 10, "log_every": 1, "schedule.name": "cosine", "optimizer.ema": 0.9}
-    pid = start("several", long, ranks=2)
-    wait_step(tmp_path / "several", 5)
-    RunDir(tmp_path / "several").finish_early.touch()
-    wait_for(lambda: [event for event in events_of(tmp_path / "several") if event["e"] == "end"], 60, "its end")
-    wait_for(lambda: not psutil.pid_exists(pid), 30, "the end of rank 0")
-    assert last_step(tmp_path / "several") < 400
-    shutil.copytree(
-        tmp_path / "several", tmp_path / "one", ignore=shutil.ignore_patterns("*.safetensors", "[0-9]*.json*")
-    )
+    folder = tmp_path / "several"
+    for attempt, request in enumerate((RunDir(folder).pause, RunDir(folder).finish_early), 1):
+        pid = start("several", long, ranks=2, attempt=attempt)
+        wait_step(folder, 5 if attempt == 1 else last_step(folder) + 5, attempt)
+        request.touch()
+        wait_for(lambda: not psutil.pid_exists(pid), 60, "the end of rank 0")  # noqa: B023
+    assert [events_of(folder, attempt)[-1]["reason"] for attempt in (1, 2)] == ["interrupted", "finished"]
+    of_attempts = shutil.ignore_patterns("*.safetensors", "[0-9]*.json*")  # checkpoints and events
+    shutil.copytree(folder, tmp_path / "one", ignore=of_attempts)
     assert train("one", long)["reason"] == "finished"
-    assert_same_weights(tmp_path / "several", tmp_path / "one", 1e-5)
+    assert (finished_at := last_step(folder)) == last_step(tmp_path / "one") < 400
+    assert_same_weights(folder, tmp_path / "one", 1e-4)
+    journal(folder, "resume", extend_epochs=1, extension={"schedule": {"name": "linear"}, "lr": 1e-4})
+    assert train("several", long, ranks=2, attempt=3)["reason"] == "finished"
+    assert last_step(folder) == finished_at + 56
+
+
+def test_with_batchnorm_the_curve_is_within_the_spread_of_seeds(train: Train, tmp_path: Path) -> None:
+    with_norm = {"model.name": "cnn", "model.widths": [6, 8, 8], "max_steps": 40, "log_every": 1}
+    train("one", with_norm)
+    train("several", with_norm, ranks=2)
+    train("other seed", {**with_norm, "seed": 1})
+    one, several, other = (series_of(tmp_path / name, "train/loss") for name in ("one", "several", "other seed"))
+    assert one.keys() == several.keys() == other.keys()
+    between_ranks = mean(abs(one[step] - several[step]) for step in one)
+    between_seeds = mean(abs(one[step] - other[step]) for step in one)
+    assert between_ranks < between_seeds / 2

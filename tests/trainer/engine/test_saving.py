@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from trainer.data.format import read_record
+from trainer.engine.ranks import ALONE
 from trainer.engine.resident import load_resident
 from trainer.engine.saving import Saver
 from trainer.engine.trainee import Progress, Trainee, make_trainee
@@ -66,7 +67,7 @@ def run(tmp_path: Path, shapes: Path) -> Iterator[Run]:
     data = load_resident(shapes, spec, device)
     events = SlowDisk(folder)
     trainee = make_trainee(spec, data, device, torch.float32, fresh=True)
-    yield Run(folder, events, trainee, SimpleNamespace(device=device, data=data))
+    yield Run(folder, events, trainee, SimpleNamespace(device=device, data=data, ranks=ALONE))
     events.close()
 
 
