@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -64,7 +64,7 @@ def obey(told: Instruction, context: Context, trainee: Trainee, stepper: Stepper
             trainee.optimizers.set_rate(told.rate)
             trainee.unfreeze_from(context.spec.model.unfreeze_epoch, told.epoch)
             torch.backends.cudnn.benchmark = told.searches
-            stepper.gradients(told.epoch, told.position, told.size, nullcontext())
+            stepper.gradients(told.epoch, told.position, told.size, built_by(told, trainee, stepper))
             stepper.update(told.step)
         case Execute():
             context.runtime.change(told.execution, trainee)
@@ -74,3 +74,13 @@ def obey(told: Instruction, context: Context, trainee: Trainee, stepper: Stepper
             trainee.evaluated.load_state_dict(ranks.share(None, context.device))
         case RandomStates():
             ranks.gather(random_state(context.device))
+
+
+def built_by(step: Step, trainee: Trainee, stepper: Stepper) -> AbstractContextManager[None]:
+    """The context of the step's passes, which are compiled in it if they have to be."""
+    passes, frozen = stepper.passes, trainee.frozen is not None
+    if step.compiled != passes.are_compiled:
+        passes.switch(compiled=step.compiled)
+    if not passes.builds(step.size, frozen=frozen):
+        return nullcontext()
+    return passes.building(step.step, step.size, frozen=frozen)

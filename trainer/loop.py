@@ -82,8 +82,9 @@ def train(
 
     `cache` is the folder in which it is remembered how networks are executed fastest on this processor. `ranks` are
     the processes that train the run together, of which this is the first; the others follow it: trainer/follower.py.
-    Where torch.compile does not work, the run goes back to its last checkpoint and goes on in eager mode. Raises
-    TrainingDiverged, CheckFailed, torch.OutOfMemoryError, OSError (a full disk), and what loading the dataset raises.
+    Where torch.compile does not work, the run goes back to its last checkpoint and goes on in eager mode; one on
+    several devices raises CompiledPassFailed, and does so in its next attempt. Raises TrainingDiverged, CheckFailed,
+    torch.OutOfMemoryError, OSError (a full disk), and what loading the dataset raises.
     """
     with Saver(run_dir, events) as saver:
         while True:
@@ -93,6 +94,8 @@ def train(
                 saved = last_checkpoint(run_dir)  # the run was saved before it was compiled
                 return Outcome("interrupted", 0 if saved is None else saved.step, {})
             except CompiledPassFailed as failure:
+                if ranks.are_several:
+                    raise
                 log.warning("the compiled pass is given up", exc_info=failure)
                 reason = str(failure)
             saver.finish()
@@ -240,9 +243,8 @@ def train_on(
             size = next_size
             search_kernels(steps_of_size(spec, plan, step, context.full_size))
             points.restart(step)
-        compiles = course.compiles(step) and not ranks.are_several  # recorded when it was trained on one device
-        if compiles != passes.are_compiled:
-            passes.switch(compiled=compiles)
+        if course.compiles(step) != passes.are_compiled:
+            passes.switch(compiled=course.compiles(step))
             points.restart(step)  # each point is of steps of one kind
         built: AbstractContextManager[None] = nullcontext()
         if passes.builds(size, frozen=trainee.frozen is not None):
@@ -254,7 +256,7 @@ def train_on(
 
         if ranks.are_several:
             searches = torch.backends.cudnn.benchmark
-            ranks.tell(as_message(Step(step, epoch, position, size, rate, searches)))
+            ranks.tell(as_message(Step(step, epoch, position, size, rate, searches, passes.are_compiled)))
         loss, correct = stepper.gradients(epoch, position, size, built)
         measures = spec.track_gradients and logs and is_logged(step + 1, gradients_interval)
         if measures:

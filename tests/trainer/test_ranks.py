@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tests.conftest import FIXED, NARROW, wait_for
 from trainer.data.format import read_record
+from trainer.plan.decisions import recorded
 from trainer.process.assignment import Assignment
 from trainer.process.forkclient import ForkServer
 from trainer.rundir.checkpoints import last_checkpoint
@@ -210,3 +211,26 @@ def test_with_batchnorm_the_curve_is_within_the_spread_of_seeds(train: Train, tm
     between_ranks = mean(abs(one[step] - several[step]) for step in one)
     between_seeds = mean(abs(one[step] - other[step]) for step in one)
     assert between_ranks < between_seeds / 2
+
+
+LONG: dict[str, Any] = {"max_steps": 70, "epochs": 2, "compile": "on"}
+
+
+@pytest.mark.timeout(300)
+def test_compiled_ranks_train_what_one_eager_process_does(train: Train, tmp_path: Path) -> None:
+    network = {**LONG, "model.name": f"{NETWORKS}:linear"}
+    assert train("one", {**network, "compile": "off"})["reason"] == "finished"
+    assert train("several", network, ranks=2)["reason"] == "finished"
+    assert [decision.kind for decision in recorded(tmp_path / "several")] == ["compile"]
+    assert_same_weights(tmp_path / "several", tmp_path / "one", 1e-5)
+
+
+@pytest.mark.timeout(300)
+def test_a_rank_that_fails_to_compile_makes_the_next_attempt_eager(train: Train, tmp_path: Path) -> None:
+    network = {**LONG, "model.name": f"{NETWORKS}:not_compiled_on_another_rank"}
+    assert train("run", network, ranks=2)["reason"] == "interrupted"
+    lines = [event["line"] for event in events_of(tmp_path / "run") if event["e"] == "log"]
+    assert "the forward pass does not compile here" in lines[-1]
+    assert last_step(tmp_path / "run") == 64
+    assert train("run", network, ranks=2, attempt=2)["reason"] == "finished"
+    assert last_step(tmp_path / "run") == 70

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainer.engine.ranks import RankLost
 from trainer.plan.decisions import Decisions
 from trainer.rundir.checkpoints import last_checkpoint
 
@@ -65,6 +66,8 @@ class Passes:
         try:
             with heard_at_once():
                 yield
+        except RankLost:
+            raise  # it is not the compiler's fault, or that of another rank's, which tells so itself
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
             raise CompiledPassFailed(

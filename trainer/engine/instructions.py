@@ -35,7 +35,7 @@ class Execute:
 
 @dataclass(frozen=True)
 class Step:
-    """Train on this rank's part of a batch. `searches`: cuDNN tries its kernels."""
+    """Train on this rank's part of a batch, `compiled` or in eager mode. `searches`: cuDNN tries its kernels."""
 
     step: int
     epoch: int
@@ -43,6 +43,7 @@ class Step:
     size: int
     rate: float
     searches: bool
+    compiled: bool
 
 
 @dataclass(frozen=True)

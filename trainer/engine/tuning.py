@@ -45,9 +45,7 @@ class Tuning:
         self._balance = balance
         self._decisions = decisions
         spec = context.spec
-        # Several ranks are not compiled: one of them may fail to, or take another number of minutes.
-        may_compile = not context.ranks.are_several and gains_by_compiling(spec, context.device)
-        self._compilable = may_compile and decisions.first("compile") is None
+        self._compilable = gains_by_compiling(spec, context.device) and decisions.first("compile") is None
         self._verdicts = Verdicts(cache)
         self._at_once = -(-batch_size // (spec.gradient_accumulation * context.ranks.size))
         self._workload = Workload(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -21,6 +22,10 @@ class Assignment:
     orphan_seconds: float | None = None
     cache: str | None = None
     others: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.run_dir)
 
     def as_dict(self) -> dict[str, Any]:
         return {"kind": "run", **asdict(self)}

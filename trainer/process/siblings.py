@@ -28,6 +28,7 @@ import orjson
 
 from trainer.errors import TrainerError, explain
 from trainer.process.assignment import Assignment
+from trainer.process.ending import COMPILE_FAILED, ended_by, failed_to_compile
 from trainer.rundir.events import EventWriter
 
 if TYPE_CHECKING:
@@ -173,7 +174,8 @@ class Siblings:
         error = self._reported(None)
         if error is not None:
             with suppress(OSError):
-                self._events.emit("end", reason="failed", step=None, summary={}, error=explain(error))
+                ended, _ = ended_by(error, self._assignment, self._events)
+                self._events.emit("end", **ended)
                 self._events.sync()
         self._exit_without_end()
 
@@ -230,6 +232,8 @@ def _end_with(parent: int) -> None:
 
 
 def _explained(error: BaseException) -> dict[str, Any]:
+    if failed_to_compile(error):
+        return {"code": COMPILE_FAILED, "message": str(error), "detail": None}
     if isinstance(error, Exception):
         return explain(error)
     return {

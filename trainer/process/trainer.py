@@ -12,8 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainer.errors import explain
 from trainer.process.assignment import Assignment
+from trainer.process.ending import ended_by
 from trainer.process.siblings import Siblings
 from trainer.rundir.events import EventWriter, attempts
 from trainer.rundir.folder import RunDir
@@ -117,11 +117,12 @@ def _train(
     except Exception as raised:
         log.exception("the run failed")
         error = siblings.cause(raised)
-        with suppress(OSError):
-            for line in "".join(traceback.format_exception(error)).splitlines()[-FAILURE_LINES:]:
-                events.emit("log", line=line[:1000])
-        step = getattr(error, "step", None)
-        return {"reason": "failed", "step": step, "summary": {}, "error": explain(error)}, 1
+        ended, status = ended_by(error, assignment, events)
+        if status == 1:
+            with suppress(OSError):
+                for line in "".join(traceback.format_exception(error)).splitlines()[-FAILURE_LINES:]:
+                    events.emit("log", line=line[:1000])
+        return ended, status
     reason = "orphaned" if outcome.reason == "interrupted" and stop.orphaned else outcome.reason
     ended = {"reason": reason, "step": outcome.step, "summary": outcome.summary, "error": None}
     return ended, 0 if reason == "finished" else 2

@@ -219,8 +219,6 @@ class TrainSpec(Part):
         if self.caches_features:
             reason = "a head on cached features trains in seconds on one device: set devices to 1"
             raise impossible(reason, "devices", "model.freeze")
-        if self.compile == "on":
-            raise impossible("a run on several devices is not compiled", "devices", "compile")
 
     @property
     def balancing(self) -> tuple[str, ...]:

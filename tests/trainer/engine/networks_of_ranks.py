@@ -30,3 +30,34 @@ class _FailsOnRank(nn.Module):
 
 def out_of_memory_on_another_rank(num_classes: int, image_size: int) -> nn.Module:
     return nn.Sequential(_FailsOnRank(), *without_norm(num_classes, image_size).children())
+
+
+def _fail_in_compiled(x: Tensor, compiling: bool) -> Tensor:
+    if compiling and torch.distributed.is_initialized() and torch.distributed.get_rank():
+        raise RuntimeError("the forward pass does not compile here")
+    return x
+
+
+_fail_apart = torch.compiler.disable(_fail_in_compiled)  # type: ignore[no-untyped-call]
+
+
+class _FailsToCompile(nn.Module):
+    """A linear layer; it cannot be compiled on any rank but the first if `fails`."""
+
+    def __init__(self, num_classes: int, image_size: int, *, fails: bool) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3 * image_size**2, num_classes))
+        self.fails = fails
+
+    def forward(self, x: Tensor) -> Tensor:
+        compiling = torch.compiler.is_compiling()
+        logits: Tensor = self.layers(x)
+        return _fail_apart(logits, compiling) if self.fails else logits  # type: ignore[no-any-return]
+
+
+def linear(num_classes: int, image_size: int) -> nn.Module:
+    return _FailsToCompile(num_classes, image_size, fails=False)
+
+
+def not_compiled_on_another_rank(num_classes: int, image_size: int) -> nn.Module:
+    return _FailsToCompile(num_classes, image_size, fails=True)

@@ -27,7 +27,6 @@ LAUNCH = {"dataset": "shapes100", "preset": "baseline-cnn"}
         ({"devices": 65, "batch_size": 130}, "devices"),
         ({"devices": 32, "batch_size": 32}, "devices"),
         ({"devices": 8, "gradient_accumulation": 8}, "gradient_accumulation"),
-        ({"devices": 2, "compile": "on"}, "compile"),
         (
             {"devices": 2, "model.name": "torchvision:resnet18", "model.freeze": True, "model.widths": []},
             "model.freeze",
