@@ -7,6 +7,7 @@ from typing import Literal
 from sqlmodel import Session, select
 
 from app.errors import ApiError, not_found
+from app.host.workers import most_devices, seen_workers
 from app.runs.public import RunPublic, public, publish_run
 from app.runs.query import active_rows, queue_order
 from app.settings import Settings
@@ -27,8 +28,10 @@ class Queue:
     def move(self, run_id: str, to: Move) -> RunPublic:
         """Move a queued run: "next" or "last" to an end, "up" or "down" by one place, "now" in place of a running one.
 
-        For "now", the last running run is asked to save and queue again. Raises ApiError 404; 409: it is not queued.
+        For "now", the last running run is asked to save and queue again; for a run on several devices, as many of the
+        last ones as have its devices. Raises ApiError 404; 409: it is not queued.
         """
+        there = most_devices(seen_workers(self.database)) if to == "now" else 0
         with self.database.write() as session:
             queued = session.exec(select(Run.id).where(Run.status == Status.QUEUED).order_by(*queue_order())).all()
             if run_id not in queued:
@@ -53,7 +56,8 @@ class Queue:
                 case "now":
                     active = list(active_rows(session))
                     self._put_before(row, [row_at(0), *active])
-                    self._pause_last(session, active)
+                    idle = max(0, there - sum(run.devices for run in active))
+                    self._pause_last(session, active, devices=row.devices - idle)
             publish_run(session, row)
         return public(row)
 
@@ -71,13 +75,19 @@ class Queue:
         row.priority, row.place = priority, place
         journal(self.settings.runs / row.id, "meta", priority=priority, place=place)
 
-    def _pause_last(self, session: Session, active: list[Run]) -> None:
-        """Ask the last running run in queue order to save and queue again. Its trainer polls for the `pause` file."""
+    def _pause_last(self, session: Session, active: list[Run], devices: int) -> None:
+        """Ask the last running runs in queue order, one at least, to save and queue again, until they have `devices`.
+
+        Their trainers poll for the `pause` file.
+        """
         running = [row for row in active if row.status == Status.RUNNING]
-        if running:
-            last = max(running, key=lambda other: (-other.priority, other.place))
-            write_durably(RunDir(self.settings.runs / last.id).pause, b"")
-            publish_run(session, last)
+        free = 0
+        for run in sorted(running, key=lambda other: (-other.priority, other.place), reverse=True):
+            write_durably(RunDir(self.settings.runs / run.id).pause, b"")
+            publish_run(session, run)
+            free += run.devices
+            if free >= devices:
+                return
 
     def _not_queued(self, session: Session, run_id: str) -> ApiError:
         status = session.exec(select(Run.status).where(Run.id == run_id)).first()
