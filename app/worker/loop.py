@@ -24,7 +24,7 @@ from app.storage import changes
 from app.storage.db import ChangeHint, Database, is_passing
 from app.storage.tables import Worker, now
 from app.storage.transitions import LostClaim
-from app.worker.executor import Executor
+from app.worker.executor import Executor, LocalExecutor
 from app.worker.followed import FollowedRuns
 from app.worker.job import HeldJob
 
@@ -153,13 +153,13 @@ class WorkerLoop:
                 job = adopted or claim_next(session, kind, self.id, self.device, seconds)
             if job is None:
                 continue
-            held = HeldJob(kind, job, self.database, self.settings, self.executor, now_)
+            held = HeldJob(kind, job, self.database, self.settings, self.executor)
             self.held[kind] = held
             with held.guarded():
                 if adopted is None:
                     held.start(self.device)
                 else:
-                    held.touch_owner()
+                    held.adopt()
                     log.info("adopted %s", job.id)
             if held.failed:
                 self._let_go(kind)
@@ -172,7 +172,7 @@ class WorkerLoop:
                     held.renew()
             except LostClaim:
                 log.info("%s was taken over by another worker", held.job.id)
-                del self.held[kind]
+                self._let_go(kind)
             if held.failed:
                 self._let_go(kind)
         self.followed.renew()
@@ -195,7 +195,7 @@ class WorkerLoop:
         """Read the rows of all held jobs again; drop those that another worker has claimed."""
         for kind, held in list(self.held.items()):
             if not held.refresh():
-                del self.held[kind]
+                self._let_go(kind)
 
     def _beat_if_due(self, now_: float) -> None:
         if now_ >= self._beat_at:
@@ -208,14 +208,16 @@ class WorkerLoop:
                 self._let_go(kind)
 
     def _let_go(self, kind: Kind) -> None:
-        self.held.pop(kind, None)
+        held = self.held.pop(kind, None)
+        if held is not None:
+            held.release()
         self._poll_at = 0.0
 
 
 def main(device: str, settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(message)s")
     database = Database(settings.url)
-    loop = WorkerLoop(settings, database, device, Executor())
+    loop = WorkerLoop(settings, database, device, LocalExecutor())
     loop.install_signals()
     alerts = AlertSender(settings)
     alerts.start()
