@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from signal import Signals
@@ -11,15 +12,17 @@ from app.storage.tables import Job
 from trainer.process.assignment import Assignment, TaskAssignment
 from trainer.process.handle import TrainerHandle
 from trainer.process.starter import Starter
-from trainer.rundir.checkpoints import CheckpointInfo
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import JobDir
+
+log = logging.getLogger(__name__)
 
 
 class Trainer(Protocol):
     """The trainer of a job's newest attempt. What it writes appears in the job's directory in the home.
 
-    `was_lost`: its machine does not answer any more, which is not counted as a death of the trainer.
+    `pid`: None until it was started. `was_lost`: its machine does not answer any more, or does not know it: that is
+    not counted as a death of the trainer.
     """
 
     @property
@@ -39,8 +42,8 @@ class Trainer(Protocol):
         Raises what kept it from being started, or its files from being copied.
         """
 
-    def landed(self) -> list[CheckpointInfo]:
-        """The checkpoints that have been copied to the directory since the last call."""
+    def checkpoints_changed(self) -> bool:
+        """Whether checkpoints were copied to the directory, or deleted there, by others than the trainer."""
 
     def release(self) -> None:
         """The worker is done with it: the job has ended, is queued again, or belongs to another worker."""
@@ -67,8 +70,8 @@ class LocalTrainer(TrainerHandle):
     def own(self) -> None:
         JobDir(self.folder).owner.touch()
 
-    def landed(self) -> list[CheckpointInfo]:
-        return []  # they are written in place
+    def checkpoints_changed(self) -> bool:
+        return False  # they are written in place
 
     def release(self) -> None:
         """Nothing to do: its directory is the job's."""
@@ -88,7 +91,10 @@ class LocalExecutor:
         # The empty file stops any trainer of an older attempt before the new one exists.
         EventWriter(folder, assignment.attempt).close()
         JobDir(folder).owner.touch()
-        return LocalTrainer(folder, self._starter.start(assignment), time.monotonic())
+        pid = self._starter.start(assignment)
+        if pid is None:
+            log.error("no trainer could be forked for %s", job.id)
+        return LocalTrainer(folder, pid, time.monotonic())
 
     def adopt(self, job: Job, folder: Path) -> Trainer:
         return LocalTrainer(folder, job.pid, time.monotonic())

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
+from app.jobs.checkpoints import match_checkpoints
 from app.jobs.claims import lease
 from app.jobs.conclude import conclude, fail, requeue_or_fail
 from app.jobs.kinds import Kind
 from app.jobs.tail import is_behind
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.tables import Job, Status
+from app.storage.tables import Job, Run, Status
 from app.storage.transitions import LostClaim, guarded_update
 from app.worker.executor import Executor, Trainer
 from trainer.errors import explain
@@ -69,11 +70,7 @@ class HeldJob:
         """Start a trainer for the job's new attempt."""
         assignment = self.kind.assignment(self.job, self.folder, self._settings, device)
         self._trainer = self._executor.begin(self.job, assignment)
-        if self._trainer.pid is None:
-            log.error("no trainer could be forked for %s", self.job.id)
-            return
-        with self._database.write(durable=False) as session:
-            guarded_update(session, self.job, pid=self._trainer.pid, phase="data")
+        self._note_trainer(self._trainer)
 
     def adopt(self) -> None:
         """Look after the trainer that the worker before this one has started."""
@@ -99,6 +96,16 @@ class HeldJob:
         self.job = row
         return True
 
+    def _note_trainer(self, trainer: Trainer) -> None:
+        """Write what the row does not say yet of the trainer and its checkpoints. Raises LostClaim."""
+        if trainer.pid is not None and trainer.pid != self.job.pid:
+            phase = "data" if self.job.phase == "claimed" else self.job.phase
+            with self._database.write(durable=False) as session:
+                guarded_update(session, self.job, pid=trainer.pid, phase=phase)
+        if trainer.checkpoints_changed() and isinstance(self.job, Run):
+            with self._database.write(durable=False) as session:
+                match_checkpoints(session, self.job, self.folder)
+
     def release(self) -> None:
         """This worker is done with the job."""
         if self._trainer is not None:
@@ -112,6 +119,8 @@ class HeldJob:
         done = False
         try:
             with self.guarded():
+                if self._trainer is not None:
+                    self._note_trainer(self._trainer)
                 if self.job.status == Status.STOPPING:
                     self._stop(now)
                 done = self.ingest() if is_behind(self.job, self.folder) else self._reap_if_exited(now)
