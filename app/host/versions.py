@@ -1,24 +1,11 @@
-"""The versions of the packages and of the system, and the name of the processor."""
+"""The versions that machines which train together must share."""
 
 from __future__ import annotations
 
-import platform
-import sqlite3
-import sys
+from functools import cache
 from importlib.metadata import version
 
-from trainer.system.parallel import available_cores
-from trainer.system.processor import processor
 
-PACKAGES = ("trackside", "torch", "torchvision", "fastapi", "sqlmodel")
-
-
+@cache
 def versions() -> dict[str, str]:
-    return {
-        "python": sys.version.split()[0],
-        **{name: version(name) for name in PACKAGES},
-        "sqlite": sqlite3.sqlite_version,
-        "system": f"{platform.system()} {platform.release()}",
-        "processor": processor(),
-        "cores": str(available_cores()),
-    }
+    return {"Trackside": version("trackside"), "PyTorch": version("torch")}

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +36,7 @@ WAIT_SECONDS = 0.5  # in which a seat answers, also without news
 RETRY_SECONDS = 0.25
 HOLD_SECONDS = 0.05  # between two looks at whether all files are here
 LOCK_SECONDS = 30.0
+PIECES = 4  # of a file that are on their way at the same time
 SHIPMENTS = 3  # that arrive damaged: then the files at home are
 OUTPUT_BYTES = 64 << 20  # of a trainer's output that are copied
 END, PRUNED = b'{"e":"end"', b'{"e":"pruned"'
@@ -159,12 +161,17 @@ class Mirror:
                 log.warning("%s: sending it again", error)
 
     def _ship(self, sources: dict[str, Path]) -> None:
-        for sha, arrived in self._call(self._seat.missing, list(sources)).items():
-            found = pieces(sources[sha], arrived)
-            for offset, size in found:
-                data = read_piece(sources[sha], offset, size)
-                self._call(lambda sha, at, data, last: self._seat.put(sha, at, data, last=last), sha, offset, data,
-                           (offset, size) == found[-1])  # fmt: skip
+        """Send what the node does not have, several pieces at a time, each file's last one when the others are there."""
+        with ThreadPoolExecutor(PIECES) as pool:
+            for sha, arrived in self._call(self._seat.missing, list(sources)).items():
+                *most, last = pieces(sources[sha], arrived)
+                for _ in pool.map(lambda piece, sha=sha: self._put(sha, sources[sha], *piece, last=False), most):
+                    pass
+                self._put(sha, sources[sha], *last, last=True)
+
+    def _put(self, sha: str, path: Path, offset: int, size: int, *, last: bool) -> None:
+        data = read_piece(path, offset, size)
+        self._call(lambda: self._seat.put(sha, offset, data, last=last))
 
     def _repair(self) -> None:
         """Cut off a line that a killed mirror has left unfinished."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from trainer.process.assignment import Assignment, TaskAssignment
 from trainer.process.forkclient import ForkServer
@@ -11,14 +12,15 @@ log = logging.getLogger(__name__)
 
 
 class Starter:
-    """The trainers that it has started go on without it."""
+    """The trainers that it has started go on without it. `environment` is theirs; None: that of this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = environment
         self._forkserver: ForkServer | None = None
 
     def prepare(self) -> None:
         """Start the fork server, which loads torch in the background."""
-        self._forkserver = ForkServer()
+        self._forkserver = ForkServer(self._environment)
 
     def start(self, assignment: Assignment | TaskAssignment) -> int | None:
         """Fork a trainer and return its pid; None if the fork server failed twice in a row."""
