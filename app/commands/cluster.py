@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -43,12 +44,13 @@ def cluster_children(settings: Settings, listen: str, existing: str | None) -> l
         name, command = "node", home_node_command(f"{host}:{port}")
     else:
         host, port = address_of(listen, "an address to listen on")
-        name, command = "head", head_command(host, port, Path("/tmp/trackside-ray"))
+        name, command = "head", head_command(host, port, Path(f"/tmp/trackside-ray-{os.getuid()}"))
     environment = ray_environment(token)
     outpost = [sys.executable, "-m", "app.cli", "outpost", f"{host}:{port}"]
+    # In this order they are ended: the outpost while the head is still there.
     return [
-        Child(name, command, environment=environment, output=folder / f"{name}.log"),
         Child("outpost", outpost, environment=environment, ends_with=name),
+        Child(name, command, environment=environment, output=folder / f"{name}.log"),
     ]
 
 

@@ -161,7 +161,7 @@ class Mirror:
                 log.warning("%s: sending it again", error)
 
     def _ship(self, sources: dict[str, Path]) -> None:
-        """Send what the node does not have, several pieces at a time, each file's last one when the others are there."""
+        """Send what the node does not have, several pieces at a time; the last of a file follows the others."""
         with ThreadPoolExecutor(PIECES) as pool:
             for sha, arrived in self._call(self._seat.missing, list(sources)).items():
                 *most, last = pieces(sources[sha], arrived)
