@@ -95,7 +95,7 @@ def serve(
 ) -> None:
     """Serve the dashboard, with a worker for each device and the predictor."""
     from app.auth.exposure import cautions, check_exposure
-    from app.commands.cluster import cluster_children
+    from app.commands.cluster import cluster_children, how_to_join
     from app.commands.demo import prepare_demo, queue_built_in_dataset
     from app.host.devices import devices_in_words, find_devices
     from app.host.network_home import caution
@@ -122,6 +122,8 @@ def serve(
     for line in filter(None, (caution(settings.home), *cautions(settings), *misspelled(os.environ))):
         errors.print(line, style="yellow", markup=False)
     others = cluster_children(settings, listen, cluster_address) if cluster or cluster_address else []
+    if others:
+        console.print(how_to_join(settings, cluster_address or listen), markup=False, soft_wrap=True)
     if workers == "0":
         run_server(settings, [], others)
         return

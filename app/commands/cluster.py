@@ -35,7 +35,8 @@ def address_of(text: str, what: str) -> tuple[str, int]:
 def cluster_children(settings: Settings, listen: str, existing: str | None) -> list[Child]:
     """The head of a cluster, or a part of an `existing` one, and the process that trains on its nodes."""
     check_installed()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    if not listen and existing is None:
+        raise ClusterError("--cluster needs an address that the other machines can reach: --listen 10.0.0.5:6379.")
     token = token_file(settings.home)
     folder = settings.home / "cluster"
     folder.mkdir(exist_ok=True)
@@ -52,6 +53,11 @@ def cluster_children(settings: Settings, listen: str, existing: str | None) -> l
         Child("outpost", outpost, environment=environment, ends_with=name),
         Child(name, command, environment=environment, output=folder / f"{name}.log"),
     ]
+
+
+def how_to_join(settings: Settings, address: str) -> str:
+    token = token_file(settings.home).resolve()
+    return f"Other machines join with a copy of {token}: trackside join {address} --token-file cluster-token"
 
 
 def join(address: str, name: str, token: Path, folder: Path, workers: str) -> None:

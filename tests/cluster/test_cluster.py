@@ -143,14 +143,18 @@ def test_a_run_on_a_node_is_steered_and_predicts(server: Server, lan: Network, s
     wait_joined(server, "a/cpu")
     run_id = server.launch(overrides={**NARROW, **ENDLESS})
     server.wait_step(run_id, 30)
+    other = server.launch(overrides={**NARROW, "epochs": 2})
     with server.client() as client:
-        client.post(f"/api/runs/{run_id}/pause").raise_for_status()
-        wait_for(lambda: server.run(run_id)["attempt"] == 2, 60, "the next attempt")
+        client.post(f"/api/runs/{other}/move", json={"to": "now"}).raise_for_status()
+        server.wait_status(other, "finished")
         server.wait_step(run_id, server.run(run_id)["step"] + 10)
-        client.post(f"/api/runs/{run_id}/finish-early").raise_for_status()
-    run = server.wait_status(run_id, "finished")
-    assert run["summary"]["test/acc"] >= 0
-    assert_each_step_once(server, run_id)
+        client.post(f"/api/runs/{run_id}/stop", json={"mode": "wind-down"}).raise_for_status()
+        run = server.wait_status(run_id, "finished")
+        assert (run["attempt"], run["device"]) == (2, "a/cpu")
+        assert_each_step_once(server, run_id)
+        client.post(f"/api/runs/{other}/resume", json={"extend_epochs": 1}).raise_for_status()
+        assert server.wait_status(other, "finished")["epoch"] == 3
+    assert_each_step_once(server, other)
 
 
 def test_a_wrong_token_is_refused_in_words(server: Server, lan: Network, served: subprocess.Popen[bytes]) -> None:
