@@ -61,12 +61,16 @@ class GreetedSeat:
         self._wake.set()
 
     def _work(self) -> None:
+        silent = False
         while not self._closed:
             self._wake.clear()
             try:
                 self.greeting, self.at = self.greet(), time.monotonic()
+                silent = False
             except Unreachable as error:
-                log.info("%s: %s", self.name, error)
+                if not silent:
+                    log.info("%s does not answer: %s", self.name, error)
+                silent = True
             except Exception:  # whatever is wrong with a node concerns this node only
                 log.exception("%s fails to answer", self.name)
             self._wake.wait(GREET_SECONDS)
