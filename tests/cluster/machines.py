@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from tests.conftest import Server
 
 CAN_ISOLATE = os.geteuid() == 0 and all(map(shutil.which, ("unshare", "ip", "mount")))
@@ -173,3 +175,13 @@ def serving(server: Server, joined: Network, workers: int = 0, **environment: st
         if process.poll() is None:
             process.terminate()
         process.wait(90)
+
+
+def processes_with(text: str, parent: int) -> list[psutil.Process]:
+    """The descendants of a process whose command line contains `text`."""
+    found = []
+    for process in psutil.Process(parent).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if text in " ".join(process.cmdline()):
+                found.append(process)
+    return found

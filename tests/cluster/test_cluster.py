@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.machines import CAN_ISOLATE, Network, network, serving
+from tests.cluster.machines import CAN_ISOLATE, Network, network, processes_with, serving
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
-from tests.processes import children_with
 from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.events import walk
 
@@ -88,7 +87,7 @@ def test_processes_of_ray_are_killed_while_a_run_is_trained(
         ("app.cli outpost", served.pid),
         ("gcs_server", served.pid),
     ):
-        [process] = wait_for(partial(children_with, victim, of, recursive=True), 60, victim)
+        process, *_ = wait_for(partial(processes_with, victim, of), 60, victim)
         process.kill()
         step = server.run(run_id)["step"]
         server.wait_step(run_id, step + 30, seconds=150)

@@ -24,12 +24,11 @@ import psutil
 from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
-from tests.cluster.machines import Machine, Network, network, serving
+from tests.cluster.machines import Machine, Network, network, processes_with, serving
 from tests.cluster.test_cluster import assert_each_step_once
 from tests.conftest import TEST_PER_CLASS, TRAIN_PER_CLASS, Server, wait_for
 from tests.crash.damage import answer
 from tests.crash.torture import OVERRIDES
-from tests.processes import children_with
 from trainer.data.sources.shapes import make_shapes100
 from trainer.models import checkpoint
 from trainer.rundir.checkpoints import list_checkpoints
@@ -67,7 +66,7 @@ class Torture:
                     machine.heal()
                 case _:
                     parent = self.serve if kind in ("outpost", "web", "head") else machine.pid
-                    found = children_with(PROCESSES[kind], parent, recursive=True)
+                    found = processes_with(PROCESSES[kind], parent)
                     if not found:
                         return
                     self.draw.choice(found).kill()
