@@ -43,13 +43,13 @@ class GreetedSeat:
         threading.Thread(target=self._work, name=f"greetings of {name}", daemon=True).start()
 
     def connect(self, node_id: str, calls: Any | None) -> None:
-        self.node_id, self._calls = node_id, calls
+        self.node_id, self.calls = node_id, calls
 
     def __getattr__(self, name: str) -> Any:
         """The calls of the seat. They raise Unreachable while there is none."""
-        if self._calls is None:
+        if self.calls is None:
             raise Unreachable(f"{self.name} is not there")
-        return getattr(self._calls, name)
+        return getattr(self.calls, name)
 
     def ask_again(self) -> None:
         """What the seat said last does not count any more."""

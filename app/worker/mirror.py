@@ -193,6 +193,7 @@ class Mirror:
         name = self.run.path.name
         pulled = self._call(self._seat.pull, name, self.claim, self.attempt, have, WAIT_SECONDS)
         self.pid = pulled.pid
+        self._take_back_requests(pulled)
         try:
             self._write(pulled, have)
         except OSError as error:  # a full disk at home: the node keeps what it has
@@ -244,6 +245,14 @@ class Mirror:
             if self._passed_on.get(name) != stamp:
                 self._call(self._seat.request, self.run.path.name, self.claim, name, stamp)
                 self._passed_on[name] = stamp
+
+    def _take_back_requests(self, pulled: Pulled) -> None:
+        """Delete the requests that the trainer has answered, as it does itself on the node."""
+        for name, relative in requests_of(self.run).items():
+            path, passed_on = self.run.path / relative, self._passed_on.get(name)
+            with suppress(FileNotFoundError):
+                if passed_on is not None and name not in pulled.requests and path.stat().st_mtime_ns == passed_on:
+                    path.unlink()
 
     def _read(self, path: str, offset: int, size: int) -> bytes:
         return self._call(self._seat.read, self.run.path.name, self.claim, path, offset, size)

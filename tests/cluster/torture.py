@@ -120,9 +120,8 @@ def main() -> None:
         folder, home = Path(name), Path(name) / "home"
         home.mkdir()
         make_shapes100(home / "datasets", train_per_class=TRAIN_PER_CLASS, test_per_class=TEST_PER_CLASS)
-        settings = Settings(
-            home=home, port=free_port("127.0.0.1"), max_attempts=10_000, lease_seconds=5, remote_patience_seconds=PATIENCE
-        )  # fmt: skip
+        settings = Settings(home=home, port=free_port("127.0.0.1"), max_attempts=10_000, lease_seconds=5)
+        settings = settings.model_copy(update={"remote_patience_seconds": PATIENCE})
         database = Database(settings.url)
         database.migrate()
         database.close()
