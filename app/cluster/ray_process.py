@@ -52,14 +52,17 @@ def ray_environment(token: Path) -> dict[str, str]:
         "RAY_AUTH_TOKEN_PATH": str(token.resolve()),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_memory_monitor_refresh_ms": "0",  # it would kill seats for the memory of trainers
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "10",  # a node without its head ends Ray, and joins anew
         "RAY_worker_niceness": "0",  # it is 15 by default, also of the trainers that a seat starts
         "PYTHONPATH": os.pathsep.join([root, *others]),
     }
 
 
 def head_command(host: str, port: int, folder: Path) -> list[str]:
+    # A head that was killed leaves this file, for which Ray refuses to start another one.
+    forget = f"import pathlib; pathlib.Path({str(folder / 'ray_current_cluster')!r}).unlink(missing_ok=True); "
     return [
-        *_start(), "--head", f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false",
+        *_start(forget), "--head", f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false",
         "--num-cpus=0", "--num-gpus=0", f"--temp-dir={folder}", "--labels=trackside=home",
         f"--system-config={json.dumps(HEALTH)}",
     ]  # fmt: skip
@@ -79,7 +82,7 @@ def home_node_command(address: str) -> list[str]:
     return [*_start(), f"--address={address}", "--num-cpus=0", "--num-gpus=0", "--labels=trackside=home"]
 
 
-def _start() -> list[str]:
-    script = "from ray.scripts.scripts import main; main()"
+def _start(before: str = "") -> list[str]:
+    script = before + "from ray.scripts.scripts import main; main()"
     store = f"--object-store-memory={STORE_BYTES}"
     return [sys.executable, "-c", script, "start", "--block", "--disable-usage-stats", store]

@@ -36,6 +36,7 @@ WAIT_SECONDS = 0.5  # in which a seat answers, also without news
 RETRY_SECONDS = 0.25
 HOLD_SECONDS = 0.05  # between two looks at whether all files are here
 LOCK_SECONDS = 30.0
+ADOPT_SECONDS = 90.0  # in which a seat must answer the first call of a mirror that has not begun the attempt
 PIECES = 4  # of a file that are on their way at the same time
 SHIPMENTS = 3  # that arrive damaged: then the files at home are
 OUTPUT_BYTES = 64 << 20  # of a trainer's output that are copied
@@ -81,7 +82,9 @@ class Mirror:
         self._patience, self._orphan_seconds = patience_seconds, orphan_seconds
         self._shipping = shipping or threading.Lock()  # one shipment to a machine at a time: the next finds it there
         self._fetcher = Fetcher(self.run, self._read)
-        self._answered_at = time.monotonic()
+        # A node takes a while to come back after the home was gone.
+        grace = 0.0 if begins else max(0.0, ADOPT_SECONDS - patience_seconds)
+        self._answered_at = time.monotonic() + grace
         self._decisions: Stamp | None = None
         self._passed_on: dict[str, int] = {}
         self._pruned: set[int] = set()
