@@ -50,7 +50,7 @@ def cluster_children(settings: Settings, listen: str, existing: str | None) -> l
     outpost = [sys.executable, "-m", "app.cli", "outpost", f"{host}:{port}"]
     # In this order they are ended: the outpost while the head is still there.
     return [
-        Child("outpost", outpost, environment=environment, ends_with=name),
+        Child("outpost", outpost, environment=environment, output=folder / "outpost.log", ends_with=name),
         Child(name, command, environment=environment, output=folder / f"{name}.log"),
     ]
 
