@@ -70,11 +70,13 @@ class Outpost:
             loop = self._loops.get(name)
             if loop is None or loop.node_id != device.node_id:
                 self._open(device)
-        for name in self._devices_in_use() - self._loops.keys():
+        in_use = self._devices_in_use()
+        for name in in_use - self._loops.keys():
             host, _, kind = name.rpartition("/")
             self._open(NodeDevice("", host, 0, kind))
-        for name in [name for name, loop in self._loops.items() if name not in found and not loop.held]:
-            self._loops.pop(name).leave()
+        for name in self._loops.keys() - found.keys() - in_use:
+            if not self._loops[name].held:
+                self._loops.pop(name).leave()
 
     def _open(self, device: NodeDevice) -> None:
         seat = RaySeat(device.node_id, device.host, device.number, device.kind) if device.node_id else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import ray
@@ -22,6 +23,7 @@ class RaySeat:
     """One device of a node. Its process is made anew by Ray if it dies; the trainer does not die with it."""
 
     def __init__(self, node_id: str, host: str, number: int, device: str) -> None:
+        self.there_since = time.monotonic()
         actor: Any = ray.remote(NodeSeat)
         self._actor = actor.options(
             name=f"seat/{host}/{number}/{node_id[:16]}",

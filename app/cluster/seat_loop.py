@@ -45,6 +45,10 @@ class GreetedSeat:
     def connect(self, node_id: str, calls: Any | None) -> None:
         self.node_id, self.calls = node_id, calls
 
+    @property
+    def there_since(self) -> float:
+        return 0.0 if self.calls is None else self.calls.there_since
+
     def __getattr__(self, name: str) -> Any:
         """The calls of the seat. They raise Unreachable while there is none."""
         if self.calls is None:

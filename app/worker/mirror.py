@@ -266,7 +266,8 @@ class Mirror:
             try:
                 answer = call(*arguments)
             except Unreachable as error:
-                if self._released.is_set() or time.monotonic() - self._answered_at > self._patience:
+                silent_since = max(self._answered_at, self._seat.there_since)
+                if self._released.is_set() or time.monotonic() - silent_since > self._patience:
                     raise Lost from error
                 self._released.wait(RETRY_SECONDS)
             else:

@@ -50,6 +50,7 @@ class SimulatedSeat:
     began: float = 0.0
     text: bytes = b""
     step: int = 0
+    there_since: float = 0.0
 
     def greet(self) -> NodeGreeting:
         seat = Greeting(self.host, "cuda:0", "simulated", versions(), time.time(), 1 << 40)

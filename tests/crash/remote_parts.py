@@ -136,6 +136,8 @@ def serve_seat(root: Path, address: str) -> None:
 class SeatAt:
     """The calls of a seat at `address`."""
 
+    there_since = 0.0
+
     def __init__(self, address: str) -> None:
         self._address = address
         self._local = threading.local()

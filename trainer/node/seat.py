@@ -40,6 +40,8 @@ NOT_SENT = ("features.safetensors",)  # of artifacts/: large, and computed again
 
 
 class Seat:
+    there_since = 0.0
+
     def __init__(self, root: Path, name: str, device: str, starter: Starter, cache_bytes: int = CACHE_BYTES) -> None:
         self.name, self.device = name, device
         self._folder = root / "seats" / name
