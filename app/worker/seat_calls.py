@@ -16,7 +16,7 @@ class Lost(Exception):
 
 
 class SeatCalls(Protocol):
-    """Each raises Unreachable as well. `there_since`: the monotonic time from when the seat can be expected to answer."""
+    """Each raises Unreachable as well. From the monotonic time `there_since` on, the seat is expected to answer."""
 
     @property
     def there_since(self) -> float: ...
