@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +27,7 @@ from app.worker.fetcher import Fetcher
 from app.worker.seat_calls import Lost, SeatCalls, Unreachable
 from app.worker.shipment import collect, pieces, read_piece
 from trainer.errors import DISK_FULL
-from trainer.node.calls import Damaged, Have, Pulled, Refused, Stamp, requests_of
+from trainer.node.calls import Beginning, Damaged, Have, Pulled, Refused, Stamp, requests_of
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
 from trainer.rundir.lock import hold_lock
@@ -156,7 +157,7 @@ class Mirror:
             try:
                 with self._shipping:
                     self._ship(shipment.sources)
-                self.pid = self._call(self._seat.begin, shipment.beginning)
+                self.pid = self._call(partial(_begin, shipment.beginning))
                 return
             except Damaged as error:
                 if tries == SHIPMENTS - 1:
@@ -166,7 +167,7 @@ class Mirror:
     def _ship(self, sources: dict[str, Path]) -> None:
         """Send what the node does not have, several pieces at a time; the last of a file follows the others."""
         with ThreadPoolExecutor(PIECES) as pool:
-            for sha, arrived in self._call(self._seat.missing, list(sources)).items():
+            for sha, arrived in self._call(lambda seat: seat.missing(list(sources))).items():
                 *most, last = pieces(sources[sha], arrived)
                 for _ in pool.map(lambda piece, sha=sha: self._put(sha, sources[sha], *piece, last=False), most):
                     pass
@@ -174,7 +175,7 @@ class Mirror:
 
     def _put(self, sha: str, path: Path, offset: int, size: int, *, last: bool) -> None:
         data = read_piece(path, offset, size)
-        self._call(lambda: self._seat.put(sha, offset, data, last=last))
+        self._call(lambda seat: seat.put(sha, offset, data, last=last))
 
     def _repair(self) -> None:
         """Cut off a line that a killed mirror has left unfinished."""
@@ -194,7 +195,7 @@ class Mirror:
             checkpoints=self._fetcher.steps,
         )
         name = self.run.path.name
-        pulled = self._call(self._seat.pull, name, self.claim, self.attempt, have, WAIT_SECONDS)
+        pulled = self._call(lambda seat: seat.pull(name, self.claim, self.attempt, have, WAIT_SECONDS))
         self.pid = pulled.pid
         self._take_back_requests(pulled)
         try:
@@ -246,7 +247,7 @@ class Mirror:
             except FileNotFoundError:
                 continue
             if self._passed_on.get(name) != stamp:
-                self._call(self._seat.request, self.run.path.name, self.claim, name, stamp)
+                self._request(name, stamp)
                 self._passed_on[name] = stamp
 
     def _take_back_requests(self, pulled: Pulled) -> None:
@@ -258,13 +259,19 @@ class Mirror:
                     path.unlink()
 
     def _read(self, path: str, offset: int, size: int) -> bytes:
-        return self._call(self._seat.read, self.run.path.name, self.claim, path, offset, size)
+        return self._call(lambda seat: seat.read(self.run.path.name, self.claim, path, offset, size))
 
-    def _call(self, call: Callable[..., T], *arguments: Any) -> T:
-        """Call the seat until it answers. Raises Lost after a long silence, and Refused."""
+    def _request(self, name: str, stamp: int) -> None:
+        self._call(lambda seat: seat.request(self.run.path.name, self.claim, name, stamp))
+
+    def _call(self, call: Callable[[SeatCalls], T]) -> T:
+        """Call the seat, which may be another process by the next try, until it answers.
+
+        Raises Lost after a long silence, and Refused.
+        """
         while True:
             try:
-                answer = call(*arguments)
+                answer = call(self._seat)
             except Unreachable as error:
                 silent_since = max(self._answered_at, self._seat.there_since)
                 if self._released.is_set() or time.monotonic() - silent_since > self._patience:
@@ -278,6 +285,10 @@ class Mirror:
         """Call the seat once. If it does not answer, it will hear from the next mirror or be told when it is back."""
         with suppress(Unreachable, Refused):
             call(*arguments)
+
+
+def _begin(what: Beginning, seat: SeatCalls) -> int | None:
+    return seat.begin(what)
 
 
 def _split(text: bytes, start: bytes) -> tuple[bytes, bytes]:
