@@ -21,7 +21,6 @@ import psutil
 from tests.conftest import Server
 
 CAN_ISOLATE = os.geteuid() == 0 and all(map(shutil.which, ("unshare", "ip", "mount")))
-PORT = 6379
 
 # Mounts of its own, so that Ray's sessions and shared memory are those of one machine.
 INSIDE = """
@@ -60,7 +59,7 @@ class Machine:
     def join(self, **environment: str) -> None:
         """Start `trackside join` as the machine's only program."""
         words = [
-            sys.executable, "-m", "app.cli", "join", f"{self.network.home}:{PORT}", "--name", self.name,
+            sys.executable, "-m", "app.cli", "join", self.network.listen, "--name", self.name,
             "--token-file", str(self.network.token), "--folder", str(self.folder / "node"),
         ]  # fmt: skip
         self.folder.mkdir(exist_ok=True)
@@ -115,6 +114,11 @@ class Network:
     def home(self) -> str:
         return f"10.77.{self.number}.1"
 
+    @property
+    def listen(self) -> str:
+        """One port per network: Ray listens on all addresses of the home."""
+        return f"{self.home}:{6300 + self.number}"
+
     def open(self) -> None:
         ip("link", "add", self.name, "type", "bridge")
         ip("addr", "add", f"{self.home}/24", "dev", self.name)
@@ -161,7 +165,7 @@ def serving(server: Server, joined: Network, workers: int = 0, **environment: st
     """`trackside serve --cluster` of the server's home."""
     command = [
         sys.executable, "-m", "app.cli", "serve", "--port", str(server.settings.port), "--workers", str(workers),
-        "--cluster", "--listen", f"{joined.home}:{PORT}",
+        "--cluster", "--listen", joined.listen,
     ]  # fmt: skip
     with (server.home / "serve.log").open("ab") as output:
         process = subprocess.Popen(
