@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.cluster.ray_process import NODE_FOLDER
+from app.cluster.versions import versions
 from app.host.devices import describe_device
 from app.host.probes import Reading, probe_of
-from app.host.versions import versions
 from trainer.node.calls import Greeting
 from trainer.node.seat import Seat
 from trainer.process.starter import Starter

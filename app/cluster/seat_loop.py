@@ -11,9 +11,9 @@ from sqlmodel import select
 
 from app.cluster.node_seat import NodeGreeting
 from app.cluster.seats import NodeDevice
+from app.cluster.versions import versions
 from app.host.gpu_test import DeviceTest
 from app.host.probes import Reading
-from app.host.versions import versions
 from app.jobs.kinds import Kind
 from app.settings import Settings
 from app.storage.db import Database

@@ -1,11 +1,24 @@
-"""The versions that machines which train together must share."""
+"""The versions of the packages and of the system, and the name of the processor."""
 
 from __future__ import annotations
 
-from functools import cache
+import platform
+import sqlite3
+import sys
 from importlib.metadata import version
 
+from trainer.system.parallel import available_cores
+from trainer.system.processor import processor
 
-@cache
+PACKAGES = ("trackside", "torch", "torchvision", "fastapi", "sqlmodel")
+
+
 def versions() -> dict[str, str]:
-    return {"Trackside": version("trackside"), "PyTorch": version("torch")}
+    return {
+        "python": sys.version.split()[0],
+        **{name: version(name) for name in PACKAGES},
+        "sqlite": sqlite3.sqlite_version,
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": processor(),
+        "cores": str(available_cores()),
+    }

@@ -21,8 +21,8 @@ from sqlmodel import select
 from app.cluster.node_seat import NodeGreeting
 from app.cluster.seat_loop import SeatLoop
 from app.cluster.seats import NodeDevice
+from app.cluster.versions import versions
 from app.host.probes import Reading
-from app.host.versions import versions
 from app.runs.launching import Launcher
 from app.runs.requests import NewRun
 from app.settings import Settings
