@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
 
-.PHONY: run test test-all check install bench bench-long torture fuzz gpu gpu-data audit screenshots timm-table clean
+.PHONY: run test test-all check install bench bench-long torture torture-cluster fuzz gpu gpu-data audit screenshots timm-table clean
 
 run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
@@ -52,6 +52,10 @@ audit: $(VENV)/.dev
 # make torture MINUTES=5 for a short one.
 torture: $(VENV)/.dev
 	$(BIN)/python -m tests.crash.torture --minutes $(MINUTES)
+
+# Three nodes in namespaces, as root: make torture-cluster MINUTES=5 for a short one.
+torture-cluster: $(VENV)/.dev
+	$(BIN)/python -m tests.cluster.torture --minutes $(MINUTES)
 
 # Describe the networks of the installed timm anew, in about 15 minutes: trainer/spec/timm_models.json.
 timm-table: $(VENV)/.dev

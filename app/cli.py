@@ -87,9 +87,15 @@ def serve(
         str | None, typer.Option(help="Path under which a reverse proxy serves it, as /trackside: TRACKSIDE_ROOT_PATH.")
     ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Serve other machines without a password.")] = False,
+    cluster: Annotated[bool, typer.Option("--cluster", help="Train on other machines too, which join it.")] = False,
+    listen: Annotated[str, typer.Option(help="Address at which they join.")] = "",
+    cluster_address: Annotated[
+        str | None, typer.Option(help="Address of an existing cluster of Ray, to train on its nodes.")
+    ] = None,
 ) -> None:
     """Serve the dashboard, with a worker for each device and the predictor."""
     from app.auth.exposure import cautions, check_exposure
+    from app.commands.cluster import cluster_children, how_to_join
     from app.commands.demo import prepare_demo, queue_built_in_dataset
     from app.host.devices import devices_in_words, find_devices
     from app.host.network_home import caution
@@ -115,13 +121,16 @@ def serve(
     console.print(f", kept in {settings.home.resolve()}. Ctrl-C ends it.", markup=False)
     for line in filter(None, (caution(settings.home), *cautions(settings), *misspelled(os.environ))):
         errors.print(line, style="yellow", markup=False)
+    others = cluster_children(settings, listen, cluster_address) if cluster or cluster_address else []
+    if others:
+        console.print(how_to_join(settings, cluster_address or listen), markup=False, soft_wrap=True)
     if workers == "0":
-        run_server(settings, [])
+        run_server(settings, [], others)
         return
     devices = find_devices()
     for line in devices_in_words(devices):
         errors.print(line, style="yellow", markup=False)
-    run_server(settings, devices.names(workers))
+    run_server(settings, devices.names(workers), others)
 
 
 @main.command(hidden=True)
@@ -155,6 +164,33 @@ def worker(device: Device = "cpu") -> None:
     settings = home_settings()
     check_database(settings)
     run_worker(device, settings)
+
+
+@main.command(hidden=True)
+def outpost(address: str) -> None:
+    """The process that trains on the nodes of a cluster."""
+    from app.cluster.outpost import main as run_outpost
+    from app.host.parent import end_with_parent
+
+    end_with_parent()
+    settings = home_settings()
+    check_database(settings)
+    run_outpost(settings, address)
+
+
+@main.command()
+def join(
+    address: Annotated[str, typer.Argument(help="HOST:PORT of a `trackside serve --cluster`")],
+    token_file: Annotated[Path, typer.Option(help="A copy of cluster-token of its home")] = Path("cluster-token"),
+    name: Annotated[str, typer.Option(help="Name of this machine; its host name by default.")] = "",
+    folder: Annotated[Path, typer.Option(help="Where datasets and runs are kept meanwhile.")] = Path("node"),
+    workers: Annotated[str, typer.Option(help="auto, or how many devices", callback=parse_workers)] = "auto",
+) -> None:
+    """Train the runs of another machine on this one. SIGTERM saves and returns them to the queue."""
+    from app.commands.cluster import join as join_cluster
+    from app.host.identity import host_name
+
+    join_cluster(address, name or host_name(), token_file, folder, workers)
 
 
 @main.command()

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(15.0, gt=0, description="A claim not renewed for so long may be taken over.")
     max_attempts: int = Field(3, ge=1, description="Trainer deaths after which a run is failed.")
     orphan_seconds: float = Field(600.0, gt=0, description="A trainer that nobody owns ends after so long.")
+    remote_patience_seconds: float = Field(
+        30.0, gt=0, description="A run whose node has been silent for so long goes on elsewhere."
+    )
     stop_seconds: float = Field(30.0, gt=0, description="Time for a trainer to save before it is killed.")
     expect_workers: bool = Field(False, description="readyz is 503 until a worker is connected.")
 

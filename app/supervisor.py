@@ -11,11 +11,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from types import FrameType
 
 from app.errors import CommandError
+from app.host.child import Child
 from app.host.home_lock import home_lock
 from app.host.parent import PARENT
 from app.jobs.remains import sweep
@@ -32,31 +34,6 @@ STEADY_SECONDS = 30.0
 
 class CannotListen(CommandError):
     """The server cannot listen on the address: unknown, not of this machine, not permitted, or in use."""
-
-
-@dataclass
-class Child:
-    name: str
-    command: list[str]
-    process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
-    failures: int = 0
-    restart_at: float = 0.0
-
-    def signal(self, number: signal.Signals) -> None:
-        if self.process is not None:
-            self.process.send_signal(number)
-
-    def wait_or_kill(self, deadline: float) -> None:
-        """Wait for the process to exit; kill it at `deadline`, in seconds of the monotonic clock."""
-        if self.process is None:
-            return
-        try:
-            self.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            log.warning("%s did not end: killing it", self.name)
-            self.process.kill()
-            self.process.wait()
 
 
 @dataclass
@@ -86,14 +63,22 @@ class Supervisor:
                 delay = RESTART_SECONDS[min(child.failures, len(RESTART_SECONDS) - 1)]
                 log.warning("%s ended with %s: again in %.1f s", child.name, child.process.returncode, delay)
                 child.process, child.restart_at = None, now + delay
+                for other in self.children:
+                    if other.ends_with == child.name:
+                        other.signal(signal.SIGTERM)
             if child.process is None and now >= child.restart_at:
                 child.started_at = now
                 child.process = self._start(child)
 
     def _start(self, child: Child) -> subprocess.Popen[bytes]:
         # A new session: Ctrl-C must reach only this process, which stops the children in order.
-        environment = {**os.environ, **environment_of(self.settings), PARENT: str(os.getpid())}
-        return subprocess.Popen(child.command, env=environment, start_new_session=True)
+        environment = {**os.environ, **environment_of(self.settings), PARENT: str(os.getpid()), **child.environment}
+        if child.output is None:
+            return subprocess.Popen(child.command, env=environment, start_new_session=True)
+        with child.output.open("ab") as output:
+            return subprocess.Popen(
+                child.command, env=environment, start_new_session=True, stdout=output, stderr=subprocess.STDOUT
+            )
 
     def end(self) -> None:
         """Stop the web process first, then all workers together, whose trainers save, then the predictor."""
@@ -118,14 +103,17 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return values
 
 
-def serve(settings: Settings, devices: list[str]) -> None:
-    """Serve until SIGTERM or SIGINT. Raises HomeInUse, SchemaTooNew."""
+def serve(settings: Settings, devices: list[str], cluster: Sequence[Child] = ()) -> None:
+    """Serve until SIGTERM or SIGINT. `cluster` are the processes that train on other machines.
+
+    Raises HomeInUse, SchemaTooNew.
+    """
     with home_lock(settings.home):
         with closing(Database(settings.url)) as database:
             database.migrate()
             take_ownership(database, settings.home)
             sweep(settings, database)
-        Supervisor(settings, children_of(settings, devices)).run()
+        Supervisor(settings, [*children_of(settings, devices), *cluster]).run()
 
 
 def children_of(settings: Settings, devices: list[str]) -> list[Child]:

@@ -94,7 +94,7 @@ def main(requests: socket.socket) -> None:
     import app.main
     import app.web.server  # noqa: F401
     from app.cli import main as trackside
-    from app.worker import executor
+    from trainer.process import starter
 
     while data := requests.recv(1 << 20):
         request = json.loads(data)
@@ -110,7 +110,7 @@ def main(requests: socket.socket) -> None:
             os.environ.clear()
             os.environ.update(request["environment"])
             if (address := request.get("trainers")) is not None:
-                executor.ForkServer = functools.partial(warm_trainers.WarmForkServer, address)  # type: ignore[attr-defined, assignment]
+                starter.ForkServer = functools.partial(warm_trainers.WarmForkServer, address)  # type: ignore[attr-defined, assignment]
             sys.argv = ["trackside", *request["arguments"]]
             trackside()
 

@@ -43,13 +43,13 @@ class Process:
 class WarmForkServer(ForkServer):
     """Asks the process at `address` for a fork server instead of starting a program."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, environment: Mapping[str, str] | None = None) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
             asked.connect(f"\0{address}")
             mask = os.umask(0o077)
             os.umask(mask)
-            inherited = {"environment": {**SPIN_LIMIT, **os.environ}, "umask": mask}
+            inherited = {"environment": {**SPIN_LIMIT, **(environment or os.environ)}, "umask": mask}
             socket.send_fds(asked, [json.dumps(inherited).encode()], [theirs.fileno()])
             self._process = Process(int(asked.recv(100)))  # type: ignore[assignment]
         self._file = self._socket.makefile("rwb")

@@ -5,89 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
-import psutil
-import pynvml
-from pydantic import BaseModel
 from sqlalchemy import delete
 from sqlmodel import Session, col
 
-from app.host.devices import gpu_handle
+from app.host.probes import Probe, Reading
 from app.host.samples import HOUR, MINUTE, WEEK
 from app.storage import changes
 from app.storage.tables import DeviceSample
 
 log = logging.getLogger(__name__)
-
-
-class Reading(BaseModel):
-    """`utilisation` is a fraction, of a GPU's time or of all CPU cores; memory in bytes; temperature in °C."""
-
-    utilisation: float
-    memory: int
-    memory_total: int
-    temperature: float | None = None
-
-
-class Probe(Protocol):
-    def read(self) -> Reading: ...
-
-
-class CpuProbe:
-    """Reads the CPU and memory of the whole machine, since other programs' load slows a run as well."""
-
-    def __init__(self) -> None:
-        psutil.cpu_percent()  # measures since the previous call, so the first result is discarded
-
-    def read(self) -> Reading:
-        memory = psutil.virtual_memory()
-        return Reading(
-            utilisation=psutil.cpu_percent() / 100,
-            memory=memory.total - memory.available,
-            memory_total=memory.total,
-            temperature=_cpu_temperature(),
-        )
-
-
-def _cpu_temperature() -> float | None:
-    sensors: dict[str, Any] = getattr(psutil, "sensors_temperatures", dict)()
-    for name in ("coretemp", "k10temp", "cpu_thermal", "zenpower"):
-        if sensors.get(name):
-            return float(sensors[name][0].current)
-    return None
-
-
-class GpuProbe:
-    """Reads one NVIDIA GPU through NVML. Raises pynvml.NVMLError if there is none."""
-
-    def __init__(self, device: str) -> None:
-        self._handle = gpu_handle(device)
-
-    def read(self) -> Reading:
-        memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
-        return Reading(
-            utilisation=pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100,
-            memory=int(memory.used),
-            memory_total=int(memory.total),
-            temperature=self._temperature(),
-        )
-
-    def _temperature(self) -> float | None:
-        try:
-            return float(pynvml.nvmlDeviceGetTemperature(self._handle, pynvml.NVML_TEMPERATURE_GPU))
-        except pynvml.NVMLError:  # passively cooled and virtual GPUs have no such sensor
-            return None
-
-
-def probe_of(device: str) -> Probe:
-    """Return the probe of a device by its PyTorch name; a CpuProbe if NVML cannot read the GPU."""
-    if device.startswith("cuda"):
-        try:
-            return GpuProbe(device)
-        except pynvml.NVMLError as error:
-            log.warning("NVML tells nothing of %s: %s", device, error)
-    return CpuProbe()
 
 
 @dataclass
@@ -109,6 +36,8 @@ class Recorder:
             if not self._warned:
                 log.warning("%s cannot be sampled", self.device, exc_info=True)
                 self._warned = True
+            return
+        if reading is None:
             return
         self._write(session, 0, now, reading)
         minute = int(now // MINUTE)

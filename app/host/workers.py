@@ -48,7 +48,7 @@ def most_devices(workers: Iterable[Worker]) -> int:
     """The number of devices on which one run can train: those of one kind in one machine, the most that there are."""
     together: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for worker in workers:
-        if worker.ready:
+        if worker.ready and "/" not in worker.device:  # no run trains on several devices of a node
             together[worker.host, kind_of(worker.device)].add(worker.device)
     return max(map(len, together.values()), default=0)
 

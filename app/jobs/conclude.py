@@ -60,7 +60,7 @@ def requeue_or_fail(
         move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, deaths=deaths, error=error)
         journal(folder, "failed", error=error)  # after `move`, which raises if another worker has the job by now
     else:
-        log.warning("the trainer of %s died: queued again (%d)", job.id, deaths)
+        log.warning("%s has no trainer any more: queued again (deaths: %d)", job.id, deaths)
         move(session, job, Status.QUEUED, phase=None, pid=None, deaths=deaths)
     kind.publish(session, job)
 

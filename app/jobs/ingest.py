@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from app.jobs.batch import Batch, flush_points, last_step
+from app.jobs.checkpoints import put_checkpoint
 from app.jobs.tail import tail_of
 from app.metrics.writer import SeriesWriter
 from app.runs.public import public
@@ -19,6 +20,7 @@ from app.storage.tables import ACTIVE, Checkpoint, Finding, LogLine, Run, Status
 from app.storage.transitions import guarded_update, move
 from trainer.plan.schedule import epoch_of
 from trainer.rundir.events import NONFINITE, Event, read_on
+from trainer.rundir.folder import RunDir
 
 SPARK_POINTS = 48
 BEST = "best/"
@@ -35,7 +37,7 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
     batch = Batch(spark={key: list(run.spark.get(key, [])) for key in ("step", "train", "val")})
     writer, old_spark = SeriesWriter(session, run.key or 0), run.spark
     for event in events:
-        _apply(session, run, writer, batch, event, tail.attempt)
+        _apply(session, run, run_dir, writer, batch, event, tail.attempt)
     flush_points(session, run, writer, batch)
     batch.fields |= {"tail_attempt": tail.attempt, "tail_offset": tail.offset, "spark": batch.spark}
     status = batch.fields.pop("status", None)
@@ -50,7 +52,9 @@ def ingest(session: Session, run: Run, run_dir: Path) -> Event | None:
     return batch.end if tail.attempt == run.attempt else None
 
 
-def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event: Event, attempt: int) -> None:
+def _apply(
+    session: Session, run: Run, run_dir: Path, writer: SeriesWriter, batch: Batch, event: Event, attempt: int
+) -> None:
     match event["e"]:
         case "metrics":
             step, time = event["step"], event["t"]
@@ -72,7 +76,9 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
         case "epoch":
             batch.fields["epoch"] = event["epoch"]
         case "checkpoint":
-            _checkpoint(session, run, event)
+            # One that is not there was deleted since, or has not been copied yet from the node that trains the run.
+            if RunDir(run_dir).sidecar(event["step"]).exists():
+                put_checkpoint(session, run, event)
         case "pruned":
             session.exec(
                 delete(Checkpoint).where(col(Checkpoint.run) == run.key, col(Checkpoint.step).in_(event["steps"]))
@@ -93,6 +99,12 @@ def _apply(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
             batch.end = event
             if event.get("summary"):
                 batch.fields["summary"] = {**batch.fields.get("summary", run.summary), **event["summary"]}
+
+
+def _device(run: Run, device: str) -> str:
+    """The device as the run's row names it: a trainer on a node does not know the name of its node."""
+    claimed = run.device or ""
+    return claimed if claimed.endswith(f"/{device}") else device
 
 
 def _end_finding(session: Session, run: Run, event: Event) -> None:
@@ -146,7 +158,7 @@ def _start(session: Session, run: Run, writer: SeriesWriter, batch: Batch, event
         "total_steps": event["total_steps"],
         "steps_per_epoch": event["steps_per_epoch"],
         "val_count": event["val_count"],
-        "device": event["device"],
+        "device": _device(run, event["device"]),
         **best,
     }
     if run.status not in ACTIVE:  # else its claim knows them, and an older attempt may have had others
@@ -201,10 +213,3 @@ def best_figures(values: Mapping[str, Any]) -> dict[str, float]:
         for name, value in values.items()
         if name.startswith("val/") and isinstance(value, float | int)
     }
-
-
-def _checkpoint(session: Session, run: Run, event: Event) -> None:
-    session.exec(delete(Checkpoint).where(col(Checkpoint.run) == run.key, col(Checkpoint.step) == event["step"]))
-    values = {name: event[name] for name in ("step", "epoch", "sha256", "size", "metrics", "best")}
-    session.add(Checkpoint(run=run.key or 0, **values))
-    publish(session, run.id, "checkpoint", {"run": run.id, **{k: values[k] for k in ("step", "epoch", "best")}})

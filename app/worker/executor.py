@@ -1,89 +1,103 @@
-"""Starts trainers on this host through a fork server, signals them, and checks whether they are alive."""
+"""What a worker asks of its trainers, wherever they run, and how it is done on this machine."""
 
 from __future__ import annotations
 
 import logging
-import os
-from contextlib import suppress
+import time
 from pathlib import Path
 from signal import Signals
+from typing import Protocol
 
-import psutil
-
+from app.storage.tables import Job
 from trainer.process.assignment import Assignment, TaskAssignment
-from trainer.process.forkclient import ForkServer
+from trainer.process.handle import TrainerHandle
+from trainer.process.starter import Starter
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import JobDir
-from trainer.rundir.lock import lock_holder
 
 log = logging.getLogger(__name__)
 
-# The module named in a trainer's command line. The second is its name up to version 0.1.0: a trainer outlives an
-# upgrade, and must still be stopped and reaped.
-FORK_SERVERS = frozenset({"trainer.process.forkserver", "trainer.forkserver"})
+
+class Trainer(Protocol):
+    """The trainer of a job's newest attempt. What it writes appears in the job's directory in the home.
+
+    `pid`: None until it was started. `was_lost`: its machine does not answer any more, or does not know it: that is
+    not counted as a death of the trainer.
+    """
+
+    @property
+    def pid(self) -> int | None: ...
+
+    @property
+    def was_lost(self) -> bool: ...
+
+    def own(self) -> None:
+        """Tell the trainer that a worker looks after it. Without that, it saves and exits after some minutes."""
+
+    def signal(self, number: Signals) -> None: ...
+
+    def has_exited(self, now: float, *, left: bool = False) -> bool:
+        """Whether the trainer is gone and all that it wrote is in the directory. `left`: do not wait for the process.
+
+        Raises what kept it from being started, or its files from being copied.
+        """
+
+    def checkpoints_changed(self) -> bool:
+        """Whether checkpoints were copied to the directory, or deleted there, by others than the trainer."""
+
+    def release(self) -> None:
+        """The worker is done with it: the job has ended, is queued again, or belongs to another worker."""
 
 
-class Executor:
-    """The trainers of one worker. A trainer outlives its executor."""
-
-    def __init__(self) -> None:
-        self._forkserver: ForkServer | None = None
+class Executor(Protocol):
+    """Starts trainers. They outlive it."""
 
     def prepare(self) -> None:
-        """Start the fork server, which loads torch while the worker looks for work."""
-        self._forkserver = ForkServer()
+        """Get ready while the worker looks for work."""
 
-    def start(self, assignment: Assignment | TaskAssignment) -> int | None:
-        """Fork a trainer and return its pid; None if the fork server failed twice in a row."""
+    def begin(self, job: Job, assignment: Assignment | TaskAssignment) -> Trainer:
+        """Start a trainer for the job's new attempt."""
+
+    def adopt(self, job: Job, folder: Path) -> Trainer:
+        """Look after a trainer that another worker has started."""
+
+    def close(self) -> None: ...
+
+
+class LocalTrainer(TrainerHandle):
+    was_lost = False
+
+    def own(self) -> None:
+        JobDir(self.folder).owner.touch()
+
+    def checkpoints_changed(self) -> bool:
+        return False  # they are written in place
+
+    def release(self) -> None:
+        """Nothing to do: its directory is the job's."""
+
+
+class LocalExecutor:
+    """Trainers on this machine."""
+
+    def __init__(self) -> None:
+        self._starter = Starter()
+
+    def prepare(self) -> None:
+        self._starter.prepare()
+
+    def begin(self, job: Job, assignment: Assignment | TaskAssignment) -> Trainer:
+        folder = Path(assignment.run_dir)
         # The empty file stops any trainer of an older attempt before the new one exists.
-        EventWriter(Path(assignment.run_dir), assignment.attempt).close()
-        for _ in range(2):
-            if self._forkserver is None:
-                self.prepare()
-            assert self._forkserver is not None
-            try:
-                return self._forkserver.start(assignment)
-            except ConnectionError:
-                log.warning("the fork server is gone: starting another")
-                self._forkserver = None
-        return None
+        EventWriter(folder, assignment.attempt).close()
+        JobDir(folder).owner.touch()
+        pid = self._starter.start(assignment)
+        if pid is None:
+            log.error("no trainer could be forked for %s", job.id)
+        return LocalTrainer(folder, pid, time.monotonic())
 
-    def holder(self, folder: Path) -> int | None:
-        """The pid of the trainer that holds the lock of `folder`; None if it is free."""
-        return lock_holder(folder)
-
-    def is_alive(self, pid: int, folder: Path) -> bool:
-        """Whether the process `pid` is the trainer of `folder` and still runs. The system may have reused the pid."""
-        try:
-            trains = not FORK_SERVERS.isdisjoint(psutil.Process(pid).cmdline())  # a zombie's is empty
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
-            return False
-        return trains and not _is_of_another_job(pid, JobDir(folder).output)
-
-    def signal(self, pid: int | None, folder: Path, number: Signals) -> None:
-        """Signal the process if it is the trainer of `folder` and still alive."""
-        if pid and self.is_alive(pid, folder):
-            _send(pid, number)
-
-    def kill(self, pid: int) -> None:
-        _send(pid, Signals.SIGKILL)
+    def adopt(self, job: Job, folder: Path) -> Trainer:
+        return LocalTrainer(folder, job.pid, time.monotonic())
 
     def close(self) -> None:
-        if self._forkserver is not None:
-            self._forkserver.close()
-
-
-def _is_of_another_job(pid: int, output: Path) -> bool:
-    """Whether the trainer's standard output is the file of another job; a fresh fork still has its parent's output."""
-    try:
-        target = Path(str(Path(f"/proc/{pid}/fd/1").readlink()).removesuffix(" (deleted)"))
-    except OSError:
-        return False
-    return target.name == output.name and target != output.resolve()
-
-
-def _send(pid: int, number: Signals) -> None:
-    if pid <= 0:
-        return  # the holder of the lock is unknown; 0 would signal the worker's own process group
-    with suppress(ProcessLookupError):  # it exited just now
-        os.kill(pid, number)
+        self._starter.close()

@@ -10,39 +10,35 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
+from app.jobs.checkpoints import match_checkpoints
 from app.jobs.claims import lease
 from app.jobs.conclude import conclude, fail, requeue_or_fail
 from app.jobs.kinds import Kind
 from app.jobs.tail import is_behind
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.tables import Job, Status
+from app.storage.tables import Job, Run, Status
 from app.storage.transitions import LostClaim, guarded_update
-from app.worker.executor import Executor
+from app.worker.executor import Executor, Trainer
 from trainer.errors import explain
-from trainer.rundir.folder import JobDir
 
 log = logging.getLogger(__name__)
 
 ABANDON_SECONDS = 5.0  # a killed process that is still there by then does not return from the kernel
 COMPILE_SECONDS = 300.0  # more than usual for a trainer that compiles: some compilers do not return on a signal
-START_SECONDS = 60.0  # a forked trainer that has not taken the lock by then is treated as exited
 
 
 class HeldJob:
     """A job under this worker's claim. Writes are guarded by it: LostClaim means that another worker has the job."""
 
-    def __init__(
-        self, kind: Kind, job: Job, database: Database, settings: Settings, executor: Executor, now: float
-    ) -> None:
+    def __init__(self, kind: Kind, job: Job, database: Database, settings: Settings, executor: Executor) -> None:
         self.kind = kind
         self.job = job
         self.folder: Path = kind.root(settings) / job.id
         self._database = database
         self._settings = settings
         self._executor = executor
-        self._held_since = now
-        self._lock_seen = False
+        self._trainer: Trainer | None = None  # none has been started
         self._stop_requested_at: float | None = None
         self._killed_at: float | None = None
         self._abandoned = False
@@ -65,30 +61,28 @@ class HeldJob:
             else:
                 log.exception("%s failed in the worker", self.job.id)
                 reason = explain(error)
-            self._executor.signal(self.job.pid, self.folder, signal.SIGTERM)
+            self._signal(signal.SIGTERM)
             with self._database.write() as session:
                 fail(session, self.kind, self.job, reason)
             self.failed = True
 
     def start(self, device: str) -> None:
         """Start a trainer for the job's new attempt."""
-        self.touch_owner()
-        pid = self._executor.start(self.kind.assignment(self.job, self.folder, self._settings, device))
-        if pid is None:
-            log.error("no trainer could be forked for %s", self.job.id)
-            return
-        with self._database.write(durable=False) as session:
-            guarded_update(session, self.job, pid=pid, phase="data")
+        assignment = self.kind.assignment(self.job, self.folder, self._settings, device)
+        self._trainer = self._executor.begin(self.job, assignment)
+        self._note_trainer(self._trainer)
 
-    def touch_owner(self) -> None:
-        """Touch the `owner` file. A trainer saves and exits if no worker touches it any more."""
-        JobDir(self.folder).owner.touch()
+    def adopt(self) -> None:
+        """Look after the trainer that the worker before this one has started."""
+        self._trainer = self._executor.adopt(self.job, self.folder)
+        self._trainer.own()
 
     def renew(self) -> None:
         """Renew the lease. Raises LostClaim."""
         with self._database.write(durable=False) as session:
             guarded_update(session, self.job, **lease(self._settings.lease_seconds))
-        self.touch_owner()
+        if self._trainer is not None:
+            self._trainer.own()
 
     def refresh(self) -> bool:
         """Read the row again, since a stop may have been requested. False once another worker has claimed the job.
@@ -102,6 +96,21 @@ class HeldJob:
         self.job = row
         return True
 
+    def _note_trainer(self, trainer: Trainer) -> None:
+        """Write what the row does not say yet of the trainer and its checkpoints. Raises LostClaim."""
+        if trainer.pid is not None and trainer.pid != self.job.pid:
+            phase = "data" if self.job.phase == "claimed" else self.job.phase
+            with self._database.write(durable=False) as session:
+                guarded_update(session, self.job, pid=trainer.pid, phase=phase)
+        if trainer.checkpoints_changed() and isinstance(self.job, Run):
+            with self._database.write(durable=False) as session:
+                match_checkpoints(session, self.job, self.folder)
+
+    def release(self) -> None:
+        """This worker is done with the job."""
+        if self._trainer is not None:
+            self._trainer.release()
+
     def follow(self, now: float) -> bool:
         """Ingest new events, stop the trainer if that was requested, reap it once it has exited.
 
@@ -110,6 +119,8 @@ class HeldJob:
         done = False
         try:
             with self.guarded():
+                if self._trainer is not None:
+                    self._note_trainer(self._trainer)
                 if self.job.status == Status.STOPPING:
                     self._stop(now)
                 done = self.ingest() if is_behind(self.job, self.folder) else self._reap_if_exited(now)
@@ -147,27 +158,18 @@ class HeldJob:
             self._abandoned = True
 
     def _signal(self, number: signal.Signals) -> None:
-        self._executor.signal(self._executor.holder(self.folder) or self.job.pid, self.folder, number)
+        if self._trainer is not None:
+            self._trainer.signal(number)
 
     def _reap_if_exited(self, now: float) -> bool:
-        """Queue the job again, or end it, if its trainer has exited without an `end` event. Returns True if so.
-
-        It has exited if the lock is free and no process can still take it.
-        """
-        holder = self._executor.holder(self.folder)
-        if holder is not None and not self._abandoned:
-            self._lock_seen = self._lock_seen or holder == self.job.pid
-            if not self._lock_seen and self.job.pid and not self._executor.is_alive(self.job.pid, self.folder):
-                # A trainer of an older attempt holds the lock and does not release it; ours gave up waiting for it.
-                self._executor.kill(holder)
-            return False
-        starting = not self._lock_seen and now - self._held_since < START_SECONDS
-        if starting and self.job.pid and self._executor.is_alive(self.job.pid, self.folder):
+        """Queue the job again, or end it, if its trainer has exited without an `end` event. Returns True if so."""
+        trainer = self._trainer
+        if trainer is not None and not trainer.has_exited(now, left=self._abandoned):
             return False
         if is_behind(self.job, self.folder):
             return False  # its last events were written during the checks above
         # Alive after all only where the lock was deleted with the directory: it must not go on unseen.
-        self._executor.signal(self.job.pid, self.folder, signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         with self._database.write() as session:
             requeue_or_fail(
                 session,
@@ -175,6 +177,6 @@ class HeldJob:
                 self.job,
                 self.folder,
                 self._settings.max_attempts,
-                interrupted=self._interrupted,
+                interrupted=self._interrupted or (trainer is not None and trainer.was_lost),
             )
         return True

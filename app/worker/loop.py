@@ -15,7 +15,8 @@ from app.host import workers
 from app.host.devices import describe_device
 from app.host.gpu_test import DeviceTest
 from app.host.identity import host_name, worker_id
-from app.host.telemetry import Recorder, probe_of
+from app.host.probes import Probe, probe_of
+from app.host.telemetry import Recorder
 from app.jobs.claims import adopt_next, claim_next, has_work
 from app.jobs.kinds import KINDS, RUN, Kind
 from app.search.advance import Controller
@@ -24,7 +25,7 @@ from app.storage import changes
 from app.storage.db import ChangeHint, Database, is_passing
 from app.storage.tables import Worker, now
 from app.storage.transitions import LostClaim
-from app.worker.executor import Executor
+from app.worker.executor import Executor, LocalExecutor
 from app.worker.followed import FollowedRuns
 from app.worker.job import HeldJob
 
@@ -44,19 +45,26 @@ class WorkerLoop:
         device: str,
         executor: Executor,
         device_test: DeviceTest | None = None,
+        *,
+        host: str | None = None,
+        probe: Probe | None = None,
     ) -> None:
+        """`host` is the node that the device is on; None: it is on this machine."""
         self.settings = settings
         self.database = database
         self.device = device
         self.executor = executor
         self.id = worker_id(device)
         self.ending = False  # not a threading.Event: a handler that ran while its lock is held would deadlock
+        self.host = host or host_name()
+        self.kinds = KINDS if host is None else (RUN,)
         self.held: dict[Kind, HeldJob] = {}  # at most one run and one task
-        self.followed = FollowedRuns(settings, database, self.id)
+        # What the workers of this machine do besides: a node's device only trains.
+        self._followed = FollowedRuns(settings, database, self.id) if host is None else None
+        self._searches = Controller(database, settings) if host is None else None
         self._hint = ChangeHint(database)
-        self._searches = Controller(database, settings)
         self._device_test = device_test or DeviceTest(device)
-        self._recorder = Recorder(host_name(), device, probe_of(device))
+        self._recorder = Recorder(self.host, device, probe or probe_of(device))
         self._beat_at = 0.0
         self._poll_at = 0.0
         self._started_at = now()
@@ -88,7 +96,8 @@ class WorkerLoop:
         while not self.ending:
             try:
                 self.refresh()
-                self.followed.refresh()
+                if self._followed is not None:
+                    self._followed.refresh()
                 return
             except OperationalError as again:
                 if not is_passing(again):
@@ -100,11 +109,14 @@ class WorkerLoop:
         self._beat_if_due(now_)
         if changed or now_ >= self._poll_at:
             self._poll_at = now_ + POLL_SECONDS
+            if self._searches is not None:
+                self._searches.advance()
             if self._device_test.passed or self._tested(now_):
                 self.find_work(now_)
             self.refresh()
         self._follow_all(now_)
-        self.followed.tick(now_, changed=changed)
+        if self._followed is not None:
+            self._followed.tick(now_, changed=changed)
 
     def _tested(self, now_: float) -> bool:
         """Test the device. A worker whose device fails the test claims nothing, and its row says why."""
@@ -122,7 +134,8 @@ class WorkerLoop:
 
     def end(self) -> None:
         """Ask the trainers to save and exit, return their runs to the queue, and delete this worker's row."""
-        self.followed.close()
+        if self._followed is not None:
+            self._followed.close()
         deadline = time.monotonic() + self.settings.stop_seconds
         for held in self.held.values():
             held.interrupt()
@@ -138,10 +151,9 @@ class WorkerLoop:
         self.executor.close()
         self._hint.close()
 
-    def find_work(self, now_: float) -> None:
-        """Let searches begin their next trials; adopt or claim one job of each kind of which this worker holds none."""
-        self._searches.advance()
-        for kind in KINDS:
+    def find_work(self, now_: float, *, claims: bool = True) -> None:
+        """Adopt, or claim where it `claims`, one job of each kind of which this worker holds none."""
+        for kind in self.kinds:
             if kind in self.held:
                 continue
             with self.database.read() as session:
@@ -150,16 +162,18 @@ class WorkerLoop:
             with self.database.write() as session:
                 root, seconds = kind.root(self.settings), self.settings.lease_seconds
                 adopted = adopt_next(session, kind, root, self.id, self.device, seconds)
-                job = adopted or claim_next(session, kind, self.id, self.device, seconds)
+                job = adopted
+                if job is None and claims:
+                    job = claim_next(session, kind, self.id, self.device, seconds)
             if job is None:
                 continue
-            held = HeldJob(kind, job, self.database, self.settings, self.executor, now_)
+            held = HeldJob(kind, job, self.database, self.settings, self.executor)
             self.held[kind] = held
             with held.guarded():
                 if adopted is None:
                     held.start(self.device)
                 else:
-                    held.touch_owner()
+                    held.adopt()
                     log.info("adopted %s", job.id)
             if held.failed:
                 self._let_go(kind)
@@ -172,15 +186,16 @@ class WorkerLoop:
                     held.renew()
             except LostClaim:
                 log.info("%s was taken over by another worker", held.job.id)
-                del self.held[kind]
+                self._let_go(kind)
             if held.failed:
                 self._let_go(kind)
-        self.followed.renew()
+        if self._followed is not None:
+            self._followed.renew()
         with self.database.write(durable=False) as session:
             row = session.get(Worker, self.id)
             if row is None:
                 row = Worker(
-                    id=self.id, host=host_name(), pid=os.getpid(), device=self.device, started_at=self._started_at
+                    id=self.id, host=self.host, pid=os.getpid(), device=self.device, started_at=self._started_at
                 )
             problem = self._device_test.problem
             row.description = self._description if problem is None else f"not used: {problem}"
@@ -196,7 +211,7 @@ class WorkerLoop:
         """Read the rows of all held jobs again; drop those that another worker has claimed."""
         for kind, held in list(self.held.items()):
             if not held.refresh():
-                del self.held[kind]
+                self._let_go(kind)
 
     def _beat_if_due(self, now_: float) -> None:
         if now_ >= self._beat_at:
@@ -209,14 +224,16 @@ class WorkerLoop:
                 self._let_go(kind)
 
     def _let_go(self, kind: Kind) -> None:
-        self.held.pop(kind, None)
+        held = self.held.pop(kind, None)
+        if held is not None:
+            held.release()
         self._poll_at = 0.0
 
 
 def main(device: str, settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(message)s")
     database = Database(settings.url)
-    loop = WorkerLoop(settings, database, device, Executor())
+    loop = WorkerLoop(settings, database, device, LocalExecutor())
     loop.install_signals()
     alerts = AlertSender(settings)
     alerts.start()

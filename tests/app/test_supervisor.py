@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from app.host.child import Child
 from app.settings import Settings
-from app.supervisor import Child, Supervisor
+from app.supervisor import Supervisor
 from tests.conftest import wait_for
 
 # Says when it was asked to end, and when it ended, half a second later.

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from app.jobs.tasks import Tasks
 from app.runs.runs import Runs
 from app.storage.db import Database
-from tests.conftest import Server
+from tests.conftest import Server, wait_for
 from tests.finished_runs import finished_run
 from tests.web.zips import GOOD, archive
 from trainer.rundir.folder import TaskDir
@@ -53,8 +53,9 @@ def test_an_import_is_cancelled_and_dismissed(own: Server, page: Page) -> None:
     for left in (1, 0):
         cancelled.first.get_by_role("button", name="Dismiss").click()
         expect(cancelled).to_have_count(left)
-    assert list(own.settings.tasks.iterdir()) == []
-    assert list(own.settings.datasets.iterdir()) == []
+    # The page hears of it before the files are gone.
+    wait_for(lambda: not list(own.settings.tasks.iterdir()) or None, 20, "the deleted files")
+    wait_for(lambda: not list(own.settings.datasets.iterdir()) or None, 20, "the deleted datasets")
 
 
 @pytest.mark.timeout(180)
@@ -71,7 +72,8 @@ def test_a_failed_upload_is_dismissed_on_all_open_pages(own: Server, page: Page)
     page.locator("[data-task-status=failed]").get_by_role("button", name="Dismiss").click()
     for tab in (page, other):
         expect(tab.locator("[data-task]")).to_have_count(0)
-    assert list(own.settings.tasks.iterdir()) == []
+    # The page hears of it before the files are gone.
+    wait_for(lambda: not list(own.settings.tasks.iterdir()) or None, 20, "the deleted files")
     page.reload()
     expect(page.locator("[data-task]")).to_have_count(0)
 
@@ -121,7 +123,7 @@ def test_a_dataset_is_renamed_then_deleted(own: Server, page: Page, shapes: Path
     delete.get_by_role("button", name="Delete").click()
     expect(page).to_have_url(f"{own.url}/datasets")
     expect(page.get_by_text("There is no dataset yet")).to_be_visible()
-    assert list(own.settings.datasets.iterdir()) == []
+    wait_for(lambda: not list(own.settings.datasets.iterdir()) or None, 20, "the deleted datasets")
     page.goto(f"{own.url}/runs/{run}?tab=errors")
     expect(page.locator("main")).to_contain_text("was deleted or replaced")
 

@@ -58,5 +58,6 @@ def test_the_header_fits_a_small_phone_and_has_help_and_sign_out(web: Server, pa
     page.get_by_label("Help and account").click()
     page.get_by_role("link", name="Tokens and sign-out").click()
     expect(page).to_have_url(re.compile("/tokens$"))
+    page.wait_for_load_state("load")  # a click before the scripts have run does nothing
     page.get_by_label("Search pages and runs").click()
     expect(page.get_by_role("dialog", name="Command palette")).to_be_visible()

@@ -14,8 +14,9 @@ from playwright.sync_api import Locator, Page, expect
 from sqlmodel import Session
 
 from app.host.identity import host_name
+from app.host.probes import Reading
 from app.host.samples import MINUTE
-from app.host.telemetry import Reading, Recorder
+from app.host.telemetry import Recorder
 from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database

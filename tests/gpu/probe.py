@@ -14,7 +14,7 @@ import torch
 
 from app.host.devices import describe_device, find_devices, gpu_handle
 from app.host.gpu_test import Question
-from app.host.telemetry import GpuProbe
+from app.host.probes import GpuProbe
 from tests.gpu.setup import Setup
 from tests.gpu.verdict import Tell, Verdict, check, measurement
 from trainer.system.gpus import is_supported

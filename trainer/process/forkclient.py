@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -17,14 +18,14 @@ from trainer.process.threads import SPIN_LIMIT
 class ForkServer:
     """Starts the fork server, which loads torch in the background, and requests processes from it."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "trainer.process.forkserver", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env={**SPIN_LIMIT, **os.environ},
+                env={**SPIN_LIMIT, **(os.environ if environment is None else environment)},
             )
         self._socket = ours
         self._file = ours.makefile("rwb")

@@ -20,6 +20,17 @@ def take_lock(run_dir: Path, wait_seconds: float = 0.0) -> int:
     The trainer of an older attempt exits within about a second of noticing that it was superseded: wait up to
     `wait_seconds` for it. Raises LockHeld.
     """
+    fd = hold_lock(run_dir, wait_seconds)
+    # A forked child would share the lock and keep it after this process has exited.
+    os.register_at_fork(after_in_child=lambda: os.close(fd))
+    return fd
+
+
+def hold_lock(run_dir: Path, wait_seconds: float = 0.0) -> int:
+    """Hold the run's lock until the descriptor that is returned is closed, in a process that does not fork.
+
+    Raises LockHeld.
+    """
     fd = os.open(JobDir(run_dir).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     deadline = time.monotonic() + wait_seconds
     while not lock_descriptor(fd, wait=False):
@@ -29,8 +40,6 @@ def take_lock(run_dir: Path, wait_seconds: float = 0.0) -> int:
         time.sleep(0.05)
     os.ftruncate(fd, 0)
     os.pwrite(fd, str(os.getpid()).encode(), 0)
-    # A forked child would share the lock and keep it after this process has exited.
-    os.register_at_fork(after_in_child=lambda: os.close(fd))
     return fd
 
 

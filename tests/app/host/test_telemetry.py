@@ -10,8 +10,9 @@ import pytest
 from sqlmodel import select
 
 from app.display.trace import trace_path
+from app.host.probes import CpuProbe, Reading, probe_of
 from app.host.samples import HOUR, WEEK, samples
-from app.host.telemetry import CpuProbe, Reading, Recorder, mean, probe_of
+from app.host.telemetry import Recorder, mean
 from app.storage.db import Database
 from app.storage.tables import DeviceSample
 from app.web.system.view import sampled_devices

@@ -35,10 +35,10 @@ from app.runs.requests import NewRun, ResumeRequest
 from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.tables import ACTIVE, ENDED, Run, Status, now
+from app.storage.tables import ACTIVE, ENDED, Job, Run, Status, now
 from app.storage.tables import Worker as WorkerRow
 from app.storage.transitions import LostClaim
-from app.worker.executor import Executor
+from app.worker.executor import LocalExecutor, LocalTrainer, Trainer
 from app.worker.job import HeldJob
 from app.worker.loop import WorkerLoop
 from trainer.process.assignment import Assignment, TaskAssignment
@@ -61,12 +61,13 @@ def refused() -> Iterator[None]:
     assert caught.value.status == 409
 
 
-class NoTrainers(Executor):
+class NoTrainers(LocalExecutor):
     """Says that a trainer was started; the test writes its events."""
 
-    def start(self, assignment: Assignment | TaskAssignment) -> int | None:
-        EventWriter(Path(assignment.run_dir), assignment.attempt).close()
-        return NOBODY
+    def begin(self, job: Job, assignment: Assignment | TaskAssignment) -> Trainer:
+        folder = Path(assignment.run_dir)
+        EventWriter(folder, assignment.attempt).close()
+        return LocalTrainer(folder, NOBODY, 0.0)
 
 
 class Worker(WorkerLoop):

@@ -6,29 +6,33 @@ import os
 import signal
 from pathlib import Path
 from signal import Signals
+from typing import ClassVar
 
 import pytest
 
 from app.jobs.kinds import RUN
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.tables import Run, Status
-from app.worker.executor import Executor
+from app.storage.tables import Job, Run, Status
+from app.worker.executor import LocalExecutor, LocalTrainer, Trainer
 from app.worker.job import COMPILE_SECONDS, HeldJob
 from trainer.rundir.lock import take_lock
 
 GRACE = 3.0
 
 
-class Signalled(Executor):
+class Signalled(LocalTrainer):
     """Records the signals that a trainer would be sent."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent: list[Signals] = []
+    sent: ClassVar[list[Signals]] = []
 
-    def signal(self, pid: int | None, folder: Path, number: Signals) -> None:
+    def signal(self, number: Signals) -> None:
         self.sent.append(number)
+
+
+class Adopting(LocalExecutor):
+    def adopt(self, job: Job, folder: Path) -> Trainer:
+        return Signalled(folder, job.pid, 0.0)
 
 
 @pytest.mark.parametrize(("phase", "grace"), [("training", GRACE), ("compile", GRACE + COMPILE_SECONDS)])
@@ -41,14 +45,15 @@ def test_a_trainer_that_compiles_has_minutes_to_stop(tmp_path: Path, phase: str,
         session.add(run)
     (settings.runs / "r").mkdir(parents=True)
     lock = take_lock(settings.runs / "r")
-    executor = Signalled()
-    held = HeldJob(RUN, run, database, settings, executor, 0.0)
+    Signalled.sent.clear()
+    held = HeldJob(RUN, run, database, settings, Adopting())
+    held.adopt()
     for now, sent in (
         (0.0, [signal.SIGTERM]),
         (grace - 0.1, [signal.SIGTERM]),
         (grace + 0.1, [signal.SIGTERM, signal.SIGKILL]),
     ):
         held.follow(now)
-        assert executor.sent == sent, now
+        assert Signalled.sent == sent, now
     os.close(lock)
     database.close()

@@ -1,0 +1,1 @@
+"""Training on other machines, which Ray connects: the head, the nodes, and the process that trains on them."""

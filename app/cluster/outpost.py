@@ -1,0 +1,130 @@
+"""The outpost: the one process of the home that trains on nodes, with a worker's loop for each of their devices."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+import time
+from collections import defaultdict
+from types import FrameType
+from typing import Any
+
+import ray
+from sqlalchemy.exc import OperationalError
+from sqlmodel import col, select
+
+from app.cluster.ray_process import NAMESPACE
+from app.cluster.ray_seat import RaySeat
+from app.cluster.seat_loop import SeatLoop
+from app.cluster.seats import NodeDevice, devices_of, is_remote
+from app.settings import Settings
+from app.storage.db import Database, is_passing
+from app.storage.tables import ACTIVE, Run
+from app.worker.loop import TICK_SECONDS
+
+HEAD_SECONDS = 0.1
+NODES_SECONDS = 1.0  # between two looks at which nodes there are
+
+log = logging.getLogger(__name__)
+
+
+class Outpost:
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings, self._database = settings, database
+        self._loops: dict[str, SeatLoop] = {}
+        self._shipping: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by host
+        self._nodes_at = 0.0
+        self.ending = False  # a plain attribute: a signal handler must not take a lock
+
+    def install_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.ending = True
+
+    def run(self) -> None:
+        while not self.ending:
+            now = time.monotonic()
+            try:
+                if now >= self._nodes_at:
+                    self._nodes_at = now + NODES_SECONDS
+                    self._look_for_devices()
+                for loop in self._loops.values():
+                    loop.tick(now)
+            except OperationalError as error:
+                if not is_passing(error):
+                    raise
+                self._wait_for_database()
+            time.sleep(TICK_SECONDS)
+        for loop in self._loops.values():
+            loop.leave()
+
+    def _look_for_devices(self) -> None:
+        """A loop for each device that is there, and for each on which a run was training when it was last seen."""
+        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        found = {device.name: device for device in devices_of(nodes)}
+        for name, device in found.items():
+            loop = self._loops.get(name)
+            if loop is None or loop.node_id != device.node_id:
+                self._open(device)
+        in_use = self._devices_in_use()
+        for name in in_use - self._loops.keys():
+            host, _, kind = name.rpartition("/")
+            self._open(NodeDevice("", host, 0, kind))
+        for name in self._loops.keys() - found.keys() - in_use:
+            if not self._loops[name].held:
+                self._loops.pop(name).leave()
+
+    def _open(self, device: NodeDevice) -> None:
+        seat = RaySeat(device.node_id, device.host, device.number, device.kind) if device.node_id else None
+        loop = self._loops.get(device.name)
+        if loop is not None:
+            log.info("%s is back", device.name)
+            loop.seat.connect(device.node_id, seat)
+            return
+        log.info("%s: a new device", device.name)
+        self._loops[device.name] = SeatLoop(self._settings, self._database, device, seat, self._shipping[device.host])
+
+    def _devices_in_use(self) -> set[str]:
+        with self._database.read() as session:
+            rows = session.exec(select(Run.device).where(col(Run.status).in_(ACTIVE))).all()
+        return {device for device in rows if device is not None and is_remote(device)}
+
+    def _wait_for_database(self) -> None:
+        """Wait until it can be read again, and read what the loops hold: the last write was rolled back."""
+        while not self.ending:
+            try:
+                for loop in self._loops.values():
+                    loop.refresh()
+                return
+            except OperationalError as error:
+                if not is_passing(error):
+                    raise
+                time.sleep(NODES_SECONDS)
+
+
+def main(settings: Settings, address: str) -> None:
+    """Train on the nodes of the cluster at `address` until this process is told to end."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s outpost %(message)s")
+    _wait_for_head(address)
+    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    database = Database(settings.url)
+    outpost = Outpost(settings, database)
+    outpost.install_signals()
+    outpost.run()
+    database.close()
+    ray.shutdown()
+
+
+def _wait_for_head(address: str) -> None:
+    """Wait until the head accepts connections: Ray itself would try for a minute, and then give up."""
+    host, _, port = address.rpartition(":")
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=2.0).close()
+            return
+        except OSError:
+            time.sleep(HEAD_SECONDS)

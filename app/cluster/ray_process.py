@@ -1,0 +1,88 @@
+"""How Ray's own processes are started: their command lines and environment. Ray itself is not imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from app.errors import CommandError
+
+NAMESPACE = "trackside"
+SEAT = "trackside_seat"  # a resource of a node: one per device
+NODE_FOLDER = "TRACKSIDE_NODE_FOLDER"  # where a node keeps what it was sent
+STORE_BYTES = 200 << 20  # of shared memory; messages are at most a few MiB
+INSTALL = "Install it with: pip install 'trackside[cluster]'"
+# So that a node that is silent is noticed after about 15 s.
+HEALTH = {"health_check_period_ms": 2000, "health_check_timeout_ms": 2000, "health_check_failure_threshold": 5}
+
+
+class ClusterError(CommandError):
+    """The cluster cannot be started or joined."""
+
+
+def check_installed() -> None:
+    """Raises ClusterError: Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise ClusterError(f"Ray is not installed, which connects the machines of a cluster. {INSTALL}")
+
+
+def token_file(home: Path) -> Path:
+    """The file with the cluster's token, made with a new one if it is missing. Only its owner can read it."""
+    path = home / "cluster-token"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path
+    with os.fdopen(fd, "w") as file:
+        file.write(secrets.token_hex(32))
+    return path
+
+
+def ray_environment(token: Path) -> dict[str, str]:
+    """The environment of all processes of Ray. Its token authentication is always on."""
+    root = str(Path(__file__).parents[2])  # the folder that holds the package app
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != root]
+    return {
+        **os.environ,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token.resolve()),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_memory_monitor_refresh_ms": "0",  # it would kill seats for the memory of trainers
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "10",  # a node without its head ends Ray, and joins anew
+        "RAY_worker_niceness": "0",  # it is 15 by default, also of the trainers that a seat starts
+        "PYTHONPATH": os.pathsep.join([root, *others]),
+    }
+
+
+def head_command(host: str, port: int, folder: Path) -> list[str]:
+    # A head that was killed leaves this file, for which Ray refuses to start another one.
+    forget = f"import pathlib; pathlib.Path({str(folder / 'ray_current_cluster')!r}).unlink(missing_ok=True); "
+    return [
+        *_start(forget), "--head", f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false",
+        "--num-cpus=0", "--num-gpus=0", f"--temp-dir={folder}", "--labels=trackside=home",
+        f"--system-config={json.dumps(HEALTH)}",
+    ]  # fmt: skip
+
+
+def join_command(address: str, name: str, devices: list[str]) -> list[str]:
+    """Join as a node with these devices: `cpu`, or GPUs in the order of CUDA_VISIBLE_DEVICES."""
+    gpus = sum(device.startswith("cuda") for device in devices)
+    return [
+        *_start(), f"--address={address}", f"--num-gpus={gpus}", f"--resources={json.dumps({SEAT: len(devices)})}",
+        f"--labels=trackside=node,host={name},devices={len(devices)}.{'cuda' if gpus else 'cpu'}",
+    ]  # fmt: skip
+
+
+def home_node_command(address: str) -> list[str]:
+    """Join an existing cluster as the home, on which nothing is placed."""
+    return [*_start(), f"--address={address}", "--num-cpus=0", "--num-gpus=0", "--labels=trackside=home"]
+
+
+def _start(before: str = "") -> list[str]:
+    script = before + "from ray.scripts.scripts import main; main()"
+    store = f"--object-store-memory={STORE_BYTES}"
+    return [sys.executable, "-c", script, "start", "--block", "--disable-usage-stats", store]

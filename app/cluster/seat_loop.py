@@ -1,0 +1,184 @@
+"""A worker's loop for one device of a node: it claims as the workers of the home do, once the seat has answered."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+from sqlmodel import select
+
+from app.cluster.node_seat import NodeGreeting
+from app.cluster.seats import NodeDevice
+from app.cluster.versions import versions
+from app.host.gpu_test import DeviceTest
+from app.host.probes import Reading
+from app.jobs.kinds import Kind
+from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import ACTIVE, Run
+from app.worker.loop import WorkerLoop
+from app.worker.remote import RemoteExecutor
+from app.worker.seat_calls import SeatCalls, Unreachable
+from trainer.node.calls import Refused
+
+GREET_SECONDS = 2.0  # between two greetings
+SILENT_SECONDS = 10.0  # a seat whose last answer is older takes no run
+LEAST_FREE_BYTES = 1 << 30
+
+log = logging.getLogger(__name__)
+
+
+class GreetedSeat:
+    """A seat that is asked every two seconds how it is. `calls` may be another one after its node has joined anew."""
+
+    def __init__(self, name: str, node_id: str, calls: Any | None) -> None:
+        self.name = name
+        self.greeting: NodeGreeting | None = None
+        self.at = 0.0
+        self.connect(node_id, calls)
+        self._wake = threading.Event()
+        self._closed = False
+        threading.Thread(target=self._work, name=f"greetings of {name}", daemon=True).start()
+
+    def connect(self, node_id: str, calls: Any | None) -> None:
+        self.node_id, self.calls = node_id, calls
+
+    @property
+    def there_since(self) -> float:
+        return 0.0 if self.calls is None else self.calls.there_since
+
+    def __getattr__(self, name: str) -> Any:
+        """The calls of the seat. They raise Unreachable while there is none."""
+        if self.calls is None:
+            raise Unreachable(f"{self.name} is not there")
+        return getattr(self.calls, name)
+
+    def ask_again(self) -> None:
+        """What the seat said last does not count any more."""
+        self.greeting = None
+        self._wake.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._wake.set()
+
+    def _work(self) -> None:
+        silent = False
+        while not self._closed:
+            self._wake.clear()
+            try:
+                self.greeting, self.at = self.greet(), time.monotonic()
+                silent = False
+            except Unreachable as error:
+                if not silent:
+                    log.info("%s does not answer: %s", self.name, error)
+                silent = True
+            except Exception:  # whatever is wrong with a node concerns this node only
+                log.exception("%s fails to answer", self.name)
+            self._wake.wait(GREET_SECONDS)
+
+
+class SeatTest(DeviceTest):
+    """Whether a run may be begun on the seat: it answers, has our versions and room on its disk, and does not leave."""
+
+    def __init__(self, seat: GreetedSeat) -> None:
+        super().__init__("cpu")
+        self._seat = seat
+        self.passed = False
+
+    def look(self, now: float) -> bool:
+        self.problem = self._problem(now)
+        return self.problem is None
+
+    def _problem(self, now: float) -> str | None:
+        greeting = self._seat.greeting
+        if greeting is None or now - self._seat.at > SILENT_SECONDS:
+            return "the node does not answer"
+        if greeting.draining:
+            return "the node is leaving"
+        here, there = versions(), greeting.seat.versions
+        for name, version in here.items():
+            if there.get(name) != version:
+                return f"{name} {there.get(name)} is installed there, and {version} here: install the same version"
+        if greeting.seat.free < LEAST_FREE_BYTES:
+            return "its disk is almost full"
+        return None
+
+
+class SeatProbe:
+    def __init__(self, seat: GreetedSeat) -> None:
+        self._seat = seat
+
+    def read(self) -> Reading | None:
+        greeting = self._seat.greeting
+        return None if greeting is None else greeting.reading
+
+
+class SeatLoop(WorkerLoop):
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        device: NodeDevice,
+        calls: SeatCalls | None,
+        shipping: threading.Lock,
+    ) -> None:
+        self.seat = GreetedSeat(device.name, device.node_id, calls)
+        executor = RemoteExecutor(settings, self.seat, shipping)
+        super().__init__(
+            settings, database, device.name, executor, SeatTest(self.seat), host=device.host, probe=SeatProbe(self.seat)
+        )
+        self._seen: NodeGreeting | None = None
+        self._fit = False
+
+    @property
+    def node_id(self) -> str:
+        return self.seat.node_id
+
+    def _tested(self, now_: float) -> bool:
+        """A run of a seat that is gone is adopted too: that is how it is queued again."""
+        self._fit = super()._tested(now_)
+        return True
+
+    def find_work(self, now_: float, *, claims: bool = True) -> None:
+        if self.seat.greeting is not None and self.seat.greeting is not self._seen:
+            self._seen = self.seat.greeting
+            self._description = self._seen.seat.description
+            self._end_what_is_over(self._seen)
+        super().find_work(now_, claims=claims and self._fit)
+
+    def leave(self) -> None:
+        """Stop following. The trainers go on, for the next outpost to find."""
+        self.held.clear()
+        self.end()
+        self.seat.close()
+
+    def _let_go(self, kind: Kind) -> None:
+        super()._let_go(kind)
+        self.seat.ask_again()
+
+    def _end_what_is_over(self, greeting: NodeGreeting) -> None:
+        """Have the seat delete the runs that have ended or gone on elsewhere while it was not there."""
+        for holding in greeting.seat.holding:
+            with self.database.read() as session:
+                row = session.exec(select(Run).where(Run.id == holding.run)).first()
+            claim = holding.claim + 1 if row is None else row.claim
+            if (
+                row is not None
+                and row.status in ACTIVE
+                and row.attempt == holding.attempt
+                and row.device == self.device
+            ):
+                continue  # it is held, or will be adopted
+            if claim < holding.claim:
+                continue
+            log.info("%s is over on %s", holding.run, self.device)
+            threading.Thread(target=self._end_on_seat, args=(holding.run, claim), daemon=True).start()
+
+    def _end_on_seat(self, run: str, claim: int) -> None:
+        try:
+            self.seat.end(run, claim)
+        except (Unreachable, Refused) as error:
+            log.info("%s: %s", run, error)

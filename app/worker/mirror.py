@@ -1,0 +1,320 @@
+"""Copies what a trainer on a node writes to the run's directory in the home, in an order that keeps promises.
+
+- A file of events at home is a prefix of the node's, byte by byte and in whole lines. Its size is what has arrived.
+- Decisions are written before the events that follow from them, and a checkpoint is listed only after all events
+  before it are durable. So a run that goes on elsewhere from a checkpoint at home has no gap.
+- The `end` line is written once all other files are here.
+- One mirror per run: it holds the lock of the run's directory, as a trainer at home would.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from app.worker.fetcher import Fetcher
+from app.worker.seat_calls import Lost, SeatCalls, Unreachable
+from app.worker.shipment import collect, pieces, read_piece
+from trainer.errors import DISK_FULL
+from trainer.node.calls import Beginning, Damaged, Have, Pulled, Refused, Stamp, requests_of
+from trainer.rundir.events import EventWriter
+from trainer.rundir.folder import RunDir
+from trainer.rundir.lock import hold_lock
+from trainer.system.durable import write_durably
+
+WAIT_SECONDS = 0.5  # in which a seat answers, also without news
+RETRY_SECONDS = 0.25
+HOLD_SECONDS = 0.05  # between two looks at whether all files are here
+LOCK_SECONDS = 30.0
+ADOPT_SECONDS = 90.0  # in which a seat must answer the first call of a mirror that has not begun the attempt
+PIECES = 4  # of a file that are on their way at the same time
+SHIPMENTS = 3  # that arrive damaged: then the files at home are
+OUTPUT_BYTES = 64 << 20  # of a trainer's output that are copied
+END, PRUNED = b'{"e":"end"', b'{"e":"pruned"'
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class State(StrEnum):
+    SHIPPING = "shipping"
+    FOLLOWING = "following"
+    EXITED = "exited"  # the trainer is gone, and all that it wrote is here
+    LOST = "lost"
+    REFUSED = "refused"  # another home, or a later claim, has the run
+
+
+class Mirror:
+    """One attempt of one run. `begins`: it is to be started; otherwise it runs already.
+
+    `patience_seconds`: how long the seat may be silent before the attempt is given up.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        datasets: Path,
+        seat: SeatCalls,
+        *,
+        attempt: int,
+        claim: int,
+        begins: bool,
+        patience_seconds: float,
+        orphan_seconds: float,
+        shipping: threading.Lock | None = None,
+    ) -> None:
+        self.run = RunDir(run_dir)
+        self.attempt, self.claim = attempt, claim
+        self.state = State.SHIPPING if begins else State.FOLLOWING
+        self.pid: int | None = None
+        self.error: Exception | None = None
+        self._datasets, self._seat = datasets, seat
+        self._patience, self._orphan_seconds = patience_seconds, orphan_seconds
+        self._shipping = shipping or threading.Lock()  # one shipment to a machine at a time: the next finds it there
+        self._fetcher = Fetcher(self.run, self._read)
+        # A node takes a while to come back after the home was gone.
+        grace = 0.0 if begins else max(0.0, ADOPT_SECONDS - patience_seconds)
+        self._answered_at = time.monotonic() + grace
+        self._decisions: Stamp | None = None
+        self._passed_on: dict[str, int] = {}
+        self._pruned: set[int] = set()
+        self._end_seen = False
+        self._released = threading.Event()
+        self._ends_seat = False
+        self._thread = threading.Thread(target=self._work, name=f"mirror {run_dir.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def signal(self, number: int) -> None:
+        """Signal the trainer, without waiting for an answer."""
+        calls = (self.run.path.name, self.claim, self.attempt, number)
+        threading.Thread(target=self._try, args=(self._seat.signal, *calls), daemon=True).start()
+
+    def checkpoints_changed(self) -> bool:
+        """Whether checkpoints have come or were deleted at home since the last call."""
+        return self._fetcher.have_changed()
+
+    def release(self, *, ends: bool) -> None:
+        """Stop following. `ends`: the run is over, or goes on elsewhere, and the seat may delete it."""
+        if not self._released.is_set():
+            self._ends_seat = ends
+            self._released.set()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self, seconds: float | None = None) -> None:
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        try:
+            lock = hold_lock(self.run.path, LOCK_SECONDS)
+            try:
+                self._mirror()
+            finally:
+                self._fetcher.close()
+                os.close(lock)
+        except Exception as error:
+            log.exception("%s is not followed any more", self.run.path.name)
+            self.error = error
+
+    def _mirror(self) -> None:
+        """Begin, follow, wait to be released, and let the seat delete the run."""
+        try:
+            if self.state is State.SHIPPING:
+                self._begin()
+            self._repair()
+            self.state = State.FOLLOWING
+            while self.state is State.FOLLOWING and not self._released.is_set():
+                self._step()
+        except Refused as error:
+            log.warning("%s", error)
+            self.state = State.REFUSED
+        except Lost:
+            self.state = State.LOST
+        self._released.wait()
+        if self._ends_seat and self.state is not State.REFUSED:
+            self._try(self._seat.end, self.run.path.name, self.claim)
+
+    def _begin(self) -> None:
+        # The empty file stops a trainer of an older attempt, wherever it is.
+        EventWriter(self.run.path, self.attempt).close()
+        for tries in range(SHIPMENTS):
+            shipment = collect(self.run.path, self._datasets, self.attempt, self.claim, self._orphan_seconds)
+            try:
+                with self._shipping:
+                    self._ship(shipment.sources)
+                self.pid = self._call(partial(_begin, shipment.beginning))
+                return
+            except Damaged as error:
+                if tries == SHIPMENTS - 1:
+                    raise
+                log.warning("%s: sending it again", error)
+
+    def _ship(self, sources: dict[str, Path]) -> None:
+        """Send what the node does not have, several pieces at a time; the last of a file follows the others."""
+        with ThreadPoolExecutor(PIECES) as pool:
+            for sha, arrived in self._call(lambda seat: seat.missing(list(sources))).items():
+                *most, last = pieces(sources[sha], arrived)
+                for _ in pool.map(lambda piece, sha=sha: self._put(sha, sources[sha], *piece, last=False), most):
+                    pass
+                self._put(sha, sources[sha], *last, last=True)
+
+    def _put(self, sha: str, path: Path, offset: int, size: int, *, last: bool) -> None:
+        data = read_piece(path, offset, size)
+        self._call(lambda seat: seat.put(sha, offset, data, last=last))
+
+    def _repair(self) -> None:
+        """Cut off a line that a killed mirror has left unfinished."""
+        path = self.run.events(self.attempt)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        whole = path.read_bytes().rfind(b"\n") + 1
+        os.truncate(path, whole)
+
+    def _step(self) -> None:
+        """Pull once, and write what has come."""
+        self._pass_on_requests()
+        have = Have(
+            events=self.run.events(self.attempt).stat().st_size,
+            output=self.run.output.stat().st_size if self.run.output.exists() else 0,
+            decisions=self._decisions,
+            checkpoints=self._fetcher.steps,
+        )
+        name = self.run.path.name
+        pulled = self._call(lambda seat: seat.pull(name, self.claim, self.attempt, have, WAIT_SECONDS))
+        self.pid = pulled.pid
+        self._take_back_requests(pulled)
+        try:
+            self._write(pulled, have)
+        except OSError as error:  # a full disk at home: the node keeps what it has
+            log.warning("%s cannot be copied: trying again (%s: %s)", name, DISK_FULL, error)
+            self._released.wait(RETRY_SECONDS)
+
+    def _write(self, pulled: Pulled, have: Have) -> None:
+        if pulled.decisions is not None:
+            write_durably(self.run.decisions, pulled.decisions)
+        self._decisions = pulled.decisions_stamp
+        text = pulled.events[: pulled.events.rfind(b"\n") + 1]
+        before, end = _split(text, END)
+        ended_before = self._end_seen
+        self._end_seen = self._end_seen or bool(end)
+        _append(self.run.events(self.attempt), have.events, before)
+        if have.output < OUTPUT_BYTES:
+            _append(self.run.output, have.output, pulled.output)
+        if not pulled.more or end:
+            # All events before these checkpoints are here.
+            _sync(self.run.events(self.attempt))
+            self._fetcher.want(pulled.checkpoints, pulled.files)
+        self._prune(before)
+        # The files were listed before the events were read: only the second list after the `end` line is the last one.
+        if end and ended_before and self._fetcher.is_done:
+            _append(self.run.events(self.attempt), have.events + len(before), end)
+        elif end:
+            self._released.wait(HOLD_SECONDS)
+        elif pulled.exited and not pulled.more and not text:
+            if self._fetcher.is_done:
+                self.state = State.EXITED
+            else:
+                self._released.wait(HOLD_SECONDS)
+
+    def _prune(self, text: bytes) -> None:
+        """Delete the checkpoints that the trainer has deleted, unless they are the newest ones that are here."""
+        for line in text.splitlines():
+            if line.startswith(PRUNED):
+                self._pruned.update(orjson.loads(line)["steps"])
+        if self._pruned:
+            self._pruned -= self._fetcher.prune(self._pruned)
+
+    def _pass_on_requests(self) -> None:
+        for name, relative in requests_of(self.run).items():
+            path = self.run.path / relative
+            try:
+                stamp = path.stat().st_mtime_ns
+            except FileNotFoundError:
+                continue
+            if self._passed_on.get(name) != stamp:
+                self._request(name, stamp)
+                self._passed_on[name] = stamp
+
+    def _take_back_requests(self, pulled: Pulled) -> None:
+        """Delete the requests that the trainer has answered, as it does itself on the node."""
+        for name, relative in requests_of(self.run).items():
+            path, passed_on = self.run.path / relative, self._passed_on.get(name)
+            with suppress(FileNotFoundError):
+                if passed_on is not None and name not in pulled.requests and path.stat().st_mtime_ns == passed_on:
+                    path.unlink()
+
+    def _read(self, path: str, offset: int, size: int) -> bytes:
+        return self._call(lambda seat: seat.read(self.run.path.name, self.claim, path, offset, size))
+
+    def _request(self, name: str, stamp: int) -> None:
+        self._call(lambda seat: seat.request(self.run.path.name, self.claim, name, stamp))
+
+    def _call(self, call: Callable[[SeatCalls], T]) -> T:
+        """Call the seat, which may be another process by the next try, until it answers.
+
+        Raises Lost after a long silence, and Refused.
+        """
+        while True:
+            try:
+                answer = call(self._seat)
+            except Unreachable as error:
+                silent_since = max(self._answered_at, self._seat.there_since)
+                if self._released.is_set() or time.monotonic() - silent_since > self._patience:
+                    raise Lost from error
+                self._released.wait(RETRY_SECONDS)
+            else:
+                self._answered_at = time.monotonic()
+                return answer
+
+    def _try(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """Call the seat once. If it does not answer, it will hear from the next mirror or be told when it is back."""
+        with suppress(Unreachable, Refused):
+            call(*arguments)
+
+
+def _begin(what: Beginning, seat: SeatCalls) -> int | None:
+    return seat.begin(what)
+
+
+def _split(text: bytes, start: bytes) -> tuple[bytes, bytes]:
+    """Split whole lines before the first one that starts with `start`."""
+    at = 0 if text.startswith(start) else text.find(b"\n" + start) + 1
+    return (text[:at], text[at:]) if at or text.startswith(start) else (text, b"")
+
+
+def _append(path: Path, offset: int, data: bytes) -> None:
+    """Write `data` at the end of the file, which must be at `offset`."""
+    if not data:
+        return
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if os.fstat(fd).st_size != offset:
+            raise RuntimeError(f"{path} has {os.fstat(fd).st_size} bytes, not {offset}: somebody else writes to it")
+        while data:
+            written = os.pwrite(fd, data, offset)
+            offset, data = offset + written, data[written:]
+    finally:
+        os.close(fd)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,81 @@
+"""Runs on a seat whose folder is another one than the home, trained by real trainers, in the worker's loop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlmodel import select
+
+from app.host.gpu_test import DeviceTest
+from app.jobs.kinds import RUN
+from app.runs.launching import Launcher
+from app.runs.requests import NewRun
+from app.runs.runs import Runs
+from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import ENDED, Run, Status
+from app.worker.loop import WorkerLoop
+from app.worker.remote import RemoteExecutor
+from tests.conftest import wait_for
+from trainer.node.seat import Seat
+from trainer.process.starter import Starter
+from trainer.rundir.checkpoints import list_checkpoints
+from trainer.rundir.folder import RunDir
+
+
+class Installation:
+    """A home with a worker for one seat, which is in the same process."""
+
+    def __init__(self, home: Path, node: Path, shapes: Path) -> None:
+        home.mkdir()
+        (home / "datasets").symlink_to(shapes)
+        self.settings = Settings(home=home, stop_seconds=20.0)
+        self.database = Database(self.settings.url)
+        self.database.migrate()
+        self.runs = Runs(self.database, self.settings)
+        self.node, self.starter = node, Starter()
+        self.open()
+
+    def open(self) -> None:
+        self.seat = Seat(self.node, "0", "cpu", self.starter)
+        executor = RemoteExecutor(self.settings, self.seat, threading.Lock())
+        self.worker = WorkerLoop(self.settings, self.database, "node/cpu", executor, DeviceTest("cpu"))
+
+    def launch(self, **body: object) -> str:
+        return Launcher(self.database, self.settings).create(NewRun.model_validate(body)).id
+
+    def until(self, condition: Callable[[], object], seconds: float = 90.0) -> None:
+        def ticked() -> object:
+            self.worker.tick(time.monotonic())
+            return condition()
+
+        wait_for(ticked, seconds)
+
+    def row(self, run_id: str) -> Run:
+        with self.database.read() as session:
+            return session.exec(select(Run).where(Run.id == run_id)).one()
+
+
+@pytest.fixture
+def installation(tmp_path: Path, few_shapes: Path) -> Iterator[Installation]:
+    made = Installation(tmp_path / "home", tmp_path / "node", few_shapes)
+    yield made
+    made.worker.end()
+    made.starter.close()
+    made.database.close()
+
+
+def test_a_run_is_trained_on_a_seat_as_at_home(installation: Installation) -> None:
+    run_id = installation.launch(dataset="shapes100", preset="baseline-cnn", overrides={"epochs": 2})
+    installation.until(lambda: installation.row(run_id).status in ENDED)
+    row = installation.row(run_id)
+    assert (row.status, row.device, row.deaths, row.error) == (Status.FINISHED, "node/cpu", 0, None)
+    folder = installation.runs.folder(run_id)
+    assert {info.step for info in list_checkpoints(folder)}
+    wait_for(lambda: not list((installation.node / "seats" / "0" / "runs").iterdir()) or None, 10, "the seat's folder")
+    assert RunDir(folder).events(1).stat().st_size
+    assert RUN not in installation.worker.held
