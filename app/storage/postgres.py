@@ -19,7 +19,14 @@ MIGRATIONS = 7204  # two servers may start at once
 CHANNEL = "trackside"
 RECONNECT_SECONDS = 1.0
 # Connection failures, a server that is ending or starting, lack of connections, deadlocks and failed serialization.
-PASSING = ("08", "57P", "53", "40")
+# Locks that are not had in time, also: a process that was suspended during a write holds that of the writers.
+PASSING = ("08", "57P", "53", "40", "55P03")
+PATIENCE = "30s"
+# One statement, as each costs a round trip. The settings are those of this transaction only.
+BEGIN_WRITE = text(
+    "SELECT set_config('lock_timeout', :patience, true), set_config('synchronous_commit', :commit, true), "
+    "pg_advisory_xact_lock(:key)"
+)
 
 
 class TextDumper(StrDumper):
@@ -41,10 +48,8 @@ def make_engine(url: URL, pool_size: int) -> Engine:
 
 
 def begin_write(connection: Connection, *, durable: bool) -> None:
-    """Wait until no other transaction writes, as SQLite's writers do."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITERS})
-    if not durable:
-        connection.execute(text("SET LOCAL synchronous_commit = off"))
+    """Wait until no other transaction writes, as SQLite's writers do, and no longer than they."""
+    connection.execute(BEGIN_WRITE, {"key": WRITERS, "patience": PATIENCE, "commit": "on" if durable else "off"})
 
 
 def begin_migration(connection: Connection) -> None:

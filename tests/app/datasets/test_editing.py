@@ -24,6 +24,7 @@ from app.runs.requests import CloneRequest, NewRun, ResumeRequest
 from app.runs.runs import Runs
 from app.storage.tables import Run, Status
 from tests.conftest import runs_in
+from tests.databases import delete_database
 from tests.finished_runs import finished_run
 from trainer.data.errors import BadName, DatasetMissing
 from trainer.data.format import list_records, read_record
@@ -189,8 +190,7 @@ def test_a_rename_is_in_the_run_directories_too(runs: Runs, editor: DatasetEdito
     editor.rename("shapes100", "forms")
     editor.delete("forms")
     runs.database.close()
-    for path in runs.settings.home.glob("trackside.db*"):
-        path.unlink()
+    delete_database(runs.settings)
     assert [item.status for item in reindex(runs.settings)] == [Status.FINISHED]
     assert runs.get(run).dataset == "forms"
 

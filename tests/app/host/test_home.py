@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from app.cli import main
 from app.host.home import OTHERS
 from tests.conftest import NARROW, Server
+from tests.databases import home_environment
 
 PASSWORD = "a password of the test\n"
 
@@ -24,7 +25,7 @@ def usual_umask() -> Iterator[None]:
 
 
 def trackside(home: Path, *arguments: str, typed: str = "") -> tuple[int, str]:
-    ended = CliRunner().invoke(main, arguments, input=typed, env={"TRACKSIDE_HOME": str(home)})
+    ended = CliRunner().invoke(main, arguments, input=typed, env=home_environment(home))
     return ended.exit_code, ended.output
 
 

@@ -15,6 +15,7 @@ from app.host.telemetry import CpuProbe, Reading, Recorder, mean, probe_of
 from app.storage.db import Database
 from app.storage.tables import DeviceSample
 from app.web.system.view import sampled_devices
+from tests.databases import new_database
 
 
 class Steady:
@@ -24,9 +25,7 @@ class Steady:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    database = Database(f"sqlite:///{tmp_path / 'trackside.db'}")
-    database.migrate()
-    return database
+    return new_database(tmp_path / "t.db")
 
 
 def test_the_machine_is_read() -> None:

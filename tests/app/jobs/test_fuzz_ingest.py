@@ -21,6 +21,7 @@ from app.metrics.reader import Metrics
 from app.runs.public import public
 from app.storage.db import Database
 from app.storage.tables import Run, Status
+from tests.databases import new_database
 from trainer.rundir.event_shapes import SHAPES
 
 EXAMPLES = int(os.environ.get("TRACKSIDE_TEST_EXAMPLES", "100"))
@@ -67,9 +68,7 @@ def lines(draw: st.DrawFn) -> bytes:
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('fuzz')}/t.db")
-    database.migrate()
-    return database
+    return new_database(tmp_path_factory.mktemp("fuzz") / "t.db")
 
 
 NUMBERS = count()

@@ -10,11 +10,11 @@ from signal import Signals
 import pytest
 
 from app.jobs.kinds import RUN
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status
 from app.worker.executor import Executor
 from app.worker.job import COMPILE_SECONDS, HeldJob
+from tests.databases import settings_of
 from trainer.rundir.lock import take_lock
 
 GRACE = 3.0
@@ -33,7 +33,7 @@ class Signalled(Executor):
 
 @pytest.mark.parametrize(("phase", "grace"), [("training", GRACE), ("compile", GRACE + COMPILE_SECONDS)])
 def test_a_trainer_that_compiles_has_minutes_to_stop(tmp_path: Path, phase: str, grace: float) -> None:
-    settings = Settings(home=tmp_path, stop_seconds=GRACE)
+    settings = settings_of(tmp_path, stop_seconds=GRACE)
     database = Database(settings.url)
     database.migrate()
     with database.write() as session:
