@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from app.cli import main
 from tests.conftest import NARROW, wait_for
-from tests.databases import home_environment
+from tests.databases import ON_POSTGRES, home_environment
 
 NARROW_SETTINGS = [item for name, value in NARROW.items() for item in ("--set", f"{name}={value}")]
 
@@ -47,7 +47,7 @@ def interrupted(home: Path, started: Path | str, *arguments: str) -> tuple[int, 
             ["train", "--preset", "baseline-cnn", "--dataset", "shapes100", *NARROW_SETTINGS],
             {2, 130},
         ),
-        ("trackside.db-wal", ["serve", "--port", "0", "--workers", "0"], {0, 130}),
+        ("home-id" if ON_POSTGRES else "trackside.db-wal", ["serve", "--port", "0", "--workers", "0"], {0, 130}),
     ],
 )
 def test_ctrl_c_leaves_no_traceback(

@@ -14,6 +14,8 @@ from app.storage.db import Database
 from app.storage.upgrade import alembic_config
 from tests.databases import home_environment, settings_of
 
+pytestmark = pytest.mark.sqlite_only("what is said of the database's file, and that it stays as it was")
+
 READING = ["doctor", "predict latest images", "datasets list", "tokens list", "backup all.tar"]
 OF_THE_DATABASE = READING[:2]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pynvml
@@ -24,8 +25,10 @@ class Steady:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return new_database(tmp_path / "t.db")
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = new_database(tmp_path / "t.db")
+    yield database
+    database.close()
 
 
 def test_the_machine_is_read() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,10 @@ def lines(draw: st.DrawFn) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
-    return new_database(tmp_path_factory.mktemp("fuzz") / "t.db")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    database = new_database(tmp_path_factory.mktemp("fuzz") / "t.db")
+    yield database
+    database.close()
 
 
 NUMBERS = count()
