@@ -75,6 +75,15 @@ def delete_database(settings: Settings) -> None:
         path.unlink()
 
 
+def damage_database(settings: Settings) -> None:
+    """Make the database unusable for the processes that have it open."""
+    if ON_POSTGRES:
+        _databases().drop(str(settings.url.database))
+        return
+    with closing(sqlite3.connect(str(settings.url.database))) as connection:
+        connection.execute("DROP TABLE worker")
+
+
 def may_write(settings: Settings) -> bool:
     """Whether no other process holds the write lock, for a second at most."""
     if ON_POSTGRES:
@@ -116,7 +125,7 @@ class Databases:
         self.names.add(name)
 
     def empty(self, name: str) -> None:
-        self._drop({name})
+        self.drop(name)
         self.server.execute(f"CREATE DATABASE {name}")
         self.names.add(name)
 
@@ -124,13 +133,13 @@ class Databases:
         """Drop databases that are no longer used, once they are many: each takes 9 MB, and a tenth of a second."""
         self._unused |= names
         if len(self._unused) > MOST_UNUSED:
-            self._drop(self._unused)
+            for name in self._unused:
+                self.drop(name)
             self._unused = set()
 
-    def _drop(self, names: set[str]) -> None:
-        for name in names:
-            self.server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        self.names -= names
+    def drop(self, name: str) -> None:
+        self.server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.names.discard(name)
 
 
 @functools.cache
