@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
 
-.PHONY: run test test-all check install bench bench-long torture fuzz gpu gpu-data audit screenshots timm-table clean
+.PHONY: run test test-all test-postgres test-postgres-all check install bench bench-long torture fuzz gpu gpu-data audit screenshots timm-table clean
 
 run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
@@ -17,6 +17,18 @@ test: $(VENV)/.dev $(VENV)/.browser
 # Before a release: all tests, also those that take long.
 test-all: $(VENV)/.dev $(VENV)/.browser
 	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# The tests of the database once more, on a real PostgreSQL server of their own; `initdb` and `pg_ctl` have to be on the
+# PATH. Here those whose statements differ; in test-postgres-all also those whose runs train for long.
+POSTGRES := TRACKSIDE_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+STATEMENTS := $(addprefix tests/app/,storage jobs metrics runs results reports host datasets diagnosis worker web commands)
+STATEMENTS += $(addprefix tests/web/,runs results reports shares scripts auth datasets test_*.py) tests/crash/test_postgres.py
+
+test-postgres: $(VENV)/.dev
+	$(POSTGRES) -m "not long and not trains" $(STATEMENTS)
+
+test-postgres-all: $(VENV)/.dev
+	$(POSTGRES) tests/app tests/web tests/crash tests/client
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

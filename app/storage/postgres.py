@@ -22,6 +22,7 @@ RECONNECT_SECONDS = 1.0
 # Locks that are not had in time, also: a process that was suspended during a write holds that of the writers.
 PASSING = ("08", "57P", "53", "40", "55P03")
 PATIENCE = "30s"
+CONNECT_SECONDS = 10
 # One statement, as each costs a round trip. The settings are those of this transaction only.
 BEGIN_WRITE = text(
     "SELECT set_config('lock_timeout', :patience, true), set_config('synchronous_commit', :commit, true), "
@@ -37,7 +38,8 @@ class TextDumper(StrDumper):
 
 
 def make_engine(url: URL, pool_size: int) -> Engine:
-    engine = create_engine(url, pool_size=pool_size)
+    patience = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
+    engine = create_engine(url, pool_size=pool_size, connect_args=patience)
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: psycopg.Connection[Any], _record: object) -> None:

@@ -7,7 +7,7 @@ import httpx
 from app.storage.db import Database
 from app.storage.tables import Worker
 from tests.conftest import Server
-from tests.databases import damage_database
+from tests.databases import ON_POSTGRES, damage_database
 from tests.web.errors import assert_error
 
 
@@ -36,3 +36,11 @@ def test_numbers_for_prometheus(api: httpx.Client) -> None:
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'trackside_runs{status="queued"}' in answer.text
     assert "trackside_live_streams 0.0" in answer.text
+
+
+def test_the_system_names_the_database_and_its_size(api: httpx.Client) -> None:
+    state = api.get("/api/system").json()
+    product = "postgresql" if ON_POSTGRES else "sqlite"
+    assert int(state["versions"][product].split(".")[0]) >= 3
+    assert state["disk"]["database"] > 0
+    assert state["versions"][product] in api.get("/system").text
