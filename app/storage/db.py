@@ -26,6 +26,8 @@ from trainer.rundir.events import nonfinite_name
 
 BUSY_SECONDS = 30
 PointRow = tuple[int, int, float | None, str | None, float]  # series, step, value, kind, time
+POINT = "point (series, step, value, kind, time)"
+OR_UPDATE = "ON CONFLICT (series, step) DO UPDATE SET value=excluded.value, kind=excluded.kind, time=excluded.time"
 PUBLISHED = "published"  # in a session's `info`: it has added a change of the live feed
 POOL_SIZE = 40  # the web process's reading threads: a connection beyond the pool is opened and closed for each read
 
@@ -180,12 +182,10 @@ def upsert_rows(session: Session, rows: Sequence[PointRow]) -> None:
     if not rows:
         return
     connection = session.connection()
-    placeholder = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    connection.exec_driver_sql(
-        f"INSERT INTO point (series, step, value, kind, time) VALUES ({', '.join([placeholder] * 5)}) "
-        "ON CONFLICT (series, step) DO UPDATE SET value=excluded.value, kind=excluded.kind, time=excluded.time",
-        list(rows),
-    )
+    if connection.dialect.name == "postgresql":
+        postgres().upsert_rows(connection, rows)
+        return
+    connection.exec_driver_sql(f"INSERT INTO {POINT} VALUES (?, ?, ?, ?, ?) {OR_UPDATE}", list(rows))
 
 
 class ChangeHint:

@@ -6,6 +6,7 @@ Imported only where a PostgreSQL database is used: the driver, psycopg, comes wi
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -27,6 +28,14 @@ CONNECT_SECONDS = 10
 BEGIN_WRITE = text(
     "SELECT set_config('lock_timeout', :patience, true), set_config('synchronous_commit', :commit, true), "
     "pg_advisory_xact_lock(:key)"
+)
+
+
+# The columns are passed as arrays.
+UPSERT = (
+    "INSERT INTO point (series, step, value, kind, time) "
+    "SELECT * FROM unnest(%s::int[], %s::bigint[], %s::float8[], %s::text[], %s::float8[]) "
+    "ON CONFLICT (series, step) DO UPDATE SET value=excluded.value, kind=excluded.kind, time=excluded.time"
 )
 
 
@@ -56,6 +65,12 @@ def begin_write(connection: Connection, *, durable: bool) -> None:
 
 def begin_migration(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATIONS})
+
+
+def upsert_rows(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert points, or update those whose step exists, in one statement: one for each row takes five times as long."""
+    last = {row[:2]: row for row in rows}  # a statement may not update a row twice
+    connection.exec_driver_sql(UPSERT, tuple(list(column) for column in zip(*last.values(), strict=True)))
 
 
 def notify(connection: Connection) -> None:

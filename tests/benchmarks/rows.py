@@ -51,7 +51,7 @@ def data_root() -> Path:
 
 
 @contextmanager
-def served(*, workers: str = "1", home: Path | None = None) -> Iterator[str]:
+def served(*, workers: str = "1", home: Path | None = None, **environment: str) -> Iterator[str]:
     """Run `trackside serve` on `home` (an existing folder) or a temporary one; yield its address."""
     with tempfile.TemporaryDirectory() as folder:
         home = home or Path(folder)
@@ -60,7 +60,7 @@ def served(*, workers: str = "1", home: Path | None = None) -> Iterator[str]:
         port = free_port("127.0.0.1")
         process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--workers", workers],
-            env={**os.environ, "TRACKSIDE_HOME": str(home)},
+            env={**os.environ, **environment, "TRACKSIDE_HOME": str(home)},
             start_new_session=True,
         )
         try:
@@ -72,11 +72,11 @@ def served(*, workers: str = "1", home: Path | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def web_process(home: Path, port: int) -> Iterator[str]:
+def web_process(home: Path, port: int, **environment: str) -> Iterator[str]:
     """Run only the web process, on a migrated database; yield its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "web", "--port", str(port)],
-        env={**os.environ, "TRACKSIDE_HOME": str(home)},
+        env={**os.environ, **environment, "TRACKSIDE_HOME": str(home)},
     )
     try:
         until(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
