@@ -24,6 +24,7 @@ from tests.benchmarks.live import training, watch
 from tests.benchmarks.rows import Row, data_root, percentile, served, web_process
 from tests.benchmarks.scale import add_run, add_runs, milliseconds, write
 from tests.postgres import PROGRAMS, Postgres, postgres
+from tests.processes import children_with
 from trainer.rundir.events import EventWriter
 
 STEPS = 100_000
@@ -143,18 +144,13 @@ def _served(name: str, url: str | None, server: Postgres) -> Iterator[Row]:
         with training(client) as run_id:
             delays = asyncio.run(watch(address, run_id, 1))
         p50, p95 = 1000 * percentile(delays, 0.5), 1000 * percentile(delays, 0.95)
-        yield Row(
-            f"{name}: emit → SSE client", "", f"p50 {p50:.0f} ms, p95 {p95:.0f} ms ({len(delays):,} values)", None
-        )
+        shown = f"p50 {p50:.0f} ms, p95 {p95:.0f} ms ({len(delays):,} values)"
+        yield Row(f"{name}: emit → SSE client, 1 viewer", "", shown, None)
         yield Row(f"{name}: processor time while idle, in % of a core", "", _idle(url is not None, server), None)
 
 
 def _idle(on_postgres: bool, server: Postgres) -> str:
-    children = psutil.Process().children(recursive=True)
-    groups = {
-        "web": [child for child in children if "web" in child.cmdline()],
-        "worker": [child for child in children if "worker" in child.cmdline()],
-    }
+    groups = {name: children_with(name, recursive=True) for name in ("web", "worker")}
     if on_postgres:
         main = int((server.data / "postmaster.pid").read_text().split()[0])
         groups["PostgreSQL"] = [psutil.Process(main), *psutil.Process(main).children()]
