@@ -140,7 +140,7 @@ def _pages(server: Postgres) -> Iterator[Row]:
 def _served(name: str, url: str | None, server: Postgres) -> Iterator[Row]:
     """The live feed of a real run, then what the idle server costs."""
     environment = {} if url is None else {"TRACKSIDE_DATABASE_URL": url}
-    with served(**environment) as address, httpx.Client(base_url=address, timeout=30) as client:
+    with served(environment=environment) as address, httpx.Client(base_url=address, timeout=30) as client:
         with training(client) as run_id:
             delays = asyncio.run(watch(address, run_id, 1))
         p50, p95 = 1000 * percentile(delays, 0.5), 1000 * percentile(delays, 0.95)
