@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TRACKSIDE_HOME ?= home
 
-.PHONY: run test test-all check install bench bench-long torture torture-cluster fuzz gpu gpu-data audit screenshots timm-table clean
+.PHONY: run test test-all test-postgres test-postgres-all check install bench bench-long torture torture-cluster fuzz gpu gpu-data audit screenshots timm-table clean
 
 run: $(VENV)/.run
 	$(BIN)/trackside serve --port $(PORT) --demo
@@ -17,6 +17,22 @@ test: $(VENV)/.dev $(VENV)/.browser
 # Before a release: all tests, also those that take long.
 test-all: $(VENV)/.dev $(VENV)/.browser
 	TRACKSIDE_TEST_BROWSER="$$(cat $(VENV)/.browser)" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# The tests of the database once more, on a real PostgreSQL server of their own: `initdb` and `pg_ctl` have to be on the
+# PATH. STATEMENTS are those whose SQL is worth it and that train little; `make test-postgres-all` runs all but the
+# browser's. TRACKSIDE_TEST_POSTGRES=required: a missing PostgreSQL is a failure, otherwise they are skipped.
+ON_POSTGRES := TRACKSIDE_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+STATEMENTS := $(addprefix tests/app/,storage jobs metrics runs results reports diagnosis datasets worker web \
+	host/test_telemetry.py commands/test_reindex.py commands/test_database_refusals.py) \
+	$(addprefix tests/web/,runs results reports shares scripts test_health.py test_pages.py test_events_api.py \
+	test_tasks_api.py test_bad_input.py test_bad_input_table.py) tests/crash/test_postgres.py
+TRAINING := $(addprefix --ignore=tests/web/runs/,test_steering.py test_validation_split.py)
+
+test-postgres: $(VENV)/.dev
+	$(ON_POSTGRES) -m "not long" $(TRAINING) $(STATEMENTS)
+
+test-postgres-all: $(VENV)/.dev
+	$(ON_POSTGRES) tests/app tests/web tests/crash tests/client
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -23,6 +23,8 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
 from tests import warm
+from tests.databases import ON_POSTGRES, databases_of_a_while, settings_of, url_of
+from tests.postgres import IS_MISSING
 from trainer.data.sources.shapes import make_shapes100
 
 settings.register_profile("shared machine", deadline=None)
@@ -69,6 +71,14 @@ def wait_for(condition: Callable[[], T | None], seconds: float = 60.0, what: str
         time.sleep(0.02 if waited < 1 else 0.05)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items if ON_POSTGRES else []:
+        if (mark := item.get_closest_marker("sqlite_only")) is not None:
+            item.add_marker(pytest.mark.skip(reason=f"of SQLite only: {mark.args[0]}"))
+        elif IS_MISSING:
+            item.add_marker(pytest.mark.skip(reason="initdb and pg_ctl of PostgreSQL are not on the PATH"))
+
+
 @pytest.fixture(autouse=True)
 def same_umask() -> Iterator[None]:
     """A command that a test calls in this process may set the umask, for a private home."""
@@ -104,11 +114,18 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def databases_of_module() -> Iterator[None]:
+    with databases_of_a_while():
+        yield
+
+
 @pytest.fixture
 def database(tmp_path: Path, empty_database: Path) -> Iterator[Database]:
     """An empty, migrated database."""
-    shutil.copy(empty_database, tmp_path / "t.db")
-    database = Database(f"sqlite:///{tmp_path}/t.db")
+    if not ON_POSTGRES:
+        shutil.copy(empty_database, tmp_path / "t.db")
+    database = Database(url_of(tmp_path / "t.db") if ON_POSTGRES else f"sqlite:///{tmp_path}/t.db")
     yield database
     database.close()
 
@@ -117,7 +134,7 @@ def database(tmp_path: Path, empty_database: Path) -> Iterator[Database]:
 def runs_in(home: Path, shapes: Path) -> Iterator[Runs]:
     """Yield `Runs` of the new home `home`, which links to the shared small dataset. No process is started."""
     (home / "datasets").symlink_to(shapes)
-    settings = Settings(home=home)
+    settings = settings_of(home)
     database = Database(settings.url)
     database.migrate()
     yield Runs(database, settings)
@@ -286,7 +303,7 @@ def new_server(home: Path, shapes: Path, **settings: Any) -> Server:
     """A server on the new home `home`, which links to the shared small dataset. No process is started."""
     home.mkdir()
     (home / "datasets").symlink_to(shapes)
-    chosen = Settings(home=home, port=free_port("127.0.0.1"), **settings)
+    chosen = settings_of(home, port=free_port("127.0.0.1"), **settings)
     database = Database(chosen.url)
     database.migrate()
     database.close()

@@ -10,7 +10,7 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from app.settings import Settings
-from app.storage.db import stored_bytes
+from app.storage.product import stored_bytes
 from app.storage.tables import Checkpoint, Run
 
 LARGEST_RUNS = 8

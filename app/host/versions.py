@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sqlite3
 import sys
 from importlib.metadata import version
 
@@ -13,11 +12,12 @@ from trainer.system.processor import processor
 PACKAGES = ("trackside", "torch", "torchvision", "fastapi", "sqlmodel")
 
 
-def versions() -> dict[str, str]:
+def versions(database: tuple[str, str] | None = None) -> dict[str, str]:
+    """Return them by name, with the product and the version of `database`."""
     return {
         "python": sys.version.split()[0],
         **{name: version(name) for name in PACKAGES},
-        "sqlite": sqlite3.sqlite_version,
+        **dict([database] if database else []),
         "system": f"{platform.system()} {platform.release()}",
         "processor": processor(),
         "cores": str(available_cores()),

@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, case, cast, false, func, not_, or_
+from sqlalchemy import ColumnElement, Integer, String, and_, case, cast, false, func, not_, or_
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
@@ -52,7 +52,7 @@ def _compared(field: RunField, term: Term) -> ColumnElement[bool]:
 
 
 def has_tag(tag: str) -> ColumnElement[bool]:
-    return cast_bool(_json_text(Run.tags).contains(json.dumps(tag), autoescape=True))
+    return cast_bool(_json_text(Run.tags).icontains(json.dumps(tag), autoescape=True))
 
 
 def _has_tag(tag: str | None) -> ColumnElement[bool]:
@@ -69,6 +69,10 @@ def _holds(field: RunField, expression: Any, sign: str, value: Any) -> ColumnEle
         case "text" if isinstance(value, tuple):
             pattern = "%".join(part.replace(ESCAPE, ESCAPE * 2).replace("%", "/%").replace("_", "/_") for part in value)
             return cast_bool(expression.ilike(pattern, escape=ESCAPE))
+        case "flag" if field.column is not None:
+            return cast_bool(expression.is_(value))
+        case "flag":
+            value = float(value)  # as RunValue has it
         case "text":
             return cast_bool(func.lower(expression) == value.lower())
         case "time" if sign == ":":
@@ -121,10 +125,19 @@ def _json_text(column: Any) -> Any:
     return cast(column, String)
 
 
+def _sortable(field: RunField) -> Any:
+    match field.kind:
+        case "tags":
+            return _json_text(field.column)
+        case "flag":
+            return cast(field.column, Integer)  # PostgreSQL compares truth values with truth values only
+    return field.column
+
+
 def expression_of(statement: Any, field: RunField) -> tuple[Any, Any]:
     """Return the statement, joined with the field's values if need be, and the expression of the field."""
     if field.column is not None:
-        return statement, field.column if field.kind != "tags" else _json_text(field.column)
+        return statement, _sortable(field)
     values = aliased(RunValue)
     statement = statement.outerjoin(values, and_(col(values.run) == Run.key, col(values.name) == _key_of(field)))
     expression: Any = values.number if field.is_number else values.text

@@ -26,6 +26,8 @@ from trainer.rundir.events import nonfinite_name
 
 BUSY_SECONDS = 30
 PointRow = tuple[int, int, float | None, str | None, float]  # series, step, value, kind, time
+POINT = "point (series, step, value, kind, time)"
+OR_UPDATE = "ON CONFLICT (series, step) DO UPDATE SET value=excluded.value, kind=excluded.kind, time=excluded.time"
 PUBLISHED = "published"  # in a session's `info`: it has added a change of the live feed
 POOL_SIZE = 40  # the web process's reading threads: a connection beyond the pool is opened and closed for each read
 
@@ -79,8 +81,11 @@ class Database:
             session.commit()
 
     def exists(self) -> bool:
-        """Return whether there is a database. Always true if it is not SQLite's."""
-        return not self.is_sqlite or not self.url.database or Path(self.url.database).exists()
+        """Return whether there is a database that was set up. Raises UnusableDatabase: it cannot be opened."""
+        if self.is_sqlite:
+            return not self.url.database or Path(self.url.database).exists()
+        with self._opening():
+            return self._revision() is not None
 
     def migrate(self) -> None:
         """Upgrade the schema to this version. Raises UnusableDatabase: it cannot be opened, or is a newer version's."""
@@ -98,7 +103,11 @@ class Database:
         For commands that only read: the database may be in use by a server of another version.
         """
         if not self.exists():
-            raise UnusableDatabase(f"There is no database at {self.name}. `trackside serve` creates it.")
+            raise UnusableDatabase(
+                f"There is no database at {self.name}. `trackside serve` creates it."
+                if self.is_sqlite
+                else f"The database at {self.name} is empty. `trackside serve` sets it up."
+            )
         with self._opening():
             current = self._revision()
         if current != REVISIONS[-1]:
@@ -125,10 +134,13 @@ class Database:
         try:
             yield
         except DatabaseError as error:
-            raise UnusableDatabase(
-                f"The database at {self.name} cannot be opened: {error.orig}. If it is damaged, end `trackside "
-                "serve`, delete it, and run `trackside reindex`."
-            ) from error
+            reason = " ".join(str(error.orig).split())
+            advice = (
+                "If it is damaged, end `trackside serve`, delete it, and run `trackside reindex`."
+                if self.is_sqlite
+                else "Check TRACKSIDE_DATABASE_URL, and that the server runs."
+            )
+            raise UnusableDatabase(f"The database at {self.name} cannot be opened: {reason}. {advice}") from error
 
     @property
     def name(self) -> str:
@@ -143,17 +155,6 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
-
-
-def stored_bytes(session: Session) -> int:
-    """Return the size of the database."""
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    query = (
-        "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
-        if is_sqlite
-        else "SELECT pg_database_size(current_database())"
-    )
-    return int(session.connection().execute(text(query)).scalar_one())
 
 
 def upsert_points(
@@ -181,12 +182,10 @@ def upsert_rows(session: Session, rows: Sequence[PointRow]) -> None:
     if not rows:
         return
     connection = session.connection()
-    placeholder = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    connection.exec_driver_sql(
-        f"INSERT INTO point (series, step, value, kind, time) VALUES ({', '.join([placeholder] * 5)}) "
-        "ON CONFLICT (series, step) DO UPDATE SET value=excluded.value, kind=excluded.kind, time=excluded.time",
-        list(rows),
-    )
+    if connection.dialect.name == "postgresql":
+        postgres().upsert_rows(connection, rows)
+        return
+    connection.exec_driver_sql(f"INSERT INTO {POINT} VALUES (?, ?, ?, ?, ?) {OR_UPDATE}", list(rows))
 
 
 class ChangeHint:

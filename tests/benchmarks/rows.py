@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from app.settings import Settings
 from app.supervisor import free_port
 from trainer.data.sources.shapes import make_shapes100
 from trainer.system.machine import processor_name
+
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def data_root() -> Path:
 
 
 @contextmanager
-def served(*, workers: str = "1", home: Path | None = None) -> Iterator[str]:
+def served(*, workers: str = "1", home: Path | None = None, environment: Mapping[str, str] = NOTHING) -> Iterator[str]:
     """Run `trackside serve` on `home` (an existing folder) or a temporary one; yield its address."""
     with tempfile.TemporaryDirectory() as folder:
         home = home or Path(folder)
@@ -60,7 +62,7 @@ def served(*, workers: str = "1", home: Path | None = None) -> Iterator[str]:
         port = free_port("127.0.0.1")
         process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "serve", "--port", str(port), "--workers", workers],
-            env={**os.environ, "TRACKSIDE_HOME": str(home)},
+            env={**os.environ, **environment, "TRACKSIDE_HOME": str(home)},
             start_new_session=True,
         )
         try:
@@ -72,11 +74,11 @@ def served(*, workers: str = "1", home: Path | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def web_process(home: Path, port: int) -> Iterator[str]:
+def web_process(home: Path, port: int, **environment: str) -> Iterator[str]:
     """Run only the web process, on a migrated database; yield its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "web", "--port", str(port)],
-        env={**os.environ, "TRACKSIDE_HOME": str(home)},
+        env={**os.environ, **environment, "TRACKSIDE_HOME": str(home)},
     )
     try:
         until(lambda: answers(f"http://127.0.0.1:{port}/healthz"))

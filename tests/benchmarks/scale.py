@@ -65,25 +65,7 @@ def long_series(database: Database, client: httpx.Client) -> Iterator[Row]:
 
 
 def long_list(database: Database, client: httpx.Client) -> Iterator[Row]:
-    rates = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
-    specs = [build_spec("shapes100", "baseline-cnn", {"optimizer.lr": rate}).model_dump(mode="json") for rate in rates]
-    spark = {"step": [*range(48)], "train": [4.6 - i / 20 for i in range(48)], "val": [None] * 48}
-    moment = now()
-    with database.write() as session:
-        for index in range(RUNS):
-            acc = index * 31 % 1000 / 1000
-            run = Run(
-                id=f"r{index:06d}", name=f"run {index * 7919 % RUNS}", dataset=("shapes100", "other")[index % 2],
-                model=("cnn", "mlp", "swift")[index % 3], preset="baseline-cnn", spec=specs[index % 5], spark=spark,
-                tags=["a"] if index % 5 == 0 else [], group=f"g{index % 50}", best_acc=acc, val_count=400,
-                summary={"val/acc": acc, "val/loss": 4 - acc, "test/acc": acc / 2, "parameters": 10_000 + index % 9},
-                status=(Status.FINISHED, Status.FAILED, Status.STOPPED)[index % 7 % 3], total_steps=100,
-                step=index % 100, created_at=moment - timedelta(minutes=index), finished_at=moment,
-                started_at=moment - timedelta(minutes=index % 99),
-            )  # fmt: skip
-            session.add(run)
-            session.flush()
-            add_values(session, run)
+    add_runs(database, RUNS)
     sorts = [
         f"/?sort={sign}{name}" for name in (*COLUMNS, "optimizer.lr", "model.name", "val/acc") for sign in ("", "-")
     ]
@@ -111,6 +93,28 @@ def long_list(database: Database, client: httpx.Client) -> Iterator[Row]:
             f"{slowest[0]:.0f} ms over HTTP at worst ({slowest[1]})",
             slowest[0] <= 100,
         )
+
+
+def add_runs(database: Database, count: int) -> None:
+    rates = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+    specs = [build_spec("shapes100", "baseline-cnn", {"optimizer.lr": rate}).model_dump(mode="json") for rate in rates]
+    spark = {"step": [*range(48)], "train": [4.6 - i / 20 for i in range(48)], "val": [None] * 48}
+    moment = now()
+    with database.write() as session:
+        for index in range(count):
+            acc = index * 31 % 1000 / 1000
+            run = Run(
+                id=f"r{index:06d}", name=f"run {index * 7919 % count}", dataset=("shapes100", "other")[index % 2],
+                model=("cnn", "mlp", "swift")[index % 3], preset="baseline-cnn", spec=specs[index % 5], spark=spark,
+                tags=["a"] if index % 5 == 0 else [], group=f"g{index % 50}", best_acc=acc, val_count=400,
+                summary={"val/acc": acc, "val/loss": 4 - acc, "test/acc": acc / 2, "parameters": 10_000 + index % 9},
+                status=(Status.FINISHED, Status.FAILED, Status.STOPPED)[index % 7 % 3], total_steps=100,
+                step=index % 100, created_at=moment - timedelta(minutes=index), finished_at=moment,
+                started_at=moment - timedelta(minutes=index % 99),
+            )  # fmt: skip
+            session.add(run)
+            session.flush()
+            add_values(session, run)
 
 
 def run_page(database: Database, address: str) -> Row:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from app.reports.store import NewReport, Reports
 from app.runs.runs import Runs
-from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
 from tests.conftest import Server
+from tests.databases import settings_of
 from tests.finished_runs import finished_run
 
 REPORT = """Two runs, and what *came* of them.
@@ -56,7 +56,7 @@ class FinishedHome:
 @contextmanager
 def finished_home(folder: Path, shapes: Path) -> Iterator[FinishedHome]:
     (folder / "datasets").symlink_to(shapes)
-    settings = Settings(home=folder, port=free_port("127.0.0.1"))
+    settings = settings_of(folder, port=free_port("127.0.0.1"))
     database = Database(settings.url)
     database.migrate()
     runs = Runs(database, settings)

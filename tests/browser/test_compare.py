@@ -12,11 +12,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from app.runs.runs import Runs
-from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
 from tests.browser.conftest import zoom
 from tests.conftest import Server
+from tests.databases import settings_of
 from tests.finished_runs import PER_EPOCH, drain, emit_epoch, finished_run
 from trainer.rundir.events import EventWriter
 
@@ -38,7 +38,7 @@ class Home:
 def home(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("compared")
     (folder / "datasets").symlink_to(shapes)
-    settings = Settings(home=folder, port=free_port("127.0.0.1"))
+    settings = settings_of(folder, port=free_port("127.0.0.1"))
     database = Database(settings.url)
     database.migrate()
     server = Server(folder, settings)

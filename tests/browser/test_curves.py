@@ -18,12 +18,12 @@ from sqlmodel import select
 from app.runs.launching import Launcher
 from app.runs.requests import NewRun
 from app.runs.runs import Runs
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status, now
 from app.supervisor import free_port
 from tests.browser.conftest import downloaded
 from tests.conftest import Server, wait_for
+from tests.databases import settings_of
 from tests.finished_runs import PER_EPOCH, drain
 from trainer.rundir.folder import JobDir, RunDir
 
@@ -122,7 +122,7 @@ def end(step: int, time: float) -> dict[str, Any]:
 def home(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("curves")
     (folder / "datasets").symlink_to(shapes)
-    settings = Settings(home=folder, port=free_port("127.0.0.1"))
+    settings = settings_of(folder, port=free_port("127.0.0.1"))
     database = Database(settings.url)
     database.migrate()
     found = Home(Server(folder, settings), Runs(database, settings))

@@ -10,12 +10,12 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import FilePayload, Page, Route, expect
 
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Checkpoint, Run, Status, now
 from app.supervisor import free_port
 from tests.app.predictor.predict_home import encode, make_dataset, make_run, random_image
 from tests.conftest import Server
+from tests.databases import settings_of
 from trainer.data.fit import read_image
 from trainer.inference.ensemble import open_runs
 from trainer.rundir.spec import read_spec
@@ -33,7 +33,7 @@ def home(tmp_path: Path) -> Iterator[Server]:
     make_dataset(tmp_path)
     make_run(tmp_path, ONE, steps=(10,))
     make_run(tmp_path, OTHER, steps=(20,))
-    settings = Settings(home=tmp_path, port=free_port("127.0.0.1"))
+    settings = settings_of(tmp_path, port=free_port("127.0.0.1"))
     database = Database(settings.url)
     database.migrate()
     with database.write() as session:

@@ -11,10 +11,10 @@ from playwright.sync_api import Browser, Page, Response, expect
 
 from app.auth.password import PasswordFile
 from app.runs.runs import Runs
-from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
 from tests.conftest import Server
+from tests.databases import settings_of
 from tests.finished_runs import drain, emit_epoch, finished_run
 from tests.web.locked import CHEAP, PASSWORD
 from trainer.rundir.events import EventWriter
@@ -23,7 +23,7 @@ from trainer.rundir.events import EventWriter
 class Home:
     def __init__(self, folder: Path, shapes: Path) -> None:
         (folder / "datasets").symlink_to(shapes)
-        settings = Settings(home=folder, port=free_port("127.0.0.1"))
+        settings = settings_of(folder, port=free_port("127.0.0.1"))
         PasswordFile(settings.access).set(PASSWORD, n=CHEAP)
         self.database = Database(settings.url)
         self.database.migrate()

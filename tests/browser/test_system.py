@@ -18,12 +18,12 @@ from app.host.probes import Reading
 from app.host.samples import MINUTE
 from app.host.telemetry import Recorder
 from app.runs.runs import Runs
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import DeviceSample, Worker
 from app.supervisor import free_port
 from tests.browser.conftest import downloaded
 from tests.conftest import Server, wait_for
+from tests.databases import settings_of
 from tests.finished_runs import finished_run
 
 GIB = 2**30
@@ -43,7 +43,7 @@ class Told:
 def home(tmp_path: Path, shapes: Path) -> Iterator[tuple[Server, Database, str]]:
     """A web process, its database, and the host of a GPU that was sampled for an hour, with a pause and a peak."""
     (tmp_path / "datasets").symlink_to(shapes)
-    settings = Settings(home=tmp_path, port=free_port("127.0.0.1"))
+    settings = settings_of(tmp_path, port=free_port("127.0.0.1"))
     database = Database(settings.url)
     database.migrate()
     host, now = host_name(), time.time()

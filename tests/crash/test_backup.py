@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from app.commands.backup import back_up
-from app.settings import Settings
 from tests.conftest import FIXED, NARROW, Server, wait_for
 from tests.crash.series import assert_whole, values
+from tests.databases import settings_of
 from trainer.rundir.checkpoints import list_checkpoints
 
 
@@ -51,7 +51,7 @@ def test_a_backup_of_a_home_at_work_is_restored_elsewhere(make_server: Callable[
 
 
 def test_a_backup_that_fails_takes_no_room(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home")
+    settings = settings_of(tmp_path / "home")
     settings.access.mkdir(parents=True)
     (settings.access / "password.json").write_bytes(bytes(100_000))
     folder = tmp_path / "backups"

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 
 import pytest
 
 from tests.conftest import ENDLESS, Server, wait_for
 from tests.crash.series import assert_whole
+from tests.databases import may_write
 
 
 def suspend_between_writes(server: Server, pid: int) -> None:
-    """Stop a process while it holds no lock of the database: SQLite's other writers would wait for its return."""
+    """Stop a process while it holds no lock of the database: the other writers would wait for its return."""
 
     def suspended() -> bool:
         os.kill(pid, signal.SIGSTOP)
-        try:
-            with closing(sqlite3.connect(server.settings.home / "trackside.db", timeout=1)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
+        if not may_write(server.settings):
             os.kill(pid, signal.SIGCONT)
             return False
         return True

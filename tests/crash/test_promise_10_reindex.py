@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.conftest import ENDLESS, NARROW, Server
+from tests.databases import delete_database
 
 # Before, these are the times at which the worker read the events; after a reindex, the times of the events.
 TIMES = ("started_at", "finished_at")
@@ -34,8 +35,7 @@ def test_promise_10_everything_is_back_after_a_reindex(server: Server) -> None:
         series = {run_id: server.series(run_id) for run_id in ids}
         checkpoints = {run_id: client.get(f"/api/runs/{run_id}/checkpoints").json() for run_id in ids}
     server.kill("web")
-    for path in server.home.glob("trackside.db*"):
-        path.unlink()
+    delete_database(server.settings)
     command = [sys.executable, "-m", "app.cli", "reindex"]
     subprocess.run(command, env={**os.environ, **server.environment()}, check=True)
     server.start("web")

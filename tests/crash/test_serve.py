@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
+from tests.databases import delete_database
 
 
 def serve_command(server: Server, port: int) -> list[str]:
@@ -139,8 +140,7 @@ def test_a_taken_port_is_named_and_another_proposed(server: Server) -> None:
 @pytest.mark.timeout(180)
 def test_a_new_home_gets_the_built_in_dataset(server: Server) -> None:
     server.settings.datasets.unlink()
-    for path in server.home.glob("trackside.db*"):
-        path.unlink()
+    delete_database(server.settings)
     process = start_serve(server)
     try:
         with server.client() as client:

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import NARROW, Server, wait_for
+from tests.databases import delete_database
 from trainer.rundir.lock import lock_holder
 
 
@@ -180,8 +181,7 @@ def test_a_cancelled_import_never_starts_again(server: Server) -> None:
         assert wait_end(client, task)["status"] == "stopped"
     server.kill("web")
     server.kill("worker")
-    for path in server.home.glob("trackside.db*"):
-        path.unlink()
+    delete_database(server.settings)
     command = [sys.executable, "-m", "app.cli", "reindex"]
     subprocess.run(command, env={**os.environ, **server.environment()}, check=True)
     server.start("web", "worker")

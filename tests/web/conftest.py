@@ -12,10 +12,10 @@ import pytest
 from app.auth.password import PasswordFile
 from app.auth.scopes import Scope
 from app.auth.tokens import Tokens
-from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
 from tests.conftest import Server
+from tests.databases import settings_of
 from tests.web.locked import CANARY, CHEAP, PASSWORD, PROXY, Locked
 
 
@@ -24,7 +24,7 @@ def web_process(home: Path, shapes: Path, **environment: str) -> Iterator[Server
     # Link only the dataset, not the datasets folder, so that nothing is written next to the shared dataset.
     (home / "datasets").mkdir(exist_ok=True)
     (home / "datasets" / "shapes100").symlink_to(shapes / "shapes100")
-    settings = Settings(home=home, port=free_port("127.0.0.1"))
+    settings = settings_of(home, port=free_port("127.0.0.1"))
     database = Database(settings.url)
     database.migrate()
     database.close()
@@ -49,7 +49,7 @@ def api(web: Server) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Locked]:
     home = tmp_path_factory.mktemp("locked")
-    access = Settings(home=home).access
+    access = settings_of(home).access
     PasswordFile(access).set(PASSWORD, n=CHEAP)
     tokens = Tokens(access)
     made = {scope.value: tokens.add(scope.value, [scope]) for scope in Scope}

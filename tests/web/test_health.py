@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import httpx
-from sqlalchemy import text
 
 from app.storage.db import Database
 from app.storage.tables import Worker
 from tests.conftest import Server
+from tests.databases import ON_POSTGRES, damage_database
 from tests.web.errors import assert_error
 
 
@@ -22,8 +22,7 @@ def test_ready_when_a_worker_is_seen_and_the_database_is_there(server: Server) -
             session.add(Worker(id="cpu/1/1.00", host="h", pid=1, device="cpu"))
         assert client.get("/readyz").json() == {"status": "ready", "workers": 1}
         assert [worker["device"] for worker in client.get("/api/workers").json()] == ["cpu"]
-        with database.write() as session:
-            session.connection().execute(text("DROP TABLE worker"))
+        damage_database(server.settings)
         answer = client.get("/readyz")
         assert_error(answer, 503)
         assert answer.json()["error"]["code"] == "database_unavailable"
@@ -37,3 +36,11 @@ def test_numbers_for_prometheus(api: httpx.Client) -> None:
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'trackside_runs{status="queued"}' in answer.text
     assert "trackside_live_streams 0.0" in answer.text
+
+
+def test_the_system_names_the_database_and_its_size(api: httpx.Client) -> None:
+    state = api.get("/api/system").json()
+    product = "postgresql" if ON_POSTGRES else "sqlite"
+    assert int(state["versions"][product].split(".")[0]) >= 3
+    assert state["disk"]["database"] > 0
+    assert state["versions"][product] in api.get("/system").text

@@ -20,6 +20,7 @@ from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.web.templates import make_templates
+from tests.databases import settings_of
 from tests.finished_runs import finished_run
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
@@ -29,7 +30,7 @@ FORBIDDEN = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+\s*=\s*[\
 @pytest.fixture
 def settings(tmp_path: Path, shapes: Path) -> Settings:
     (tmp_path / "datasets").symlink_to(shapes)
-    return Settings(home=tmp_path, port=80)
+    return settings_of(tmp_path, port=80)
 
 
 @pytest.fixture

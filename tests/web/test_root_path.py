@@ -20,6 +20,7 @@ from app.storage.db import Database
 from app.supervisor import environment_of
 from app.web.root import stripped
 from tests.conftest import Server
+from tests.databases import home_environment, settings_of
 from tests.web.conftest import web_process
 from tests.web.locked import CHEAP, PASSWORD, sign_in
 from tests.web.proxy import ROOT, reverse_proxy
@@ -72,16 +73,16 @@ def test_what_is_no_root(text: str) -> None:
 
 
 def test_an_option_that_is_no_root_is_named(tmp_path: Path) -> None:
-    ended = CliRunner().invoke(main, ["serve", "--root-path", "/a b"], env={"TRACKSIDE_HOME": str(tmp_path / "home")})
+    ended = CliRunner().invoke(main, ["serve", "--root-path", "/a b"], env=home_environment(tmp_path / "home"))
     assert ended.exit_code == 1
     assert ended.stderr.startswith("TRACKSIDE_ROOT_PATH=/a b: a path of letters")
     assert ended.stderr.endswith("A valid value: TRACKSIDE_ROOT_PATH=/trackside\n")
 
 
 def test_no_page_can_be_mistaken_for_a_root(tmp_path: Path) -> None:
-    database = Database(Settings(home=tmp_path).url)
+    database = Database(settings_of(tmp_path).url)
     database.migrate()
-    app: Any = create_app(Settings(home=tmp_path))
+    app: Any = create_app(settings_of(tmp_path))
     paths = {*app.openapi()["paths"], *(route.path for route in app.routes if hasattr(route, "path"))}
     assert {path.split("/")[1] for path in paths} - {""} <= OWN_PATHS
     app.state.services.database.close()
@@ -174,7 +175,7 @@ def test_a_prefix_that_is_no_path_is_ignored(under_root: Server, prefix: str) ->
 
 
 def test_signing_in_and_out(tmp_path: Path, shapes: Path) -> None:
-    PasswordFile(Settings(home=tmp_path).access).set(PASSWORD, n=CHEAP)
+    PasswordFile(settings_of(tmp_path).access).set(PASSWORD, n=CHEAP)
     with (
         web_process(tmp_path, shapes, **SETTING) as server,
         reverse_proxy(server.settings.port) as origin,

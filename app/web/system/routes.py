@@ -10,6 +10,7 @@ from app.host import disk as home_disk
 from app.host.versions import versions
 from app.host.workers import seen_workers
 from app.storage.changes import current_seq
+from app.storage.product import product
 from app.web.forms import render
 from app.web.services import DatabaseDep, SettingsDep
 from app.web.system import view as system
@@ -25,12 +26,12 @@ def system_state(database: DatabaseDep, settings: SettingsDep, span: SpanQuery =
     """Devices over time, workers, disk and versions."""
     devices = system.sampled_devices(database, span)
     with database.read() as session:
-        disk = home_disk.disk(session, settings)
+        disk, database_product = home_disk.disk(session, settings), product(session)
     return SystemPublic(
         devices=devices,
         workers=seen_workers(database),
         disk=disk,
-        versions=versions(),
+        versions=versions(database_product),
     )
 
 
@@ -39,13 +40,14 @@ def page(request: Request, database: DatabaseDep, settings: SettingsDep, span: S
     with database.read() as session:
         seq = current_seq(session)
         disk, largest_runs = home_disk.disk(session, settings), home_disk.largest_runs(session)
+        database_product = product(session)
     connected = system.workers_page(database)
     shown = SystemPage(
         workers=connected.workers,
         names=connected.names,
         disk=disk,
         largest_runs=largest_runs,
-        versions=versions(),
+        versions=versions(database_product),
         span=span,
         seq=seq,
     )

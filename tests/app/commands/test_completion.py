@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import home_environment
+
 
 @pytest.mark.parametrize(
     ("words", "offered"),
@@ -23,6 +25,6 @@ def test_the_shell_completes_commands_and_their_values(
     (tmp_path / "datasets").symlink_to(shapes)
     asked = {"_TRACKSIDE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     script = Path(sys.executable).with_name("trackside")
-    environment = {**os.environ, **asked, "TRACKSIDE_HOME": str(tmp_path)}
+    environment = {**os.environ, **asked, **home_environment(tmp_path)}
     done = subprocess.run([script], env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert set(done.stdout.split()) == offered

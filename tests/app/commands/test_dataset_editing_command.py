@@ -14,13 +14,15 @@ from app.runs.launching import Launcher
 from app.runs.requests import NewRun
 from app.runs.runs import Runs
 from tests.conftest import runs_in
+from tests.databases import home_environment
 
 CLI = CliRunner()
 
 
 @pytest.fixture
 def home(tmp_path: Path, shapes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TRACKSIDE_HOME", str(tmp_path))
+    for name, value in home_environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
     shutil.copytree(shapes / "shapes100", tmp_path / "datasets" / "shapes100")
     return tmp_path
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import home_environment
 from tests.trainer.data.pictures import tree, write_tree
 from trainer.data.format import read_record
 
@@ -16,7 +17,7 @@ from trainer.data.format import read_record
 def trackside(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "app.cli", "datasets", *arguments],
-        env={**os.environ, "TRACKSIDE_HOME": str(home)},
+        env={**os.environ, **home_environment(home)},
         capture_output=True,
         text=True,
         check=False,

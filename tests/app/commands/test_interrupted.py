@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from app.cli import main
 from tests.conftest import NARROW, wait_for
+from tests.databases import ON_POSTGRES, home_environment
 
 NARROW_SETTINGS = [item for name, value in NARROW.items() for item in ("--set", f"{name}={value}")]
 
@@ -25,7 +26,7 @@ def test_the_version_is_printed() -> None:
 
 def interrupted(home: Path, started: Path | str, *arguments: str) -> tuple[int, str]:
     """Interrupt a command once `started` matches a file in the home; return its exit status and what it printed."""
-    environment = {**os.environ, "TRACKSIDE_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **home_environment(home), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "app.cli", *arguments]
     output = home.with_suffix(".log")
     with output.open("wb") as written:
@@ -46,7 +47,7 @@ def interrupted(home: Path, started: Path | str, *arguments: str) -> tuple[int, 
             ["train", "--preset", "baseline-cnn", "--dataset", "shapes100", *NARROW_SETTINGS],
             {2, 130},
         ),
-        ("trackside.db-wal", ["serve", "--port", "0", "--workers", "0"], {0, 130}),
+        ("home-id" if ON_POSTGRES else "trackside.db-wal", ["serve", "--port", "0", "--workers", "0"], {0, 130}),
     ],
 )
 def test_ctrl_c_leaves_no_traceback(

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from app.cli import main
 from tests.app.predictor.predict_home import CLASSES, encode, make_dataset, make_run, random_image
+from tests.databases import home_environment
 
 RUN = "0123456789"
 
@@ -37,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predict(home: Path, *arguments: str | Path) -> Result:
-    found = CliRunner().invoke(main, ["predict", *map(str, arguments)], env={"TRACKSIDE_HOME": str(home)})
+    found = CliRunner().invoke(main, ["predict", *map(str, arguments)], env=home_environment(home))
     assert found.exception is None or isinstance(found.exception, SystemExit)
     return found
 
@@ -94,7 +95,7 @@ def test_a_bar_on_a_terminal_and_ctrl_c(home: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         # Five rows an image are more than the pipe holds: it cannot be through before it is interrupted.
         [sys.executable, "-m", "app.cli", "predict", RUN, str(tmp_path), "--top-k", "5"],
-        env={**os.environ, "TRACKSIDE_HOME": str(home), "TERM": "xterm", "COLUMNS": "100"},
+        env={**os.environ, **home_environment(home), "TERM": "xterm", "COLUMNS": "100"},
         stdout=subprocess.PIPE,
         stderr=theirs,
         start_new_session=True,

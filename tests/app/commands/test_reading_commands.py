@@ -10,9 +10,11 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from app.cli import main
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.upgrade import alembic_config
+from tests.databases import home_environment, settings_of
+
+pytestmark = pytest.mark.sqlite_only("what is said of the database's file, and that it stays as it was")
 
 READING = ["doctor", "predict latest images", "datasets list", "tokens list", "backup all.tar"]
 OF_THE_DATABASE = READING[:2]
@@ -20,7 +22,7 @@ OF_THE_DATABASE = READING[:2]
 
 def made(home: Path, revision: str) -> Path:
     """A home whose database was written by an older (`0001`), this (`head`) or a newer version (any other)."""
-    settings = Settings(home=home)
+    settings = settings_of(home)
     home.mkdir()
     database = Database(settings.url)
     database.engine.connect().close()  # sets SQLite's journal mode, which is kept in the file
@@ -34,7 +36,7 @@ def made(home: Path, revision: str) -> Path:
 
 def run(home: Path, words: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
     monkeypatch.chdir(home.parent)
-    ended = CliRunner().invoke(main, words.split(), env={"TRACKSIDE_HOME": str(home)})
+    ended = CliRunner().invoke(main, words.split(), env=home_environment(home))
     assert ended.exception is None or isinstance(ended.exception, SystemExit)
     return ended.exit_code, ended.output
 

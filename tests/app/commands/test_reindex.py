@@ -23,6 +23,7 @@ from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Finding, Run
+from tests.databases import delete_database, settings_of
 from tests.trainer.data.own_validation import make_uneven
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
@@ -39,7 +40,7 @@ def settings(tmp_path: Path, shapes: Path) -> Settings:
     home = tmp_path / "home"
     home.mkdir()
     (home / "datasets").symlink_to(shapes)
-    return Settings(home=home)
+    return settings_of(home)
 
 
 @contextmanager
@@ -59,8 +60,7 @@ def new_run(settings: Settings, **body: Any) -> Path:
 
 
 def lose_database(settings: Settings) -> None:
-    for path in settings.home.glob("trackside.db*"):
-        path.unlink()
+    delete_database(settings)
 
 
 def rebuild(settings: Settings) -> dict[str, Indexed]:
@@ -89,7 +89,7 @@ def tell(folder: Path, story: str) -> None:
 
 
 def test_a_queued_run_has_the_same_plan_afterwards(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path)
+    settings = settings_of(tmp_path)
     make_uneven(settings.datasets, (20,) * 10)
     with opened(settings) as (runs, _, _):
         overrides = {"epochs": 3, "batch_size": 1}

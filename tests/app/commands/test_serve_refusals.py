@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from app.cli import main
 from app.supervisor import CannotListen, check_address
 from tests.app.commands.unprivileged import trackside
+from tests.databases import home_environment
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ from tests.app.commands.unprivileged import trackside
     ],
 )
 def test_it_is_said_in_a_sentence(tmp_path: Path, options: str, status: int, said: str) -> None:
-    environment = {"TRACKSIDE_HOME": str(tmp_path / "home"), "COLUMNS": "200"}
+    environment = {**home_environment(tmp_path / "home"), "COLUMNS": "200"}
     ended = CliRunner().invoke(main, ["serve", "--insecure", *options.split()], env=environment)
     assert ended.exit_code == status
     assert said in ended.stderr
@@ -78,7 +79,7 @@ def test_a_home_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for home in (tmp_path / "file", tmp_path / "file" / "home"):
         for command in ("doctor", "reindex"):
-            ended = CliRunner().invoke(main, [command], env={"TRACKSIDE_HOME": str(home)})
+            ended = CliRunner().invoke(main, [command], env=home_environment(home))
             assert ended.exit_code == 1
             assert f"The home {home} cannot be used: " in ended.output
             assert "Permission denied" not in ended.output

@@ -13,9 +13,9 @@ from app.datasets.datasets import Datasets
 from app.results.cross_validation import cross_validations
 from app.runs.query import RunQuery
 from app.runs.runs import Runs
-from app.settings import Settings
 from app.storage.db import Database
 from tests.conftest import NARROW
+from tests.databases import home_environment, settings_of
 
 
 def test_a_run_is_named_and_classifies_images_without_a_server(tmp_path: Path, shapes: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_run_is_named_and_classifies_images_without_a_server(tmp_path: Path, s
     Image.new("RGB", (40, 30), "orange").save(image)
 
     def trackside(*arguments: str) -> str:
-        ended = CliRunner().invoke(main, [*arguments], env={"TRACKSIDE_HOME": str(home)})
+        ended = CliRunner().invoke(main, [*arguments], env=home_environment(home))
         assert ended.exit_code == 0, ended.output
         return ended.output
 
@@ -47,7 +47,7 @@ def test_a_cross_validation_is_a_group_of_runs_that_hold_out_each_image_once(tmp
     (tmp_path / "datasets").symlink_to(few_shapes)
 
     def trackside(*arguments: str) -> str:
-        ended = CliRunner().invoke(main, [*arguments], env={"TRACKSIDE_HOME": str(tmp_path)})
+        ended = CliRunner().invoke(main, [*arguments], env=home_environment(tmp_path))
         assert ended.exit_code == 0, ended.output
         return ended.output
 
@@ -58,8 +58,8 @@ def test_a_cross_validation_is_a_group_of_runs_that_hold_out_each_image_once(tmp
     )  # fmt: skip
     assert "Validation accuracy over 2 folds: " in said
     trackside("reindex")
-    database = Database(Settings(home=tmp_path).url)
-    runs, datasets = Runs(database, Settings(home=tmp_path)), Datasets(tmp_path / "datasets")
+    database = Database(settings_of(tmp_path).url)
+    runs, datasets = Runs(database, settings_of(tmp_path)), Datasets(tmp_path / "datasets")
     (group,) = {run.group for run in runs.list(RunQuery()).items}
     assert group is not None
     (found,) = cross_validations(database, runs, datasets, group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from app.runs.requests import CloneRequest, NewRun, ResumeRequest
 from app.runs.runs import Runs
 from app.storage.tables import Run, Status
 from tests.conftest import runs_in
+from tests.databases import delete_database, home_environment
 from tests.finished_runs import finished_run
 from trainer.data.errors import BadName, DatasetMissing
 from trainer.data.format import list_records, read_record
@@ -189,8 +191,7 @@ def test_a_rename_is_in_the_run_directories_too(runs: Runs, editor: DatasetEdito
     editor.rename("shapes100", "forms")
     editor.delete("forms")
     runs.database.close()
-    for path in runs.settings.home.glob("trackside.db*"):
-        path.unlink()
+    delete_database(runs.settings)
     assert [item.status for item in reindex(runs.settings)] == [Status.FINISHED]
     assert runs.get(run).dataset == "forms"
 
@@ -200,7 +201,8 @@ def test_a_rename_that_was_killed_is_finished(runs: Runs, editor: DatasetEditor,
     """The process is killed by SIGKILL after the folder was renamed, after the rows, or before the last file."""
     run = finished_run(runs, [0.1, 0.3])
     command = [sys.executable, "-m", "tests.app.datasets.killed_rename", str(runs.settings.home), at]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    environment = {**os.environ, **home_environment(runs.settings.home)}
+    assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     assert names(runs) == ["forms"]
     assert read_record(runs.settings.datasets, "forms").name == "forms"
     if at != "renamed":  # before anything is mended

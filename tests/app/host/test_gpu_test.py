@@ -10,12 +10,12 @@ import pytest
 from sqlmodel import select
 
 from app.host.gpu_test import RETRY_SECONDS, DeviceTest
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Worker
 from app.worker.loop import WorkerLoop
 from tests.app.jobs.test_queue_machine import NoTrainers
 from tests.conftest import wait_for
+from tests.databases import settings_of
 from trainer.system.gpus import Gpu, GpuReport
 
 
@@ -64,14 +64,14 @@ def test_an_instance_is_the_only_visible_device_of_its_test() -> None:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(Settings(home=tmp_path).url)
+    database = Database(settings_of(tmp_path).url)
     database.migrate()
     yield database
     database.close()
 
 
 def test_a_worker_whose_device_fails_claims_nothing_and_says_why(tmp_path: Path, database: Database) -> None:
-    settings = Settings(home=tmp_path)
+    settings = settings_of(tmp_path)
     (settings.runs / "r").mkdir(parents=True)
     with database.write() as session:
         session.add(Run(id="r", name="r", dataset="d", preset="p", model="m", spec={}))

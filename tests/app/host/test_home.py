@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 from app.cli import main
 from app.host.home import OTHERS
 from tests.conftest import NARROW, Server
+from tests.databases import ON_POSTGRES, home_environment
 
 PASSWORD = "a password of the test\n"
+ITS_FILE = pytest.mark.sqlite_only("the permissions of the database's file")
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +26,7 @@ def usual_umask() -> Iterator[None]:
 
 
 def trackside(home: Path, *arguments: str, typed: str = "") -> tuple[int, str]:
-    ended = CliRunner().invoke(main, arguments, input=typed, env={"TRACKSIDE_HOME": str(home)})
+    ended = CliRunner().invoke(main, arguments, input=typed, env=home_environment(home))
     return ended.exit_code, ended.output
 
 
@@ -34,6 +36,7 @@ def shown(home: Path) -> list[str]:
     return [str(path) for path in paths if not path.is_symlink() and path.stat().st_mode & OTHERS]
 
 
+@ITS_FILE
 def test_a_new_home_is_private(tmp_path: Path) -> None:
     home = tmp_path / "deep" / "home"
     assert trackside(home, "reindex")[0] == 0
@@ -42,6 +45,7 @@ def test_a_new_home_is_private(tmp_path: Path) -> None:
     assert tmp_path.joinpath("deep").stat().st_mode & 0o777 == 0o755
 
 
+@ITS_FILE
 def test_a_home_becomes_private_with_its_password(tmp_path: Path) -> None:
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     for folder in (home, home / "runs" / "0123456789", elsewhere):
@@ -67,6 +71,7 @@ def test_a_home_becomes_private_with_its_password(tmp_path: Path) -> None:
     assert shown(home) == []
 
 
+@ITS_FILE
 def test_a_group_keeps_a_home_without_password(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o750)
@@ -75,6 +80,7 @@ def test_a_group_keeps_a_home_without_password(tmp_path: Path) -> None:
     assert (home / "trackside.db").stat().st_mode & 0o777 == 0o644
 
 
+@ITS_FILE
 def test_a_database_elsewhere_is_private_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKSIDE_DATABASE_URL", f"sqlite:///{tmp_path}/elsewhere.db")
     home = tmp_path / "home"
@@ -88,7 +94,8 @@ def test_a_database_elsewhere_is_private_too(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.timeout(240)
 def test_what_the_web_process_the_worker_and_the_trainer_write_is_private(server: Server) -> None:
     server.home.chmod(0o700)
-    (server.home / "trackside.db").chmod(0o600)
+    if not ON_POSTGRES:
+        (server.home / "trackside.db").chmod(0o600)
     server.start("web", "worker", "predictor")
     run_id = server.launch(overrides={**NARROW, "epochs": 1, "max_steps": 5})
     server.wait_status(run_id, "finished", seconds=200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pynvml
@@ -16,6 +17,7 @@ from app.host.telemetry import Recorder, mean
 from app.storage.db import Database
 from app.storage.tables import DeviceSample
 from app.web.system.view import sampled_devices
+from tests.databases import new_database
 
 
 class Steady:
@@ -24,10 +26,10 @@ class Steady:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    database = Database(f"sqlite:///{tmp_path / 'trackside.db'}")
-    database.migrate()
-    return database
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = new_database(tmp_path / "t.db")
+    yield database
+    database.close()
 
 
 def test_the_machine_is_read() -> None:

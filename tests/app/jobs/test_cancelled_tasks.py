@@ -16,6 +16,7 @@ from app.storage.db import Database
 from app.storage.tables import Status
 from app.worker.job import ABANDON_SECONDS
 from tests.app.jobs.test_queue_machine import NOBODY, Worker
+from tests.databases import delete_database, settings_of
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import TaskDir
 from trainer.rundir.lock import lock_holder, take_lock
@@ -26,7 +27,7 @@ GRACE = 3.0
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path, stop_seconds=GRACE)
+    return settings_of(tmp_path, stop_seconds=GRACE)
 
 
 @pytest.fixture
@@ -99,8 +100,7 @@ def test_a_cancel_survives_the_worker_and_the_database(
     assert TASK not in other.held
     other.die()
 
-    for path in settings.home.glob("trackside.db*"):
-        path.unlink()
+    delete_database(settings)
     database.close()
     assert [item.status for item in reindex(settings)] == [Status.STOPPED]
 

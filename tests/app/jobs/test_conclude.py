@@ -8,16 +8,16 @@ import pytest
 
 from app.jobs.conclude import requeue_or_fail
 from app.jobs.kinds import RUN
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status
 from app.storage.transitions import LostClaim
+from tests.databases import settings_of
 from trainer.rundir.journal import read_journal
 
 
 def test_a_worker_that_has_lost_its_claim_writes_no_end(tmp_path: Path) -> None:
     """Else a rebuilt database would have the run as failed, which another worker has queued again."""
-    settings = Settings(home=tmp_path)
+    settings = settings_of(tmp_path)
     database = Database(settings.url)
     database.migrate()
     folder = settings.runs / "r"

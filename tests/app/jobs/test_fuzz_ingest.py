@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from app.metrics.reader import Metrics
 from app.runs.public import public
 from app.storage.db import Database
 from app.storage.tables import Run, Status
+from tests.databases import new_database
 from trainer.rundir.event_shapes import SHAPES
 
 EXAMPLES = int(os.environ.get("TRACKSIDE_TEST_EXAMPLES", "100"))
@@ -66,10 +68,10 @@ def lines(draw: st.DrawFn) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Database:
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('fuzz')}/t.db")
-    database.migrate()
-    return database
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    database = new_database(tmp_path_factory.mktemp("fuzz") / "t.db")
+    yield database
+    database.close()
 
 
 NUMBERS = count()

@@ -41,6 +41,7 @@ from app.storage.transitions import LostClaim
 from app.worker.executor import LocalExecutor, LocalTrainer, Trainer
 from app.worker.job import HeldJob
 from app.worker.loop import WorkerLoop
+from tests.databases import ON_POSTGRES, delete_database, settings_of
 from trainer.process.assignment import Assignment, TaskAssignment
 from trainer.rundir.events import EventWriter, attempts
 
@@ -117,8 +118,9 @@ class QueueMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.home = Path(tempfile.mkdtemp())
         (self.home / "datasets").symlink_to(self.datasets)
-        self.settings = Settings(home=self.home, max_attempts=MAX_ATTEMPTS, lease_seconds=LEASE_SECONDS)
-        shutil.copy(self.empty, self.home / "trackside.db")
+        self.settings = settings_of(self.home, max_attempts=MAX_ATTEMPTS, lease_seconds=LEASE_SECONDS)
+        if not ON_POSTGRES:
+            shutil.copy(self.empty, self.home / "trackside.db")
         self.accepted: list[str] = []
         self.claims: dict[str, int] = {}
         self.truth: defaultdict[str, dict[int, float]] = defaultdict(dict)
@@ -281,8 +283,7 @@ class QueueMachine(RuleBasedStateMachine):
         for worker in self.workers:
             worker.die()
         self.database.close()
-        for path in self.home.glob("trackside.db*"):
-            path.unlink()
+        delete_database(self.settings)
         assert not [item for item in reindex(self.settings) if item.damaged]
         self.open()
         self.claims.clear()

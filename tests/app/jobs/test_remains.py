@@ -13,13 +13,14 @@ from app.jobs.tasks import Tasks
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Status, Task
+from tests.databases import settings_of
 from trainer.rundir.folder import TaskDir
 from trainer.spec.tasks import DatasetRequest
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path)
+    return settings_of(tmp_path)
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from typing import ClassVar
 import pytest
 
 from app.jobs.kinds import RUN
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Job, Run, Status
 from app.worker.executor import LocalExecutor, LocalTrainer, Trainer
 from app.worker.job import COMPILE_SECONDS, HeldJob
+from tests.databases import settings_of
 from trainer.rundir.lock import take_lock
 
 GRACE = 3.0
@@ -37,7 +37,7 @@ class Adopting(LocalExecutor):
 
 @pytest.mark.parametrize(("phase", "grace"), [("training", GRACE), ("compile", GRACE + COMPILE_SECONDS)])
 def test_a_trainer_that_compiles_has_minutes_to_stop(tmp_path: Path, phase: str, grace: float) -> None:
-    settings = Settings(home=tmp_path, stop_seconds=GRACE)
+    settings = settings_of(tmp_path, stop_seconds=GRACE)
     database = Database(settings.url)
     database.migrate()
     with database.write() as session:

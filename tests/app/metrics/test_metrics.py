@@ -8,6 +8,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,13 @@ from app.metrics.reader import Metrics
 from app.metrics.writer import BLOCK, SeriesWriter
 from app.storage.db import Database
 from app.storage.tables import Chunk, Point, Run
+from tests.databases import new_database
 
 
 @contextmanager
 def fresh() -> Iterator[tuple[Database, int]]:
     with tempfile.TemporaryDirectory() as folder:
-        database = Database(f"sqlite:///{folder}/t.db")
-        database.migrate()
+        database = new_database(Path(folder) / "t.db")
         run = Run(id="run", name="r", dataset="d", model="cnn", spec={})
         with database.write() as session:
             session.add(run)

@@ -21,6 +21,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status
 from tests.conftest import wait_for
+from tests.databases import settings_of
 from tests.processes import children_with
 from trainer.data.format import DatasetRecord, Images, read_record
 from trainer.models import checkpoint
@@ -116,7 +117,7 @@ def encode(image: Image.Image | Images, kind: str = "PNG", **options: Any) -> by
 
 
 def settings_for(home: Path, **changes: Any) -> Settings:
-    return Settings(home=home, **changes)
+    return settings_of(home, **changes)
 
 
 @contextmanager

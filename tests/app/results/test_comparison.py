@@ -13,10 +13,10 @@ from app.errors import ApiError
 from app.results.comparison import compare, slots_of
 from app.results.seeds import Spread, spread
 from app.runs.runs import Runs
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run
 from app.web.compare.view import compare_page, p_value
+from tests.databases import settings_of
 from tests.finished_runs import VAL_COUNT, finished_run
 
 
@@ -24,9 +24,9 @@ from tests.finished_runs import VAL_COUNT, finished_run
 def runs(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Runs]:
     home = tmp_path_factory.mktemp("home")
     (home / "datasets").symlink_to(shapes)
-    database = Database(Settings(home=home).url)
+    database = Database(settings_of(home).url)
     database.migrate()
-    yield Runs(database, Settings(home=home))
+    yield Runs(database, settings_of(home))
     database.close()
 
 

@@ -15,9 +15,9 @@ from app.results.cross_validation import cross_validations
 from app.runs.launching import Launcher
 from app.runs.runs import Runs
 from app.runs.variants import NewVariants, launch_variants
-from app.settings import Settings
 from app.storage.db import Database
 from app.web.runs.folds import folds_view
+from tests.databases import settings_of
 from tests.finished_runs import PER_EPOCH, finished_run
 from trainer.data.splits import validation_split
 from trainer.rundir.answers import Answers, write_answers
@@ -28,9 +28,9 @@ FOLDS = 3
 @pytest.fixture
 def runs(tmp_path: Path, few_shapes: Path) -> Iterator[Runs]:
     (tmp_path / "datasets").symlink_to(few_shapes)
-    database = Database(Settings(home=tmp_path).url)
+    database = Database(settings_of(tmp_path).url)
     database.migrate()
-    yield Runs(database, Settings(home=tmp_path))
+    yield Runs(database, settings_of(tmp_path))
     database.close()
 
 

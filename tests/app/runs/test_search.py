@@ -16,9 +16,9 @@ from app.runs.query import RunQuery
 from app.runs.runs import Runs
 from app.runs.search import SearchError, parse
 from app.runs.values import add_values, put_metrics
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status
+from tests.databases import new_database, settings_of
 from trainer.spec.preset import build_spec
 
 RUNS: dict[str, dict[str, Any]] = {
@@ -45,7 +45,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    settings = Settings(home=tmp_path_factory.mktemp("search"))
+    settings = settings_of(tmp_path_factory.mktemp("search"))
     database = Database(settings.url)
     database.migrate()
     with database.write() as session:
@@ -245,8 +245,7 @@ def test_metrics_follow_the_summary(runs: Runs) -> None:
 
 
 def test_a_deleted_run_leaves_no_values(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/t.db")
-    database.migrate()
+    database = new_database(tmp_path / "t.db")
     with database.write() as session:
         run = Run(id="x", name="x", dataset="d", model="cnn", spec={"epochs": 3}, summary={"val/acc": 0.5})
         session.add(run)

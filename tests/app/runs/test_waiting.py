@@ -10,8 +10,8 @@ from app.runs.estimates import Pace
 from app.runs.launching import Launcher
 from app.runs.requests import NewRun
 from app.runs.waiting import waiting
-from app.settings import Settings
 from app.storage.db import Database
+from tests.databases import settings_of
 from trainer.data.format import read_record
 
 RECORD = "shapes100"
@@ -20,7 +20,7 @@ RECORD = "shapes100"
 @pytest.fixture
 def launcher(database: Database, tmp_path: Path, shapes: Path) -> Launcher:
     (tmp_path / "datasets").symlink_to(shapes)
-    return Launcher(database, Settings(home=tmp_path))
+    return Launcher(database, settings_of(tmp_path))
 
 
 def test_each_device_takes_the_next_run_as_soon_as_it_is_free(

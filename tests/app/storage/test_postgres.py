@@ -21,7 +21,8 @@ from app.runs.requests import NewRun
 from app.runs.runs import Runs
 from app.settings import Settings
 from app.storage.changes import current_seq, publish
-from app.storage.db import ChangeHint, Database, is_passing
+from app.storage.db import ChangeHint, Database, UnusableDatabase, is_passing
+from app.storage.product import product, stored_bytes
 from app.storage.tables import Change, LogLine, Run
 from tests.conftest import wait_for
 from tests.finished_runs import finished_run
@@ -196,3 +197,21 @@ def test_the_password_is_in_no_message() -> None:
         database.migrate()
     assert "secret" not in str(caught.value)
     database.close()
+
+
+def test_a_database_that_is_empty_is_none_yet(server: Postgres) -> None:
+    database = Database(server.new_database())
+    assert not database.exists()
+    with pytest.raises(UnusableDatabase, match="is empty"):
+        database.check()
+    database.migrate()
+    assert database.exists()
+    database.close()
+
+
+def test_the_product_and_the_size_are_those_of_the_server(database: Database) -> None:
+    with database.read() as session:
+        name, version = product(session)
+        assert stored_bytes(session) > 1_000_000
+    assert name == "postgresql"
+    assert int(version.split(".")[0]) >= 14

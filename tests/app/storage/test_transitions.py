@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 
 import pytest
 from sqlmodel import select
@@ -12,6 +11,7 @@ from sqlmodel import select
 from app.storage.db import Database
 from app.storage.tables import ENDED, Run, Status
 from app.storage.transitions import TRANSITIONS, LostClaim, guarded_update, move
+from tests.databases import new_database
 
 ALLOWED = {
     "queued": "starting stopped failed",
@@ -26,9 +26,7 @@ ALLOWED = {
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    path: Path = tmp_path_factory.mktemp("states") / "t.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
+    database = new_database(tmp_path_factory.mktemp("states") / "t.db")
     yield database
     database.close()
 

@@ -13,9 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from app.main import create_app
-from app.settings import Settings
 from app.storage.db import Database
 from app.web.guard import HEADERS, MIN_BYTES_PER_SECOND, LimitedBody
+from tests.databases import settings_of
 
 
 async def broken() -> None:
@@ -23,7 +23,7 @@ async def broken() -> None:
 
 
 async def answers(home: Path, paths: list[str]) -> AsyncIterator[httpx.Response]:
-    settings = Settings(home=home)
+    settings = settings_of(home)
     database = Database(settings.url)
     database.migrate()
     database.close()

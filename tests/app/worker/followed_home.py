@@ -14,10 +14,10 @@ from app.metrics.reader import Metrics
 from app.runs.runs import Runs
 from app.runs.script_requests import Registered, ScriptSession
 from app.runs.scripts import Scripts
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Change, Run
 from app.worker.followed import FollowedRuns
+from tests.databases import settings_of
 from trainer.rundir.folder import RunDir
 
 T = 1_790_000_000.0
@@ -25,7 +25,7 @@ T = 1_790_000_000.0
 
 class Home:
     def __init__(self, home: Path, database: Database) -> None:
-        self.settings = Settings(home=home, lease_seconds=10)
+        self.settings = settings_of(home, lease_seconds=10)
         self.database = database
         self.scripts = Scripts(database, self.settings)
         self.runs = Runs(database, self.settings)

@@ -19,10 +19,10 @@ from app import cli
 from app.auth.scopes import Scope
 from app.auth.sessions import Sessions
 from app.auth.tokens import Tokens
-from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
 from tests.conftest import Server, wait_for
+from tests.databases import home_environment, settings_of
 from tests.web.errors import assert_error
 from tests.web.locked import PASSWORD, Locked, sign_in
 
@@ -123,13 +123,13 @@ class Commands:
 
     def run(self, *arguments: str, typed: str = "") -> tuple[int, str]:
         """In this process, for speed."""
-        ended = CliRunner().invoke(cli.main, arguments, input=typed, env={"TRACKSIDE_HOME": str(self.home)})
+        ended = CliRunner().invoke(cli.main, arguments, input=typed, env=home_environment(self.home))
         return ended.exit_code, ended.output
 
 
 def test_from_a_refusal_to_a_session_and_back(tmp_path: Path) -> None:
     """Real servers that would listen on every address; and nothing secret in what they print."""
-    environment = {**os.environ, "TRACKSIDE_HOME": str(tmp_path)}
+    environment = {**os.environ, **home_environment(tmp_path)}
     command = [sys.executable, "-m", "app.cli", "serve", "--host", "0.0.0.0"]
     refused = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert refused.returncode == 1
@@ -144,7 +144,7 @@ def test_from_a_refusal_to_a_session_and_back(tmp_path: Path) -> None:
     token = token.strip()
 
     port = free_port("127.0.0.1")
-    database = Database(Settings(home=tmp_path).url)
+    database = Database(settings_of(tmp_path).url)
     database.migrate()
     database.close()
     log = tmp_path / "web.log"
@@ -155,7 +155,7 @@ def test_from_a_refusal_to_a_session_and_back(tmp_path: Path) -> None:
             stdout=written,
             stderr=written,
         )
-    server = Server(tmp_path, Settings(home=tmp_path, port=port), {"web": process})
+    server = Server(tmp_path, settings_of(tmp_path, port=port), {"web": process})
     try:
         server.wait_web()
         with server.client() as client, server.client() as program:

@@ -10,9 +10,9 @@ import pytest
 
 from app.auth.scopes import Scope
 from app.auth.tokens import Tokens
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Status, Task
+from tests.databases import settings_of
 from tests.web.errors import assert_error
 from tests.web.locked import Locked
 from tests.web.test_pages import Visitor
@@ -108,7 +108,7 @@ def test_wrong_tokens_and_tokens_where_none_belongs(locked: Locked) -> None:
 
 
 def test_a_token_that_is_sent_is_heeded_without_a_password_too(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path)
+    settings = settings_of(tmp_path)
     visitor = Visitor(settings)
     dummy = {"authorization": "Bearer dummy"}
     assert visitor.get("/api/presets", dummy).status_code == 200  # there are no tokens: nothing is asked

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 from sqlalchemy import Engine, event
 
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status
 from tests.app.predictor.predict_home import make_dataset
+from tests.databases import settings_of
 from tests.web.predict.serving import serving
 from trainer.spec.preset import build_spec
 
@@ -61,7 +61,7 @@ def statements() -> Iterator[list[tuple[str, str]]]:
 
 
 def test_queries_of_the_launch_page_run_outside_of_the_event_loop(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path)
+    settings = settings_of(tmp_path)
     make_dataset(tmp_path)
     database = Database(settings.url)
     database.migrate()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import sqlite3
+import json
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,12 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from sqlmodel import select
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 
+from app.storage.db import Database
+from app.storage.tables import Run
 from tests.conftest import Server, wait_for
 
 TINY = {"model.name": "timm:mobilenetv3_small_050", "checks": "off", "compile": "off", "max_steps": 4, "batch_size": 16}
@@ -73,8 +76,12 @@ def test_a_network_of_timm_is_trained_predicts_and_is_read_by_timm(server: Serve
 def test_a_run_whose_network_a_later_timm_does_not_have_is_still_shown(server: Server) -> None:
     server.start("web")
     run = server.launch(preset="resnet18", overrides=TINY)
-    with sqlite3.connect(server.settings.home / "trackside.db") as database:
-        database.execute("UPDATE run SET spec = replace(spec, 'mobilenetv3_small_050', 'gone'), model = 'timm:gone'")
+    database = Database(server.settings.url)
+    with database.write() as session:
+        row = session.exec(select(Run)).one()
+        row.spec = json.loads(json.dumps(row.spec).replace("mobilenetv3_small_050", "gone"))
+        row.model = "timm:gone"
+    database.close()
     with server.client() as client:
         setup = client.get(f"/runs/{run}?tab=setup").text
         for address in (

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import NARROW, Server, wait_for
+from tests.databases import home_environment
 from tests.web.errors import assert_error
 from trainer.data.format import open_split, read_record
 from trainer.data.writer import write_dataset
@@ -80,7 +81,7 @@ def test_a_model_is_evaluated_on_another_dataset(server: Server) -> None:
         assert "was deleted or changed" in api.get(f"/evaluations/{found['task']['id']}").text
 
     command = [sys.executable, "-m", "app.cli", "evaluate", run_id, "shapes100", "--json"]
-    env = {**os.environ, "TRACKSIDE_HOME": str(server.home)}
+    env = {**os.environ, **home_environment(server.home)}
     told = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
     figures = json.loads(told.stdout)["figures"]
     assert figures["acc"] == pytest.approx(server.run(run_id)["summary"]["test/acc"], abs=2e-3)

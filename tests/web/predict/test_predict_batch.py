@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Status
 from app.supervisor import free_port
 from tests.app.predictor.predict_home import CLASSES, add_row, encode, make_dataset, make_run, random_image
 from tests.conftest import Server, wait_for
+from tests.databases import settings_of
 from tests.web.errors import assert_error
 from tests.web.zips import GOOD, archive, nothing_written, picture
 from trainer.data.image_formats import NAMES
@@ -35,7 +35,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     make_dataset(home)
     make_run(home, RUN)
     make_run(home, EMPTY, steps=())
-    settings = Settings(home=home, port=free_port("127.0.0.1"))
+    settings = settings_of(home, port=free_port("127.0.0.1"))
     database = Database(settings.url)
     database.migrate()
     add_row(database, settings, RUN)

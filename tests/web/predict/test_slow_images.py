@@ -39,7 +39,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
     make_dataset(home)
     make_run(home, RUN)
     settings = settings_for(home)
-    Database(settings.url).migrate()
+    database = Database(settings.url)
+    database.migrate()
+    database.close()
     with running_predictor(settings) as process, serving(settings) as address:
         yield address, process.pid
 

@@ -13,16 +13,16 @@ from app.datasets.datasets import Datasets
 from app.runs.launching import Launcher
 from app.runs.requests import NewRun
 from app.runs.runs import Runs
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status
 from app.web.runs.errors_tab import tab_of
+from tests.databases import settings_of
 from tests.trainer.data.own_validation import make_own_validation, make_uneven
 
 
 @pytest.fixture
 def runs(tmp_path: Path, database: Database) -> Runs:
-    return Runs(database, Settings(home=tmp_path))
+    return Runs(database, settings_of(tmp_path))
 
 
 def launched(runs: Runs, dataset: str, **columns: Any) -> str:

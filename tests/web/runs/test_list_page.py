@@ -13,9 +13,9 @@ import pytest
 from sqlmodel import select
 
 from app.runs.runs import Runs
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Run, Status
+from tests.databases import settings_of
 from tests.finished_runs import finished_run
 from tests.web.test_pages import Visitor
 from trainer.rundir.folder import RunDir
@@ -25,7 +25,7 @@ from trainer.rundir.folder import RunDir
 def runs(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Runs]:
     home = tmp_path_factory.mktemp("list")
     (home / "datasets").symlink_to(shapes)
-    settings = Settings(home=home, port=80)
+    settings = settings_of(home, port=80)
     database = Database(settings.url)
     database.migrate()
     runs = Runs(database, settings)

@@ -10,6 +10,7 @@ import pytest
 
 from app.commands.reindex import reindex
 from tests.conftest import Server
+from tests.databases import delete_database
 from tests.web.conftest import web_process
 
 
@@ -56,8 +57,7 @@ def test_runs_are_moved_and_stay_so_when_the_database_is_lost(api: httpx.Client,
     assert own.waiting() == order
 
     own.stop("web")
-    for path in own.settings.home.glob("trackside.db*"):
-        path.unlink()
+    delete_database(own.settings)
     assert all(item.status == "queued" for item in reindex(own.settings))
     assert own.waiting() == order
 

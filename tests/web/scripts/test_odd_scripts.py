@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -14,12 +13,15 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.routing import APIRoute
+from sqlmodel import func, select
 
 from app.auth.scopes import Scope
 from app.auth.tokens import Tokens
 from app.main import create_app
-from app.settings import Settings
+from app.storage.db import Database
+from app.storage.tables import Run, Series
 from tests.conftest import Server, new_server, wait_for
+from tests.databases import settings_of
 from tests.web.locked import Locked
 from tests.web.scripts.sender import Sender
 from tests.web.test_promise_12_access import filled, walk
@@ -45,11 +47,14 @@ def client(followed: Server) -> Iterator[httpx.Client]:
 
 def count(server: Server, run_id: str) -> tuple[int, int]:
     """The number of series and of points that the database has of a run."""
-    database = sqlite3.connect(str(server.settings.url.database))
-    query = "SELECT count(*), coalesce(sum(total), 0) FROM series WHERE run = (SELECT key FROM run WHERE id = ?)"
-    row: tuple[int, int] = database.execute(query, (run_id,)).fetchone()
+    database = Database(server.settings.url)
+    run = select(Run.key).where(Run.id == run_id).scalar_subquery()
+    with database.read() as session:
+        row = session.exec(
+            select(func.count(), func.coalesce(func.sum(Series.total), 0)).where(Series.run == run)
+        ).one()
     database.close()
-    return row
+    return row[0], int(row[1])
 
 
 def test_no_route_fails_for_a_script_run(followed: Server, client: httpx.Client, tmp_path: Path) -> None:
@@ -60,7 +65,7 @@ def test_no_route_fails_for_a_script_run(followed: Server, client: httpx.Client,
     sender.end()
     assert sender.post().status_code == 200
     followed.wait_status("routes", "finished")
-    app = create_app(Settings(home=tmp_path))
+    app = create_app(settings_of(tmp_path))
     tried = set()
     for route in walk(app.routes):
         if isinstance(route, APIRoute) and "{run_id}" in route.path and "events" not in route.path:

@@ -9,6 +9,7 @@ import pytest
 
 from app.commands.reindex import reindex
 from tests.conftest import NARROW, Server, wait_for
+from tests.databases import delete_database
 from tests.web.errors import assert_error
 
 SMALL: dict[str, Any] = {**NARROW, "epochs": 3, "batch_size": 400, "val_fraction": 0.1, "track_gradients": False}
@@ -63,7 +64,7 @@ def test_a_search_halves_its_trials_and_tests_the_best_alone(server: Server) -> 
         assert len(found["trials"]) == 5
     server.stop("worker")
     server.stop("web")
-    (server.settings.home / "trackside.db").unlink()
+    delete_database(server.settings)
     indexed = list(reindex(server.settings))
     assert all(item.status is not None for item in indexed)
     server.start("web")

@@ -17,9 +17,9 @@ from app.auth.tokens import Tokens
 from app.main import create_app
 from app.runs.requests import RunPatch
 from app.runs.runs import Runs
-from app.settings import Settings
 from app.storage.db import Database
 from tests.conftest import NO_TLS, Server, wait_for
+from tests.databases import settings_of
 from tests.finished_runs import finished_run
 from tests.web.conftest import web_process
 from tests.web.errors import assert_error
@@ -71,7 +71,7 @@ class Home:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("shares")
-    settings = Settings(home=folder)
+    settings = settings_of(folder)
     PasswordFile(settings.access).set(PASSWORD, n=CHEAP)
     token = Tokens(settings.access).add("launch", [Scope.LAUNCH])
     with web_process(folder, shapes, TRACKSIDE_RECHECK_SECONDS="0.1") as server:
@@ -90,7 +90,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, shapes: Path) -> Iterator[Hom
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
-    made = create_app(Settings(home=tmp_path_factory.mktemp("unused")))
+    made = create_app(settings_of(tmp_path_factory.mktemp("unused")))
     yield made
     made.state.services.database.close()
 
