@@ -15,12 +15,12 @@ from app.jobs.kinds import RUN
 from app.runs.launching import Launcher
 from app.runs.requests import NewRun
 from app.runs.runs import Runs
-from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import ENDED, Run, Status
 from app.worker.loop import WorkerLoop
 from app.worker.remote import RemoteExecutor
 from tests.conftest import wait_for
+from tests.databases import settings_of
 from trainer.node.seat import Seat
 from trainer.process.starter import Starter
 from trainer.rundir.checkpoints import list_checkpoints
@@ -33,7 +33,7 @@ class Installation:
     def __init__(self, home: Path, node: Path, shapes: Path) -> None:
         home.mkdir()
         (home / "datasets").symlink_to(shapes)
-        self.settings = Settings(home=home, stop_seconds=20.0)
+        self.settings = settings_of(home, stop_seconds=20.0)
         self.database = Database(self.settings.url)
         self.database.migrate()
         self.runs = Runs(self.database, self.settings)
