@@ -23,7 +23,7 @@ from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
 from tests import warm
-from tests.databases import ON_POSTGRES, databases_of_a_while, settings_of, url_of
+from tests.databases import ON_POSTGRES, databases_of_a_while, end_server, settings_of, url_of
 from tests.postgres import IS_MISSING
 from trainer.data.sources.shapes import make_shapes100
 
@@ -77,6 +77,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=f"of SQLite only: {mark.args[0]}"))
         elif IS_MISSING:
             item.add_marker(pytest.mark.skip(reason="initdb and pg_ctl of PostgreSQL are not on the PATH"))
+
+
+def pytest_sessionfinish() -> None:
+    end_server()  # not at the exit: pytest-xdist kills a process that takes long for it
 
 
 @pytest.fixture(autouse=True)

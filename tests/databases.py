@@ -6,7 +6,6 @@ home has a database of its own.
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
 import sqlite3
@@ -28,6 +27,7 @@ ON_POSTGRES = os.environ.get("TRACKSIDE_TEST_DATABASE", "sqlite") == "postgresql
 TEMPLATE = "migrated"
 MOST_UNUSED = 100
 DROPPED_AT_ONCE = 15
+_SERVER = ExitStack()
 
 
 def settings_of(home: Path, **values: Any) -> Settings:
@@ -65,6 +65,11 @@ def unmigrated_url(path: Path) -> str:
     url = url_of(path)
     _databases().empty(str(make_url(url).database))
     return url
+
+
+def end_server() -> None:
+    """End the server of this process, if there is one, and delete its folder."""
+    _SERVER.close()
 
 
 def delete_database(settings: Settings) -> None:
@@ -148,6 +153,4 @@ class Databases:
 
 @functools.cache
 def _databases() -> Databases:
-    stack = ExitStack()
-    atexit.register(stack.close)
-    return Databases(stack.enter_context(postgres("-c fsync=off -c max_connections=400")))
+    return Databases(_SERVER.enter_context(postgres("-c fsync=off -c max_connections=400")))

@@ -20,6 +20,7 @@ from app.runs.launching import Launcher
 from app.runs.requests import NewRun
 from app.runs.runs import Runs
 from app.settings import Settings
+from app.storage import postgres as postgresql
 from app.storage.changes import current_seq, publish
 from app.storage.db import ChangeHint, Database, UnusableDatabase, is_passing
 from app.storage.product import product, stored_bytes
@@ -215,3 +216,16 @@ def test_the_product_and_the_size_are_those_of_the_server(database: Database) ->
         assert stored_bytes(session) > 1_000_000
     assert name == "postgresql"
     assert int(version.split(".")[0]) >= 14
+
+
+def test_a_suspended_writer_holds_up_the_others_for_a_while_only(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "PATIENCE", "100ms")
+    with database.write() as session:
+        change(session, 1)
+        with pytest.raises(OperationalError, match="lock timeout") as caught, database.write() as other:
+            change(other, 2)
+        assert is_passing(caught.value)
+    with database.write() as session:
+        change(session, 3)
