@@ -18,7 +18,8 @@ from sqlmodel import col, select
 from app.cluster.ray_process import NAMESPACE
 from app.cluster.ray_seat import RaySeat
 from app.cluster.seat_loop import SeatLoop
-from app.cluster.seats import NodeDevice, devices_of, is_remote
+from app.cluster.seats import NodeDevice, devices_of
+from app.host.workers import is_on_node
 from app.settings import Settings
 from app.storage.db import Database, is_passing
 from app.storage.tables import ACTIVE, Run
@@ -91,7 +92,7 @@ class Outpost:
     def _devices_in_use(self) -> set[str]:
         with self._database.read() as session:
             rows = session.exec(select(Run.device).where(col(Run.status).in_(ACTIVE))).all()
-        return {device for device in rows if device is not None and is_remote(device)}
+        return {device for device in rows if device is not None and is_on_node(device)}
 
     def _wait_for_database(self) -> None:
         """Wait until it can be read again, and read what the loops hold: the last write was rolled back."""

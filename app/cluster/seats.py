@@ -22,10 +22,6 @@ class NodeDevice:
         return f"{self.host}/{self.kind}"
 
 
-def is_remote(device: str) -> bool:
-    return "/" in device
-
-
 def devices_of(nodes: Sequence[dict[str, Any]]) -> Iterator[NodeDevice]:
     """The devices of the nodes that are alive and were joined by `trackside join`."""
     for node in nodes:

@@ -48,9 +48,14 @@ def most_devices(workers: Iterable[Worker]) -> int:
     """The number of devices on which one run can train: those of one kind in one machine, the most that there are."""
     together: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for worker in workers:
-        if worker.ready and "/" not in worker.device:  # no run trains on several devices of a node
+        if worker.ready and not is_on_node(worker.device):  # no run trains on several devices of a node
             together[worker.host, kind_of(worker.device)].add(worker.device)
     return max(map(len, together.values()), default=0)
+
+
+def is_on_node(device: str | None) -> bool:
+    """Whether the device is one of another machine, which is named before it, as in node/cuda:0."""
+    return device is not None and "/" in device
 
 
 def kind_of(device: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
+from app.host.workers import is_on_node
 from app.jobs.batch import Batch, flush_points, last_step
 from app.jobs.checkpoints import put_checkpoint
 from app.jobs.tail import tail_of
@@ -76,8 +77,8 @@ def _apply(
         case "epoch":
             batch.fields["epoch"] = event["epoch"]
         case "checkpoint":
-            # One that is not there was deleted since, or has not been copied yet from the node that trains the run.
-            if RunDir(run_dir).sidecar(event["step"]).exists():
+            # From a node it may not have been copied yet: then it gets its row when it has.
+            if not is_on_node(run.device) or RunDir(run_dir).sidecar(event["step"]).exists():
                 put_checkpoint(session, run, event)
         case "pruned":
             session.exec(
@@ -103,8 +104,7 @@ def _apply(
 
 def _device(run: Run, device: str) -> str:
     """The device as the run's row names it: a trainer on a node does not know the name of its node."""
-    claimed = run.device or ""
-    return claimed if claimed.endswith(f"/{device}") else device
+    return run.device if run.device is not None and is_on_node(run.device) else device
 
 
 def _end_finding(session: Session, run: Run, event: Event) -> None:
