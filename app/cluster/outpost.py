@@ -19,6 +19,7 @@ from app.cluster.ray_process import NAMESPACE
 from app.cluster.ray_seat import RaySeat
 from app.cluster.seat_loop import SeatLoop
 from app.cluster.seats import NodeDevice, devices_of
+from app.cluster.turn import Turn
 from app.host.workers import is_on_node
 from app.settings import Settings
 from app.storage.db import Database, is_passing
@@ -36,6 +37,7 @@ class Outpost:
         self._settings, self._database = settings, database
         self._loops: dict[str, SeatLoop] = {}
         self._shipping: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # by host
+        self._turn = Turn(database)
         self._nodes_at = 0.0
         self.ending = False  # a plain attribute: a signal handler must not take a lock
 
@@ -53,6 +55,7 @@ class Outpost:
                 if now >= self._nodes_at:
                     self._nodes_at = now + NODES_SECONDS
                     self._look_for_devices()
+                self._turn.begin([job.job.key or 0 for loop in self._loops.values() for job in loop.held.values()])
                 for loop in self._loops.values():
                     loop.tick(now)
             except OperationalError as error:
@@ -62,6 +65,7 @@ class Outpost:
             time.sleep(TICK_SECONDS)
         for loop in self._loops.values():
             loop.leave()
+        self._turn.end()
 
     def _look_for_devices(self) -> None:
         """A loop for each device that is there, and for each on which a run was training when it was last seen."""
@@ -87,7 +91,8 @@ class Outpost:
             loop.seat.connect(device.node_id, seat)
             return
         log.info("%s: a new device", device.name)
-        self._loops[device.name] = SeatLoop(self._settings, self._database, device, seat, self._shipping[device.host])
+        shipping = self._shipping[device.host]
+        self._loops[device.name] = SeatLoop(self._settings, self._database, device, seat, shipping, self._turn)
 
     def _devices_in_use(self) -> set[str]:
         with self._database.read() as session:
@@ -98,6 +103,7 @@ class Outpost:
         """Wait until it can be read again, and read what the loops hold: the last write was rolled back."""
         while not self.ending:
             try:
+                self._turn.rows.clear()  # what a loop holds is not what is stored
                 for loop in self._loops.values():
                     loop.refresh()
                 return

@@ -11,10 +11,11 @@ from sqlmodel import select
 
 from app.cluster.node_seat import NodeGreeting
 from app.cluster.seats import NodeDevice
+from app.cluster.turn import Turn
 from app.cluster.versions import versions
 from app.host.gpu_test import DeviceTest
 from app.host.probes import Reading
-from app.jobs.kinds import Kind
+from app.jobs.kinds import RUN, Kind
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, Run
@@ -124,12 +125,15 @@ class SeatLoop(WorkerLoop):
         device: NodeDevice,
         calls: SeatCalls | None,
         shipping: threading.Lock,
+        turn: Turn,
     ) -> None:
         self.seat = GreetedSeat(device.name, device.node_id, calls)
         executor = RemoteExecutor(settings, self.seat, shipping)
         super().__init__(
-            settings, database, device.name, executor, SeatTest(self.seat), host=device.host, probe=SeatProbe(self.seat)
-        )
+            settings, database, device.name, executor, SeatTest(self.seat),
+            host=device.host, probe=SeatProbe(self.seat), hint=turn,
+        )  # fmt: skip
+        self._turn = turn
         self._seen: NodeGreeting | None = None
         self._fit = False
 
@@ -148,6 +152,12 @@ class SeatLoop(WorkerLoop):
             self._description = self._seen.seat.description
             self._end_what_is_over(self._seen)
         super().find_work(now_, claims=claims and self._fit)
+
+    def refresh(self) -> None:
+        """Read the held run's row again if this turn has found that others have changed it."""
+        held = self.held.get(RUN)
+        if held is not None and self._turn.rows.get(held.job.key or 0) != (held.job.status, held.job.claim):
+            super().refresh()
 
     def leave(self) -> None:
         """Stop following. The trainers go on, for the next outpost to find."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -186,6 +186,11 @@ def upsert_rows(session: Session, rows: Sequence[PointRow]) -> None:
         postgres().upsert_rows(connection, rows)
         return
     connection.exec_driver_sql(f"INSERT INTO {POINT} VALUES (?, ?, ?, ?, ?) {OR_UPDATE}", list(rows))
+
+
+class Hint(Protocol):
+    def changed(self) -> bool: ...
+    def close(self) -> None: ...
 
 
 class ChangeHint:

@@ -22,7 +22,7 @@ from app.jobs.kinds import KINDS, RUN, Kind
 from app.search.advance import Controller
 from app.settings import Settings
 from app.storage import changes
-from app.storage.db import ChangeHint, Database, is_passing
+from app.storage.db import ChangeHint, Database, Hint, is_passing
 from app.storage.tables import Worker, now
 from app.storage.transitions import LostClaim
 from app.worker.executor import Executor, LocalExecutor
@@ -48,6 +48,7 @@ class WorkerLoop:
         *,
         host: str | None = None,
         probe: Probe | None = None,
+        hint: Hint | None = None,
     ) -> None:
         """`host` is the node that the device is on; None: it is on this machine."""
         self.settings = settings
@@ -62,7 +63,7 @@ class WorkerLoop:
         # What the workers of this machine do besides: a node's device only trains.
         self._followed = FollowedRuns(settings, database, self.id) if host is None else None
         self._searches = Controller(database, settings) if host is None else None
-        self._hint = ChangeHint(database)
+        self._hint: Hint = hint or ChangeHint(database)
         self._device_test = device_test or DeviceTest(device)
         self._recorder = Recorder(self.host, device, probe or probe_of(device))
         self._beat_at = 0.0

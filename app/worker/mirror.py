@@ -126,13 +126,15 @@ class Mirror:
                 self._mirror()
             finally:
                 self._fetcher.close()
-                os.close(lock)
+                os.close(lock)  # the run may go on elsewhere
+            if self._ends_seat and self.state not in (State.LOST, State.REFUSED):
+                self._try(self._seat.end, self.run.path.name, self.claim)
         except Exception as error:
             log.exception("%s is not followed any more", self.run.path.name)
             self.error = error
 
     def _mirror(self) -> None:
-        """Begin, follow, wait to be released, and let the seat delete the run."""
+        """Begin, follow, and wait to be released."""
         try:
             if self.state is State.SHIPPING:
                 self._begin()
@@ -146,8 +148,6 @@ class Mirror:
         except Lost:
             self.state = State.LOST
         self._released.wait()
-        if self._ends_seat and self.state is not State.REFUSED:
-            self._try(self._seat.end, self.run.path.name, self.claim)
 
     def _begin(self) -> None:
         # The empty file stops a trainer of an older attempt, wherever it is.

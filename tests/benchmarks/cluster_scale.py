@@ -21,6 +21,7 @@ from sqlmodel import select
 from app.cluster.node_seat import NodeGreeting
 from app.cluster.seat_loop import SeatLoop
 from app.cluster.seats import NodeDevice
+from app.cluster.turn import Turn
 from app.cluster.versions import versions
 from app.host.probes import Reading
 from app.runs.launching import Launcher
@@ -101,22 +102,23 @@ def _measure(devices: int) -> Iterator[Row]:
         launcher = Launcher(database, settings)
         for _ in range(devices):
             launcher.create(NewRun.model_validate({"dataset": "shapes100", "preset": "baseline-cnn"}))
-        loops = []
+        loops: list[SeatLoop] = []
+        turn = Turn(database)
         for number in range(devices):
             device = NodeDevice("n", f"node{number // DEVICES}", number % DEVICES, f"cuda:{number % DEVICES}")
             seat: Any = SimulatedSeat(device.host, STEPS_PER_SECOND)
-            loops.append(SeatLoop(settings, database, device, seat, threading.Lock()))
+            loops.append(SeatLoop(settings, database, device, seat, threading.Lock(), turn))
         began = time.monotonic()
         while _running(database) < devices and time.monotonic() - began < 300:
-            _tick(loops)
+            _tick(turn, loops)
         claimed = time.monotonic() - began
         processor, began, changes = time.process_time(), time.monotonic(), _changes(database)
         turns = 0
         longest = 0.0
         while time.monotonic() - began < SECONDS:
-            turn = time.monotonic()
-            _tick(loops)
-            longest = max(longest, time.monotonic() - turn)
+            at = time.monotonic()
+            _tick(turn, loops)
+            longest = max(longest, time.monotonic() - at)
             turns += 1
             time.sleep(TICK_SECONDS)
         seconds = time.monotonic() - began
@@ -136,7 +138,8 @@ def _measure(devices: int) -> Iterator[Row]:
         database.close()
 
 
-def _tick(loops: list[SeatLoop]) -> None:
+def _tick(turn: Turn, loops: list[SeatLoop]) -> None:
+    turn.begin([held.job.key or 0 for loop in loops for held in loop.held.values()])
     for loop in loops:
         loop.tick(time.monotonic())
 

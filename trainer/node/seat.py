@@ -13,6 +13,7 @@ one that is lower than the highest that was seen is refused for ever, so a home 
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import threading
@@ -33,6 +34,7 @@ from trainer.rundir.lock import lock_holder
 from trainer.system.durable import remove_folder, remove_set_aside, set_aside, write_durably
 
 LOOK_SECONDS = 0.005  # between two looks for new events
+EXIT_LOOKS = 10  # looks for new events to one at whether the trainer has exited, which costs more
 KILL_SECONDS = 10.0  # a killed trainer has let go of its lock by then
 FOUND_SECONDS = 5.0  # a trainer whose pid is unknown has taken its lock by then, or was never started
 CACHE_BYTES = 200 << 30
@@ -112,9 +114,12 @@ class Seat:
         deadline = time.monotonic() + wait_seconds
         events = folder.events(attempt)
         exited = handle.has_exited(time.monotonic())
-        while not exited and _size(events) <= have.events and (now := time.monotonic()) < deadline:
+        for looks in itertools.count(1):
+            if exited or _size(events) > have.events or time.monotonic() > deadline:
+                break
             time.sleep(LOOK_SECONDS)
-            exited = handle.has_exited(now)
+            if looks % EXIT_LOOKS == 0:
+                exited = handle.has_exited(time.monotonic())
         self._check_claim(run, claim)
         checkpoints = dict(self._checkpoints(run, have.checkpoints))
         text = _read(events, have.events, PIECE)
