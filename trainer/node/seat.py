@@ -38,7 +38,7 @@ EXIT_LOOKS = 10  # looks for new events to one at whether the trainer has exited
 KILL_SECONDS = 10.0  # a killed trainer has let go of its lock by then
 FOUND_SECONDS = 5.0  # a trainer whose pid is unknown has taken its lock by then, or was never started
 CACHE_BYTES = 200 << 30
-NOT_SENT = ("features.safetensors",)  # of artifacts/: large, and computed again where they are missing
+NOT_SENT = frozenset({RunDir(Path()).features.name})  # large, and computed again where it is missing
 
 
 class Seat:
