@@ -85,4 +85,5 @@ def home_node_command(address: str) -> list[str]:
 def _start(before: str = "") -> list[str]:
     script = before + "from ray.scripts.scripts import main; main()"
     store = f"--object-store-memory={STORE_BYTES}"
-    return [sys.executable, "-c", script, "start", "--block", "--disable-usage-stats", store]
+    quiet = ["--disable-usage-stats", "--include-log-monitor=false"]  # logs stay in Ray's session folder
+    return [sys.executable, "-c", script, "start", "--block", *quiet, store]

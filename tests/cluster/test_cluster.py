@@ -119,6 +119,7 @@ def test_a_machine_that_was_cut_off_comes_back_when_its_run_has_moved_on(
     assert_each_step_once(server, run_id)
 
 
+@pytest.mark.long
 def test_a_machine_leaves_and_its_run_is_saved_and_queued(
     server: Server, lan: Network, served: subprocess.Popen[bytes]
 ) -> None:
