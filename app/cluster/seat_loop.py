@@ -118,6 +118,8 @@ class SeatProbe:
 
 
 class SeatLoop(WorkerLoop):
+    BEAT_SECONDS = 5.0  # there may be hundreds
+
     def __init__(
         self,
         settings: Settings,

@@ -53,6 +53,11 @@ class Fetcher:
         with self._changed:
             return self._next() is None
 
+    def lacks(self, checkpoints: dict[int, bytes], files: dict[str, Stamp]) -> bool:
+        """Whether something else is wanted than before."""
+        with self._changed:
+            return (checkpoints, files) != (self._wanted, self._files)
+
     def want(self, checkpoints: dict[int, bytes], files: dict[str, Stamp]) -> None:
         """Set what is wanted: the sidecars by step, and files by path. All events before them must be here, durable."""
         with self._changed:

@@ -38,6 +38,8 @@ POLL_SECONDS = 1.0
 class WorkerLoop:
     """`tick` does everything once; `run` repeats it until `ending` is set. Signal handlers only set flags."""
 
+    BEAT_SECONDS = 2.0
+
     def __init__(
         self,
         settings: Settings,
@@ -216,7 +218,7 @@ class WorkerLoop:
 
     def _beat_if_due(self, now_: float) -> None:
         if now_ >= self._beat_at:
-            self._beat_at = now_ + min(2.0, self.settings.lease_seconds / 4)
+            self._beat_at = now_ + min(self.BEAT_SECONDS, self.settings.lease_seconds / 4)
             self.beat()
 
     def _follow_all(self, now_: float) -> None:

@@ -215,9 +215,8 @@ class Mirror:
         _append(self.run.events(self.attempt), have.events, before)
         if have.output < OUTPUT_BYTES:
             _append(self.run.output, have.output, pulled.output)
-        if not pulled.more or end:
-            # All events before these checkpoints are here.
-            _sync(self.run.events(self.attempt))
+        if (not pulled.more or end) and self._fetcher.lacks(pulled.checkpoints, pulled.files):
+            _sync(self.run.events(self.attempt))  # all events before these checkpoints are here
             self._fetcher.want(pulled.checkpoints, pulled.files)
         self._prune(before)
         # The files were listed before the events were read: only the second list after the `end` line is the last one.
