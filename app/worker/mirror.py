@@ -27,7 +27,7 @@ from app.worker.fetcher import Fetcher
 from app.worker.seat_calls import Lost, SeatCalls, Unreachable
 from app.worker.shipment import collect, pieces, read_piece
 from trainer.errors import DISK_FULL
-from trainer.node.calls import Beginning, Damaged, Have, Pulled, Refused, Stamp, requests_of
+from trainer.node.calls import Beginning, Damaged, Have, NotBegun, Pulled, Refused, Stamp, requests_of
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
 from trainer.rundir.lock import hold_lock
@@ -145,7 +145,8 @@ class Mirror:
         except Refused as error:
             log.warning("%s", error)
             self.state = State.REFUSED
-        except Lost:
+        except (Lost, NotBegun) as error:
+            log.warning("%s is given up here: %s", self.run.path.name, error)
             self.state = State.LOST
         self._released.wait()
 
@@ -282,7 +283,7 @@ class Mirror:
 
     def _try(self, call: Callable[..., Any], *arguments: Any) -> None:
         """Call the seat once. If it does not answer, it will hear from the next mirror or be told when it is back."""
-        with suppress(Unreachable, Refused):
+        with suppress(Unreachable, Refused, NotBegun):
             call(*arguments)
 
 

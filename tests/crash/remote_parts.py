@@ -20,7 +20,7 @@ from typing import Any
 
 from app.worker.mirror import Mirror, State
 from app.worker.seat_calls import Unreachable
-from trainer.node.calls import Damaged, Refused
+from trainer.node.calls import Damaged, NotBegun, Refused
 from trainer.node.seat import Seat
 from trainer.plan.decisions import Decisions
 from trainer.process.assignment import Assignment, TaskAssignment
@@ -124,7 +124,7 @@ def serve_seat(root: Path, address: str) -> None:
                 return
             try:
                 result: Any = getattr(seat, name)(*arguments, **named)
-            except (Refused, Damaged, FileNotFoundError) as error:
+            except (Refused, Damaged, NotBegun, FileNotFoundError) as error:
                 result = error
             connection.send(result)
 

@@ -16,6 +16,10 @@ class Refused(Exception):
     """A call with a lower claim than the seat has seen, or about an attempt that it does not hold: never repeat it."""
 
 
+class NotBegun(Exception):
+    """The node cannot begin the run: its disk is full, or no trainer could be forked. Another one may."""
+
+
 class Damaged(TrainerError):
     """What was sent does not have its hash."""
 

@@ -19,12 +19,12 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import Signals
 
 from trainer.node.blobs import Blobs
-from trainer.node.calls import PIECE, Beginning, Greeting, Have, Holding, Pulled, Refused, Stamp, requests_of
+from trainer.node.calls import PIECE, Beginning, Greeting, Have, Holding, NotBegun, Pulled, Refused, Stamp, requests_of
 from trainer.process.assignment import Assignment
 from trainer.process.handle import TrainerHandle
 from trainer.process.starter import Starter
@@ -70,9 +70,9 @@ class Seat:
     def begin(self, what: Beginning) -> int | None:
         """Lay the run out and start its trainer; return its pid. Does nothing if this attempt was begun before.
 
-        Raises Refused, OSError (a full disk), and RuntimeError: no trainer could be forked.
+        Raises Refused, and NotBegun.
         """
-        with self._changing:
+        with self._changing, _not_begun():
             self._check_claim(what.run, what.claim)
             begun = self._begun(what.run)
             if begun is not None and begun[0] >= what.attempt:
@@ -95,7 +95,7 @@ class Seat:
             )
             if pid is None:
                 self._begun_path(what.run).unlink()
-                raise RuntimeError("no trainer could be forked")
+                raise NotBegun("no trainer could be forked")
             self._write_begun(what.run, what.attempt, pid)
             self._handles[what.run] = what.attempt, TrainerHandle(run.path, pid, time.monotonic())
             for sha in what.blobs.values():
@@ -211,7 +211,7 @@ class Seat:
         while not handle.has_exited(time.monotonic()):
             handle.signal(Signals.SIGKILL)
             if time.monotonic() > deadline:
-                raise RuntimeError(f"the trainer of {run} does not end")
+                raise NotBegun(f"the trainer of {run} does not end")
             time.sleep(LOOK_SECONDS)
 
     def _remove(self, run: str) -> None:
@@ -287,6 +287,14 @@ class Seat:
 
     def _write_begun(self, run: str, attempt: int, pid: int | None) -> None:
         write_durably(self._begun_path(run), f"{attempt} {pid or ''}".encode())
+
+
+@contextmanager
+def _not_begun() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotBegun(f"{error}") from error
 
 
 class _Found(TrainerHandle):

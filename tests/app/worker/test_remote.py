@@ -22,6 +22,7 @@ from app.worker.remote import RemoteExecutor
 from tests.conftest import wait_for
 from tests.databases import settings_of
 from trainer.node.seat import Seat
+from trainer.process.assignment import Assignment, TaskAssignment
 from trainer.process.starter import Starter
 from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.folder import RunDir
@@ -60,6 +61,18 @@ class Installation:
             return session.exec(select(Run).where(Run.id == run_id)).one()
 
 
+class UnableAtFirst(Starter):
+    """Cannot fork the first trainer, as where memory is short."""
+
+    failures = 1
+
+    def start(self, assignment: Assignment | TaskAssignment) -> int | None:
+        if self.failures:
+            self.failures -= 1
+            return None
+        return super().start(assignment)
+
+
 @pytest.fixture
 def installation(tmp_path: Path, few_shapes: Path) -> Iterator[Installation]:
     made = Installation(tmp_path / "home", tmp_path / "node", few_shapes)
@@ -79,3 +92,13 @@ def test_a_run_is_trained_on_a_seat_as_at_home(installation: Installation) -> No
     wait_for(lambda: not list((installation.node / "seats" / "0" / "runs").iterdir()) or None, 10, "the seat's folder")
     assert RunDir(folder).events(1).stat().st_size
     assert RUN not in installation.worker.held
+
+
+def test_a_run_that_a_seat_cannot_begin_is_queued_again(installation: Installation) -> None:
+    """It has not failed, and its trainer has not died: another device may train it."""
+    installation.starter = UnableAtFirst()
+    installation.open()
+    run_id = installation.launch(dataset="shapes100", preset="baseline-cnn", overrides={"max_steps": 5})
+    installation.until(lambda: installation.row(run_id).status in ENDED)
+    row = installation.row(run_id)
+    assert (row.status, row.attempt, row.deaths, row.error) == (Status.FINISHED, 2, 0, None)
