@@ -9,7 +9,9 @@ from datetime import datetime
 
 from app.display.trace import Trace, trace_path
 from app.host.samples import samples
+from app.host.workers import most_devices
 from app.runs.public import RunPublic
+from app.runs.waiting import lacking
 from app.storage.db import Database
 from app.storage.tables import Worker
 from app.web.runs.rows import arrival
@@ -59,7 +61,12 @@ def lanes_of(
     queue: Sequence[RunPublic],
     loads: Mapping[str, Trace],
 ) -> tuple[Lane, ...]:
-    """One lane per worker. `active` is by run id, `loads` by worker id; queued runs are dealt out in turn."""
+    """One lane per worker. `active` is by run id, `loads` by worker id.
+
+    Queued runs are dealt out in turn, without those that need more devices than there are.
+    """
+    there = most_devices(workers)
+    queue = [run for run in queue if not lacking(run.devices, there)]
     return tuple(
         Lane(
             worker,

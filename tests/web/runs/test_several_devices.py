@@ -55,6 +55,10 @@ def test_pages_say_what_a_run_waits_for_and_uses(web: Server, api: httpx.Client)
         for name in names:
             row = Worker(id=worker_id(name), host=host_name(), pid=os.getpid(), device=name, ready=True)
             session.add(row)
+    api.post("/api/runs", json={**LAUNCH, "overrides": {"devices": 8}, "name": "of eight"}).raise_for_status()
+    lanes = api.get("/lanes").text
+    assert "of four" in lanes  # comes next
+    assert "of eight" not in lanes  # cannot start on this machine
     assert "Waiting in the queue for 4 free devices." in api.get(f"/runs/{run.json()['id']}").text
     with database.write() as session:
         job = claim_next(session, RUN, worker_id("cpu:2"), "cpu:2", 60)
