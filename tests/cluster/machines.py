@@ -20,7 +20,18 @@ import psutil
 
 from tests.conftest import Server
 
-CAN_ISOLATE = os.geteuid() == 0 and all(map(shutil.which, ("unshare", "ip", "mount")))
+
+def _can_isolate() -> bool:
+    """Whether this process may make bridges and namespaces: a container's root may not."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "ip", "mount"))):
+        return False
+    bridge = f"tstry{os.getpid()}"
+    isolated = "unshare --pid --fork --mount --uts mount -t tmpfs tmpfs /dev/shm"
+    tried = f"ip link add {bridge} type bridge && ip link delete {bridge} && {isolated}"
+    return subprocess.run(["sh", "-c", tried], capture_output=True, timeout=20, check=False).returncode == 0
+
+
+CAN_ISOLATE = _can_isolate()
 
 # Mounts of its own, so that Ray's sessions and shared memory are those of one machine.
 INSIDE = """
