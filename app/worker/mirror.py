@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from app.worker.copied_file import append, split_before
 from app.worker.fetcher import Fetcher
 from app.worker.seat_calls import Lost, SeatCalls, Unreachable
 from app.worker.shipment import collect, pieces, read_piece
@@ -31,7 +32,7 @@ from trainer.node.calls import Beginning, Damaged, Have, NotBegun, Pulled, Refus
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
 from trainer.rundir.lock import hold_lock
-from trainer.system.durable import write_durably
+from trainer.system.durable import sync_file, write_durably
 
 WAIT_SECONDS = 0.5  # in which a seat answers, also without news
 RETRY_SECONDS = 0.25
@@ -210,19 +211,19 @@ class Mirror:
             write_durably(self.run.decisions, pulled.decisions)
         self._decisions = pulled.decisions_stamp
         text = pulled.events[: pulled.events.rfind(b"\n") + 1]
-        before, end = _split(text, END)
+        before, end = split_before(text, END)
         ended_before = self._end_seen
         self._end_seen = self._end_seen or bool(end)
-        _append(self.run.events(self.attempt), have.events, before)
+        append(self.run.events(self.attempt), have.events, before)
         if have.output < OUTPUT_BYTES:
-            _append(self.run.output, have.output, pulled.output)
+            append(self.run.output, have.output, pulled.output)
         if (not pulled.more or end) and self._fetcher.lacks(pulled.checkpoints, pulled.files):
-            _sync(self.run.events(self.attempt))  # all events before these checkpoints are here
+            sync_file(self.run.events(self.attempt))  # all events before these checkpoints are here
             self._fetcher.want(pulled.checkpoints, pulled.files)
         self._prune(before)
         # The files were listed before the events were read: only the second list after the `end` line is the last one.
         if end and ended_before and self._fetcher.is_done:
-            _append(self.run.events(self.attempt), have.events + len(before), end)
+            append(self.run.events(self.attempt), have.events + len(before), end)
         elif end:
             self._released.wait(HOLD_SECONDS)
         elif pulled.exited and not pulled.more and not text:
@@ -289,32 +290,3 @@ class Mirror:
 
 def _begin(what: Beginning, seat: SeatCalls) -> int | None:
     return seat.begin(what)
-
-
-def _split(text: bytes, start: bytes) -> tuple[bytes, bytes]:
-    """Split whole lines before the first one that starts with `start`."""
-    at = 0 if text.startswith(start) else text.find(b"\n" + start) + 1
-    return (text[:at], text[at:]) if at or text.startswith(start) else (text, b"")
-
-
-def _append(path: Path, offset: int, data: bytes) -> None:
-    """Write `data` at the end of the file, which must be at `offset`."""
-    if not data:
-        return
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        if os.fstat(fd).st_size != offset:
-            raise RuntimeError(f"{path} has {os.fstat(fd).st_size} bytes, not {offset}: somebody else writes to it")
-        while data:
-            written = os.pwrite(fd, data, offset)
-            offset, data = offset + written, data[written:]
-    finally:
-        os.close(fd)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

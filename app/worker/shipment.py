@@ -7,8 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data.format import RECORD_FILE, read_record
-from trainer.node.blobs import sha256_of
+from trainer.data.format import RECORD_FILE, file_sha256, read_record
 from trainer.node.calls import PIECE, Beginning
 from trainer.node.seat import NOT_SENT
 from trainer.rundir.checkpoints import CheckpointInfo, best_checkpoint, last_checkpoint, remove_checkpoints
@@ -41,7 +40,7 @@ def collect(run_dir: Path, datasets: Path, attempt: int, claim: int, orphan_seco
         if path.stat().st_size <= SMALL:
             files[relative] = path.read_bytes()
         else:
-            blobs[relative] = sha256_of(path)
+            blobs[relative] = file_sha256(path)
     dataset = _dataset_files(datasets, name)
     sources = {sha: run.path / path for path, sha in blobs.items()}
     sources |= {sha: datasets / name / path for path, sha in dataset.items()}
@@ -53,7 +52,7 @@ def _checkpoints(run: RunDir) -> list[CheckpointInfo]:
     """The best and the last checkpoint. Damaged ones are deleted, as the trainer does with them."""
     while True:
         found = [info for info in (best_checkpoint(run.path), last_checkpoint(run.path)) if info is not None]
-        damaged = [info.step for info in found if sha256_of(run.weights(info.step)) != info.sha256]
+        damaged = [info.step for info in found if file_sha256(run.weights(info.step)) != info.sha256]
         if not damaged:
             return found
         log.warning("%s: the checkpoints of steps %s are damaged, and deleted", run.path.name, damaged)
@@ -86,8 +85,8 @@ def _dataset_files(datasets: Path, name: str) -> dict[str, str]:
     found = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     # The record holds the hashes of the arrays; the rest is small.
     return {
-        path.name: record.sha256.get(path.name) or sha256_of(path) for path in found if path.name != RECORD_FILE
-    } | {RECORD_FILE: sha256_of(folder / RECORD_FILE)}
+        path.name: record.sha256.get(path.name) or file_sha256(path) for path in found if path.name != RECORD_FILE
+    } | {RECORD_FILE: file_sha256(folder / RECORD_FILE)}
 
 
 def _relative(run: RunDir, path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_line import drawn
+from tests.browser.test_line import drawn, launch_in_form
 from tests.cluster.machines import CAN_ISOLATE, Network, network, serving
 from tests.cluster.test_cluster import assert_each_step_once, wait_joined
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
@@ -32,13 +32,7 @@ def lan(server: Server, tmp_path: Path) -> Iterator[Network]:
 
 
 def test_four_runs_on_two_nodes(server: Server, lan: Network, page: Page) -> None:
-    page.goto(f"{server.url}/runs/new")
-    page.locator("input[name=dataset][value=shapes100]").check(force=True)
-    page.locator("input[name=preset][value=baseline-cnn]").check(force=True)
-    page.locator("input[name=epochs]").fill("2")
-    page.locator("[data-launch-button]").click()
-    page.wait_for_url("**/runs/*")
-    first = page.url.split("?")[0].rsplit("/", 1)[-1]
+    first = launch_in_form(server, page)
     others = [server.launch(overrides={**NARROW, **ENDLESS, "checkpoint_minutes": 0.02}) for _ in range(2)]
     last = server.launch(overrides={**NARROW, "epochs": 1})
 

@@ -28,16 +28,21 @@ def painted(page: Page, chart: str = "loss") -> int:
     return int(page.locator(f"[data-chart={chart}] canvas").first.evaluate(script))
 
 
-@pytest.mark.timeout(400)
-def test_launch_watch_stop_resume_finish_and_classify(server: Server, page: Page) -> None:
-    server.start("web", "worker", "predictor")
+def launch_in_form(server: Server, page: Page) -> str:
+    """Launch a run of two epochs as a person does; return its id. The page is the run's then."""
     page.goto(f"{server.url}/runs/new")
     page.locator("input[name=dataset][value=shapes100]").check(force=True)
     page.locator("input[name=preset][value=baseline-cnn]").check(force=True)
     page.locator("input[name=epochs]").fill("2")
     page.locator("[data-launch-button]").click()
     page.wait_for_url("**/runs/*")
-    run_id = page.url.split("?")[0].rsplit("/", 1)[-1]
+    return page.url.split("?")[0].rsplit("/", 1)[-1]
+
+
+@pytest.mark.timeout(400)
+def test_launch_watch_stop_resume_finish_and_classify(server: Server, page: Page) -> None:
+    server.start("web", "worker", "predictor")
+    run_id = launch_in_form(server, page)
     page.evaluate("window.neverReloaded = true")
 
     first = wait_for(lambda: drawn(page), 30, "the first drawn point")

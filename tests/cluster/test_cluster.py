@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.machines import CAN_ISOLATE, Network, network, processes_with, serving
+from tests.cluster.machines import CAN_ISOLATE, Machine, Network, network, processes_with, serving
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
 from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.events import walk
@@ -47,12 +47,18 @@ def wait_joined(server: Server, *devices: str) -> None:
     wait_for(lambda: set(devices) <= set(ready(server)), JOINED, f"{devices} to join")
 
 
+def joined(server: Server, lan: Network) -> Machine:
+    """A new machine, a, that has joined."""
+    machine = lan.machine("a")
+    machine.join()
+    wait_joined(server, f"{machine.name}/cpu")
+    return machine
+
+
 def test_a_run_goes_on_elsewhere_when_its_machine_is_gone(
     server: Server, lan: Network, served: subprocess.Popen[bytes]
 ) -> None:
-    a = lan.machine("a")
-    a.join()
-    wait_joined(server, "a/cpu")
+    a = joined(server, lan)
     run_id = server.launch(overrides={**NARROW, **ENDLESS, "checkpoint_minutes": 0.02})
     server.wait_step(run_id, 30)
     wait_for(lambda: list_checkpoints(server.settings.runs / run_id), 60, "a checkpoint at home")
@@ -76,9 +82,7 @@ def test_processes_of_ray_are_killed_while_a_run_is_trained(server: Server, lan:
     """The seat, Ray on the node, the outpost, the head: the same trainer goes on, and no value is lost."""
     # On a busy machine it takes a while until everything is there again.
     with serving(server, lan, TRACKSIDE_REMOTE_PATIENCE_SECONDS="120") as served:
-        a = lan.machine("a")
-        a.join()
-        wait_joined(server, "a/cpu")
+        a = joined(server, lan)
         run_id = server.launch(overrides={**NARROW, **ENDLESS, "checkpoint_minutes": 0.02})
         server.wait_step(run_id, 30)
         for victim, of in (
@@ -123,9 +127,7 @@ def test_a_machine_that_was_cut_off_comes_back_when_its_run_has_moved_on(
 def test_a_machine_leaves_and_its_run_is_saved_and_queued(
     server: Server, lan: Network, served: subprocess.Popen[bytes]
 ) -> None:
-    a = lan.machine("a")
-    a.join()
-    wait_joined(server, "a/cpu")
+    a = joined(server, lan)
     run_id = server.launch(overrides={**NARROW, **ENDLESS})
     server.wait_step(run_id, 30)
     assert a.leave() == 0
@@ -139,8 +141,7 @@ def test_a_machine_leaves_and_its_run_is_saved_and_queued(
 @pytest.mark.long
 def test_a_run_on_a_node_is_steered_and_predicts(server: Server, lan: Network, served: subprocess.Popen[bytes]) -> None:
     """Pause, finish early, and extend reach a trainer on another machine; the model is at home."""
-    lan.machine("a").join()
-    wait_joined(server, "a/cpu")
+    joined(server, lan)
     run_id = server.launch(overrides={**NARROW, **ENDLESS})
     server.wait_step(run_id, 30)
     other = server.launch(overrides={**NARROW, "epochs": 2})

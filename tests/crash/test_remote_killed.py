@@ -20,7 +20,7 @@ from app.runs.requests import NewRun
 from tests.conftest import runs_in
 from tests.crash.remote_parts import SAVED_EVERY, STEPS
 from tests.processes import children_with
-from trainer.node.blobs import sha256_of
+from trainer.data.format import file_sha256
 from trainer.plan.decisions import recorded
 from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.events import attempts, walk
@@ -101,7 +101,7 @@ class Scene:
         if listed == list_checkpoints(self.run_dir):  # it was not pruned meanwhile
             weights = RunDir(self.run_dir).weights(step)
             try:
-                assert sha256_of(weights) == listed[-1].sha256
+                assert file_sha256(weights) == listed[-1].sha256
             except FileNotFoundError:
                 return
         steps = {event["step"] for _, event in walk(self.run_dir) if event["e"] == "metrics"}

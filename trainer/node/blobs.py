@@ -7,19 +7,11 @@ import os
 import time
 from pathlib import Path
 
+from trainer.data.format import file_sha256
 from trainer.node.calls import Damaged
 from trainer.system.durable import placed_folder, remove_folder, sync_folder
 
 RECENT_SECONDS = 600.0  # a dataset that was used since then may be about to be opened
-_READ = 8 << 20
-
-
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_READ):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class Blobs:
@@ -52,7 +44,7 @@ class Blobs:
             os.fsync(fd)
         finally:
             os.close(fd)
-        if sha256_of(part) != sha256:
+        if file_sha256(part) != sha256:
             part.unlink()
             raise Damaged(f"A file that was sent to the node does not have its hash {sha256}.")
         part.rename(self.path(sha256))

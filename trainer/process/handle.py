@@ -34,11 +34,6 @@ class TrainerHandle:
         if pid and is_trainer(pid, self.folder):
             _send(pid, number)
 
-    def signal_forked(self, number: Signals) -> None:
-        """Signal the forked process if it is still this job's trainer, whoever holds the lock."""
-        if self.pid and is_trainer(self.pid, self.folder):
-            _send(self.pid, number)
-
     def has_exited(self, now: float, *, left: bool = False) -> bool:
         """Whether the lock is free and no process can still take it. `left`: do not wait for the lock's holder."""
         holder = lock_holder(self.folder)
