@@ -38,7 +38,7 @@ from trainer.rundir.spec import read_spec
 def follow(run_dir: Path, datasets: Path, device_name: str, events: EventWriter, ranks: Ranks) -> None:
     """Take part in the run until rank 0 tells that it has ended. Raises RankLost, and what training raises."""
     spec = read_spec(run_dir)
-    device = prepare(device_name, spec.threads, ranks.size)
+    device = prepare(device_name, spec.threads, ranks.sharing)
     data = load_resident(datasets, spec, device)
     begin = of_message(ranks.hear())
     if isinstance(begin, Finish):

@@ -119,7 +119,7 @@ def train_on(
     """Train from the last good checkpoint. Raises CompiledPassFailed and StoppedWhileCompiling as well."""
     began = time.monotonic()
     spec = read_spec(run_dir)
-    device = prepare(device_name, spec.threads, ranks.size)
+    device = prepare(device_name, spec.threads, ranks.sharing)
     decisions = Decisions(run_dir)
     precision = precision_of(spec, device, decisions, began=last_checkpoint(run_dir) is not None)
     runtime = Runtime(device, Execution(precision_name(precision), True, torch.get_num_threads()))

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import torch
@@ -26,31 +26,67 @@ from trainer.models.device import device_named
 
 # A rank that has died is noticed at once by its process; one that waits while rank 0 measures or compiles is not lost.
 PATIENCE = timedelta(days=30)
+# Between machines, a connection of two other ranks may be lost without rank 0 noticing it.
+NETWORK_PATIENCE = timedelta(minutes=30)
 
 
 class RankLost(RuntimeError):
     """Another rank has ended: an exchange with it has failed."""
 
 
-@dataclass(frozen=True)
-class Rendezvous:
-    """Where the ranks of a run meet: `store` is the path of a file that they all see. `interface`: of the network."""
+class Rendezvous(Protocol):
+    """Where the ranks of a run meet. They exchange tensors through the network's `interface`."""
 
-    store: str
+    @property
+    def interface(self) -> str: ...
+    @property
+    def patience(self) -> timedelta: ...
+    def store(self, size: int) -> dist.Store: ...
+
+
+@dataclass(frozen=True)
+class FileRendezvous:
+    """`path` of a file that all ranks see, which are on one machine."""
+
+    path: str
     interface: str = "lo" if sys.platform == "linux" else "lo0"
+    patience: timedelta = PATIENCE
+
+    def store(self, size: int) -> dist.Store:
+        return dist.FileStore(self.path, size)  # type: ignore[attr-defined, no-any-return]
+
+
+@dataclass(frozen=True)
+class NetworkRendezvous:
+    """`port` at rank 0's `address`; rank 0 has the `descriptor` of a socket that listens there."""
+
+    address: str
+    port: int
+    interface: str
+    descriptor: int | None = None
+    patience: timedelta = NETWORK_PATIENCE
+
+    def store(self, size: int) -> dist.Store:
+        serves = self.descriptor is not None
+        return dist.TCPStore(  # type: ignore[attr-defined, no-any-return]
+            self.address, self.port, size, serves, self.patience,
+            wait_for_workers=False, master_listen_fd=self.descriptor,
+        )  # fmt: skip
 
 
 @dataclass(eq=False)
 class Ranks:
     """`rank` 0 of `size` decides, and knows the devices of the `others`.
 
-    `links` are rank 0's sockets to ranks 1, 2, …, or another rank's one to rank 0.
+    `links` are rank 0's sockets to ranks 1, 2, …, or another rank's one to rank 0. `sharing` of the ranks are on this
+    machine.
     """
 
     rank: int = 0
     size: int = 1
     links: list[socket.socket] = field(default_factory=list)
     others: tuple[str, ...] = ()
+    sharing: int = 1
     _files: list[Any] = field(default_factory=list, repr=False)
 
     @property
@@ -62,10 +98,12 @@ class Ranks:
         if not self.are_several:
             return
         os.environ["GLOO_SOCKET_IFNAME"] = rendezvous.interface
+        if isinstance(rendezvous, NetworkRendezvous):
+            os.environ["NCCL_SOCKET_IFNAME"] = f"={rendezvous.interface}"  # without "=" it is a prefix
         backend = "cpu:gloo,cuda:nccl" if device_named(device_name).type == "cuda" else "gloo"
-        store = dist.FileStore(rendezvous.store, self.size)  # type: ignore[attr-defined]
         with _noticing():
-            dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=PATIENCE)
+            store, patience = rendezvous.store(self.size), rendezvous.patience
+            dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=patience)
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Tell all other ranks what to do next. Raises RankLost."""

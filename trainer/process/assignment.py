@@ -12,7 +12,8 @@ class Assignment:
     """A run to train. `orphan_seconds`: how long the owner file may stay unchanged; None: no worker owns the run.
 
     `cache`: the folder in which it is remembered how networks are executed fastest; None: it is not.
-    `others`: the devices of the processes that train the run together with the first one, which is on `device`.
+    `others`: the devices of the processes that train the run together with the first one, which is on `device`. It
+    forks them, or waits for them at its address `listen`; of them all, `sharing` are on its machine then.
     """
 
     run_dir: str
@@ -22,6 +23,8 @@ class Assignment:
     orphan_seconds: float | None = None
     cache: str | None = None
     others: tuple[str, ...] = ()
+    listen: str | None = None
+    sharing: int = 1
 
     @property
     def folder(self) -> Path:
@@ -40,3 +43,27 @@ class TaskAssignment:
 
     def as_dict(self) -> dict[str, Any]:
         return {"kind": "task", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class FollowAssignment:
+    """To be another rank than the first of a run's `size`, on a seat of its own. `meeting`: where rank 0 waits for it.
+
+    `address` is that of this machine; `sharing` of the ranks are on it.
+    """
+
+    run_dir: str
+    datasets: str
+    device: str
+    attempt: int
+    rank: int
+    size: int
+    address: str
+    sharing: int
+    meeting: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"kind": "rank", **asdict(self)}
+
+
+AnyAssignment = Assignment | TaskAssignment | FollowAssignment

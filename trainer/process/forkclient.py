@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from trainer.process.assignment import Assignment, TaskAssignment
+from trainer.process.assignment import AnyAssignment
 from trainer.process.threads import SPIN_LIMIT
 
 
@@ -41,7 +41,7 @@ class ForkServer:
             self._answer()
             self.ready = True
 
-    def start(self, assignment: Assignment | TaskAssignment) -> int:
+    def start(self, assignment: AnyAssignment) -> int:
         """Fork a trainer and return its pid. Raises ConnectionError: the fork server has exited."""
         return self._ask(assignment.as_dict())
 

@@ -20,7 +20,8 @@ from typing import Any
 
 import orjson
 
-from trainer.process.assignment import Assignment
+from trainer.process.assignment import Assignment, FollowAssignment
+from trainer.process.following import run_follower
 from trainer.process.trainer import run_trainer
 from trainer.rundir.folder import JobDir
 from trainer.system.machine import packages
@@ -61,11 +62,15 @@ def _child(connection: socket.socket, request: dict[str, Any]) -> int:
     os.dup2(output, 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)
     try:
-        if request.pop("kind") == "task":
-            from trainer.tasks import run_task
+        match request.pop("kind"):
+            case "task":
+                from trainer.tasks import run_task
 
-            return run_task(Path(request["run_dir"]), request["attempt"])
-        return run_trainer(Assignment(**request))
+                return run_task(Path(request["run_dir"]), request["attempt"])
+            case "rank":
+                return run_follower(FollowAssignment(**request))
+            case _:
+                return run_trainer(Assignment(**request))
     except BaseException:
         logging.exception("the process failed outside of training")
         return 1

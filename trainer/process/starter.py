@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from trainer.process.assignment import Assignment, TaskAssignment
+from trainer.process.assignment import AnyAssignment
 from trainer.process.forkclient import ForkServer
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class Starter:
         """Start the fork server, which loads torch in the background."""
         self._forkserver = ForkServer(self._environment)
 
-    def start(self, assignment: Assignment | TaskAssignment) -> int | None:
+    def start(self, assignment: AnyAssignment) -> int | None:
         """Fork a trainer and return its pid; None if the fork server failed twice in a row."""
         for _ in range(2):
             if self._forkserver is None:

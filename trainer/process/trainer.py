@@ -13,7 +13,9 @@ from types import FrameType
 from typing import Any
 
 from trainer.process.assignment import Assignment
+from trainer.process.distant_ranks import DistantRanks, StoppedBefore
 from trainer.process.ending import ended_by
+from trainer.process.other_ranks import OtherRanks
 from trainer.process.siblings import Siblings
 from trainer.rundir.events import EventWriter, attempts
 from trainer.rundir.folder import RunDir
@@ -44,6 +46,9 @@ class StopRequest:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._signalled = True
+
+    def request(self) -> None:
         self._signalled = True
 
     def __call__(self) -> bool:
@@ -89,9 +94,9 @@ def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], Event
     stop = StopRequest(assignment)
     stop.install()
     events = make_events(run_dir, assignment.attempt)
-    siblings = Siblings(assignment, events)
-    end, status = _train(assignment, events, stop, siblings)
-    siblings.finish(failed=status == 1)
+    others = _other_ranks(assignment, events, stop)
+    end, status = _train(assignment, events, stop, others)
+    others.finish(failed=status == 1)
     from trainer.models.device import free_memory  # after _train, which imports torch
 
     free_memory()  # the worker starts the next run at once, which may take all of the device's memory
@@ -102,8 +107,14 @@ def run_trainer(assignment: Assignment, make_events: Callable[[Path, int], Event
     return status
 
 
+def _other_ranks(assignment: Assignment, events: EventWriter, stop: StopRequest) -> OtherRanks:
+    if assignment.listen is not None:
+        return DistantRanks(assignment, events, stop, stop.request)
+    return Siblings(assignment, events) if assignment.others else OtherRanks(assignment, events)
+
+
 def _train(
-    assignment: Assignment, events: EventWriter, stop: StopRequest, siblings: Siblings
+    assignment: Assignment, events: EventWriter, stop: StopRequest, others: OtherRanks
 ) -> tuple[dict[str, Any], int]:
     """Return the fields of the end event and the exit status. Nothing keeps the network once this has returned."""
     from trainer.loop import train  # imports torch, which is already loaded in a forked child
@@ -111,12 +122,15 @@ def _train(
     run_dir, datasets = Path(assignment.run_dir), Path(assignment.datasets)
     cache = None if assignment.cache is None else Path(assignment.cache)
     try:
-        siblings.start()
-        ranks = siblings.ranks()
+        others.start()
+        ranks = others.ranks()
         outcome = train(run_dir, datasets, assignment.device, assignment.attempt, events, stop, cache, ranks)
+    except StoppedBefore:
+        reason = "orphaned" if stop.orphaned else "interrupted"
+        return {"reason": reason, "step": None, "summary": {}, "error": None}, 2
     except Exception as raised:
         log.exception("the run failed")
-        error = siblings.cause(raised)
+        error = others.cause(raised)
         ended, status = ended_by(error, assignment, events)
         if status == 1:
             with suppress(OSError):

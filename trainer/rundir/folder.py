@@ -1,6 +1,6 @@
 """The directories of runs and tasks, which are the source of truth. No other module knows the names of the files.
 
-runs/<id>/    spec.json  dataset.json  initial.safetensors  decisions.jsonl  pause  wind-down  hold
+runs/<id>/    spec.json  dataset.json  initial.safetensors  decisions.jsonl  pause  wind-down  hold  meeting
               checkpoints/<step>.safetensors  checkpoints/<step>.json
               artifacts/val/<step>.safetensors  artifacts/checks/<name>.png  artifacts/features.safetensors
 of a script   script.json  sessions.jsonl  append.lock  last-heard  logged-files/<sha256>
@@ -120,6 +120,11 @@ class RunDir(JobDir):
     def hold(self) -> Path:
         """The step at which a search has the run stop (trainer/rundir/hold.py)."""
         return self.path / "hold"
+
+    @property
+    def meeting(self) -> Path:
+        """Exists on a node while rank 0 waits for the other ranks (trainer/process/meeting.py)."""
+        return self.path / "meeting"
 
     @property
     def checkpoints(self) -> Path:
