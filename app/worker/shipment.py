@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trainer.data.format import RECORD_FILE, file_sha256, read_record
 from trainer.node.calls import PIECE, Beginning
-from trainer.node.seat import NOT_SENT
+from trainer.node.news import NOT_SENT
 from trainer.rundir.checkpoints import CheckpointInfo, best_checkpoint, last_checkpoint, remove_checkpoints
 from trainer.rundir.events import attempts
 from trainer.rundir.folder import RunDir

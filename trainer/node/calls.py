@@ -27,10 +27,27 @@ class Damaged(TrainerError):
 
 
 @dataclass(frozen=True)
+class Part:
+    """A seat's part in a run on `size` devices: its `rank`. Rank 0 waits for the others, whose devices are `others`.
+
+    `address` is that of the seat's machine for the other ranks, of which `sharing` are on this machine. `meeting`, for
+    a rank other than the first: where rank 0 waits for it, as its own seat has told.
+    """
+
+    rank: int
+    size: int
+    address: str
+    sharing: int
+    others: tuple[str, ...]
+    meeting: bytes = b""
+
+
+@dataclass(frozen=True)
 class Beginning:
     """A run to begin. Paths are relative to its directory or, in `dataset_files`, to the dataset's.
 
-    `files` are sent along; `blobs` and `dataset_files` are hashes of what was put before.
+    `files` are sent along; `blobs` and `dataset_files` are hashes of what was put before. `part`: None for a run on
+    one device.
     """
 
     run: str
@@ -41,6 +58,7 @@ class Beginning:
     dataset: str
     dataset_files: dict[str, str]
     orphan_seconds: float
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +77,8 @@ class Pulled:
 
     `checkpoints` are the sidecars of all checkpoints by step, whose weights can be read until the home has them.
     `files` are the stamps of all other files that the trainer has written. `more`: there are more events.
-    `requests` are the requests of users that the trainer has not answered yet.
+    `requests` are the requests of users that the trainer has not answered yet. `meeting`: where rank 0 waits for the
+    other ranks, while it does.
     """
 
     pid: int | None
@@ -72,6 +91,7 @@ class Pulled:
     decisions: bytes | None
     decisions_stamp: Stamp | None
     requests: frozenset[str]
+    meeting: bytes | None = None
 
 
 @dataclass(frozen=True)
