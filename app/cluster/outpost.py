@@ -13,17 +13,16 @@ from typing import Any
 
 import ray
 from sqlalchemy.exc import OperationalError
-from sqlmodel import col, select
 
 from app.cluster.ray_process import NAMESPACE
 from app.cluster.ray_seat import RaySeat
 from app.cluster.seat_loop import SeatLoop
 from app.cluster.seats import NodeDevice, devices_of
 from app.cluster.turn import Turn
-from app.host.workers import is_on_node
+from app.host.workers import devices_in_use
 from app.settings import Settings
 from app.storage.db import Database, is_passing
-from app.storage.tables import ACTIVE, Run
+from app.worker.gang import Place
 from app.worker.loop import TICK_SECONDS
 
 HEAD_SECONDS = 0.1
@@ -56,7 +55,7 @@ class Outpost:
                     self._nodes_at = now + NODES_SECONDS
                     self._look_for_devices()
                 self._turn.begin([job.job.key or 0 for loop in self._loops.values() for job in loop.held.values()])
-                for loop in self._loops.values():
+                for loop in list(self._loops.values()):
                     loop.tick(now)
             except OperationalError as error:
                 if not is_passing(error):
@@ -77,14 +76,13 @@ class Outpost:
                 self._open(device)
         in_use = self._devices_in_use()
         for name in in_use - self._loops.keys():
-            host, _, kind = name.rpartition("/")
-            self._open(NodeDevice("", host, 0, kind))
+            self._open_absent(name)
         for name in self._loops.keys() - found.keys() - in_use:
             if not self._loops[name].held:
                 self._loops.pop(name).leave()
 
     def _open(self, device: NodeDevice) -> None:
-        seat = RaySeat(device.node_id, device.host, device.number, device.kind) if device.node_id else None
+        seat = RaySeat(device) if device.node_id else None
         loop = self._loops.get(device.name)
         if loop is not None:
             log.info("%s is back", device.name)
@@ -92,12 +90,23 @@ class Outpost:
             return
         log.info("%s: a new device", device.name)
         shipping = self._shipping[device.host]
-        self._loops[device.name] = SeatLoop(self._settings, self._database, device, seat, shipping, self._turn)
+        self._loops[device.name] = SeatLoop(
+            self._settings, self._database, device, seat, shipping, self._turn, self._place
+        )
+
+    def _place(self, name: str) -> Place:
+        """The place of a device; one that is not there now may come back."""
+        if name not in self._loops:
+            self._open_absent(name)
+        return self._loops[name].place
+
+    def _open_absent(self, name: str) -> None:
+        host, _, kind = name.rpartition("/")
+        self._open(NodeDevice("", host, 0, kind))
 
     def _devices_in_use(self) -> set[str]:
         with self._database.read() as session:
-            rows = session.exec(select(Run.device).where(col(Run.status).in_(ACTIVE))).all()
-        return {device for device in rows if device is not None and is_on_node(device)}
+            return devices_in_use(session)
 
     def _wait_for_database(self) -> None:
         """Wait until it can be read again, and read what the loops hold: the last write was rolled back."""

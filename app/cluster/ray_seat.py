@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from app.cluster.node_seat import NodeGreeting, NodeSeat
 from app.cluster.ray_process import NAMESPACE, SEAT
+from app.cluster.seats import NodeDevice
 from app.worker.seat_calls import Unreachable
 from trainer.node.calls import Beginning, Have, Pulled
 
@@ -22,8 +23,9 @@ CALLS = 64  # that a seat answers at the same time
 class RaySeat:
     """One device of a node. Its process is made anew by Ray if it dies; the trainer does not die with it."""
 
-    def __init__(self, node_id: str, host: str, number: int, device: str) -> None:
-        self.there_since = time.monotonic()
+    def __init__(self, place: NodeDevice) -> None:
+        node_id, host, number, device = place.node_id, place.host, place.number, place.kind
+        self.there_since, self.address = time.monotonic(), place.address
         actor: Any = ray.remote(NodeSeat)
         self._actor = actor.options(
             name=f"seat/{host}/{number}/{node_id[:16]}",
@@ -68,8 +70,8 @@ class RaySeat:
     def signal(self, run: str, claim: int, attempt: int, number: int) -> None:
         self._ask("signal", ANSWER_SECONDS, run, claim, attempt, number)
 
-    def end(self, run: str, claim: int) -> None:
-        self._ask("end", BEGIN_SECONDS, run, claim)
+    def end(self, run: str, claim: int, attempt: int) -> None:
+        self._ask("end", BEGIN_SECONDS, run, claim, attempt)
 
     def _ask(self, name: str, seconds: float, *arguments: Any, **named: Any) -> Any:
         """Call a method of the seat. Raises Unreachable, and what the method raises."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from sqlmodel import select
@@ -19,10 +20,11 @@ from app.jobs.kinds import RUN, Kind
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import ACTIVE, Run
+from app.worker.gang import Place
 from app.worker.loop import WorkerLoop
 from app.worker.remote import RemoteExecutor
 from app.worker.seat_calls import SeatCalls, Unreachable
-from trainer.node.calls import Refused
+from trainer.node.calls import Holding, Refused
 
 GREET_SECONDS = 2.0  # between two greetings
 SILENT_SECONDS = 10.0  # a seat whose last answer is older takes no run
@@ -50,8 +52,14 @@ class GreetedSeat:
     def there_since(self) -> float:
         return 0.0 if self.calls is None else self.calls.there_since
 
+    @property
+    def address(self) -> str:
+        """Raises Unreachable."""
+        address: str = self.__getattr__("address")
+        return address
+
     def __getattr__(self, name: str) -> Any:
-        """The calls of the seat. They raise Unreachable while there is none."""
+        """The calls of the seat, and its address. They raise Unreachable while there is none."""
         if self.calls is None:
             raise Unreachable(f"{self.name} is not there")
         return getattr(self.calls, name)
@@ -128,9 +136,12 @@ class SeatLoop(WorkerLoop):
         calls: SeatCalls | None,
         shipping: threading.Lock,
         turn: Turn,
+        find: Callable[[str], Place],
     ) -> None:
+        """`find` returns the place of another device by its name."""
         self.seat = GreetedSeat(device.name, device.node_id, calls)
-        executor = RemoteExecutor(settings, self.seat, shipping)
+        self.place = Place(device.name, self.seat, shipping)
+        executor = RemoteExecutor(settings, self.place, find)
         super().__init__(
             settings, database, device.name, executor, SeatTest(self.seat),
             host=device.host, probe=SeatProbe(self.seat), hint=turn,
@@ -181,16 +192,16 @@ class SeatLoop(WorkerLoop):
                 row is not None
                 and row.status in ACTIVE
                 and row.attempt == holding.attempt
-                and row.device == self.device
+                and self.device in (row.device, *(row.other_devices or []))
             ):
                 continue  # it is held, or will be adopted
             if claim < holding.claim:
                 continue
             log.info("%s is over on %s", holding.run, self.device)
-            threading.Thread(target=self._end_on_seat, args=(holding.run, claim), daemon=True).start()
+            threading.Thread(target=self._end_on_seat, args=(holding, claim), daemon=True).start()
 
-    def _end_on_seat(self, run: str, claim: int) -> None:
+    def _end_on_seat(self, holding: Holding, claim: int) -> None:
         try:
-            self.seat.end(run, claim)
+            self.seat.end(holding.run, claim, holding.attempt)
         except (Unreachable, Refused) as error:
-            log.info("%s: %s", run, error)
+            log.info("%s: %s", holding.run, error)

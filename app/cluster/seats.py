@@ -9,12 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class NodeDevice:
-    """`node_id` is Ray's, another one whenever the node joins anew. `kind`: cpu, or cuda:N."""
+    """`node_id` is Ray's, another one whenever the node joins anew. `kind`: cpu, cpu:N or cuda:N. `address` of the node
+    in the cluster.
+    """
 
     node_id: str
     host: str
     number: int
     kind: str
+    address: str = ""
 
     @property
     def name(self) -> str:
@@ -31,4 +34,4 @@ def devices_of(nodes: Sequence[dict[str, Any]]) -> Iterator[NodeDevice]:
         count, _, kind = labels["devices"].partition(".")
         for number in range(int(count)):
             name = f"cuda:{number}" if kind == "cuda" else kind if number == 0 else f"{kind}:{number}"
-            yield NodeDevice(node["NodeID"], labels["host"], number, name)
+            yield NodeDevice(node["NodeID"], labels["host"], number, name, node["NodeManagerAddress"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
 from app.storage.db import Database
-from app.storage.tables import ACTIVE, Run, Worker, now
+from app.storage.tables import ACTIVE, Run, Source, Worker, now
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=15)
 KEPT = timedelta(hours=1)  # rows of workers without a heartbeat; a worker that is suspended writes its row again
@@ -21,36 +21,45 @@ def seen_workers(database: Database) -> list[Worker]:
     with database.read() as session:
         statement = select(Worker).where(col(Worker.seen_at) > now() - HEARTBEAT_TIMEOUT).order_by(col(Worker.device))
         workers = list(session.exec(statement).all())
-        used = {host: _devices_of_gangs(session, host) for host in {worker.host for worker in workers}}
+        used = {_key(host, name): run for run, host, names in _gangs(session) for name in names}
         session.expunge_all()
     for worker in workers:
-        worker.run = worker.run or used[worker.host].get(worker.device)
+        worker.run = worker.run or used.get(_key(worker.host, worker.device))
     return workers
 
 
-def lent_devices(session: Session, host: str) -> set[str]:
-    """The devices of `host` on which a run trains whose worker has another one."""
-    return {device for _, _, others in _gangs(session, host) for device in others or []}
+def lent_devices(session: Session, host: str | None) -> set[str]:
+    """The devices of `host`, or with None of the nodes, on which a run trains whose worker has another one."""
+    return {name for _, at, (_, *others) in _gangs(session) for name in others if _key(at, name)[0] == host}
 
 
-def _devices_of_gangs(session: Session, host: str) -> dict[str, str]:
-    """The ids of the runs on several devices, by each of these."""
-    return {name: run for run, device, others in _gangs(session, host) for name in (device, *(others or [])) if name}
+def devices_in_use(session: Session, host: str | None = None) -> set[str]:
+    """The devices of `host`, or with None of the nodes, on which active runs train."""
+    columns = select(Run.host, Run.device, Run.other_devices)
+    rows = session.exec(columns.where(col(Run.status).in_(ACTIVE), Run.source == Source.TRACKSIDE)).all()
+    names = {_key(at, name) for at, device, others in rows for name in (device, *(others or [])) if name}
+    return {name for at, name in names if at == host}
 
 
-def _gangs(session: Session, host: str) -> list[tuple[str, str | None, Sequence[str] | None]]:
-    columns = select(Run.id, Run.device, Run.other_devices)
-    rows = session.exec(columns.where(col(Run.status).in_(ACTIVE), Run.host == host, Run.devices > 1)).all()
-    return [(run, device, others) for run, device, others in rows]
+def _gangs(session: Session) -> list[tuple[str, str | None, Sequence[str]]]:
+    """The active runs on several devices: id, host and devices."""
+    columns = select(Run.id, Run.host, Run.device, Run.other_devices)
+    rows = session.exec(columns.where(col(Run.status).in_(ACTIVE), Run.devices > 1)).all()
+    return [(run, host, [device, *(others or [])]) for run, host, device, others in rows if device]
+
+
+def _key(host: str | None, device: str) -> tuple[str | None, str]:
+    """What no two devices share: those of nodes have names that no others have, whichever host trains on them."""
+    return (None if is_on_node(device) else host), device
 
 
 def most_devices(workers: Iterable[Worker]) -> int:
-    """The number of devices on which one run can train: those of one kind in one machine, the most that there are."""
-    together: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for worker in workers:
-        if worker.ready and not is_on_node(worker.device):  # no run trains on several devices of a node
-            together[worker.host, kind_of(worker.device)].add(worker.device)
-    return max(map(len, together.values()), default=0)
+    """The number of devices on which one run can train: those of one kind in one machine, or in all nodes."""
+    together: Counter[tuple[str | None, str]] = Counter()
+    for key in {(_key(worker.host, worker.device)) for worker in workers if worker.ready}:
+        host, device = key
+        together[host, kind_of(device)] += 1
+    return max(together.values(), default=0)
 
 
 def is_on_node(device: str | None) -> bool:
@@ -58,8 +67,13 @@ def is_on_node(device: str | None) -> bool:
     return device is not None and "/" in device
 
 
+def node_of(device: str) -> str:
+    """The name of the node that a device is on; "" for the home's own."""
+    return device.rpartition("/")[0]
+
+
 def kind_of(device: str) -> str:
-    return device.partition(":")[0]
+    return device.rpartition("/")[2].partition(":")[0]
 
 
 def prune(session: Session) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import or_
 from sqlmodel import Session, col, select
 
 from app.host.identity import host_name, is_alive
-from app.jobs.gangs import Host
+from app.jobs.gangs import Pool
 from app.jobs.kinds import RUN, Kind
 from app.storage.tables import ACTIVE, Job, Run, Status, now
 from app.storage.transitions import guarded_update, move
@@ -31,8 +31,8 @@ def has_work(session: Session, kind: Kind) -> bool:
 def claim_next(session: Session, kind: Kind, worker: str, device: str, seconds: float) -> Job | None:
     """Claim the first job of the queue; None if the queue is empty, or this device is taken or kept free.
 
-    A run that needs more devices than this host has is passed over. Else the first one waits until as many are free,
-    and no run behind it is started before: it does not wait for ever.
+    A run that needs more devices than this machine has, or the nodes have, is passed over. Else the first one waits
+    until as many are free, and no run behind it is started before: it does not wait for ever.
     """
     if kind is RUN:
         return _claim_run(session, worker, device, seconds)
@@ -42,10 +42,10 @@ def claim_next(session: Session, kind: Kind, worker: str, device: str, seconds: 
 
 
 def _claim_run(session: Session, worker: str, device: str, seconds: float) -> Job | None:
-    host = Host.now(session, worker, device)
-    possible = Run.status == Status.QUEUED, col(Run.devices) <= len(host.devices)
+    pool = Pool.now(session, worker, device)
+    possible = Run.status == Status.QUEUED, col(Run.devices) <= len(pool.devices)
     run = session.exec(select(Run).where(*possible).order_by(*RUN.order()).limit(1)).first()
-    if run is None or (others := host.others_for(run.devices)) is None:
+    if run is None or (others := pool.others_for(run.devices)) is None:
         return None
     return _claim(session, run, worker, device, seconds, other_devices=others or None)
 

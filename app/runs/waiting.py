@@ -56,4 +56,4 @@ def lacking(devices: int, there: int) -> str:
     """Why a queued run on several `devices` cannot start, if no machine has as many; `there`: the most that one has."""
     if devices <= max(1, there):
         return ""
-    return f"needs {devices} devices of one machine, {there} {'is' if there == 1 else 'are'} there"
+    return f"needs {devices} devices of one machine or of nodes, {there} {'is' if there == 1 else 'are'} there"

@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import orjson
 
 from app.worker.copied_file import append, split_before
 from app.worker.fetcher import Fetcher
-from app.worker.seat_calls import Lost, SeatCalls, Unreachable
-from app.worker.shipment import collect, pieces, read_piece
+from app.worker.followers import DiedBefore, Follower, Followers
+from app.worker.gang import Gang
+from app.worker.patient_seat import PatientSeat
+from app.worker.seat_calls import Lost, SeatCalls
+from app.worker.shipment import collect
 from trainer.errors import DISK_FULL
 from trainer.node.calls import Beginning, Damaged, Have, NotBegun, Pulled, Refused, Stamp, requests_of
 from trainer.rundir.events import EventWriter
@@ -39,13 +39,11 @@ RETRY_SECONDS = 0.25
 HOLD_SECONDS = 0.05  # between two looks at whether all files are here
 LOCK_SECONDS = 30.0
 ADOPT_SECONDS = 90.0  # in which a seat must answer the first call of a mirror that has not begun the attempt
-PIECES = 4  # of a file that are on their way at the same time
 SHIPMENTS = 3  # that arrive damaged: then the files at home are
 OUTPUT_BYTES = 64 << 20  # of a trainer's output that are copied
 END, PRUNED = b'{"e":"end"', b'{"e":"pruned"'
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class State(StrEnum):
@@ -74,24 +72,31 @@ class Mirror:
         patience_seconds: float,
         orphan_seconds: float,
         shipping: threading.Lock | None = None,
+        gang: Gang | None = None,
     ) -> None:
         self.run = RunDir(run_dir)
         self.attempt, self.claim = attempt, claim
         self.state = State.SHIPPING if begins else State.FOLLOWING
         self.pid: int | None = None
         self.error: Exception | None = None
-        self._datasets, self._seat = datasets, seat
-        self._patience, self._orphan_seconds = patience_seconds, orphan_seconds
+        self._datasets, self._orphan_seconds, self._gang = datasets, orphan_seconds, gang
         self._shipping = shipping or threading.Lock()  # one shipment to a machine at a time: the next finds it there
         self._fetcher = Fetcher(self.run, self._read)
         # A node takes a while to come back after the home was gone.
         grace = 0.0 if begins else max(0.0, ADOPT_SECONDS - patience_seconds)
-        self._answered_at = time.monotonic() + grace
+        self._released = threading.Event()
+        self._seat = PatientSeat(seat, self._released, patience_seconds, grace)
+        self._followers = Followers([
+            Follower(
+                rank, gang, run_dir, datasets, attempt=attempt, claim=claim, begins=begins,
+                patience_seconds=patience_seconds + grace, orphan_seconds=orphan_seconds,
+            )
+            for rank in range(1, len(gang.places))
+        ] if gang is not None else [])  # fmt: skip
         self._decisions: Stamp | None = None
         self._passed_on: dict[str, int] = {}
         self._pruned: set[int] = set()
         self._end_seen = False
-        self._released = threading.Event()
         self._ends_seat = False
         self._thread = threading.Thread(target=self._work, name=f"mirror {run_dir.name}", daemon=True)
 
@@ -101,7 +106,7 @@ class Mirror:
     def signal(self, number: int) -> None:
         """Signal the trainer, without waiting for an answer."""
         calls = (self.run.path.name, self.claim, self.attempt, number)
-        threading.Thread(target=self._try, args=(self._seat.signal, *calls), daemon=True).start()
+        threading.Thread(target=self._seat.once, args=(lambda seat: seat.signal(*calls),), daemon=True).start()
 
     def checkpoints_changed(self) -> bool:
         """Whether checkpoints have come or were deleted at home since the last call."""
@@ -126,16 +131,18 @@ class Mirror:
             try:
                 self._mirror()
             finally:
+                self._followers.release(ends=self._ends_seat and self.state is not State.REFUSED)
                 self._fetcher.close()
                 os.close(lock)  # the run may go on elsewhere
-            if self._ends_seat and self.state not in (State.LOST, State.REFUSED):
-                self._try(self._seat.end, self.run.path.name, self.claim)
+            if self._ends_seat and self.state is not State.REFUSED:
+                self._seat.once(lambda seat: seat.end(self.run.path.name, self.claim, self.attempt))
         except Exception as error:
             log.exception("%s is not followed any more", self.run.path.name)
             self.error = error
 
     def _mirror(self) -> None:
         """Begin, follow, and wait to be released."""
+        self._followers.start()
         try:
             if self.state is State.SHIPPING:
                 self._begin()
@@ -154,30 +161,20 @@ class Mirror:
     def _begin(self) -> None:
         # The empty file stops a trainer of an older attempt, wherever it is.
         EventWriter(self.run.path, self.attempt).close()
+        gang, part = self._gang, None
+        if gang is not None:
+            part = gang.part(0, self._seat.call(lambda _: gang.address_of(0)))
         for tries in range(SHIPMENTS):
-            shipment = collect(self.run.path, self._datasets, self.attempt, self.claim, self._orphan_seconds)
+            shipment = collect(self.run.path, self._datasets, self.attempt, self.claim, self._orphan_seconds, part)
             try:
                 with self._shipping:
-                    self._ship(shipment.sources)
-                self.pid = self._call(partial(_begin, shipment.beginning))
+                    self._seat.ship(shipment.sources)
+                self.pid = self._seat.call(partial(_begin, shipment.beginning))
                 return
             except Damaged as error:
                 if tries == SHIPMENTS - 1:
                     raise
                 log.warning("%s: sending it again", error)
-
-    def _ship(self, sources: dict[str, Path]) -> None:
-        """Send what the node does not have, several pieces at a time; the last of a file follows the others."""
-        with ThreadPoolExecutor(PIECES) as pool:
-            for sha, arrived in self._call(lambda seat: seat.missing(list(sources))).items():
-                *most, last = pieces(sources[sha], arrived)
-                for _ in pool.map(lambda piece, sha=sha: self._put(sha, sources[sha], *piece, last=False), most):
-                    pass
-                self._put(sha, sources[sha], *last, last=True)
-
-    def _put(self, sha: str, path: Path, offset: int, size: int, *, last: bool) -> None:
-        data = read_piece(path, offset, size)
-        self._call(lambda seat: seat.put(sha, offset, data, last=last))
 
     def _repair(self) -> None:
         """Cut off a line that a killed mirror has left unfinished."""
@@ -197,13 +194,24 @@ class Mirror:
             checkpoints=self._fetcher.steps,
         )
         name = self.run.path.name
-        pulled = self._call(lambda seat: seat.pull(name, self.claim, self.attempt, have, WAIT_SECONDS))
+        pulled = self._seat.call(lambda seat: seat.pull(name, self.claim, self.attempt, have, WAIT_SECONDS))
         self.pid = pulled.pid
         self._take_back_requests(pulled)
+        if not pulled.exited:
+            self._look_at_followers(pulled)
         try:
             self._write(pulled, have)
         except OSError as error:  # a full disk at home: the node keeps what it has
             log.warning("%s cannot be copied: trying again (%s: %s)", name, DISK_FULL, error)
+            self._released.wait(RETRY_SECONDS)
+
+    def _look_at_followers(self, pulled: Pulled) -> None:
+        """Raises what keeps the run from being trained on all of its devices."""
+        try:
+            self._followers.look(pulled.meeting)
+        except DiedBefore as error:
+            log.warning("%s: %s", self.run.path.name, error)
+            self.signal(signal.SIGKILL)
             self._released.wait(RETRY_SECONDS)
 
     def _write(self, pulled: Pulled, have: Have) -> None:
@@ -228,7 +236,8 @@ class Mirror:
             self._released.wait(HOLD_SECONDS)
         elif pulled.exited and not pulled.more and not text:
             if self._fetcher.is_done:
-                self.state = State.EXITED
+                # Where the machine of another rank is gone, the trainer has not died of itself.
+                self.state = State.EXITED if self._end_seen or self._followers.all_answer() else State.LOST
             else:
                 self._released.wait(HOLD_SECONDS)
 
@@ -260,32 +269,10 @@ class Mirror:
                     path.unlink()
 
     def _read(self, path: str, offset: int, size: int) -> bytes:
-        return self._call(lambda seat: seat.read(self.run.path.name, self.claim, path, offset, size))
+        return self._seat.call(lambda seat: seat.read(self.run.path.name, self.claim, path, offset, size))
 
     def _request(self, name: str, stamp: int) -> None:
-        self._call(lambda seat: seat.request(self.run.path.name, self.claim, name, stamp))
-
-    def _call(self, call: Callable[[SeatCalls], T]) -> T:
-        """Call the seat, which may be another process by the next try, until it answers.
-
-        Raises Lost after a long silence, and Refused.
-        """
-        while True:
-            try:
-                answer = call(self._seat)
-            except Unreachable as error:
-                silent_since = max(self._answered_at, self._seat.there_since)
-                if self._released.is_set() or time.monotonic() - silent_since > self._patience:
-                    raise Lost from error
-                self._released.wait(RETRY_SECONDS)
-            else:
-                self._answered_at = time.monotonic()
-                return answer
-
-    def _try(self, call: Callable[..., Any], *arguments: Any) -> None:
-        """Call the seat once. If it does not answer, it will hear from the next mirror or be told when it is back."""
-        with suppress(Unreachable, Refused, NotBegun):
-            call(*arguments)
+        self._seat.call(lambda seat: seat.request(self.run.path.name, self.claim, name, stamp))
 
 
 def _begin(what: Beginning, seat: SeatCalls) -> int | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from pathlib import Path
 from signal import Signals
 
 from app.settings import Settings
 from app.storage.tables import Job
 from app.worker.executor import Trainer
+from app.worker.gang import Gang, Place
 from app.worker.mirror import Mirror, State
-from app.worker.seat_calls import SeatCalls
 from trainer.process.assignment import Assignment, TaskAssignment
 
 CLOSE_SECONDS = 5.0
@@ -48,10 +48,10 @@ class RemoteTrainer:
 
 
 class RemoteExecutor:
-    """Starts trainers on one seat. `shipping` is shared by the seats of a machine."""
+    """Starts trainers on the seat of `place`. `find` returns the places of the run's other devices by their names."""
 
-    def __init__(self, settings: Settings, seat: SeatCalls, shipping: threading.Lock) -> None:
-        self._settings, self._seat, self._shipping = settings, seat, shipping
+    def __init__(self, settings: Settings, place: Place, find: Callable[[str], Place]) -> None:
+        self._settings, self._place, self._find = settings, place, find
         self._trainers: list[RemoteTrainer] = []
 
     def prepare(self) -> None:
@@ -64,16 +64,18 @@ class RemoteExecutor:
         return self._follow(job, folder, begins=False)
 
     def _follow(self, job: Job, folder: Path, *, begins: bool) -> Trainer:
+        others = [self._find(name) for name in getattr(job, "other_devices", None) or ()]
         mirror = Mirror(
             folder,
             self._settings.datasets,
-            self._seat,
+            self._place.seat,
             attempt=job.attempt,
             claim=job.claim,
             begins=begins,
             patience_seconds=self._settings.remote_patience_seconds,
             orphan_seconds=self._settings.orphan_seconds,
-            shipping=self._shipping,
+            shipping=self._place.shipping,
+            gang=Gang((self._place, *others)) if others else None,
         )
         trainer = RemoteTrainer(mirror)
         self._trainers = [known for known in self._trainers if known.mirror.is_alive] + [trainer]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.data.format import RECORD_FILE, file_sha256, read_record
-from trainer.node.calls import PIECE, Beginning
+from trainer.node.calls import PIECE, Beginning, Part
 from trainer.node.news import NOT_SENT
 from trainer.rundir.checkpoints import CheckpointInfo, best_checkpoint, last_checkpoint, remove_checkpoints
 from trainer.rundir.events import attempts
@@ -28,7 +28,9 @@ class Shipment:
     sources: dict[str, Path]
 
 
-def collect(run_dir: Path, datasets: Path, attempt: int, claim: int, orphan_seconds: float) -> Shipment:
+def collect(
+    run_dir: Path, datasets: Path, attempt: int, claim: int, orphan_seconds: float, part: Part | None = None
+) -> Shipment:
     """Collect the run for its new `attempt`. Raises DatasetMissing, and DatasetDamaged."""
     run, name = RunDir(run_dir), read_spec(run_dir).dataset.name
     known = {info.step: info for info in _checkpoints(run)}
@@ -44,8 +46,19 @@ def collect(run_dir: Path, datasets: Path, attempt: int, claim: int, orphan_seco
     dataset = _dataset_files(datasets, name)
     sources = {sha: run.path / path for path, sha in blobs.items()}
     sources |= {sha: datasets / name / path for path, sha in dataset.items()}
-    beginning = Beginning(run_dir.name, attempt, claim, files, blobs, name, dataset, orphan_seconds)
+    beginning = Beginning(run_dir.name, attempt, claim, files, blobs, name, dataset, orphan_seconds, part)
     return Shipment(beginning, sources)
+
+
+def collect_part(
+    run_dir: Path, datasets: Path, attempt: int, claim: int, orphan_seconds: float, part: Part
+) -> Shipment:
+    """Collect what a rank other than the first reads: it gets the weights from rank 0. Raises as `collect`."""
+    run, name = RunDir(run_dir), read_spec(run_dir).dataset.name
+    files = {_relative(run, path): path.read_bytes() for path in (run.committed, run.spec, run.dataset)}
+    dataset = _dataset_files(datasets, name)
+    beginning = Beginning(run_dir.name, attempt, claim, files, {}, name, dataset, orphan_seconds, part)
+    return Shipment(beginning, {sha: datasets / name / path for path, sha in dataset.items()})
 
 
 def _checkpoints(run: RunDir) -> list[CheckpointInfo]:

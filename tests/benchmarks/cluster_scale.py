@@ -29,6 +29,7 @@ from app.runs.requests import NewRun
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Change, Run, Status
+from app.worker.gang import Place
 from app.worker.loop import TICK_SECONDS
 from tests.benchmarks.rows import Row, data_root
 from trainer.node.calls import Beginning, Greeting, Have, Pulled
@@ -52,6 +53,7 @@ class SimulatedSeat:
     text: bytes = b""
     step: int = 0
     there_since: float = 0.0
+    address: str = "127.0.0.1"
 
     def greet(self) -> NodeGreeting:
         seat = Greeting(self.host, "cuda:0", "simulated", versions(), time.time(), 1 << 40)
@@ -83,7 +85,7 @@ class SimulatedSeat:
             self.text += orjson.dumps(point) + b"\n"
         return Pulled(events=self.text[have.events :], **NOTHING)
 
-    def end(self, _run: str, _claim: int) -> None:
+    def end(self, _run: str, _claim: int, _attempt: int) -> None:
         pass
 
 
@@ -103,11 +105,12 @@ def _measure(devices: int) -> Iterator[Row]:
         for _ in range(devices):
             launcher.create(NewRun.model_validate({"dataset": "shapes100", "preset": "baseline-cnn"}))
         loops: list[SeatLoop] = []
+        places: dict[str, Place] = {}  # no run trains on several
         turn = Turn(database)
         for number in range(devices):
             device = NodeDevice("n", f"node{number // DEVICES}", number % DEVICES, f"cuda:{number % DEVICES}")
             seat: Any = SimulatedSeat(device.host, STEPS_PER_SECOND)
-            loops.append(SeatLoop(settings, database, device, seat, threading.Lock(), turn))
+            loops.append(SeatLoop(settings, database, device, seat, threading.Lock(), turn, places.__getitem__))
         began = time.monotonic()
         while _running(database) < devices and time.monotonic() - began < 300:
             _tick(turn, loops)

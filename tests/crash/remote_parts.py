@@ -23,7 +23,7 @@ from app.worker.seat_calls import Unreachable
 from trainer.node.calls import Damaged, NotBegun, Refused
 from trainer.node.seat import Seat
 from trainer.plan.decisions import Decisions
-from trainer.process.assignment import Assignment, TaskAssignment
+from trainer.process.assignment import AnyAssignment
 from trainer.process.starter import Starter
 from trainer.rundir.checkpoints import (
     CheckpointInfo,
@@ -66,7 +66,7 @@ def die_before_a_change(folder: Path) -> None:
 class ScriptedStarter(Starter):
     """Starts the trainer below instead of one that needs torch."""
 
-    def start(self, assignment: Assignment | TaskAssignment) -> int | None:
+    def start(self, assignment: AnyAssignment) -> int | None:
         command = [sys.executable, "-m", __spec__.name, "trainer", assignment.run_dir, str(assignment.attempt), FORKED]
         with RunDir(Path(assignment.run_dir)).output.open("ab") as output:
             return subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True).pid

@@ -21,6 +21,7 @@ import orjson
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import Store
 
 from trainer.models.device import device_named
 
@@ -41,7 +42,7 @@ class Rendezvous(Protocol):
     def interface(self) -> str: ...
     @property
     def patience(self) -> timedelta: ...
-    def store(self, size: int) -> dist.Store: ...
+    def store(self, size: int) -> Store: ...
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class FileRendezvous:
     interface: str = "lo" if sys.platform == "linux" else "lo0"
     patience: timedelta = PATIENCE
 
-    def store(self, size: int) -> dist.Store:
-        return dist.FileStore(self.path, size)  # type: ignore[attr-defined, no-any-return]
+    def store(self, size: int) -> Store:
+        return dist.FileStore(self.path, size)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ class NetworkRendezvous:
     descriptor: int | None = None
     patience: timedelta = NETWORK_PATIENCE
 
-    def store(self, size: int) -> dist.Store:
+    def store(self, size: int) -> Store:
         serves = self.descriptor is not None
-        return dist.TCPStore(  # type: ignore[attr-defined, no-any-return]
+        return dist.TCPStore(  # type: ignore[attr-defined]
             self.address, self.port, size, serves, self.patience,
             wait_for_workers=False, master_listen_fd=self.descriptor,
         )  # fmt: skip

@@ -23,7 +23,7 @@ import orjson
 from trainer.errors import explain
 from trainer.process.assignment import FollowAssignment
 from trainer.process.ending import COMPILE_FAILED, failed_to_compile
-from trainer.process.meeting import Meeting, connect, interface_of
+from trainer.process.meeting import NO_CONNECTION, Meeting, connect, interface_of
 from trainer.rundir.events import EventWriter
 from trainer.rundir.lock import LockHeld, take_lock
 
@@ -77,7 +77,7 @@ def run_follower(assignment: FollowAssignment) -> int:
     try:
         link = connect(meeting, assignment.rank)
     except OSError as error:
-        log.error("no connection to %s, port %d: %s", meeting.address, meeting.port, error)
+        log.error("%s at %s, port %d: %s", NO_CONNECTION, meeting.address, meeting.port, error)
         return LOST
     signal.signal(signal.SIGTERM, lambda _number, _frame: _say(link, leaves=True))
     threading.Thread(target=_end_with, args=(link,), name="end of rank 0", daemon=True).start()

@@ -19,6 +19,7 @@ from trainer.errors import TrainerError
 CONNECT_SECONDS = 30.0
 PROOF_SECONDS = 10.0
 SILENT_SECONDS = 15  # a machine that has not acknowledged anything for so long is gone
+NO_CONNECTION = "no connection to rank 0"  # in the output of a rank that could not connect
 NONCE_BYTES = 32
 PROOF = struct.Struct("!H32s")  # a rank, and its HMAC
 

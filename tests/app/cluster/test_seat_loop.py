@@ -79,12 +79,14 @@ def test_a_call_to_a_seat_that_is_not_there_does_not_wait() -> None:
 
 
 def test_the_devices_of_nodes_are_named_by_their_node() -> None:
-    joined = {"trackside": "node", "host": "big"}
+    joined, at = {"trackside": "node", "host": "big"}, {"NodeManagerAddress": "10.0.0.7"}
     nodes = [
-        {"NodeID": "1", "Alive": True, "Labels": {**joined, "devices": "2.cuda"}},
-        {"NodeID": "2", "Alive": True, "Labels": {**joined, "host": "small", "devices": "1.cpu"}},
-        {"NodeID": "3", "Alive": False, "Labels": {**joined, "host": "gone", "devices": "1.cpu"}},
-        {"NodeID": "4", "Alive": True, "Labels": {"trackside": "home"}},
-        {"NodeID": "5", "Alive": True, "Labels": {}},
+        {**at, "NodeID": "1", "Alive": True, "Labels": {**joined, "devices": "2.cuda"}},
+        {**at, "NodeID": "2", "Alive": True, "Labels": {**joined, "host": "small", "devices": "2.cpu"}},
+        {**at, "NodeID": "3", "Alive": False, "Labels": {**joined, "host": "gone", "devices": "1.cpu"}},
+        {**at, "NodeID": "4", "Alive": True, "Labels": {"trackside": "home"}},
+        {**at, "NodeID": "5", "Alive": True, "Labels": {}},
     ]
-    assert [device.name for device in devices_of(nodes)] == ["big/cuda:0", "big/cuda:1", "small/cpu"]
+    names = ["big/cuda:0", "big/cuda:1", "small/cpu", "small/cpu:1"]
+    assert [device.name for device in devices_of(nodes)] == names
+    assert {device.address for device in devices_of(nodes)} == {"10.0.0.7"}

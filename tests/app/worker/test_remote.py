@@ -17,12 +17,13 @@ from app.runs.requests import NewRun
 from app.runs.runs import Runs
 from app.storage.db import Database
 from app.storage.tables import ENDED, Run, Status
+from app.worker.gang import Place
 from app.worker.loop import WorkerLoop
 from app.worker.remote import RemoteExecutor
 from tests.conftest import wait_for
 from tests.databases import settings_of
 from trainer.node.seat import Seat
-from trainer.process.assignment import Assignment, TaskAssignment
+from trainer.process.assignment import AnyAssignment
 from trainer.process.starter import Starter
 from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.folder import RunDir
@@ -43,7 +44,8 @@ class Installation:
 
     def open(self) -> None:
         self.seat = Seat(self.node, "0", "cpu", self.starter)
-        executor = RemoteExecutor(self.settings, self.seat, threading.Lock())
+        place, others = Place("node/cpu", self.seat, threading.Lock()), dict[str, Place]()
+        executor = RemoteExecutor(self.settings, place, others.__getitem__)
         self.worker = WorkerLoop(self.settings, self.database, "node/cpu", executor, DeviceTest("cpu"))
 
     def launch(self, **body: object) -> str:
@@ -66,7 +68,7 @@ class UnableAtFirst(Starter):
 
     failures = 1
 
-    def start(self, assignment: Assignment | TaskAssignment) -> int | None:
+    def start(self, assignment: AnyAssignment) -> int | None:
         if self.failures:
             self.failures -= 1
             return None

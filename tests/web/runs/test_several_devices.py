@@ -42,7 +42,7 @@ def test_what_several_devices_cannot_train_is_refused(api: httpx.Client, overrid
 def test_pages_say_what_a_run_waits_for_and_uses(web: Server, api: httpx.Client) -> None:
     run = api.post("/api/runs", json={**LAUNCH, "overrides": {"devices": 4}, "name": "of four"}).raise_for_status()
     asked = {**LAUNCH, "overrides": json.dumps({"devices": 4})}
-    lacks = "needs 4 devices of one machine, 0 are there"
+    lacks = "needs 4 devices of one machine or of nodes, 0 are there"
     assert api.get("/api/preview", params=asked).json()["lacking"] == lacks
     assert f"the run {lacks}." in api.get(f"/runs/{run.json()['id']}").text
     page = api.get("/").text
