@@ -185,12 +185,13 @@ def join(
     name: Annotated[str, typer.Option(help="Name of this machine; its host name by default.")] = "",
     folder: Annotated[Path, typer.Option(help="Where datasets and runs are kept meanwhile.")] = Path("node"),
     workers: Annotated[str, typer.Option(help="auto, or how many devices", callback=parse_workers)] = "auto",
+    cpu_devices: Annotated[int, typer.Option(help="Without a GPU: devices that share its cores.", min=1, max=64)] = 1,
 ) -> None:
     """Train the runs of another machine on this one. SIGTERM saves and returns them to the queue."""
     from app.commands.cluster import join as join_cluster
     from app.host.identity import host_name
 
-    join_cluster(address, name or host_name(), token_file, folder, workers)
+    join_cluster(address, name or host_name(), token_file, folder, workers, cpu_devices)
 
 
 @main.command()

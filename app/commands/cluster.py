@@ -60,22 +60,26 @@ def how_to_join(settings: Settings, address: str) -> str:
     return f"Other machines join with a copy of {token}: trackside join {address} --token-file cluster-token"
 
 
-def join(address: str, name: str, token: Path, folder: Path, workers: str) -> None:
-    """Be a node of the cluster at `address` until SIGTERM. Raises ClusterError, and HomeInUse."""
+def join(address: str, name: str, token: Path, folder: Path, workers: str, cpu_devices: int = 1) -> None:
+    """Be a node of the cluster at `address` until SIGTERM. Without a GPU, it has `cpu_devices`.
+
+    Raises ClusterError, and HomeInUse.
+    """
     check_installed()
     host, port = address_of(address, "the address of a cluster")
     if not token.is_file():
         raise ClusterError(f"There is no token in {token}: copy the file cluster-token from the home of the server.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s join %(message)s")
     with folder_lock(folder, "join"):
-        _join(f"{host}:{port}", name, token, folder, workers)
+        _join(f"{host}:{port}", name, token, folder, workers, cpu_devices)
 
 
-def _join(address: str, name: str, token: Path, folder: Path, workers: str) -> None:
+def _join(address: str, name: str, token: Path, folder: Path, workers: str, cpu_devices: int) -> None:
     from app.cluster.join import Node
     from app.host.devices import devices_in_words, find_devices
 
     devices = find_devices()
     for line in devices_in_words(devices):
         logging.warning("%s", line)
-    Node(address, name, token, folder, devices.names(workers)).run()
+    names = devices.names(workers)
+    Node(address, name, token, folder, names * cpu_devices if names == ["cpu"] else names).run()

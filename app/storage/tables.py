@@ -92,7 +92,8 @@ class Source(StrEnum):
 class Run(Job, table=True):
     """`place` orders the queue within a priority: the UNIX time of queueing, or a value set when users reorder it.
 
-    It trains on `devices` at once: on `device`, and while it is active on the `other_devices`: of the same machine, or of nodes.
+    It trains on `devices` at once: on `device`, and while it is active on the `other_devices`, of the same machine or
+    of nodes.
 
     `search` is the id of the search that the run is a trial of, `trial` its number in it, from 0, and `params` are the
     values that the search has chosen, by setting.

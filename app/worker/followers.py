@@ -21,7 +21,7 @@ from trainer.process.meeting import NO_CONNECTION
 WAIT_SECONDS = 0.5  # in which a seat answers, also without news
 MEETING_SECONDS = 5.0  # after which rank 0 has noticed the end of a rank that it had met
 TAIL_BYTES = 2000
-ALL_EVENTS = 1 << 62  # those of a rank other than the first are not wanted
+ALL_EVENTS = 1 << 40  # those of a rank other than the first are not wanted
 
 log = logging.getLogger(__name__)
 
