@@ -154,9 +154,15 @@ class SeatLoop(WorkerLoop):
     def node_id(self) -> str:
         return self.seat.node_id
 
+    @property
+    def is_ready(self) -> bool:
+        return self._fit
+
     def _tested(self, now_: float) -> bool:
         """A run of a seat that is gone is adopted too: that is how it is queued again."""
-        self._fit = super()._tested(now_)
+        fit, self._fit = self._fit, super()._tested(now_)
+        if fit != self._fit:
+            self._beat_at = 0.0  # other devices' loops read from this one's row whether they may take it
         return True
 
     def find_work(self, now_: float, *, claims: bool = True) -> None:

@@ -135,6 +135,11 @@ class WorkerLoop:
                 self._recorder.probe = probe_of(f"cuda:GPU-{gpu.uuid}")
         return passed
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether runs may be started on the device."""
+        return self._device_test.passed
+
     def end(self) -> None:
         """Ask the trainers to save and exit, return their runs to the queue, and delete this worker's row."""
         if self._followed is not None:
@@ -203,7 +208,7 @@ class WorkerLoop:
             problem = self._device_test.problem
             row.description = self._description if problem is None else f"not used: {problem}"
             row.seen_at = now()
-            row.ready = self._device_test.passed
+            row.ready = self.is_ready
             row.run = self.held[RUN].job.id if RUN in self.held else None
             session.add(row)
             self._recorder.record(session, time.time())

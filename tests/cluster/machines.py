@@ -67,11 +67,12 @@ class Machine:
         assert self.process is not None
         return self.process.pid
 
-    def join(self, **environment: str) -> None:
+    def join(self, *options: str, **environment: str) -> None:
         """Start `trackside join` as the machine's only program."""
         words = [
             sys.executable, "-m", "app.cli", "join", self.network.listen, "--name", self.name,
             "--token-file", str(self.network.token), "--folder", str(self.folder / "node"),
+            *options,
         ]  # fmt: skip
         self.folder.mkdir(exist_ok=True)
         inside = INSIDE.format(session=f"/tmp/trackside-ray-{os.getuid()}", name=self.name)
