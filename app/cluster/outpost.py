@@ -22,7 +22,6 @@ from app.cluster.turn import Turn
 from app.host.workers import devices_in_use
 from app.settings import Settings
 from app.storage.db import Database, is_passing
-from app.worker.gang import Place
 from app.worker.loop import TICK_SECONDS
 
 HEAD_SECONDS = 0.1
@@ -91,14 +90,14 @@ class Outpost:
         log.info("%s: a new device", device.name)
         shipping = self._shipping[device.host]
         self._loops[device.name] = SeatLoop(
-            self._settings, self._database, device, seat, shipping, self._turn, self._place
+            self._settings, self._database, device, seat, shipping, self._turn, self._loop
         )
 
-    def _place(self, name: str) -> Place:
-        """The place of a device; one that is not there now may come back."""
+    def _loop(self, name: str) -> SeatLoop:
+        """The loop of a device; one that is not there now may come back."""
         if name not in self._loops:
             self._open_absent(name)
-        return self._loops[name].place
+        return self._loops[name]
 
     def _open_absent(self, name: str) -> None:
         host, _, kind = name.rpartition("/")

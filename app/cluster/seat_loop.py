@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlmodel import select
+from sqlalchemy import update
+from sqlmodel import col, select
 
 from app.cluster.node_seat import NodeGreeting
 from app.cluster.seats import NodeDevice
@@ -19,7 +20,7 @@ from app.host.probes import Reading
 from app.jobs.kinds import RUN, Kind
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.tables import ACTIVE, Run
+from app.storage.tables import ACTIVE, Run, Worker
 from app.worker.gang import Place
 from app.worker.loop import WorkerLoop
 from app.worker.remote import RemoteExecutor
@@ -136,17 +137,17 @@ class SeatLoop(WorkerLoop):
         calls: SeatCalls | None,
         shipping: threading.Lock,
         turn: Turn,
-        find: Callable[[str], Place],
+        find: Callable[[str], SeatLoop],
     ) -> None:
-        """`find` returns the place of another device by its name."""
+        """`find` returns the loop of another device by its name."""
         self.seat = GreetedSeat(device.name, device.node_id, calls)
         self.place = Place(device.name, self.seat, shipping)
-        executor = RemoteExecutor(settings, self.place, find)
+        executor = RemoteExecutor(settings, self.place, lambda name: find(name).place)
         super().__init__(
             settings, database, device.name, executor, SeatTest(self.seat),
             host=device.host, probe=SeatProbe(self.seat), hint=turn,
         )  # fmt: skip
-        self._turn = turn
+        self._turn, self._find = turn, find
         self._seen: NodeGreeting | None = None
         self._fit = False
 
@@ -184,9 +185,19 @@ class SeatLoop(WorkerLoop):
         self.end()
         self.seat.close()
 
-    def _let_go(self, kind: Kind) -> None:
-        super()._let_go(kind)
+    def distrust(self) -> None:
+        """Take no run until the seat has answered again: its node may be gone."""
         self.seat.ask_again()
+        self._fit = False
+        with self.database.write(durable=False) as session:
+            session.exec(update(Worker).where(col(Worker.id) == self.id).values(ready=False))
+
+    def _let_go(self, kind: Kind) -> None:
+        held = self.held.get(kind)
+        super()._let_go(kind)
+        self.distrust()
+        for name in getattr(held.job, "other_devices", None) or () if held else ():
+            self._find(name).distrust()
 
     def _end_what_is_over(self, greeting: NodeGreeting) -> None:
         """Have the seat delete the runs that have ended or gone on elsewhere while it was not there."""

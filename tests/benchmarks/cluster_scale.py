@@ -29,7 +29,6 @@ from app.runs.requests import NewRun
 from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import Change, Run, Status
-from app.worker.gang import Place
 from app.worker.loop import TICK_SECONDS
 from tests.benchmarks.rows import Row, data_root
 from trainer.node.calls import Beginning, Greeting, Have, Pulled
@@ -105,12 +104,12 @@ def _measure(devices: int) -> Iterator[Row]:
         for _ in range(devices):
             launcher.create(NewRun.model_validate({"dataset": "shapes100", "preset": "baseline-cnn"}))
         loops: list[SeatLoop] = []
-        places: dict[str, Place] = {}  # no run trains on several
+        by_name: dict[str, SeatLoop] = {}  # no run trains on several
         turn = Turn(database)
         for number in range(devices):
             device = NodeDevice("n", f"node{number // DEVICES}", number % DEVICES, f"cuda:{number % DEVICES}")
             seat: Any = SimulatedSeat(device.host, STEPS_PER_SECOND)
-            loops.append(SeatLoop(settings, database, device, seat, threading.Lock(), turn, places.__getitem__))
+            loops.append(SeatLoop(settings, database, device, seat, threading.Lock(), turn, by_name.__getitem__))
         began = time.monotonic()
         while _running(database) < devices and time.monotonic() - began < 300:
             _tick(turn, loops)
