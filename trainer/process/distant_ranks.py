@@ -48,9 +48,11 @@ class DistantRanks(OtherRanks):
         self._should_stop, self._stop = should_stop, stop
         self._file = RunDir(assignment.folder).meeting
         self._have_met = False
+        self._waiting: list[socket.socket] = []
 
     def start(self) -> None:
         self._socket, self._store = listen(self._address), listen(self._address)
+        self._waiting = [self._socket, self._store]
         self._store_port = self._store.getsockname()[1]
         self._secret = secrets.token_hex(32)
         meeting = Meeting(self._address, self._socket.getsockname()[1], self._store_port, self._secret)
@@ -117,3 +119,8 @@ class DistantRanks(OtherRanks):
     def _end_all(self) -> None:
         self._file.unlink(missing_ok=True)
         super()._end_all()
+        for each in self._waiting:
+            each.close()
+        if not self._have_met:  # nobody reads them
+            for other in self._all:
+                other.link.close()

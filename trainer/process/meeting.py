@@ -54,9 +54,13 @@ def listen(address: str) -> socket.socket:
 def connect(meeting: Meeting, rank: int) -> socket.socket:
     """Return the link of `rank` to rank 0. Raises OSError."""
     link = socket.create_connection((meeting.address, meeting.port), CONNECT_SECONDS)
-    nonce = _receive(link, NONCE_BYTES)
-    link.sendall(PROOF.pack(rank, _proof(meeting.secret, rank, nonce)))
-    return _kept(link)
+    try:
+        nonce = _receive(link, NONCE_BYTES)
+        link.sendall(PROOF.pack(rank, _proof(meeting.secret, rank, nonce)))
+        return _kept(link)
+    except OSError:
+        link.close()
+        raise
 
 
 def proven(link: socket.socket, secret: str) -> int | None:

@@ -12,6 +12,7 @@ import pytest
 from app.host.identity import host_name, worker_id
 from app.host.workers import most_devices, seen_workers
 from app.jobs.claims import claim_next
+from app.jobs.gangs import Pool
 from app.jobs.kinds import RUN
 from app.runs.queue import Queue
 from app.settings import Settings
@@ -104,3 +105,72 @@ def test_a_run_that_starts_now_pauses_as_many_runs_as_have_its_devices(stored: D
     Queue(stored, settings).move("wide", "now")  # one of four devices is idle
     paused = [RunDir(settings.runs / f"run{number}").pause.exists() for number in range(3)]
     assert paused == [False, True, True]
+
+
+def pool(own: str, free: list[str], taken: list[str] | None = None, lent: list[str] | None = None) -> Pool:
+    used = taken or []
+    return Pool(own, frozenset([*free, *used]), frozenset(used), frozenset(lent or []))
+
+
+FREE = ["a/cuda:0", "b/cuda:0", "b/cuda:1", "b/cuda:10", "b/cuda:2", "c/cuda:0", "c/cuda:1"]
+
+
+@pytest.mark.parametrize(
+    ("own", "count", "others"),
+    [
+        ("a/cuda:0", 1, []),
+        ("b/cuda:10", 3, ["b/cuda:0", "b/cuda:1"]),  # of its own node
+        ("b/cuda:2", 2, ["b/cuda:0"]),
+        ("a/cuda:0", 2, None),  # node b has two: its worker claims the run
+        ("c/cuda:0", 2, None),  # as above: the node with the most free devices is asked first
+        ("b/cuda:0", 5, ["b/cuda:1", "b/cuda:2", "b/cuda:10", "c/cuda:0"]),
+        ("c/cuda:0", 5, ["b/cuda:0", "b/cuda:1", "b/cuda:2", "b/cuda:10"]),
+        ("a/cuda:0", 6, None),
+        ("a/cuda:0", 7, ["b/cuda:0", "b/cuda:1", "b/cuda:2", "b/cuda:10", "c/cuda:0", "c/cuda:1"]),
+        ("a/cuda:0", 8, None),
+    ],
+)
+def test_devices_of_few_nodes_are_chosen(own: str, count: int, others: list[str] | None) -> None:
+    assert pool(own, FREE).others_for(count) == others
+
+
+def test_some_worker_of_free_devices_claims_a_run_of_any_size() -> None:
+    """It does not happen that each leaves it to another one."""
+    for count in range(2, len(FREE) + 1):
+        chosen = {own: pool(own, FREE).others_for(count) for own in FREE}
+        assert any(others is not None and len(others) == count - 1 for others in chosen.values()), count
+
+
+def test_taken_devices_are_not_chosen() -> None:
+    assert pool("a/cpu", ["a/cpu", "b/cpu"], ["a/cpu:1"]).others_for(2) == ["b/cpu"]
+    assert pool("a/cpu", ["b/cpu", "c/cpu"], ["a/cpu"]).others_for(2) is None
+    assert pool("a/cpu", ["b/cpu"], ["a/cpu"], ["a/cpu"]).others_for(1) is None
+
+
+def connect_nodes(database: Database, *devices: str, ready: bool = True) -> None:
+    with database.write() as session:
+        for name in devices:
+            node = name.split("/")[0]
+            session.add(Worker(id=worker_id(name), host=node, pid=os.getpid(), device=name, ready=ready))
+
+
+def test_a_run_takes_the_devices_of_nodes_and_none_of_this_machine(stored: Database) -> None:
+    connect(stored, "cuda:0")
+    connect_nodes(stored, "a/cuda:0", "b/cuda:0", "b/cpu")
+    connect_nodes(stored, "c/cuda:0", ready=False)
+    queue(stored, 3, 2)
+    assert most_devices(seen_workers(stored)) == 2
+    assert claim(stored, "cuda:0") is None  # this machine has one device
+    found = claim(stored, "a/cuda:0")
+    assert found is not None
+    assert (found.id, found.device, found.other_devices) == ("of 2", "a/cuda:0", ["b/cuda:0"])
+    queue_one(stored, "single")
+    assert claim(stored, "b/cuda:0") is None  # lent
+    used = {worker.device: worker.run for worker in seen_workers(stored)}
+    assert used == {"cuda:0": None, "a/cuda:0": "of 2", "b/cuda:0": "of 2", "b/cpu": None, "c/cuda:0": None}
+    assert claim(stored, "cuda:0") is not None
+
+
+def queue_one(database: Database, name: str) -> None:
+    with database.write() as session:
+        session.add(Run(id=name, name="", dataset="d", model="m", spec={}, place=9.0))
