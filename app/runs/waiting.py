@@ -23,20 +23,26 @@ class Waiting:
     seconds: float | None
 
 
-def waiting(session: Session, past: Sequence[Pace], records: Mapping[str, DatasetRecord], devices: int) -> Waiting:
-    """Estimate the wait for one of `devices`; each takes the next run as soon as it is free."""
+def waiting(
+    session: Session, past: Sequence[Pace], records: Mapping[str, DatasetRecord], devices: int, needed: int = 1
+) -> Waiting:
+    """Estimate the wait for `needed` ones of `devices`: the next run starts as soon as as many are free as it needs."""
     unended = col(Run.status).in_([*ACTIVE, Status.QUEUED]), col(Run.source) == Source.TRACKSIDE
     statement = select(Run).where(*unended).order_by(col(Run.key))
     rows = session.exec(statement).all()
     active = [public(row).eta_seconds for row in rows if row.status in ACTIVE]
-    queued = [_duration(row, past, records) for row in rows if row.status == Status.QUEUED]
-    known = [seconds for seconds in (*active, *queued) if seconds is not None]
-    if len(known) < len(rows) or not devices:
+    queued = [row for row in rows if row.status == Status.QUEUED]
+    startable = [row for row in queued if row.devices <= devices]
+    durations = [_duration(row, past, records) for row in startable]
+    known = [seconds for seconds in (*active, *durations) if seconds is not None]
+    if len(known) < len(active) + len(durations) or not devices:
         return Waiting(len(active), len(queued), None)
-    free = sorted([*known[: len(active)], *[0.0] * devices])[:devices]
-    for seconds in known[len(active) :]:
-        free = sorted([free[0] + seconds, *free[1:]])
-    return Waiting(len(active), len(queued), free[0])
+    training = [row.devices for row in rows if row.status in ACTIVE]
+    used = [seconds for seconds, count in zip(known, training, strict=False) for _ in range(count)]
+    free = sorted(sorted([*used, *[0.0] * devices], reverse=True)[:devices])
+    for seconds, row in zip(known[len(active) :], startable, strict=True):
+        free = sorted([*[free[row.devices - 1] + seconds] * row.devices, *free[row.devices :]])
+    return Waiting(len(active), len(queued), free[min(needed, devices) - 1])
 
 
 def _duration(row: Run, past: Sequence[Pace], records: Mapping[str, DatasetRecord]) -> float | None:

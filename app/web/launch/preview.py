@@ -115,7 +115,7 @@ async def preview(
         records = {record.name: record for record in datasets.list()}
         with database.read() as session:
             past = paces(session, device_kind(database))
-            queue = waiting(session, past, records, len(workers))
+            queue = waiting(session, past, records, len(workers), ready.spec.devices)
         lacks = lacking(ready.spec.devices, most_devices(workers))
         return ready, _name(ready, preset, vary), len(chosen), past, queue, lacks
 

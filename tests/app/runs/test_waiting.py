@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlmodel import select
 
 from app.runs.estimates import Pace
 from app.runs.launching import Launcher
+from app.runs.public import RunPublic, public
 from app.runs.requests import NewRun
 from app.runs.waiting import waiting
 from app.storage.db import Database
+from app.storage.tables import Run, Status
 from tests.databases import settings_of
 from trainer.data.format import read_record
 
@@ -39,6 +42,36 @@ def test_each_device_takes_the_next_run_as_soon_as_it_is_free(
         assert waiting(session, [], records, 1).seconds is None
         assert waiting(session, past, records, 0).seconds is None
         assert waiting(session, past, records, 1).queued == 3
+
+
+def test_a_run_on_several_devices_waits_for_and_takes_as_many(
+    database: Database, launcher: Launcher, shapes: Path
+) -> None:
+    def launch(steps: int, devices: int) -> RunPublic:
+        overrides = {"max_steps": steps, "devices": devices}
+        return launcher.create(NewRun(dataset=RECORD, preset="baseline-cnn", overrides=overrides))
+
+    records = {RECORD: read_record(shapes, RECORD)}
+    trained, wide, _ = launch(100, 1), launch(30, 2), launch(10, 1)
+    launch(50, 8)  # cannot start
+    with database.write() as session:
+        row = session.exec(select(Run).where(Run.id == trained.id)).one()
+        row.status, row.total_steps, row.step, row.throughput, row.attempt = (
+            Status.RUNNING,
+            100,
+            50,
+            row.spec["batch_size"] / 2,
+            2,
+        )
+    past = [Pace(run.train_spec, 2.0) for run in (trained, wide)]
+    with database.read() as session:
+        left = public(session.exec(select(Run).where(Run.id == trained.id)).one()).eta_seconds
+        assert left == pytest.approx(100)
+        # Of two devices: the wide run starts when both are free; the narrow one and a new one share them afterwards.
+        assert waiting(session, past, records, 2).seconds == pytest.approx(100 + 60)
+        assert waiting(session, past, records, 2, needed=2).seconds == pytest.approx(100 + 60 + 20)
+        # Of three, the wide run takes the two free ones at once, and the narrow one one of these after it.
+        assert waiting(session, past, records, 3).seconds == pytest.approx(60)
 
 
 def test_a_time_budget_is_known_without_earlier_runs(database: Database, launcher: Launcher, shapes: Path) -> None:
