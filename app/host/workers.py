@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
@@ -54,12 +54,18 @@ def _key(host: str | None, device: str) -> tuple[str | None, str]:
 
 
 def most_devices(workers: Iterable[Worker]) -> int:
-    """The number of devices on which one run can train: those of one kind in one machine, or in all nodes."""
-    together: Counter[tuple[str | None, str]] = Counter()
-    for key in {(_key(worker.host, worker.device)) for worker in workers if worker.ready}:
-        host, device = key
-        together[host, kind_of(device)] += 1
-    return max(together.values(), default=0)
+    """The number of devices on which one run can train."""
+    return len(largest_pool(workers))
+
+
+def largest_pool(workers: Iterable[Worker]) -> frozenset[str]:
+    """The devices of one kind in one machine, or in all nodes, where these are the most."""
+    together: defaultdict[tuple[str | None, str], set[str]] = defaultdict(set)
+    for worker in workers:
+        if worker.ready:
+            host, device = _key(worker.host, worker.device)
+            together[host, kind_of(device)].add(device)
+    return frozenset(max(together.values(), key=len, default=set()))
 
 
 def is_on_node(device: str | None) -> bool:

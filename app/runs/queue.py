@@ -7,7 +7,7 @@ from typing import Literal
 from sqlmodel import Session, select
 
 from app.errors import ApiError, not_found
-from app.host.workers import most_devices, seen_workers
+from app.host.workers import largest_pool, seen_workers
 from app.runs.public import RunPublic, public, publish_run
 from app.runs.query import active_rows, queue_order
 from app.settings import Settings
@@ -31,7 +31,7 @@ class Queue:
         For "now", the last running run is asked to save and queue again; for a run on several devices, as many of the
         last ones as have its devices. Raises ApiError 404; 409: it is not queued.
         """
-        there = most_devices(seen_workers(self.database)) if to == "now" else 0
+        pool = largest_pool(seen_workers(self.database)) if to == "now" else frozenset[str]()
         with self.database.write() as session:
             queued = session.exec(select(Run.id).where(Run.status == Status.QUEUED).order_by(*queue_order())).all()
             if run_id not in queued:
@@ -56,7 +56,9 @@ class Queue:
                 case "now":
                     active = list(active_rows(session))
                     self._put_before(row, [row_at(0), *active])
-                    idle = max(0, there - sum(run.devices for run in active))
+                    if row.devices > 1:
+                        active = [run for run in active if run.device in pool]
+                    idle = max(0, len(pool) - sum(run.devices for run in active))
                     self._pause_last(session, active, devices=row.devices - idle)
             publish_run(session, row)
         return public(row)

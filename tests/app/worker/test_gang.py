@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import safetensors.torch
 import torch
@@ -28,7 +31,7 @@ from app.worker.remote import RemoteExecutor
 from app.worker.seat_calls import Unreachable
 from tests.conftest import ENDLESS, FIXED, NARROW, wait_for
 from tests.databases import settings_of
-from trainer.node.calls import Have, Pulled, Refused
+from trainer.node.calls import Beginning, Have, Pulled, Refused
 from trainer.node.seat import Seat
 from trainer.process.starter import Starter
 from trainer.rundir.checkpoints import last_checkpoint
@@ -44,9 +47,21 @@ LONG: dict[str, Any] = {**SHORT, **ENDLESS, "max_steps": None, "checkpoint_minut
 
 
 class SeatOnCable(Seat):
-    """It can be cut off from the home; its trainer goes on."""
+    """It can be cut off from the home; its trainer goes on. It can be behind a `firewall`, and kill its trainers."""
 
     is_cut = False
+    firewall = False
+    kills = 0
+
+    def begin(self, what: Beginning) -> int | None:
+        if self.firewall and what.part is not None and what.part.rank:
+            meeting = orjson.dumps({**orjson.loads(what.part.meeting), "port": 1})
+            what = replace(what, part=replace(what.part, meeting=meeting))
+        pid = super().begin(what)
+        if self.kills and pid is not None:
+            self.kills -= 1
+            os.kill(pid, signal.SIGKILL)
+        return pid
 
     def pull(self, run: str, claim: int, attempt: int, have: Have, wait_seconds: float) -> Pulled:
         self._check_cable()
@@ -64,14 +79,14 @@ class SeatOnCable(Seat):
 class Cluster:
     """A home with a worker for each of its nodes' seats, all in this process."""
 
-    def __init__(self, home: Path, nodes: Path, shapes: Path, *devices: str) -> None:
+    def __init__(self, home: Path, nodes: Path, shapes: Path, starter: Starter, *devices: str) -> None:
         home.mkdir()
         (home / "datasets").symlink_to(shapes)
         self.settings = settings_of(home, stop_seconds=20.0, custom_models=[WITHOUT_NORM])
         self.database = Database(self.settings.url)
         self.database.migrate()
         self.runs = Runs(self.database, self.settings)
-        self.starter, self.nodes = Starter(), nodes
+        self.starter, self.nodes = starter, nodes
         self.places: dict[str, Place] = {}
         self.seats: dict[str, SeatOnCable] = {}
         self.workers: dict[str, WorkerLoop] = {}
@@ -128,13 +143,19 @@ class Cluster:
     def close(self) -> None:
         for worker in self.workers.values():
             worker.end()
-        self.starter.close()
         self.database.close()
 
 
+@pytest.fixture(scope="module")
+def starter() -> Iterator[Starter]:
+    made = Starter()
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def cluster(tmp_path: Path, few_shapes: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path / "home", tmp_path / "nodes", few_shapes, "a/cpu", "b/cpu")
+def cluster(tmp_path: Path, few_shapes: Path, starter: Starter) -> Iterator[Cluster]:
+    made = Cluster(tmp_path / "home", tmp_path / "nodes", few_shapes, starter, "a/cpu", "b/cpu")
     yield made
     made.close()
 
@@ -267,3 +288,44 @@ def test_the_end_of_an_attempt_leaves_a_later_one_alone(cluster: Cluster) -> Non
         cluster.seats[other].end(run, row.claim - 1, attempt=row.attempt)
     cluster.runs.stop(run)
     cluster.until_ended(run)
+
+
+def test_a_device_that_cannot_connect_to_the_first_one_is_named(cluster: Cluster) -> None:
+    for seat in cluster.seats.values():
+        seat.firewall = True
+    run = cluster.launch(**SHORT, devices=2)
+    row = cluster.until_ended(run)
+    (other,) = cluster.others(run)
+    assert row.status == Status.FAILED
+    assert row.error is not None
+    assert row.error["code"] == "ranks_not_met"
+    assert row.error["message"].startswith(f"{other} cannot connect to 127.0.0.1, port ")
+    assert "Connection refused" in row.error["detail"]
+
+
+@pytest.mark.parametrize("device", ["a/cpu", "b/cpu"])
+def test_a_trainer_that_dies_before_the_ranks_have_met_is_a_death(cluster: Cluster, device: str) -> None:
+    cluster.seats[device].kills = 1
+    run = cluster.launch(**SHORT, devices=2)
+    row = cluster.until_ended(run)
+    assert (row.status, row.attempt, row.deaths) == (Status.FINISHED, 2, 1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(3))
+def test_trainers_killed_at_random_lose_and_double_nothing(cluster: Cluster, seed: int) -> None:
+    chance = random.Random(seed)
+    run = cluster.launch(**LONG, devices=2)
+    for attempt in range(1, 5):
+        cluster.until_step(run, cluster.row(run).step + 1, attempt)
+        ends = time.monotonic() + chance.uniform(0.0, 3.0)
+        cluster.until(lambda: time.monotonic() > ends, "the moment")  # noqa: B023
+        os.kill(cluster.trainer(run, chance.choice(["a/cpu", "b/cpu"])), signal.SIGKILL)
+        with cluster.database.write() as session:
+            row = session.exec(select(Run).where(Run.id == run)).one()
+            row.deaths = 0
+    cluster.until_step(run, cluster.row(run).step + 10, attempt=5)
+    cluster.runs.stop(run)
+    cluster.until_ended(run)
+    assert_each_step_once(cluster, run)
