@@ -30,6 +30,7 @@ from trainer.node.calls import Holding, Refused
 GREET_SECONDS = 2.0  # between two greetings
 SILENT_SECONDS = 10.0  # a seat whose last answer is older takes no run
 LEAST_FREE_BYTES = 1 << 30
+SILENT = "the node does not answer"
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ class SeatTest(DeviceTest):
         super().__init__("cpu")
         self._seat = seat
         self.passed = False
+        self.problem = SILENT
 
     def look(self, now: float) -> bool:
         self.problem = self._problem(now)
@@ -105,7 +107,7 @@ class SeatTest(DeviceTest):
     def _problem(self, now: float) -> str | None:
         greeting = self._seat.greeting
         if greeting is None or now - self._seat.at > SILENT_SECONDS:
-            return "the node does not answer"
+            return SILENT
         if greeting.draining:
             return "the node is leaving"
         here, there = versions(), greeting.seat.versions

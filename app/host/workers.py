@@ -65,7 +65,7 @@ def largest_pool(workers: Iterable[Worker]) -> frozenset[str]:
         if worker.ready:
             host, device = _key(worker.host, worker.device)
             together[host, kind_of(device)].add(device)
-    return frozenset(max(together.values(), key=len, default=set()))
+    return frozenset(max(together.values(), key=lambda names: len(names), default=()))
 
 
 def is_on_node(device: str | None) -> bool:

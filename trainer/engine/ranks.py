@@ -59,7 +59,7 @@ class FileRendezvous:
 
 @dataclass(frozen=True)
 class NetworkRendezvous:
-    """`port` at rank 0's `address`; rank 0 has the `descriptor` of a socket that listens there."""
+    """`port` of `address`, which leads to rank 0; that has the `descriptor` of the socket that listens there."""
 
     address: str
     port: int

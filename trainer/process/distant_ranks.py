@@ -11,11 +11,13 @@ import select
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from trainer.process.assignment import Assignment
-from trainer.process.meeting import Meeting, interface_of, listen, proven
+from trainer.process.meeting import LINK, STORE, Meeting, interface_of, listen, proven
 from trainer.process.other_ranks import OtherRank, OtherRanks
+from trainer.process.tunnel import LOOPBACK, join
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
 from trainer.system.durable import write_durably
@@ -51,11 +53,12 @@ class DistantRanks(OtherRanks):
         self._waiting: list[socket.socket] = []
 
     def start(self) -> None:
-        self._socket, self._store = listen(self._address), listen(self._address)
+        self._socket, self._store = listen(self._address), listen(LOOPBACK)
+        self._store_at = self._store.getsockname()
         self._waiting = [self._socket, self._store]
-        self._store_port = self._store.getsockname()[1]
         self._secret = secrets.token_hex(32)
-        meeting = Meeting(self._address, self._socket.getsockname()[1], self._store_port, self._secret)
+        threading.Thread(target=self._accept, name="connections of other ranks", daemon=True).start()
+        meeting = Meeting(self._address, self._socket.getsockname()[1], self._secret)
         write_durably(self._file, meeting.as_bytes(), mode=0o600)
 
     def ranks(self) -> Ranks:
@@ -65,10 +68,8 @@ class DistantRanks(OtherRanks):
         self._meet()
         links, size = [other.link for other in self._all], len(self._all) + 1
         ranks = Ranks(0, size, links, self._assignment.others, sharing=self._assignment.sharing)
-        interface = interface_of(self._address)
-        ranks.join(
-            NetworkRendezvous(self._address, self._store_port, interface, self._store.detach()), self._assignment.device
-        )
+        store, interface = self._store.detach(), interface_of(self._address)
+        ranks.join(NetworkRendezvous(LOOPBACK, self._store_at[1], interface, store), self._assignment.device)
         return ranks
 
     def finish(self, *, failed: bool) -> None:
@@ -82,31 +83,38 @@ class DistantRanks(OtherRanks):
         while len(self._all) < len(self._assignment.others):
             if self._should_stop():
                 raise StoppedBefore
-            there = list(self._all)
-            ready, _, _ = select.select([self._socket, *(other.link for other in there)], [], [], LOOK_SECONDS)
-            if self._socket in ready:
-                threading.Thread(target=self._admit, args=(self._socket.accept()[0],), daemon=True).start()
-            for other in there:
-                if other.link in ready:
-                    other.receive()
-                    self._heard()
-                    if other.has_ended:
-                        raise RankLost(f"rank {other.rank} has ended")
-        self._socket.close()
+            with self._changed:
+                self._changed.wait(LOOK_SECONDS)
+                there = {other.link: other for other in self._all}
+            for link in select.select(list(there), [], [], 0)[0]:
+                there[link].receive()
+                self._heard()
+                if there[link].has_ended:
+                    raise RankLost(f"rank {there[link].rank} has ended")
         self._file.unlink(missing_ok=True)
         self._have_met = True
         self._all.sort(key=lambda other: other.rank)
         self._look_after()
 
+    def _accept(self) -> None:
+        with suppress(OSError):  # it is closed
+            while True:
+                link, _ = self._socket.accept()
+                threading.Thread(target=self._admit, args=(link,), name="connection", daemon=True).start()
+
     def _admit(self, link: socket.socket) -> None:
-        rank, others = proven(link, self._secret), self._assignment.others
-        with self._changed:
-            known = {other.rank for other in self._all}
-            if rank is None or rank in known or not 0 < rank <= len(others):
-                log.warning("a connection was refused")
-                link.close()
+        rank, use = proven(link, self._secret) or (0, LINK)
+        if 0 < rank <= len(self._assignment.others):
+            if use == STORE:
+                join(link, socket.create_connection(self._store_at))
                 return
-            self._all.append(OtherRank(rank, others[rank - 1], link))
+            with self._changed:
+                if rank not in {other.rank for other in self._all}:
+                    self._all.append(OtherRank(rank, self._assignment.others[rank - 1], link))
+                    self._changed.notify_all()
+                    return
+        log.warning("a connection was refused")
+        link.close()
 
     def _heard(self) -> None:
         if any("leaves" in other.said for other in self._all):
@@ -120,6 +128,8 @@ class DistantRanks(OtherRanks):
         self._file.unlink(missing_ok=True)
         super()._end_all()
         for each in self._waiting:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)  # who waits for a connection there waits no longer
             each.close()
         if not self._have_met:  # nobody reads them
             for other in self._all:

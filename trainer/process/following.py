@@ -24,6 +24,7 @@ from trainer.errors import explain
 from trainer.process.assignment import FollowAssignment
 from trainer.process.ending import COMPILE_FAILED, failed_to_compile
 from trainer.process.meeting import NO_CONNECTION, Meeting, connect, interface_of
+from trainer.process.tunnel import LOOPBACK, entrance
 from trainer.rundir.events import EventWriter
 from trainer.rundir.lock import LockHeld, take_lock
 
@@ -81,7 +82,7 @@ def run_follower(assignment: FollowAssignment) -> int:
         return LOST
     signal.signal(signal.SIGTERM, lambda _number, _frame: _say(link, leaves=True))
     threading.Thread(target=_end_with, args=(link,), name="end of rank 0", daemon=True).start()
-    rendezvous = NetworkRendezvous(meeting.address, meeting.store, interface)
+    rendezvous = NetworkRendezvous(LOOPBACK, entrance(meeting, assignment.rank), interface)
     ranks = Ranks(assignment.rank, assignment.size, [link], sharing=assignment.sharing)
     events = EventWriter(folder, assignment.attempt)
     return take_part(folder, Path(assignment.datasets), assignment.device, events, ranks, rendezvous)

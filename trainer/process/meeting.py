@@ -21,7 +21,9 @@ PROOF_SECONDS = 10.0
 SILENT_SECONDS = 15  # a machine that has not acknowledged anything for so long is gone
 NO_CONNECTION = "no connection to rank 0"  # in the output of a rank that could not connect
 NONCE_BYTES = 32
-PROOF = struct.Struct("!H32s")  # a rank, and its HMAC
+CLAIM = struct.Struct("!HB")  # a rank, and what its connection is for
+PROOF = struct.Struct("!HB32s")  # the same, and their HMAC
+LINK, STORE = 0, 1  # what a connection is for: rank 0's instructions, or torch.distributed's store
 
 
 class NoSuchAddress(TrainerError):
@@ -32,11 +34,10 @@ class NoSuchAddress(TrainerError):
 
 @dataclass(frozen=True)
 class Meeting:
-    """Rank 0 waits at `address` and `port` for ranks that know the `secret`; `store` is torch.distributed's port."""
+    """Rank 0 waits at `address` and `port` for ranks that know the `secret`."""
 
     address: str
     port: int
-    store: int
     secret: str
 
     def as_bytes(self) -> bytes:
@@ -51,29 +52,29 @@ def listen(address: str) -> socket.socket:
         raise NoSuchAddress(f"This machine does not have the address {address}: {error.strerror}.") from error
 
 
-def connect(meeting: Meeting, rank: int) -> socket.socket:
-    """Return the link of `rank` to rank 0. Raises OSError."""
+def connect(meeting: Meeting, rank: int, use: int = LINK) -> socket.socket:
+    """Return a connection of `rank` to rank 0. Raises OSError."""
     link = socket.create_connection((meeting.address, meeting.port), CONNECT_SECONDS)
     try:
         nonce = _receive(link, NONCE_BYTES)
-        link.sendall(PROOF.pack(rank, _proof(meeting.secret, rank, nonce)))
+        link.sendall(PROOF.pack(rank, use, _proof(meeting.secret, rank, use, nonce)))
         return _kept(link)
     except OSError:
         link.close()
         raise
 
 
-def proven(link: socket.socket, secret: str) -> int | None:
-    """Return the rank of who has connected; None if it does not prove to know the `secret` in time."""
+def proven(link: socket.socket, secret: str) -> tuple[int, int] | None:
+    """Return the rank of who has connected, and what for; None if it does not prove to know the `secret` in time."""
     nonce = secrets.token_bytes(NONCE_BYTES)
     link.settimeout(PROOF_SECONDS)
     try:
         link.sendall(nonce)
-        rank, proof = PROOF.unpack(_receive(link, PROOF.size))
+        rank, use, proof = PROOF.unpack(_receive(link, PROOF.size))
         _kept(link)
     except OSError:
         return None
-    return rank if hmac.compare_digest(proof, _proof(secret, rank, nonce)) else None
+    return (rank, use) if hmac.compare_digest(proof, _proof(secret, rank, use, nonce)) else None
 
 
 def interface_of(address: str) -> str:
@@ -84,8 +85,8 @@ def interface_of(address: str) -> str:
     raise NoSuchAddress(f"No network interface of this machine has the address {address}.")
 
 
-def _proof(secret: str, rank: int, nonce: bytes) -> bytes:
-    return hmac.digest(secret.encode(), struct.pack("!H", rank) + nonce, "sha256")
+def _proof(secret: str, rank: int, use: int, nonce: bytes) -> bytes:
+    return hmac.digest(secret.encode(), CLAIM.pack(rank, use) + nonce, "sha256")
 
 
 def _receive(link: socket.socket, size: int) -> bytes:
