@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from trainer.process.assignment import Assignment
 from trainer.process.meeting import LINK, STORE, Meeting, interface_of, listen, proven
-from trainer.process.other_ranks import OtherRank, OtherRanks
+from trainer.process.other_ranks import OtherRank, OtherRanks, check_system
 from trainer.process.tunnel import LOOPBACK, join
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
@@ -53,6 +53,7 @@ class DistantRanks(OtherRanks):
         self._waiting: list[socket.socket] = []
 
     def start(self) -> None:
+        check_system()
         self._socket, self._store = listen(self._address), listen(LOOPBACK)
         self._store_at = self._store.getsockname()
         self._waiting = [self._socket, self._store]

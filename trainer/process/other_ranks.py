@@ -45,6 +45,12 @@ class RankFailed(TrainerError):
         self.code = error["code"]
 
 
+def check_system() -> None:
+    """Raises TrainerError."""
+    if sys.platform != "linux":
+        raise TrainerError("A run on several devices needs Linux.")
+
+
 @dataclass(eq=False)
 class OtherRank:
     """`said` is what it has sent: see trainer/process/following.py."""

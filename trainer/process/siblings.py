@@ -9,15 +9,13 @@ import ctypes
 import os
 import signal
 import socket
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.errors import TrainerError
 from trainer.process.assignment import Assignment
 from trainer.process.following import FAILED, LOST, take_part
-from trainer.process.other_ranks import OtherRank, OtherRanks
+from trainer.process.other_ranks import OtherRank, OtherRanks, check_system
 from trainer.rundir.events import EventWriter
 
 if TYPE_CHECKING:
@@ -33,8 +31,7 @@ class Siblings(OtherRanks):
         self._store = -1
 
     def start(self) -> None:
-        if sys.platform != "linux":
-            raise TrainerError("A run on several devices needs Linux.")
+        check_system()
         self._store = os.memfd_create("ranks")
         for rank, device in enumerate(self._assignment.others, 1):
             ours, theirs = socket.socketpair()
