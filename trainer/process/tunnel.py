@@ -1,8 +1,7 @@
 """How the ranks on other machines reach torch.distributed's store, which trusts whoever connects to it.
 
 It listens on the loopback address of rank 0's machine. Another rank connects to its own loopback address, from where
-each connection is continued by one to rank 0 that proves who it is. PyTorch also asks for the host name of each address
-that it connects to, which takes ten seconds in a network without name servers: loopback addresses have one.
+each connection is continued by one to rank 0 that proves who it is.
 """
 
 from __future__ import annotations

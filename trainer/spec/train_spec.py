@@ -93,8 +93,8 @@ class TrainSpec(Part):
         1,
         ge=1,
         le=64,
-        description="Devices of one machine that train the run together, each on an equal part of every batch: steps "
-        "and results stay the same, except that BatchNorm sees one part at a time.",
+        description="Devices that train the run together, of one machine or of nodes, each on an equal part of every "
+        "batch: steps and results stay the same, except that BatchNorm sees one part at a time.",
     )
     val_fraction: FiniteFloat = Field(
         0.1,
