@@ -124,8 +124,12 @@ class Outpost:
 def main(settings: Settings, address: str) -> None:
     """Train on the nodes of the cluster at `address` until this process is told to end."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s outpost %(message)s")
-    _wait_for_head(address)
-    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    # By the address, because Ray would prefer the head's node to the home's if it sees both on this machine.
+    own_address = _wait_for_head(address)
+    ray.init(
+        address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
+        _node_ip_address=own_address,
+    )  # fmt: skip
     database = Database(settings.url)
     outpost = Outpost(settings, database)
     outpost.install_signals()
@@ -134,12 +138,16 @@ def main(settings: Settings, address: str) -> None:
     ray.shutdown()
 
 
-def _wait_for_head(address: str) -> None:
-    """Wait until the head accepts connections: Ray itself would try for a minute, and then give up."""
+def _wait_for_head(address: str) -> str:
+    """Wait until the head accepts connections, and return this machine's own address towards it.
+
+    Ray itself would try for a minute, and then give up.
+    """
     host, _, port = address.rpartition(":")
     while True:
         try:
-            socket.create_connection((host, int(port)), timeout=2.0).close()
-            return
+            with socket.create_connection((host, int(port)), timeout=2.0) as connection:
+                own: str = connection.getsockname()[0]
+                return own
         except OSError:
             time.sleep(HEAD_SECONDS)

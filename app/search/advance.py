@@ -133,7 +133,8 @@ class Controller:
     def _begin(self, search: Search, trials: list[Trial]) -> bool:
         request, number = search.request, next_number(trials)
         for attempt in range(MOST_REFUSED):
-            params = next_params(request, trials, number, attempt)
+            own = self._searches.own_values(request) if not trials and not attempt else None
+            params = own or next_params(request, trials, number, attempt)
             if params is None:
                 return False
             new = self._searches.new_run(request, params, f"{member_name(params, request.preset)}", search.name)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from app.search.requests import Choices, Domain, NewSearch, Range, values_of
+from app.search.requests import Choices, Domain, NewSearch, Range, is_finite, values_of
 from app.search.trials import State, Trial
 from trainer.spec.preset import takes_integers
 
@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 STARTUP = 8  # random trials before tpe learns from them
 DIGITS = 4  # significant digits of the numbers that are chosen
 SIGMA = 0.25  # of cmaes at first, where each range is from 0 to 1
+
+
+def own_params(search: NewSearch, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The values that the preset and the request themselves give to what is searched, in `settings`.
+
+    None if one of them is outside its range or choices, or the search does not learn from what is tried first.
+    """
+    found = {name: settings.get(name) for name in search.space}
+    is_possible = all(_contains(name, domain, found[name]) for name, domain in search.space.items())
+    return found if search.sampler == "tpe" and is_possible else None
 
 
 def next_params(search: NewSearch, trials: Sequence[Trial], number: int, attempt: int = 0) -> dict[str, Any] | None:
@@ -92,6 +102,12 @@ def _optuna_state(trial: Trial, *, as_complete: bool) -> Any:
     if as_complete or trial.state == State.COMPLETE:
         return TrialState.COMPLETE
     return TrialState.RUNNING if trial.is_active else TrialState.PRUNED
+
+
+def _contains(name: str, domain: Domain, value: Any) -> bool:
+    if isinstance(domain, Choices) or is_finite(name, domain):
+        return value in values_of(name, domain)
+    return isinstance(value, int | float) and domain.low <= value <= domain.high
 
 
 def _stored(domain: Domain, value: Any) -> Any:

@@ -22,6 +22,7 @@ from app.runs.requests import NewRun
 from app.runs.runs import Runs
 from app.search.requests import Choices, MoreTrials, NewSearch, values_of
 from app.search.rungs import rung_steps
+from app.search.sampling import own_params
 from app.search.trials import State, Trial, trials_of
 from app.settings import Settings
 from app.storage.changes import publish
@@ -29,7 +30,7 @@ from app.storage.db import Database
 from app.storage.tables import Status, now
 from trainer.rundir.folder import SearchDir, is_job_id
 from trainer.rundir.journal import journal, read_journal
-from trainer.spec.preset import SpecError
+from trainer.spec.preset import SpecError, flatten
 from trainer.system.durable import write_durably
 
 SELECTED_BY = ("acc", "balanced_acc", "macro_f1", "auc", "loss")
@@ -122,6 +123,10 @@ class Searches:
         overrides = {**chosen, **request.overrides, **params}
         body = {"dataset": request.dataset, "preset": request.preset, "tags": request.tags, "overrides": overrides}
         return NewRun.model_validate({**body, "name": name, "group": group or None})
+
+    def own_values(self, request: NewSearch) -> dict[str, Any] | None:
+        """The values of the first trial, if they are those of the preset."""
+        return own_params(request, flatten(self._launcher.prepare(self.new_run(request, {})).spec))
 
     def get(self, search_id: str) -> Search:
         """Raises ApiError 404."""

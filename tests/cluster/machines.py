@@ -67,13 +67,17 @@ class Machine:
         assert self.process is not None
         return self.process.pid
 
-    def join(self, *options: str, **environment: str) -> None:
-        """Start `trackside join` as the machine's only program."""
+    def join(self, address: str = "", *, cpu_devices: int = 1, **environment: str) -> None:
+        """Start `trackside join` as the machine's only program. `address` is that of the home unless it is given."""
         words = [
-            sys.executable, "-m", "app.cli", "join", self.network.listen, "--name", self.name,
+            sys.executable, "-m", "app.cli", "join", address or self.network.listen, "--name", self.name,
             "--token-file", str(self.network.token), "--folder", str(self.folder / "node"),
-            *options,
+            "--cpu-devices", str(cpu_devices),
         ]  # fmt: skip
+        self.start(words, **environment)
+
+    def start(self, words: list[str], **environment: str) -> None:
+        """Start the machine's only program."""
         self.folder.mkdir(exist_ok=True)
         inside = INSIDE.format(session=f"/tmp/trackside-ray-{os.getuid()}", name=self.name)
         isolated = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--uts", "sh", "-c", inside, "sh", *words]
@@ -173,11 +177,14 @@ def network(folder: Path, home: Path) -> Iterator[Network]:
 
 
 @contextmanager
-def serving(server: Server, joined: Network, workers: int = 0, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`trackside serve --cluster` of the server's home."""
+def serving(
+    server: Server, joined: Network, workers: int = 0, existing: str = "", **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`trackside serve --cluster` of the server's home, or with the address of an `existing` cluster."""
+    cluster = ["--cluster-address", existing] if existing else ["--cluster", "--listen", joined.listen]
     command = [
         sys.executable, "-m", "app.cli", "serve", "--port", str(server.settings.port), "--workers", str(workers),
-        "--cluster", "--listen", joined.listen,
+        *cluster,
     ]  # fmt: skip
     with (server.home / "serve.log").open("ab") as output:
         process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.cluster.ray_process import head_command, ray_environment, token_file
 from tests.cluster.machines import CAN_ISOLATE, Machine, Network, network, processes_with, serving
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
 from trainer.rundir.checkpoints import list_checkpoints
@@ -97,6 +99,21 @@ def test_processes_of_ray_are_killed_while_a_run_is_trained(server: Server, lan:
             server.wait_step(run_id, step + 30, seconds=150)
         run = server.stop_run(run_id)
         assert (run["status"], run["attempt"]) == ("stopped", 1)
+        assert_each_step_once(server, run_id)
+
+
+@pytest.mark.long
+def test_a_cluster_that_somebody_else_has_started(server: Server, lan: Network) -> None:
+    head, a = lan.machine("head"), lan.machine("a")
+    address = f"{head.address}:6379"
+    environment = ray_environment(token_file(server.home))
+    head.start(head_command(head.address, 6379, Path(f"/tmp/trackside-ray-{os.getuid()}")), **environment)
+    with serving(server, lan, existing=address):
+        a.join(address)
+        wait_joined(server, "a/cpu")
+        run_id = server.launch(overrides={**NARROW, "epochs": 1, "batch_size": 400})
+        run = server.wait_status(run_id, "finished", seconds=120)
+        assert run["device"] == "a/cpu"
         assert_each_step_once(server, run_id)
 
 

@@ -109,7 +109,7 @@ def test_two_devices_of_one_machine_train_together(
     """No other machine is asked, though it is free; the run is stopped, and resumed on both."""
     a, b = lan.machine("a"), lan.machine("b")
     b.join()
-    a.join("--cpu-devices", "2")
+    a.join(cpu_devices=2)
     wait_joined(server, "a/cpu", "a/cpu:1", "b/cpu")
     run_id = server.launch(overrides=LONG)
     server.wait_step(run_id, 30)

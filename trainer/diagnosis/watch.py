@@ -29,6 +29,7 @@ from trainer.engine.evaluate import Validation
 from trainer.engine.resident import ResidentData
 from trainer.plan.schedule import Plan
 from trainer.rundir.answers import Answers, answered_steps, read_answers
+from trainer.rundir.hold import held_at
 from trainer.spec.train_spec import TrainSpec
 
 SYMPTOMS: tuple[Rule, ...] = (
@@ -142,7 +143,10 @@ class Watch:
         return False
 
     def _may_investigate(self, step: int) -> bool:
-        """The second time only where the run has become twice as long."""
+        """The second time only where the run has become twice as long; never for a trial of a search, whose values are
+        there to be compared, not explained."""
+        if held_at(self._context.run_dir) is not None:
+            return False
         last = self._investigated[-1] if self._investigated else 0
         return len(self._investigated) < INVESTIGATIONS and step >= 2 * last
 

@@ -19,6 +19,7 @@ from trainer.loop import train
 from trainer.points import TrainingDiverged
 from trainer.rundir.creation import create_run_dir
 from trainer.rundir.events import EventWriter, read_from
+from trainer.rundir.hold import hold
 from trainer.spec.preset import build_spec
 
 CLASSES = 10
@@ -156,6 +157,13 @@ def test_a_learning_rate_far_too_low(tmp_path: Path, small: Path) -> None:
     assert problems(tmp_path / "r") == {"lr_too_low"}
     assert found["lr_too_low"]["evidence"]["remedy"]["overrides"]["optimizer.lr"] in (1e-4, 1e-3, 1e-2)
     assert {kind for kind, event in found.items() if event["evidence"].get("cause") == "lr_too_low"}
+
+
+def test_a_trial_of_a_search_is_not_investigated(tmp_path: Path, small: Path) -> None:
+    new_run(tmp_path / "r", small, "few", epochs=24, optimizer__lr=1e-6, model__widths=[6, 8, 8])
+    hold(tmp_path / "r", "end")
+    attempt(tmp_path / "r", small)
+    assert "lr_too_low" not in findings(tmp_path / "r")
 
 
 def test_dropout_is_blamed_and_not_the_rate(tmp_path: Path, small: Path) -> None:

@@ -11,6 +11,7 @@ from app.commands.reindex import reindex
 from tests.conftest import NARROW, Server, wait_for
 from tests.databases import delete_database
 from tests.web.errors import assert_error
+from trainer.spec.preset import build_spec
 
 SMALL: dict[str, Any] = {**NARROW, "epochs": 3, "batch_size": 400, "val_fraction": 0.1, "track_gradients": False}
 LR = {"optimizer.lr": {"low": 1e-4, "high": 0.3, "log": True}}
@@ -41,6 +42,8 @@ def test_a_search_halves_its_trials_and_tests_the_best_alone(server: Server) -> 
         found = ended(client, began["id"])
         trials = found["trials"]
         assert [trial["number"] for trial in trials] == list(range(4))
+        own = build_spec("shapes100", "baseline-cnn").optimizer.lr
+        assert trials[0]["params"] == {"optimizer.lr": own}
         assert {trial["state"] for trial in trials} == {"paused", "complete"}
         assert sum(trial["rung"] >= 1 for trial in trials) == 4
         assert 1 <= sum(trial["rung"] == 2 for trial in trials) < 4  # a third, and those that were the best meanwhile
