@@ -16,7 +16,7 @@ from trainer.node.calls import Beginning, Have, Pulled
 
 ANSWER_SECONDS = 4.0  # in which a seat answers, besides what it may wait
 BEGIN_SECONDS = 60.0  # a large dataset is hashed, a fork server loads torch
-CALLS = 64  # that a seat answers at the same time
+CALLS = 16  # that a seat answers at the same time
 
 
 class RaySeat:

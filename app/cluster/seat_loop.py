@@ -24,15 +24,15 @@ from app.worker.remote import RemoteExecutor
 from app.worker.seat_calls import SeatCalls, Unreachable
 from trainer.node.calls import Refused
 
-GREET_SECONDS = 2.0  # between two greetings
-SILENT_SECONDS = 10.0  # a seat whose last answer is older takes no run
+GREET_SECONDS = 5.0  # between two greetings
+SILENT_SECONDS = 12.0  # a seat whose last answer is older takes no run
 LEAST_FREE_BYTES = 1 << 30
 
 log = logging.getLogger(__name__)
 
 
 class GreetedSeat:
-    """A seat that is asked every two seconds how it is. `calls` may be another one after its node has joined anew."""
+    """A seat that is asked every few seconds how it is. `calls` may be another one after its node has joined anew."""
 
     def __init__(self, name: str, node_id: str, calls: Any | None) -> None:
         self.name = name

@@ -7,16 +7,18 @@ import os
 import sys
 from pathlib import Path
 
+from app.cluster.join import NODE_FOLDER, command_of
 from app.cluster.ray_process import (
     ClusterError,
     check_installed,
     head_command,
     home_node_command,
+    join_command,
     ray_environment,
     token_file,
 )
 from app.host.child import Child
-from app.host.home_lock import folder_lock
+from app.host.devices import devices_in_words, find_devices
 from app.settings import Settings
 
 PORT = 6379
@@ -61,21 +63,15 @@ def how_to_join(settings: Settings, address: str) -> str:
 
 
 def join(address: str, name: str, token: Path, folder: Path, workers: str) -> None:
-    """Be a node of the cluster at `address` until SIGTERM. Raises ClusterError, and HomeInUse."""
+    """Be a node of the cluster at `address` until SIGTERM, in the place of this process. Raises ClusterError."""
     check_installed()
     host, port = address_of(address, "the address of a cluster")
     if not token.is_file():
         raise ClusterError(f"There is no token in {token}: copy the file cluster-token from the home of the server.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s join %(message)s")
-    with folder_lock(folder, "join"):
-        _join(f"{host}:{port}", name, token, folder, workers)
-
-
-def _join(address: str, name: str, token: Path, folder: Path, workers: str) -> None:
-    from app.cluster.join import Node
-    from app.host.devices import devices_in_words, find_devices
-
     devices = find_devices()
     for line in devices_in_words(devices):
         logging.warning("%s", line)
-    Node(address, name, token, folder, devices.names(workers)).run()
+    command = command_of(join_command(f"{host}:{port}", name, devices.names(workers)))
+    folder.mkdir(parents=True, exist_ok=True)
+    os.execve(command[0], command, {**ray_environment(token), NODE_FOLDER: str(folder.resolve())})
