@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from sqlmodel import select
@@ -14,6 +15,7 @@ from app.cluster.seats import NodeDevice
 from app.cluster.turn import Turn
 from app.cluster.versions import versions
 from app.host.gpu_test import DeviceTest
+from app.host.nodes import Draining, draining
 from app.host.probes import Reading
 from app.jobs.kinds import RUN, Kind
 from app.settings import Settings
@@ -27,6 +29,7 @@ from trainer.node.calls import Refused
 GREET_SECONDS = 5.0  # between two greetings
 SILENT_SECONDS = 12.0  # a seat whose last answer is older takes no run
 LEAST_FREE_BYTES = 1 << 30
+MOVE_SECONDS = 5.0  # between two signals to a trainer whose node is drained, and its run moved
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +87,9 @@ class GreetedSeat:
 class SeatTest(DeviceTest):
     """Whether a run may be begun on the seat: it answers, has our versions and room on its disk, and does not leave."""
 
-    def __init__(self, seat: GreetedSeat) -> None:
+    def __init__(self, seat: GreetedSeat, is_drained: Callable[[], bool] = lambda: False) -> None:
         super().__init__("cpu")
-        self._seat = seat
+        self._seat, self._is_drained = seat, is_drained
         self.passed = False
 
     def look(self, now: float) -> bool:
@@ -99,6 +102,8 @@ class SeatTest(DeviceTest):
             return "the node does not answer"
         if greeting.draining:
             return "the node is leaving"
+        if self._is_drained():
+            return "the node is drained"
         here, there = versions(), greeting.seat.versions
         for name, version in here.items():
             if there.get(name) != version:
@@ -132,12 +137,13 @@ class SeatLoop(WorkerLoop):
         self.seat = GreetedSeat(device.name, device.node_id, calls)
         executor = RemoteExecutor(settings, self.seat, shipping)
         super().__init__(
-            settings, database, device.name, executor, SeatTest(self.seat),
+            settings, database, device.name, executor, SeatTest(self.seat, lambda: self._draining() is not None),
             host=device.host, probe=SeatProbe(self.seat), hint=turn,
         )  # fmt: skip
         self._turn = turn
         self._seen: NodeGreeting | None = None
         self._fit = False
+        self._moved_at = 0.0
 
     @property
     def node_id(self) -> str:
@@ -153,6 +159,9 @@ class SeatLoop(WorkerLoop):
             self._seen = self.seat.greeting
             self._description = self._seen.seat.description
             self._end_what_is_over(self._seen)
+        if RUN in self.held and now_ > self._moved_at + MOVE_SECONDS and self._draining() is Draining.MOVE:
+            self._moved_at = now_
+            self.held[RUN].interrupt()
         super().find_work(now_, claims=claims and self._fit)
 
     def refresh(self) -> None:
@@ -166,6 +175,9 @@ class SeatLoop(WorkerLoop):
         self.held.clear()
         self.end()
         self.seat.close()
+
+    def _draining(self) -> Draining | None:
+        return draining(self.settings.home, self.host)
 
     def _let_go(self, kind: Kind) -> None:
         super()._let_go(kind)

@@ -43,6 +43,12 @@ def ready(server: Server) -> list[str]:
     return [worker["device"] for worker in workers if not worker["description"].startswith("not used")]
 
 
+def said_of(server: Server, device: str) -> str:
+    with server.client() as client:
+        workers = client.get("/api/system").json()["workers"]
+    return next((str(worker["description"]) for worker in workers if worker["device"] == device), "")
+
+
 def wait_joined(server: Server, *devices: str) -> None:
     wait_for(lambda: set(devices) <= set(ready(server)), JOINED, f"{devices} to join")
 
@@ -136,6 +142,34 @@ def test_a_machine_leaves_and_its_run_is_saved_and_queued(
     assert run["step"] >= 30
     assert saved[-1].step == run["step"]
     assert_each_step_once(server, run_id)
+
+
+@pytest.mark.long
+def test_a_drained_node_takes_no_run_until_it_is_resumed(server: Server, lan: Network) -> None:
+    """Its run finishes, or is saved and queued again; a restart of the server does not change it."""
+    with serving(server, lan):
+        a = joined(server, lan)
+        run_id = server.launch(overrides={**NARROW, **ENDLESS})
+        server.wait_step(run_id, 30)
+        with server.client() as client:
+            client.post("/api/nodes/a/drain").raise_for_status()
+            wait_for(lambda: "a/cpu" not in ready(server), 30, "the draining")
+            server.wait_step(run_id, server.run(run_id)["step"] + 20)
+            client.post("/api/nodes/a/drain", json={"runs": "move"}).raise_for_status()
+        run = server.wait_status(run_id, "queued")
+        assert (run["attempt"], list_checkpoints(server.settings.runs / run_id)[-1].step) == (1, run["step"])
+    a.kill()
+    with serving(server, lan):
+        a.join()
+        with server.client() as client:
+            wait_for(lambda: client.get("/api/nodes").json()[0]["devices"], JOINED, "the node")
+            (node,) = client.get("/api/nodes").json()
+            wait_for(lambda: "drained" in said_of(server, "a/cpu"), 60, "the reason")
+            assert (node["draining"], server.run(run_id)["status"]) == ("move", "queued")
+            client.post("/api/nodes/a/resume").raise_for_status()
+        server.wait_step(run_id, run["step"] + 20)
+        assert server.stop_run(run_id)["status"] == "stopped"
+        assert_each_step_once(server, run_id)
 
 
 @pytest.mark.long
