@@ -13,6 +13,7 @@ from pathlib import Path
 from app.errors import CommandError
 
 NAMESPACE = "trackside"
+TOKEN_FILE = "cluster-token"  # in the home
 SEAT = "trackside_seat"  # a resource of a node: one per device
 STORE_BYTES = 200 << 20  # of shared memory; messages are at most a few MiB
 INSTALL = "Install it with: pip install 'trackside[cluster]'"
@@ -32,7 +33,7 @@ def check_installed() -> None:
 
 def token_file(home: Path) -> Path:
     """The file with the cluster's token, made with a new one if it is missing. Only its owner can read it."""
-    path = home / "cluster-token"
+    path = home / TOKEN_FILE
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -88,8 +89,16 @@ def home_node_command(address: str) -> list[str]:
     return [*_start(), "--block", f"--address={address}", "--num-cpus=0", "--num-gpus=0", "--labels=trackside=home"]
 
 
+def status_command(address: str) -> list[str]:
+    """Ask the head, with the token of the environment."""
+    return [*_ray(), "status", f"--address={address}"]
+
+
 def _start(before: str = "") -> list[str]:
-    script = before + "from ray.scripts.scripts import main; main()"
     store = f"--object-store-memory={STORE_BYTES}"
     quiet = ["--disable-usage-stats", "--include-log-monitor=false"]  # logs stay in Ray's session folder
-    return [sys.executable, "-c", script, "start", *quiet, store]
+    return [*_ray(before), "start", *quiet, store]
+
+
+def _ray(before: str = "") -> list[str]:
+    return [sys.executable, "-c", before + "from ray.scripts.scripts import main; main()"]

@@ -24,11 +24,12 @@ from app.storage.tables import ACTIVE, Run
 from app.worker.loop import WorkerLoop
 from app.worker.remote import RemoteExecutor
 from app.worker.seat_calls import SeatCalls, Unreachable
-from trainer.node.calls import Refused
+from trainer.node.calls import Greeting, Refused
 
 GREET_SECONDS = 5.0  # between two greetings
 SILENT_SECONDS = 12.0  # a seat whose last answer is older takes no run
 LEAST_FREE_BYTES = 1 << 30
+CLOCK_SECONDS = 2.0  # by which a node's clock may be off before it is said
 MOVE_SECONDS = 5.0  # between two signals to a trainer whose node is drained, and its run moved
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,14 @@ class SeatTest(DeviceTest):
         return None
 
 
+def described(greeting: Greeting, at: float) -> str:
+    """The device, and how far the node's clock is off if it is. The greeting came `at` this time."""
+    ahead = greeting.clock - at
+    if abs(ahead) < CLOCK_SECONDS:
+        return greeting.description
+    return f"{greeting.description}, clock {abs(ahead):,.0f} s {'ahead' if ahead > 0 else 'behind'}"
+
+
 class SeatProbe:
     def __init__(self, seat: GreetedSeat) -> None:
         self._seat = seat
@@ -157,7 +166,7 @@ class SeatLoop(WorkerLoop):
     def find_work(self, now_: float, *, claims: bool = True) -> None:
         if self.seat.greeting is not None and self.seat.greeting is not self._seen:
             self._seen = self.seat.greeting
-            self._description = self._seen.seat.description
+            self._description = described(self._seen.seat, time.time() - (time.monotonic() - self.seat.at))
             self._end_what_is_over(self._seen)
         if RUN in self.held and now_ > self._moved_at + MOVE_SECONDS and self._draining() is Draining.MOVE:
             self._moved_at = now_

@@ -48,6 +48,7 @@ def cluster_children(settings: Settings, listen: str, existing: str | None) -> l
     else:
         host, port = address_of(listen, "an address to listen on")
         name, command = "head", head_command(host, port, Path(f"/tmp/trackside-ray-{os.getuid()}"))
+    address_file(settings).write_text(f"{host}:{port}")
     environment = ray_environment(token)
     outpost = [sys.executable, "-m", "app.cli", "outpost", f"{host}:{port}"]
     # In this order they are ended: the outpost while the head is still there.
@@ -55,6 +56,11 @@ def cluster_children(settings: Settings, listen: str, existing: str | None) -> l
         Child("outpost", outpost, environment=environment, output=folder / "outpost.log", ends_with=name),
         Child(name, command, environment=environment, output=folder / f"{name}.log"),
     ]
+
+
+def address_file(settings: Settings) -> Path:
+    """Where the cluster of this home was reached when it was last served."""
+    return settings.home / "cluster" / "address"
 
 
 def how_to_join(settings: Settings, address: str) -> str:

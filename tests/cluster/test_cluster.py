@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -200,6 +202,19 @@ def test_a_wrong_token_is_refused_in_words(server: Server, lan: Network, served:
     output = a.folder / "output.log"
     wait_for(lambda: output.exists() and "token" in output.read_text(), 60, "the refusal")
     assert ready(server) == []
+    assert f"the head at {lan.listen} refuses the token in {lan.token}" in doctor(
+        server, 1, "--join", lan.listen, "--token-file", str(lan.token)
+    )
+    assert f"the head at {lan.listen} answers, and accepts the token" in doctor(server, 0)
+
+
+def doctor(server: Server, status: int, *words: str) -> str:
+    """What it says, in one line."""
+    command = [sys.executable, "-m", "app.cli", "doctor", *words]
+    environment = {**os.environ, **server.environment()}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert ended.returncode == status, ended.stdout
+    return " ".join(ended.stdout.split())
 
 
 def assert_each_step_once(server: Server, run_id: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.cluster.node_seat import NodeGreeting
-from app.cluster.seat_loop import GreetedSeat, SeatTest
+from app.cluster.seat_loop import GreetedSeat, SeatTest, described
 from app.cluster.seats import devices_of
 from app.cluster.versions import versions
 from app.host.nodes import Draining, draining
@@ -62,6 +62,12 @@ FULL = replace(WELL, seat=replace(WELL.seat, free=1 << 20))
 def test_a_seat_that_takes_no_run_says_why(greeting: NodeGreeting | None, said: str | None) -> None:
     with look_at(greeting) as test:
         wait_for(lambda: test.look(time.monotonic()) is (said is None) and test.problem == said, 10, f"{said}")
+
+
+def test_a_clock_that_is_off_is_said() -> None:
+    now = time.time()
+    said = [described(replace(WELL.seat, clock=now + ahead), now) for ahead in (1, -1, 40, -4000)]
+    assert said == ["2 cores", "2 cores", "2 cores, clock 40 s ahead", "2 cores, clock 4,000 s behind"]
 
 
 def test_a_seat_of_a_drained_node_takes_no_run(tmp_path: Path) -> None:
