@@ -76,6 +76,8 @@ class RaySeat:
         try:
             return ray.get(getattr(self._actor, name).remote(*arguments, **named), timeout=seconds)
         except RayTaskError as error:
+            if isinstance(error.cause, OSError) and not isinstance(error.cause, FileNotFoundError):
+                raise Unreachable(f"its disk: {error.cause}") from error
             raise error.cause from error  # as the seat raised it
         except (GetTimeoutError, RayError) as error:
             raise Unreachable(f"{type(error).__name__}: {error}") from error
