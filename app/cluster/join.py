@@ -44,14 +44,19 @@ class Node:
         failures = 0
         while True:
             began = time.monotonic()
-            raylet = Raylet(self._command)
+            raylet = Raylet(self._command, self._folder / "ray.log")
+            joined = False
             while raylet.is_alive() and not self._leaving:
+                if raylet.has_started and not joined:
+                    joined = True
+                    log.info("joined the cluster")
                 time.sleep(LOOK_SECONDS)
             if self._leaving:
                 break
             failures = 0 if time.monotonic() - began > 30 else failures + 1
             wait = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-            log.warning("the connection to the cluster has ended: again in %.0f s", wait)
+            what = "the connection to the cluster has ended" if joined else f"cannot join: {raylet.refusal}"
+            log.warning("%s: again in %.0f s", what, wait)
             self._pause(wait)
         self._leave(raylet)
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from app.cluster.refusal import why
+
 LOOK_SECONDS = 0.1
 STOP_SECONDS = 10.0
 NAME = b"raylet/raylet"  # how the path of Ray's program ends
@@ -28,9 +30,12 @@ class Raylet:
     Its own processes start others; these end with it. `adopt_orphans` was called before.
     """
 
-    def __init__(self, command: list[str]) -> None:
-        # A new session: Ctrl-C must reach only this process, which lets the trainers save first.
-        self._starter = subprocess.Popen(command, start_new_session=True)
+    def __init__(self, command: list[str], output: Path) -> None:
+        """`output` is a file for what the command writes."""
+        self._output = output
+        with output.open("wb") as file:
+            # A new session: Ctrl-C must reach only this process, which lets the trainers save first.
+            self._starter = subprocess.Popen(command, start_new_session=True, stdout=file, stderr=file)
         self._has_ended = False
 
     def is_alive(self) -> bool:
@@ -44,6 +49,15 @@ class Raylet:
                 while _has_child_exited(os.P_ALL, 0):
                     pass  # trainers whose fork server is gone
         return not self._has_ended
+
+    @property
+    def has_started(self) -> bool:
+        return self._starter.returncode == 0
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it could not be started."""
+        return why(self._output.read_text(errors="replace")) if self._starter.returncode else None
 
     def end(self) -> None:
         """Have the processes end, and kill those that do not. None of another cluster on this machine is among them."""

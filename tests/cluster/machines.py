@@ -60,6 +60,11 @@ class Machine:
     process: subprocess.Popen[bytes] | None = None
     disk_bytes: int | None = None
     link: subprocess.Popen[bytes] | None = None
+    python: str = sys.executable
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output.log"
 
     @property
     def node(self) -> Path:
@@ -84,14 +89,14 @@ class Machine:
     def join(self, **environment: str) -> None:
         """Start `trackside join` as the machine's only program."""
         words = [
-            sys.executable, "-m", "app.cli", "join", self.network.listen, "--name", self.name,
+            self.python, "-m", "app.cli", "join", self.network.listen, "--name", self.name,
             "--token-file", str(self.network.token), "--folder", str(self.node),
         ]  # fmt: skip
         self.node.mkdir(exist_ok=True, parents=True)
         disk = "" if self.disk_bytes is None else f"mount -t tmpfs -o size={self.disk_bytes} tmpfs {self.node}"
         inside = INSIDE.format(session=f"/tmp/trackside-ray-{os.getuid()}", name=self.name, disk=disk)
         isolated = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--uts", "sh", "-c", inside, "sh", *words]
-        with (self.folder / "output.log").open("ab") as output:
+        with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 ["ip", "netns", "exec", self.cable, *isolated],
                 env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -43,6 +47,46 @@ def small_disk(folder: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def other_patch() -> str | None:
+    """An interpreter that differs from this one in nothing but the last part of its version."""
+    here = sys.version_info
+    for folder in (*Path("/root/.pyenv/versions").glob("*/bin"), *map(Path, ("/usr/bin", "/usr/local/bin"))):
+        path = folder / f"python{here.major}.{here.minor}"
+        if path.exists():
+            asked = subprocess.run([path, "-V"], capture_output=True, text=True, timeout=20, check=False)
+            if asked.returncode == 0 and asked.stdout.split()[-1] != platform.python_version():
+                return str(path)
+    return None
+
+
+OTHER_PYTHON = other_patch()
+
+
+@pytest.mark.skipif(OTHER_PYTHON is None, reason="takes a Python that differs in its patch version alone")
+def test_a_node_with_another_patch_version_of_python_is_refused_in_words(server: Server, lan: Network) -> None:
+    with serving(server, lan):
+        a = lan.machine("a")
+        assert OTHER_PYTHON is not None
+        a.python = OTHER_PYTHON
+        a.join(PYTHONPATH=os.pathsep.join(["client", *sys.path]))
+        wait_for(lambda: "again in" in a.output.read_text(), 60, "the refusal")
+        (said,) = [line for line in a.output.read_text().splitlines() if "cannot join" in line][:1]
+        ray = f"Ray {version('ray')}"
+        assert f"the home has {ray} and Python {platform.python_version()}, and this machine {ray} and Python" in said
+        assert "install the same versions" in said
+        assert "Traceback" not in a.output.read_text()
+
+
+def test_a_home_that_is_not_there_is_waited_for(server: Server, lan: Network) -> None:
+    lan.token.write_text("0" * 64)
+    a = lan.machine("a")
+    a.join()
+    wait_for(lambda: "cannot join: the home does not answer" in a.output.read_text(), 120, "the words")
+    with serving(server, lan):
+        wait_joined(server, "a/cpu")
+        wait_for(lambda: "joined the cluster" in a.output.read_text(), 30, "the words")
 
 
 def test_a_slow_network_that_loses_packets(server: Server, lan: Network) -> None:

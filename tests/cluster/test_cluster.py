@@ -199,8 +199,7 @@ def test_a_wrong_token_is_refused_in_words(server: Server, lan: Network, served:
     lan.token = lan.folder / "other-token"
     lan.token.write_text("0" * 64)
     a.join()
-    output = a.folder / "output.log"
-    wait_for(lambda: output.exists() and "token" in output.read_text(), 60, "the refusal")
+    wait_for(lambda: "cannot join: the home refuses the token" in a.output.read_text(), 60, "the refusal")
     assert ready(server) == []
     assert f"the head at {lan.listen} refuses the token in {lan.token}" in doctor(
         server, 1, "--join", lan.listen, "--token-file", str(lan.token)

@@ -16,22 +16,25 @@ from tests.conftest import wait_for
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nodes run Linux")
 
 # Starts a process in the background, as `ray start` does, and exits with the status that it is given.
-START = "sleep 600 & echo $! > {pid}; exit {status}"
+START = "sleep 600 & echo $! > {pid}; echo what it says; exit {status}"
 WATCH = """
-import sys, time
+import pathlib, select, sys, time
 from app.cluster.raylet import Raylet, adopt_orphans
 adopt_orphans()
-raylet = Raylet(["sh", "-c", sys.argv[1]])
+raylet = Raylet(["sh", "-c", sys.argv[1]], pathlib.Path(sys.argv[2]))
 while raylet.is_alive():
     time.sleep(0.02)
-    if sys.stdin in __import__("select").select([sys.stdin], [], [], 0)[0]:
+    if sys.stdin in select.select([sys.stdin], [], [], 0)[0]:
         raylet.end()
         break
+else:
+    print(raylet.refusal)
 """
 
 
-def watching(script: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", WATCH, script], stdin=subprocess.PIPE)
+def watching(folder: Path, status: int) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-c", WATCH, START.format(pid=folder / "pid", status=status), str(folder / "output")]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def started(path: Path) -> psutil.Process:
@@ -40,7 +43,7 @@ def started(path: Path) -> psutil.Process:
 
 
 def test_a_process_that_its_starter_has_left_is_watched(tmp_path: Path) -> None:
-    with watching(START.format(pid=tmp_path / "pid", status=0)) as process:
+    with watching(tmp_path, 0) as process:
         raylet = started(tmp_path / "pid")
         wait_for(lambda: raylet.ppid() == process.pid, 20, "its adoption")
         assert process.poll() is None
@@ -49,18 +52,16 @@ def test_a_process_that_its_starter_has_left_is_watched(tmp_path: Path) -> None:
 
 
 def test_a_process_that_its_starter_has_left_is_ended(tmp_path: Path) -> None:
-    with watching(START.format(pid=tmp_path / "pid", status=0)) as process:
+    with watching(tmp_path, 0) as process:
         raylet = started(tmp_path / "pid")
         wait_for(lambda: raylet.ppid() == process.pid, 20, "its adoption")
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait(20) == 0
+        assert process.communicate(timeout=30)[0] == b""
         assert not raylet.is_running()
 
 
 def test_nothing_stays_of_a_start_that_failed(tmp_path: Path) -> None:
-    with watching(START.format(pid=tmp_path / "pid", status=1)) as process:
-        assert process.wait(20) == 0
+    with watching(tmp_path, 1) as process:
+        assert process.communicate(timeout=30)[0] == b"what it says\n"
         assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
 
