@@ -71,6 +71,8 @@ def how_to_join(settings: Settings, address: str) -> str:
 def join(address: str, name: str, token: Path, folder: Path, workers: str) -> None:
     """Be a node of the cluster at `address` until SIGTERM, in the place of this process. Raises ClusterError."""
     check_installed()
+    if sys.platform != "linux":
+        raise ClusterError("A node runs Linux: this machine can be the home of a cluster, but not join one.")
     host, port = address_of(address, "the address of a cluster")
     if not token.is_file():
         raise ClusterError(f"There is no token in {token}: copy the file cluster-token from the home of the server.")
