@@ -357,11 +357,16 @@ def reindex(
 
 
 @main.command()
-def doctor() -> None:
-    """Check the environment and the data directory."""
+def doctor(
+    join: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a cluster: can this machine join it?", show_default=False)
+    ] = None,
+    token_file: Annotated[Path, typer.Option(help="A copy of cluster-token of its home")] = Path("cluster-token"),
+) -> None:
+    """Check the environment, the data directory, and the cluster if there is one."""
     from app.commands.doctor import examine
 
-    raise typer.Exit(examine(Settings(), console))
+    raise typer.Exit(examine(Settings(), console, join, token_file))
 
 
 main.command(**PASSED_ON)(runs)

@@ -51,6 +51,7 @@ from app.web.search import routes as searches
 from app.web.services import services_of
 from app.web.shares import pages as share_pages
 from app.web.shares import routes as shares
+from app.web.system import nodes
 from app.web.system import routes as system
 from app.web.templates import make_templates
 
@@ -88,6 +89,7 @@ PARTS = (
     share_pages,
     alerts,
     system,
+    nodes,
     auth,
     predict_page,
     launch,  # before run_pages, whose /runs/{run_id} would match /runs/new

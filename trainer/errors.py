@@ -31,6 +31,7 @@ OUT_OF_MEMORY = (
 )
 LOST = ("CUDA error:", "cuDNN error:")  # parts of the messages of errors after which a process cannot use the GPU
 NO_MEMORY = "The device ran out of memory: raise gradient_accumulation, lower batch_size, or choose a smaller model."
+DISK_FULL_CODE = "disk_full"
 DISK_FULL = "The disk is full: the last good checkpoint is kept. Make room, then resume."
 
 
@@ -56,7 +57,7 @@ def explain(error: Exception) -> dict[str, Any]:
     if is_out_of_memory(error):
         return {"code": "out_of_memory", "message": NO_MEMORY, "detail": str(error)[:500]}
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return {"code": "disk_full", "message": DISK_FULL, "detail": None}
+        return {"code": DISK_FULL_CODE, "message": DISK_FULL, "detail": None}
     return {
         "code": "trainer_error",
         "message": f"{error}" or type(error).__name__,

@@ -29,7 +29,7 @@ _INCLUDED = {
 _READ = (
     "/alerts", "/compare", "/datasets", "/docs", "/evaluations", "/lanes", "/metrics", "/models", "/openapi.json",
     "/predict", "/reports", "/results", "/runs", "/searches", "/shared", "/shares", "/system", "/v2", "/api/alerts",
-    "/api/compare", "/api/datasets", "/api/evaluations", "/api/events", "/api/models", "/api/networks",
+    "/api/compare", "/api/datasets", "/api/evaluations", "/api/events", "/api/models", "/api/networks", "/api/nodes",
     "/api/presets", "/api/preview", "/api/reports", "/api/results", "/api/runs", "/api/scripts", "/api/searches",
     "/api/shares", "/api/system", "/api/tasks", "/api/uploads", "/api/views", "/api/workers",
 )  # fmt: skip

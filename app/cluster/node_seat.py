@@ -7,15 +7,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.cluster.ray_process import NODE_FOLDER
+from app.cluster.join import DRAINING, NODE_FOLDER
 from app.cluster.versions import versions
 from app.host.devices import describe_device
 from app.host.probes import Reading, probe_of
-from trainer.node.calls import Greeting
+from trainer.node.calls import Beginning, Greeting, NotBegun
 from trainer.node.seat import Seat
 from trainer.process.starter import Starter
-
-DRAINING = "draining"  # a file in the node's folder: it takes no more runs
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +42,18 @@ class NodeSeat(Seat):
         self._description = describe_device(device)
         starter.prepare()
 
+    def begin(self, what: Beginning) -> int | None:
+        if self._is_draining():
+            raise NotBegun("the node is leaving")
+        return super().begin(what)
+
     def greet(self) -> NodeGreeting:
         try:
             reading = self._probe.read()
         except Exception:  # noqa: BLE001 - a device that answers some question with an error can still train
             reading = None
         greeting = self.hello(self._host, self._description, versions())
-        return NodeGreeting(greeting, reading, (self._root / DRAINING).exists())
+        return NodeGreeting(greeting, reading, self._is_draining())
+
+    def _is_draining(self) -> bool:
+        return (self._root / DRAINING).exists()

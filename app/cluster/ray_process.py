@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import secrets
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ from pathlib import Path
 from app.errors import CommandError
 
 NAMESPACE = "trackside"
+TOKEN_FILE = "cluster-token"  # in the home
 SEAT = "trackside_seat"  # a resource of a node: one per device
-NODE_FOLDER = "TRACKSIDE_NODE_FOLDER"  # where a node keeps what it was sent
 STORE_BYTES = 200 << 20  # of shared memory; messages are at most a few MiB
 INSTALL = "Install it with: pip install 'trackside[cluster]'"
 # So that a node that is silent is noticed after about 15 s.
@@ -32,7 +33,7 @@ def check_installed() -> None:
 
 def token_file(home: Path) -> Path:
     """The file with the cluster's token, made with a new one if it is missing. Only its owner can read it."""
-    path = home / "cluster-token"
+    path = home / TOKEN_FILE
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -53,6 +54,9 @@ def ray_environment(token: Path) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_memory_monitor_refresh_ms": "0",  # it would kill seats for the memory of trainers
         "RAY_gcs_rpc_server_reconnect_timeout_s": "10",  # a node without its head ends Ray, and joins anew
+        # Statistics that nobody reads.
+        "RAY_enable_metrics_collection": "0",
+        "RAY_task_events_report_interval_ms": "0",
         "RAY_worker_niceness": "0",  # it is 15 by default, also of the trainers that a seat starts
         "PYTHONPATH": os.pathsep.join([root, *others]),
     }
@@ -62,14 +66,17 @@ def head_command(host: str, port: int, folder: Path) -> list[str]:
     # A head that was killed leaves this file, for which Ray refuses to start another one.
     forget = f"import pathlib; pathlib.Path({str(folder / 'ray_current_cluster')!r}).unlink(missing_ok=True); "
     return [
-        *_start(forget), "--head", f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false",
+        *_start(forget), "--block", "--head", f"--node-ip-address={host}", f"--port={port}",
+        "--include-dashboard=false",
         "--num-cpus=0", "--num-gpus=0", f"--temp-dir={folder}", "--labels=trackside=home",
         f"--system-config={json.dumps(HEALTH)}",
     ]  # fmt: skip
 
 
 def join_command(address: str, name: str, devices: list[str]) -> list[str]:
-    """Join as a node with these devices: `cpu`, or GPUs in the order of CUDA_VISIBLE_DEVICES."""
+    """Join as a node with these devices: `cpu`, or GPUs in the order of CUDA_VISIBLE_DEVICES. Raises ClusterError."""
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", name):
+        raise ClusterError(f"{name!r} cannot be the name of a node: use letters, digits, dots and hyphens.")
     gpus = sum(device.startswith("cuda") for device in devices)
     return [
         *_start(), f"--address={address}", f"--num-gpus={gpus}", f"--resources={json.dumps({SEAT: len(devices)})}",
@@ -79,11 +86,19 @@ def join_command(address: str, name: str, devices: list[str]) -> list[str]:
 
 def home_node_command(address: str) -> list[str]:
     """Join an existing cluster as the home, on which nothing is placed."""
-    return [*_start(), f"--address={address}", "--num-cpus=0", "--num-gpus=0", "--labels=trackside=home"]
+    return [*_start(), "--block", f"--address={address}", "--num-cpus=0", "--num-gpus=0", "--labels=trackside=home"]
+
+
+def status_command(address: str) -> list[str]:
+    """Ask the head, with the token of the environment."""
+    return [*_ray(), "status", f"--address={address}"]
 
 
 def _start(before: str = "") -> list[str]:
-    script = before + "from ray.scripts.scripts import main; main()"
     store = f"--object-store-memory={STORE_BYTES}"
     quiet = ["--disable-usage-stats", "--include-log-monitor=false"]  # logs stay in Ray's session folder
-    return [sys.executable, "-c", script, "start", "--block", *quiet, store]
+    return [*_ray(before), "start", *quiet, store]
+
+
+def _ray(before: str = "") -> list[str]:
+    return [sys.executable, "-c", before + "from ray.scripts.scripts import main; main()"]

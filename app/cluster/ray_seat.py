@@ -17,7 +17,7 @@ from trainer.node.calls import Beginning, Have, Pulled
 
 ANSWER_SECONDS = 4.0  # in which a seat answers, besides what it may wait
 BEGIN_SECONDS = 60.0  # a large dataset is hashed, a fork server loads torch
-CALLS = 64  # that a seat answers at the same time
+CALLS = 16  # that a seat answers at the same time
 
 
 class RaySeat:
@@ -78,6 +78,8 @@ class RaySeat:
         try:
             return ray.get(getattr(self._actor, name).remote(*arguments, **named), timeout=seconds)
         except RayTaskError as error:
+            if isinstance(error.cause, OSError) and not isinstance(error.cause, FileNotFoundError):
+                raise Unreachable(f"its disk: {error.cause}") from error
             raise error.cause from error  # as the seat raised it
         except (GetTimeoutError, RayError) as error:
             raise Unreachable(f"{type(error).__name__}: {error}") from error

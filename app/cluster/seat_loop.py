@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import update
@@ -16,7 +16,9 @@ from app.cluster.seats import NodeDevice
 from app.cluster.turn import Turn
 from app.cluster.versions import versions
 from app.host.gpu_test import DeviceTest
+from app.host.nodes import Draining, draining
 from app.host.probes import Reading
+from app.host.workers import node_of
 from app.jobs.kinds import RUN, Kind
 from app.settings import Settings
 from app.storage.db import Database
@@ -25,18 +27,20 @@ from app.worker.gang import Place
 from app.worker.loop import WorkerLoop
 from app.worker.remote import RemoteExecutor
 from app.worker.seat_calls import SeatCalls, Unreachable
-from trainer.node.calls import Holding, Refused
+from trainer.node.calls import Greeting, Holding, Refused
 
-GREET_SECONDS = 2.0  # between two greetings
-SILENT_SECONDS = 10.0  # a seat whose last answer is older takes no run
+GREET_SECONDS = 5.0  # between two greetings
+SILENT_SECONDS = 12.0  # a seat whose last answer is older takes no run
 LEAST_FREE_BYTES = 1 << 30
 SILENT = "the node does not answer"
+CLOCK_SECONDS = 2.0  # by which a node's clock may be off before it is said
+MOVE_SECONDS = 5.0  # between two signals to a trainer whose node is drained, and its run moved
 
 log = logging.getLogger(__name__)
 
 
 class GreetedSeat:
-    """A seat that is asked every two seconds how it is. `calls` may be another one after its node has joined anew."""
+    """A seat that is asked every few seconds how it is. `calls` may be another one after its node has joined anew."""
 
     def __init__(self, name: str, node_id: str, calls: Any | None) -> None:
         self.name = name
@@ -94,9 +98,9 @@ class GreetedSeat:
 class SeatTest(DeviceTest):
     """Whether a run may be begun on the seat: it answers, has our versions and room on its disk, and does not leave."""
 
-    def __init__(self, seat: GreetedSeat) -> None:
+    def __init__(self, seat: GreetedSeat, is_drained: Callable[[], bool] = lambda: False) -> None:
         super().__init__("cpu")
-        self._seat = seat
+        self._seat, self._is_drained = seat, is_drained
         self.passed = False
         self.problem = SILENT
 
@@ -110,6 +114,8 @@ class SeatTest(DeviceTest):
             return SILENT
         if greeting.draining:
             return "the node is leaving"
+        if self._is_drained():
+            return "the node is drained"
         here, there = versions(), greeting.seat.versions
         for name, version in here.items():
             if there.get(name) != version:
@@ -117,6 +123,14 @@ class SeatTest(DeviceTest):
         if greeting.seat.free < LEAST_FREE_BYTES:
             return "its disk is almost full"
         return None
+
+
+def described(greeting: Greeting, at: float) -> str:
+    """The device, and how far the node's clock is off if it is. The greeting came `at` this time."""
+    ahead = greeting.clock - at
+    if abs(ahead) < CLOCK_SECONDS:
+        return greeting.description
+    return f"{greeting.description}, clock {abs(ahead):,.0f} s {'ahead' if ahead > 0 else 'behind'}"
 
 
 class SeatProbe:
@@ -146,12 +160,13 @@ class SeatLoop(WorkerLoop):
         self.place = Place(device.name, self.seat, shipping)
         executor = RemoteExecutor(settings, self.place, lambda name: find(name).place)
         super().__init__(
-            settings, database, device.name, executor, SeatTest(self.seat),
+            settings, database, device.name, executor, SeatTest(self.seat, lambda: self._draining() is not None),
             host=device.host, probe=SeatProbe(self.seat), hint=turn,
         )  # fmt: skip
         self._turn, self._find = turn, find
         self._seen: NodeGreeting | None = None
         self._fit = False
+        self._moved_at = 0.0
 
     @property
     def node_id(self) -> str:
@@ -171,8 +186,11 @@ class SeatLoop(WorkerLoop):
     def find_work(self, now_: float, *, claims: bool = True) -> None:
         if self.seat.greeting is not None and self.seat.greeting is not self._seen:
             self._seen = self.seat.greeting
-            self._description = self._seen.seat.description
+            self._description = described(self._seen.seat, time.time() - (time.monotonic() - self.seat.at))
             self._end_what_is_over(self._seen)
+        if RUN in self.held and now_ > self._moved_at + MOVE_SECONDS and self._is_moved():
+            self._moved_at = now_
+            self.held[RUN].interrupt()
         super().find_work(now_, claims=claims and self._fit)
 
     def refresh(self) -> None:
@@ -187,6 +205,19 @@ class SeatLoop(WorkerLoop):
         self.end()
         self.seat.close()
 
+    def _draining(self) -> Draining | None:
+        return draining(self.settings.home, self.host)
+
+    def _is_moved(self) -> bool:
+        """Whether the held run is to go on elsewhere: one of its nodes is drained so."""
+        hosts = {self.host, *(node_of(name) for name in self._others())}
+        return any(draining(self.settings.home, host) is Draining.MOVE for host in hosts)
+
+    def _others(self) -> Sequence[str]:
+        """The other devices of the run that is held."""
+        held = self.held.get(RUN)
+        return getattr(held.job, "other_devices", None) or () if held else ()
+
     def distrust(self) -> None:
         """Take no run until the seat has answered again: its node may be gone."""
         self.seat.ask_again()
@@ -195,11 +226,10 @@ class SeatLoop(WorkerLoop):
             session.exec(update(Worker).where(col(Worker.id) == self.id).values(ready=False))
 
     def _let_go(self, kind: Kind) -> None:
-        held = self.held.get(kind)
+        others = self._others()
         super()._let_go(kind)
-        self.distrust()
-        for name in getattr(held.job, "other_devices", None) or () if held else ():
-            self._find(name).distrust()
+        for loop in (self, *map(self._find, others)):
+            loop.distrust()
 
     def _end_what_is_over(self, greeting: NodeGreeting) -> None:
         """Have the seat delete the runs that have ended or gone on elsewhere while it was not there."""

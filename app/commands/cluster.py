@@ -7,16 +7,18 @@ import os
 import sys
 from pathlib import Path
 
+from app.cluster.join import NODE_FOLDER, command_of
 from app.cluster.ray_process import (
     ClusterError,
     check_installed,
     head_command,
     home_node_command,
+    join_command,
     ray_environment,
     token_file,
 )
 from app.host.child import Child
-from app.host.home_lock import folder_lock
+from app.host.devices import devices_in_words, find_devices
 from app.settings import Settings
 
 PORT = 6379
@@ -46,6 +48,7 @@ def cluster_children(settings: Settings, listen: str, existing: str | None) -> l
     else:
         host, port = address_of(listen, "an address to listen on")
         name, command = "head", head_command(host, port, Path(f"/tmp/trackside-ray-{os.getuid()}"))
+    address_file(settings).write_text(f"{host}:{port}")
     environment = ray_environment(token)
     outpost = [sys.executable, "-m", "app.cli", "outpost", f"{host}:{port}"]
     # In this order they are ended: the outpost while the head is still there.
@@ -55,31 +58,32 @@ def cluster_children(settings: Settings, listen: str, existing: str | None) -> l
     ]
 
 
+def address_file(settings: Settings) -> Path:
+    """Where the cluster of this home was reached when it was last served."""
+    return settings.home / "cluster" / "address"
+
+
 def how_to_join(settings: Settings, address: str) -> str:
     token = token_file(settings.home).resolve()
     return f"Other machines join with a copy of {token}: trackside join {address} --token-file cluster-token"
 
 
 def join(address: str, name: str, token: Path, folder: Path, workers: str, cpu_devices: int = 1) -> None:
-    """Be a node of the cluster at `address` until SIGTERM. Without a GPU, it has `cpu_devices`.
+    """Be a node of the cluster at `address` until SIGTERM, in the place of this process. Raises ClusterError.
 
-    Raises ClusterError, and HomeInUse.
+    Without a GPU, it has `cpu_devices`.
     """
     check_installed()
+    if sys.platform != "linux":
+        raise ClusterError("A node runs Linux: this machine can be the home of a cluster, but not join one.")
     host, port = address_of(address, "the address of a cluster")
     if not token.is_file():
         raise ClusterError(f"There is no token in {token}: copy the file cluster-token from the home of the server.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s join %(message)s")
-    with folder_lock(folder, "join"):
-        _join(f"{host}:{port}", name, token, folder, workers, cpu_devices)
-
-
-def _join(address: str, name: str, token: Path, folder: Path, workers: str, cpu_devices: int) -> None:
-    from app.cluster.join import Node
-    from app.host.devices import devices_in_words, find_devices
-
     devices = find_devices()
     for line in devices_in_words(devices):
         logging.warning("%s", line)
     names = devices.names(workers)
-    Node(address, name, token, folder, names * cpu_devices if names == ["cpu"] else names).run()
+    command = command_of(join_command(f"{host}:{port}", name, names * cpu_devices if names == ["cpu"] else names))
+    folder.mkdir(parents=True, exist_ok=True)
+    os.execve(command[0], command, {**ray_environment(token), NODE_FOLDER: str(folder.resolve())})

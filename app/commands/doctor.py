@@ -12,6 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from app.auth.password import FILE
+from app.cluster.ray_process import TOKEN_FILE
+from app.commands.cluster_doctor import examine_home_cluster, examine_join
 from app.host.devices import devices_in_words, find_devices, hidden_gpus
 from app.host.home import readable_by_others, unusable
 from app.host.network_home import caution
@@ -21,8 +23,11 @@ from trainer.data.format import damaged_files, list_records
 from trainer.system.parallel import available_cores
 
 
-def examine(settings: Settings, console: Console) -> int:
-    """Print the results, one per line, and change nothing. Returns 1 if there is a problem, else 0."""
+def examine(settings: Settings, console: Console, join: str | None = None, token: Path | None = None) -> int:
+    """Print the results, one per line, and change nothing. Returns 1 if there is a problem, else 0.
+
+    `join` is the address of a cluster that this machine is to join, with the `token` in that file. Raises ClusterError.
+    """
     problems = list(misspelled(os.environ))
     facts = [
         f"python {sys.version.split()[0]}, " + ", ".join(f"{name} {version(name)}" for name in ("torch", "fastapi"))
@@ -47,6 +52,8 @@ def examine(settings: Settings, console: Console) -> int:
         problems.append(str(unusable(home, "Permission denied")))
     elif home.exists():
         examine_home(settings, facts, problems)
+    if join is not None:
+        examine_join(join, token or Path(TOKEN_FILE), facts, problems)
     for line in facts:
         console.print(line, markup=False, highlight=False)
     for line in problems:
@@ -69,6 +76,7 @@ def examine_home(settings: Settings, facts: list[str], problems: list[str]) -> N
         try:
             if database.exists():
                 database.check()
+                examine_home_cluster(settings, database, facts, problems)
             else:
                 facts.append("database: none yet, made by `trackside serve`")
         except UnusableDatabase as error:

@@ -18,19 +18,12 @@ class HomeInUse(CommandError):
 @contextmanager
 def home_lock(home: Path) -> Iterator[None]:
     """Hold the lock of `home`, created if missing. Raises HomeInUse immediately if another process holds it."""
-    with folder_lock(home, "serve"):
-        yield
-
-
-@contextmanager
-def folder_lock(folder: Path, command: str) -> Iterator[None]:
-    """Hold the lock of `folder` for a command, as `home_lock` does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{command}.lock")
+    home.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home / "serve.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise HomeInUse(f"`trackside {command}` is already running on {folder.resolve()}: end it first.") from None
+        raise HomeInUse(f"`trackside serve` is already running on {home.resolve()}: end it first.") from None
     try:
         yield
     finally:

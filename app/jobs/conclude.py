@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlmodel import Session
 
+from app.host.workers import is_on_node
 from app.jobs.kinds import Kind
 from app.storage.tables import Job, Status, now
 from app.storage.transitions import move
-from trainer.errors import DISK_FULL
+from trainer.errors import DISK_FULL, DISK_FULL_CODE
 from trainer.rundir.events import Event
 from trainer.rundir.folder import JobDir
 from trainer.rundir.journal import journal
@@ -22,11 +23,17 @@ MIN_FREE_BYTES = 1 << 20  # with less, a full disk is taken as the cause of a tr
 log = logging.getLogger(__name__)
 
 
-def conclude(session: Session, kind: Kind, job: Job, end: Event) -> None:
-    """Set the job's status from its trainer's `end` event, in the transaction that ingested the event."""
+def conclude(session: Session, kind: Kind, job: Job, end: Event, max_attempts: int = 1) -> None:
+    """Set the job's status from its trainer's `end` event, in the transaction that ingested the event.
+
+    A run for which the disk of a node is too small is queued again, for another device, up to `max_attempts` times.
+    """
     reason = end["reason"]
     if reason == "finished":
         move(session, job, Status.FINISHED, finished_at=now(), phase=None, pid=None, **kind.result(end))
+    elif reason == "failed" and _may_fit_elsewhere(job, end["error"]) and job.deaths + 1 < max_attempts:
+        log.warning("%s: the disk is full where %s is: queued again (deaths: %d)", job.id, job.device, job.deaths + 1)
+        move(session, job, Status.QUEUED, phase=None, pid=None, deaths=job.deaths + 1)
     elif reason == "failed":
         move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, error=end["error"])
     elif job.status == Status.STOPPING or reason == "held":
@@ -34,6 +41,11 @@ def conclude(session: Session, kind: Kind, job: Job, end: Event) -> None:
     else:
         move(session, job, Status.QUEUED, phase=None, pid=None)
     kind.publish(session, job)
+
+
+def _may_fit_elsewhere(job: Job, error: dict[str, Any] | None) -> bool:
+    is_full = error is not None and error.get("code") == DISK_FULL_CODE
+    return is_full and is_on_node(job.device) and job.status != Status.STOPPING
 
 
 def requeue_or_fail(
@@ -48,7 +60,7 @@ def requeue_or_fail(
     if job.status == Status.STOPPING:
         move(session, job, Status.STOPPED, finished_at=now(), phase=None, pid=None)
     elif shutil.disk_usage(folder).free < MIN_FREE_BYTES:
-        error = {"code": "disk_full", "message": DISK_FULL, "detail": last_output(folder)}
+        error = {"code": DISK_FULL_CODE, "message": DISK_FULL, "detail": last_output(folder)}
         move(session, job, Status.FAILED, finished_at=now(), phase=None, pid=None, deaths=deaths, error=error)
     elif deaths >= max_attempts:
         error = {

@@ -135,7 +135,7 @@ class HeldJob:
         with self._database.write(durable=False) as session:
             end = self.kind.ingest(session, self.job, self.folder)
             if end is not None:
-                conclude(session, self.kind, self.job, end)
+                conclude(session, self.kind, self.job, end, self._settings.max_attempts)
         return end is not None
 
     def interrupt(self) -> None:

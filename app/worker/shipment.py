@@ -7,13 +7,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data.format import RECORD_FILE, file_sha256, read_record
+from trainer.data.format import RECORD_FILE, read_record
 from trainer.node.calls import PIECE, Beginning, Part
 from trainer.node.news import NOT_SENT
 from trainer.rundir.checkpoints import CheckpointInfo, best_checkpoint, last_checkpoint, remove_checkpoints
 from trainer.rundir.events import attempts
 from trainer.rundir.folder import RunDir
 from trainer.rundir.spec import read_spec
+from trainer.system.hashing import file_sha256
 
 SMALL = 64 << 10  # bytes; larger files travel as blobs
 

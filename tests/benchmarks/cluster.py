@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
 import psutil
+from playwright.sync_api import sync_playwright
 
 from app.settings import Settings
 from app.storage.db import Database
 from app.supervisor import free_port
-from tests.benchmarks.rows import Row, data_root
+from tests.benchmarks.live import watch
+from tests.benchmarks.rows import Row, data_root, percentile
+from tests.browser.conftest import ARGUMENTS
+from tests.browser.find_browser import installed
 from tests.cluster.machines import CAN_ISOLATE, Machine, network, serving
-from tests.cluster.test_cluster import wait_joined
+from tests.cluster.test_cluster import metrics_of, wait_joined
 from tests.conftest import NARROW, Server, wait_for
 
+CHART = "document.querySelector('[data-chart=loss]')"
+# Whenever the curve is drawn: the time, and of how many points.
+NOTE_DRAWN = f"""() => {{
+  const chart = {CHART};
+  const note = () => window.drawn.push([Date.now() / 1000, Number(chart.dataset.pointsTrain)]);
+  window.drawn = [];
+  note();
+  new MutationObserver(note).observe(chart, {{ attributes: true, attributeFilter: ["data-points-train"] }});
+}}"""
+DRAWN = 60  # redraws of the curve that are measured
 RUNS = 9
 IDLE_SECONDS = 30.0
 EVENTS = 1500
@@ -46,6 +62,7 @@ def measure() -> Iterator[Row]:
             yield from shipped(server)
             yield start(server)
             yield delay(server)
+            yield from seen(server)
 
 
 def idle(machine: Machine) -> Row:
@@ -116,6 +133,31 @@ def delay(server: Server) -> Row:
     p50, p95 = (1000 * ages[int(len(ages) * share)] for share in (0.5, 0.95))
     text = f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, at most {1000 * ages[-1]:.0f} ms ({EVENTS} events)"
     return Row("event on the node → file at home", "p95 ≤ 50 ms", text, p95 <= 50)
+
+
+def seen(server: Server) -> Iterator[Row]:
+    """How old a value is when a client receives it, and when an open page has drawn it."""
+    run_id = server.launch(overrides={"log_every": 1})
+    server.wait_step(run_id, 5)
+    yield seen_row("emit on a node → SSE client", asyncio.run(watch(server.url, run_id, 1)))
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=installed(), args=ARGUMENTS)
+        page = chromium.new_page()
+        page.goto(f"{server.url}/runs/{run_id}")
+        page.wait_for_function(f"() => Number({CHART}?.dataset.pointsTrain ?? 0) > 0")
+        page.evaluate(NOTE_DRAWN)
+        page.wait_for_function(f"() => window.drawn.length > {DRAWN}", timeout=240_000)
+        drawn: list[tuple[float, int]] = page.evaluate("window.drawn")
+        chromium.close()
+    times = [point["t"] for point in metrics_of(server.settings.runs / run_id)]
+    server.stop_run(run_id)
+    ages = [at - times[index] for (_, before), (at, count) in pairwise(drawn) for index in range(before, count)]
+    yield seen_row("emit on a node → drawn in a browser", ages)
+
+
+def seen_row(what: str, ages: list[float]) -> Row:
+    p50, p95 = 1000 * percentile(ages, 0.5), 1000 * percentile(ages, 0.95)
+    return Row(what, "p95 ≤ 300 ms", f"p50 {p50:.0f} ms, p95 {p95:.0f} ms ({len(ages):,} values)", p95 <= 300)
 
 
 if __name__ == "__main__":

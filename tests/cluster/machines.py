@@ -40,6 +40,7 @@ mkdir -p {session}
 mount -t tmpfs tmpfs {session}
 mount -t tmpfs tmpfs /dev/shm
 hostname {name}
+{disk}
 exec "$@"
 """
 
@@ -50,13 +51,31 @@ def ip(*words: str) -> None:
 
 @dataclass
 class Machine:
-    """`folder` is its disk: it outlives the machine's processes."""
+    """`folder` is its disk: it outlives the machine's processes. With `disk_bytes`, `join` gets one of that size."""
 
     name: str
     network: Network
     address: str
     folder: Path
     process: subprocess.Popen[bytes] | None = None
+    disk_bytes: int | None = None
+    link: subprocess.Popen[bytes] | None = None
+    python: str = sys.executable
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output.log"
+
+    @property
+    def node(self) -> Path:
+        """What `join` keeps there."""
+        return self.folder / "node"
+
+    @property
+    def seen(self) -> Path:
+        """The same as the machine sees it."""
+        (joined, *_) = processes_with("app.cluster.join", self.pid)[-1:]
+        return Path(f"/proc/{joined.pid}/root{self.node}")
 
     @property
     def cable(self) -> str:
@@ -70,18 +89,19 @@ class Machine:
     def join(self, address: str = "", *, cpu_devices: int = 1, **environment: str) -> None:
         """Start `trackside join` as the machine's only program. `address` is that of the home unless it is given."""
         words = [
-            sys.executable, "-m", "app.cli", "join", address or self.network.listen, "--name", self.name,
-            "--token-file", str(self.network.token), "--folder", str(self.folder / "node"),
+            self.python, "-m", "app.cli", "join", address or self.network.listen, "--name", self.name,
+            "--token-file", str(self.network.token), "--folder", str(self.node),
             "--cpu-devices", str(cpu_devices),
         ]  # fmt: skip
         self.start(words, **environment)
 
     def start(self, words: list[str], **environment: str) -> None:
         """Start the machine's only program."""
-        self.folder.mkdir(exist_ok=True)
-        inside = INSIDE.format(session=f"/tmp/trackside-ray-{os.getuid()}", name=self.name)
+        self.node.mkdir(exist_ok=True, parents=True)
+        disk = "" if self.disk_bytes is None else f"mount -t tmpfs -o size={self.disk_bytes} tmpfs {self.node}"
+        inside = INSIDE.format(session=f"/tmp/trackside-ray-{os.getuid()}", name=self.name, disk=disk)
         isolated = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--uts", "sh", "-c", inside, "sh", *words]
-        with (self.folder / "output.log").open("ab") as output:
+        with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 ["ip", "netns", "exec", self.cable, *isolated],
                 env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True,
@@ -110,9 +130,26 @@ class Machine:
     def heal(self) -> None:
         ip("link", "set", self.cable, "up")
 
-    def slow(self, *netem: str) -> None:
-        """Delay or lose packets: the words of `tc … netem`."""
-        subprocess.run(["tc", "qdisc", "replace", "dev", self.cable, "root", "netem", *netem], check=True, timeout=20)
+    def slow(self, delay: float, loss: float) -> None:
+        """Delay packets by so many seconds in each direction, and lose a share of them."""
+        inner, outer, bridge = (f"{self.cable}{end}" for end in ("i", "o", "b"))
+        words = [sys.executable, "-m", "tests.cluster.slow_link", inner, outer, str(delay), str(loss)]
+        self.link = subprocess.Popen(words, stdout=subprocess.PIPE)
+        assert self.link.stdout is not None
+        assert self.link.stdout.readline() == b"ready\n"
+        ip("link", "add", bridge, "type", "bridge")
+        ip("link", "set", bridge, "up")
+        ip("link", "set", outer, "master", self.network.name, "up")
+        for name in (inner, self.cable):
+            ip("link", "set", name, "master", bridge, "up")
+
+    def unplug(self) -> None:
+        """Remove what `slow` has made; the machine is not connected any more."""
+        if self.link is not None:
+            self.link.kill()
+            self.link.communicate()
+            ip("link", "delete", f"{self.cable}b")
+            self.link = None
 
 
 @dataclass
@@ -160,6 +197,7 @@ class Network:
     def close(self) -> None:
         for machine in self.machines.values():
             machine.kill()
+            machine.unplug()
             ip("netns", "delete", machine.cable)
         with suppress(subprocess.CalledProcessError):
             ip("link", "delete", self.name)

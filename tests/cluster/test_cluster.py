@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,12 @@ def ready(server: Server) -> list[str]:
     with server.client() as client:
         workers = client.get("/api/system").json()["workers"]
     return [worker["device"] for worker in workers if not worker["description"].startswith("not used")]
+
+
+def said_of(server: Server, device: str) -> str:
+    with server.client() as client:
+        workers = client.get("/api/system").json()["workers"]
+    return next((str(worker["description"]) for worker in workers if worker["device"] == device), "")
 
 
 def wait_joined(server: Server, *devices: str) -> None:
@@ -156,6 +163,34 @@ def test_a_machine_leaves_and_its_run_is_saved_and_queued(
 
 
 @pytest.mark.long
+def test_a_drained_node_takes_no_run_until_it_is_resumed(server: Server, lan: Network) -> None:
+    """Its run finishes, or is saved and queued again; a restart of the server does not change it."""
+    with serving(server, lan):
+        a = joined(server, lan)
+        run_id = server.launch(overrides={**NARROW, **ENDLESS})
+        server.wait_step(run_id, 30)
+        with server.client() as client:
+            client.post("/api/nodes/a/drain").raise_for_status()
+            wait_for(lambda: "a/cpu" not in ready(server), 30, "the draining")
+            server.wait_step(run_id, server.run(run_id)["step"] + 20)
+            client.post("/api/nodes/a/drain", json={"runs": "move"}).raise_for_status()
+        run = server.wait_status(run_id, "queued")
+        assert (run["attempt"], list_checkpoints(server.settings.runs / run_id)[-1].step) == (1, run["step"])
+    a.kill()
+    with serving(server, lan):
+        a.join()
+        with server.client() as client:
+            wait_for(lambda: client.get("/api/nodes").json()[0]["devices"], JOINED, "the node")
+            (node,) = client.get("/api/nodes").json()
+            wait_for(lambda: "drained" in said_of(server, "a/cpu"), 60, "the reason")
+            assert (node["draining"], server.run(run_id)["status"]) == ("move", "queued")
+            client.post("/api/nodes/a/resume").raise_for_status()
+        server.wait_step(run_id, run["step"] + 20)
+        assert server.stop_run(run_id)["status"] == "stopped"
+        assert_each_step_once(server, run_id)
+
+
+@pytest.mark.long
 def test_a_run_on_a_node_is_steered_and_predicts(server: Server, lan: Network, served: subprocess.Popen[bytes]) -> None:
     """Pause, finish early, and extend reach a trainer on another machine; the model is at home."""
     joined(server, lan)
@@ -180,9 +215,21 @@ def test_a_wrong_token_is_refused_in_words(server: Server, lan: Network, served:
     lan.token = lan.folder / "other-token"
     lan.token.write_text("0" * 64)
     a.join()
-    output = a.folder / "output.log"
-    wait_for(lambda: output.exists() and "token" in output.read_text(), 60, "the refusal")
+    wait_for(lambda: "cannot join: the home refuses the token" in a.output.read_text(), 60, "the refusal")
     assert ready(server) == []
+    assert f"the head at {lan.listen} refuses the token in {lan.token}" in doctor(
+        server, 1, "--join", lan.listen, "--token-file", str(lan.token)
+    )
+    assert f"the head at {lan.listen} answers, and accepts the token" in doctor(server, 0)
+
+
+def doctor(server: Server, status: int, *words: str) -> str:
+    """What it says, in one line."""
+    command = [sys.executable, "-m", "app.cli", "doctor", *words]
+    environment = {**os.environ, **server.environment()}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert ended.returncode == status, ended.stdout
+    return " ".join(ended.stdout.split())
 
 
 def assert_each_step_once(server: Server, run_id: str) -> None:

@@ -20,11 +20,11 @@ from app.runs.requests import NewRun
 from tests.conftest import runs_in
 from tests.crash.remote_parts import SAVED_EVERY, STEPS
 from tests.processes import children_with
-from trainer.data.format import file_sha256
 from trainer.plan.decisions import recorded
 from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.events import attempts, walk
 from trainer.rundir.folder import RunDir
+from trainer.system.hashing import file_sha256
 
 PARTS = "tests.crash.remote_parts"
 SECONDS = 60.0

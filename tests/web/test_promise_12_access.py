@@ -23,7 +23,11 @@ from tests.web.locked import CANARY, CHEAP, PASSWORD, Locked
 from tests.web.test_pages import Visitor
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-ADMIN_ONLY = {"GET /tokens", "POST /tokens", "POST /tokens/{name}/revoke", "POST /logout"}
+ADMIN_ONLY = {
+    "GET /tokens", "POST /tokens", "POST /tokens/{name}/revoke", "POST /logout",
+    "POST /api/nodes/{name}/drain", "POST /api/nodes/{name}/resume",
+    "POST /system/nodes/{name}/drain", "POST /system/nodes/{name}/resume",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

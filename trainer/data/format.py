@@ -10,7 +10,6 @@ The splits are train and test, and val in a dataset with validation images of it
 share of train (trainer/data/splits.py).
 """
 
-import hashlib
 import json
 import logging
 import re
@@ -24,6 +23,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from trainer.data.errors import BadName, DatasetDamaged, DatasetMissing
+from trainer.system.hashing import file_sha256
 
 Split = Literal["train", "test", "val"]
 Fit = Literal["crop", "pad", "squash"]
@@ -43,7 +43,6 @@ Labels = npt.NDArray[np.int64]
 RECORD_FILE = "dataset.json"
 SKIPPED_FILE = "skipped.json"
 _NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([1-9][0-9]{0,5}))?")
-_HASH_BYTES = 8 << 20
 
 log = logging.getLogger(__name__)
 
@@ -259,14 +258,6 @@ def labels_file(split: Split) -> str:
 
 def files_file(split: Split) -> str:
     return f"{split}.files.txt"
-
-
-def file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _load(path: Path, *, mapped: bool) -> npt.NDArray[Any]:

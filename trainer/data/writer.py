@@ -26,7 +26,6 @@ from trainer.data.format import (
     Images,
     Split,
     check_name,
-    file_sha256,
     files_file,
     free_name,
     images_file,
@@ -35,6 +34,7 @@ from trainer.data.format import (
 )
 from trainer.data.groups import FOLDS_FILE, GROUP_NAMES_FILE, WEIGHTS_FILE, groups_file, shared_groups
 from trainer.data.statistics import channel_statistics
+from trainer.system.hashing import file_sha256
 from trainer.system.locks import lock_descriptor
 from trainer.system.progress import Progress, silent
 

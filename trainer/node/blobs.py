@@ -7,9 +7,9 @@ import os
 import time
 from pathlib import Path
 
-from trainer.data.format import file_sha256
 from trainer.node.calls import Damaged
 from trainer.system.durable import placed_folder, remove_folder, sync_folder
+from trainer.system.hashing import file_sha256
 
 RECENT_SECONDS = 600.0  # a dataset that was used since then may be about to be opened
 

@@ -60,7 +60,9 @@ class Seat:
         return self._blobs.missing(hashes)
 
     def put(self, sha256: str, offset: int, data: bytes, *, last: bool) -> None:
-        self._blobs.put(sha256, offset, data, last=last)
+        """Raises Damaged, and NotBegun."""
+        with _not_begun():
+            self._blobs.put(sha256, offset, data, last=last)
 
     def begin(self, what: Beginning) -> int | None:
         """Lay the run out and start its trainer; return its pid. Does nothing if this attempt was begun before.

@@ -41,10 +41,11 @@ def page(request: Request, database: DatabaseDep, settings: SettingsDep, span: S
         seq = current_seq(session)
         disk, largest_runs = home_disk.disk(session, settings), home_disk.largest_runs(session)
         database_product = product(session)
-    connected = system.workers_page(database)
+    connected = system.workers_page(settings, database)
     shown = SystemPage(
         workers=connected.workers,
         names=connected.names,
+        nodes=connected.nodes,
         disk=disk,
         largest_runs=largest_runs,
         versions=versions(database_product),
@@ -55,6 +56,6 @@ def page(request: Request, database: DatabaseDep, settings: SettingsDep, span: S
 
 
 @router.get("/system/workers", include_in_schema=False)
-def workers(request: Request, database: DatabaseDep) -> Response:
-    """The fragment with the workers, which an open page fetches again."""
-    return render(request, "system/_workers.html", system.workers_page(database))
+def workers(request: Request, database: DatabaseDep, settings: SettingsDep) -> Response:
+    """The fragment with the workers and nodes, which an open page fetches again."""
+    return render(request, "system/_workers.html", system.workers_page(settings, database))

@@ -11,8 +11,10 @@ from pydantic import BaseModel
 from sqlmodel import col, select
 
 from app.host.disk import Disk, LargestRun
+from app.host.nodes import Node, Nodes
 from app.host.samples import HOUR, WEEK, SampleSeries, series_of
 from app.host.workers import seen_workers
+from app.settings import Settings
 from app.storage.db import Database
 from app.storage.tables import DeviceSample, Run, Worker
 
@@ -29,10 +31,11 @@ class SystemPublic(BaseModel):
 
 @dataclass(frozen=True)
 class WorkersPage:
-    """The workers' table. `names` are those of their runs, by id."""
+    """The tables of workers and nodes. `names` are those of the workers' runs, by id."""
 
     workers: tuple[Worker, ...]
     names: Mapping[str, str]
+    nodes: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ def sampled_devices(database: Database, span: Span) -> list[SampleSeries]:
         return [series_of(session, host, device, seconds) for host, device in known]
 
 
-def workers_page(database: Database) -> WorkersPage:
+def workers_page(settings: Settings, database: Database) -> WorkersPage:
+    nodes = tuple(Nodes(settings, database).all())
     workers = tuple(seen_workers(database))
     with database.read() as session:
         statement = select(Run.id, Run.name).where(col(Run.id).in_([worker.run for worker in workers if worker.run]))
-        return WorkersPage(workers, dict(session.exec(statement).all()))
+        return WorkersPage(workers, dict(session.exec(statement).all()), nodes)

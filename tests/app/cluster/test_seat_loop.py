@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from app.cluster.node_seat import NodeGreeting
-from app.cluster.seat_loop import GreetedSeat, SeatTest
+from app.cluster.seat_loop import GreetedSeat, SeatTest, described
 from app.cluster.seats import devices_of
 from app.cluster.versions import versions
+from app.host.nodes import Draining, draining
 from app.worker.seat_calls import Unreachable
 from tests.conftest import wait_for
 from trainer.node.calls import Greeting
@@ -60,6 +62,25 @@ FULL = replace(WELL, seat=replace(WELL.seat, free=1 << 20))
 def test_a_seat_that_takes_no_run_says_why(greeting: NodeGreeting | None, said: str | None) -> None:
     with look_at(greeting) as test:
         wait_for(lambda: test.look(time.monotonic()) is (said is None) and test.problem == said, 10, f"{said}")
+
+
+def test_a_clock_that_is_off_is_said() -> None:
+    now = time.time()
+    said = [described(replace(WELL.seat, clock=now + ahead), now) for ahead in (1, -1, 40, -4000)]
+    assert said == ["2 cores", "2 cores", "2 cores, clock 40 s ahead", "2 cores, clock 4,000 s behind"]
+
+
+def test_a_seat_of_a_drained_node_takes_no_run(tmp_path: Path) -> None:
+    (tmp_path / "cluster" / "drained").mkdir(parents=True)
+    seat = GreetedSeat("a/cpu", "1", Answering(WELL))
+    test = SeatTest(seat, lambda: draining(tmp_path, "a") is not None)
+    wait_for(lambda: test.look(time.monotonic()), 10, "an answer")
+    (tmp_path / "cluster" / "drained" / "a").write_text(Draining.FINISH)
+    assert not test.look(time.monotonic())
+    assert test.problem == "the node is drained"
+    (tmp_path / "cluster" / "drained" / "a").unlink()
+    assert test.look(time.monotonic())
+    seat.close()
 
 
 def test_a_seat_whose_last_answer_is_old_takes_no_run() -> None:
