@@ -12,6 +12,7 @@ import socket
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -68,6 +69,19 @@ class NetworkRendezvous:
     patience: timedelta = NETWORK_PATIENCE
 
     def store(self, size: int) -> Store:
+        # It asks for the host name of the address that it connects to, only to log it, which takes ten seconds where
+        # no name server answers. The resolver reads its options once in each thread.
+        options = os.environ.get("RES_OPTIONS")
+        os.environ["RES_OPTIONS"] = f"{options or ''} timeout:1 attempts:1"
+        try:
+            with ThreadPoolExecutor(1) as thread:
+                return thread.submit(self._store, size).result()
+        finally:
+            del os.environ["RES_OPTIONS"]
+            if options is not None:
+                os.environ["RES_OPTIONS"] = options
+
+    def _store(self, size: int) -> Store:
         serves = self.descriptor is not None
         return dist.TCPStore(  # type: ignore[attr-defined]
             self.address, self.port, size, serves, self.patience,
