@@ -169,3 +169,22 @@ def test_a_machine_of_two_leaves(server: Server, lan: Network, served: subproces
     assert deaths(server, run_id) == 0
     assert list_checkpoints(server.settings.runs / run_id)[-1].step == run["step"]
     assert_each_step_once(server, run_id)
+
+
+@pytest.mark.long
+def test_one_of_the_two_machines_is_drained_with_its_runs(
+    server: Server, lan: Network, served: subprocess.Popen[bytes]
+) -> None:
+    """The run is saved and queued, and goes on when both machines may be used again."""
+    joined(server, lan, "a", "b")
+    run_id = trained(server)
+    other = server.run(run_id)["other_devices"][0].partition("/")[0]
+    with server.client() as client:
+        client.post(f"/api/nodes/{other}/drain", json={"runs": "move"}).raise_for_status()
+        wait_for(lambda: server.run(run_id)["status"] == "queued", 60, "the run to be queued")
+        saved = last_checkpoint(server.settings.runs / run_id)
+        client.post(f"/api/nodes/{other}/resume").raise_for_status()
+    assert saved is not None
+    assert saved.step == server.run(run_id)["step"]
+    assert_goes_on(server, run_id, saved.step)
+    assert deaths(server, run_id) == 0
