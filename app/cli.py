@@ -5,31 +5,22 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import sys
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
-from rich.control import Control
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-from rich.segment import ControlType
 
 from app.commands.access import password, tokens_app
-from app.commands.assignments import parse_assignments
 from app.commands.client import PASSED_ON, export, import_, runs, sync, watch
-from app.commands.completion import dataset_names, preset_names, setting_names
 from app.commands.console import console, errors, fail
 from app.commands.datasets import datasets_app
 from app.commands.group import Commands
 from app.commands.home import check_database, chosen, home_settings, prepare_home
+from app.commands.offline import evaluate, predict, train
+from app.commands.options import Device, Host, Port, parse_workers
 from app.commands.search import search_app
-from app.environment import DeviceName
 from app.settings import Settings, misspelled
-from trainer.errors import TrainerError
-from trainer.process.threads import SPIN_LIMIT
 
 main = typer.Typer(
     cls=Commands,
@@ -55,26 +46,6 @@ def common(
 ) -> None:
     # For this process and its children: CUDA then counts GPUs as NVML does.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-
-
-def parse_workers(text: str) -> str:
-    if text != "auto" and not (text.isascii() and text.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is neither 'auto' nor a number of workers, as in --workers 1.")
-    return text
-
-
-def parse_device(text: str) -> str:
-    try:
-        return TypeAdapter(DeviceName).validate_python(text)
-    except ValidationError:
-        raise typer.BadParameter(f"{text!r} is not a device: cpu, or cuda:N for a GPU, as in cuda:0.") from None
-
-
-Host = Annotated[str | None, typer.Option(help="Address to listen on: TRACKSIDE_HOST, or 127.0.0.1 by default.")]
-Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="TRACKSIDE_PORT, or 8000 by default; 0 for any free one.")
-]
-Device = Annotated[str, typer.Option(help="cpu or cuda:N", callback=parse_device)]
 
 
 @main.command()
@@ -194,122 +165,9 @@ def join(
     join_cluster(address, name or host_name(), token_file, folder, workers, cpu_devices)
 
 
-@main.command()
-def train(
-    preset: Annotated[str, typer.Option(autocompletion=preset_names)],
-    dataset: Annotated[str, typer.Option(autocompletion=dataset_names)],
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="field=value, as often as needed", autocompletion=setting_names)
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Output directory; it must not exist.")] = None,
-    device: Device = "cpu",
-    folds: Annotated[int | None, typer.Option(min=2, max=20, help="Cross-validation: one run per fold.")] = None,
-) -> None:
-    """Train without a server: the same trainer, a progress bar. Exits with 0 only on success."""
-    os.environ.update({**SPIN_LIMIT, **os.environ})
-    from app.commands.train import cross_validate_here, train_here
-
-    if folds is not None and out is not None:
-        raise fail("--folds trains several runs in the home: leave out --out")
-
-    settings = Settings() if out is not None else home_settings()
-    try:
-        overrides = parse_assignments(assignments or [])
-        if folds is None:
-            status = train_here(settings, preset, dataset, overrides, out, device, console)
-        else:
-            status = cross_validate_here(settings, preset, dataset, overrides, folds, device, console)
-    except (TrainerError, FileExistsError) as error:
-        raise fail(str(error)) from None
-    raise typer.Exit(status)
-
-
-class Format(StrEnum):
-    CSV = "csv"
-    JSONL = "jsonl"
-
-
-class SplitName(StrEnum):
-    TRAIN = "train"
-    TEST = "test"
-    VAL = "val"
-
-
-@main.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(help="A run's id, a model's name, latest, or an exported model file")],
-    dataset: Annotated[str, typer.Argument(help="A dataset whose classes the model knows by their names")],
-    split: SplitName = SplitName.TEST,
-    as_json: Annotated[bool, typer.Option("--json", help="All figures as one JSON object.")] = False,
-) -> None:
-    """Measure a trained model on a labeled dataset, without a server: accuracy, macro F1, log loss and more."""
-    os.environ.update({**SPIN_LIMIT, **os.environ})
-    from app.commands.evaluate import evaluate_here, lines_of
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
-            task = bar.add_task("", total=None)
-
-            def progress(done: int, total: int, _what: str) -> None:
-                bar.update(task, completed=done, total=total)
-
-            found = evaluate_here(Settings(), model, dataset, split.value, progress)
-    except (LookupError, TrainerError, OSError) as error:
-        raise fail(str(error)) from None
-    for line in [found.model_dump_json()] if as_json else lines_of(found):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-@main.command()
-def predict(
-    model: Annotated[str, typer.Argument(help="A run's id, a model's name, latest, or an exported model file")],
-    paths: Annotated[list[Path], typer.Argument(help="Images, or folders or zips of them")],
-    top_k: Annotated[int, typer.Option(min=1, max=1000)] = 1,
-    form: Annotated[Format, typer.Option("--format", help="jsonl: one object per file, as in /api/predict")] = (
-        Format.CSV
-    ),
-) -> None:
-    """Classify images with a trained run, without a server: CSV of file, rank, label, probability, error.
-
-    Exits with 0 only if at least one image could be read.
-    """
-    os.environ.update({**SPIN_LIMIT, **os.environ})
-    from app.commands.predict import predict_here
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    shown = errors.is_terminal
-    try:
-        # Refreshed explicitly after each batch, so that it does not interleave with rows on the same terminal.
-        with Progress(*columns, console=errors, auto_refresh=False, redirect_stdout=False, disable=not shown) as bar:
-            task = bar.add_task("", total=None)
-
-            def progress(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total, refresh=True)
-
-            def clear() -> None:
-                if shown:
-                    errors.control(Control((ControlType.CARRIAGE_RETURN,), (ControlType.ERASE_IN_LINE, 2)))
-
-            readable = predict_here(
-                Settings(),
-                model,
-                paths,
-                top_k,
-                sys.stdout,
-                json_lines=form == Format.JSONL,
-                before_writing=clear,
-                progress=progress,
-            )
-    except BrokenPipeError:  # the reader of our output has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
-    except (LookupError, TrainerError, OSError) as error:
-        raise fail(str(error)) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    if not readable:
-        raise fail("No image could be read.")
+main.command()(train)
+main.command()(evaluate)
+main.command()(predict)
 
 
 @main.command()
