@@ -27,6 +27,7 @@ RUN = SHARED | {
     "pause": "pause",
     "finish_early": "wind-down",
     "hold": "hold",
+    "meeting": "meeting",
     "checkpoints": "checkpoints",
     "artifacts": "artifacts",
     "answers_folder": "artifacts/val",
