@@ -1,4 +1,4 @@
-"""`python -m tests.cluster.torture`: runs on three nodes while processes are killed and cables taken away.
+"""`python -m tests.cluster.torture`: runs on one or two of three nodes; processes are killed, and cables taken away.
 
 Seats, Ray on the nodes, the head, the outpost, the web process, trainers, whole machines; partitions that are shorter
 and longer than the patience of the home. The draws are seeded. At the end each run has finished, each of its steps has
@@ -132,7 +132,11 @@ def main() -> None:
                 lan.machine(name).join()
             while time.monotonic() < until:
                 overrides = {**OVERRIDES, "epochs": arguments.epochs, "checkpoint_minutes": 0.03}
-                ids = [server.launch(overrides={**overrides, "seed": seed}) for seed in range(arguments.runs)]
+                # Every third run is trained on the devices of two nodes.
+                ids = [
+                    server.launch(overrides={**overrides, "seed": seed, "devices": 2 if seed % 3 == 2 else 1})
+                    for seed in range(arguments.runs)
+                ]
                 while time.monotonic() < until and finished(server, ids) < len(ids):
                     threading.Event().wait(torture.draw.uniform(*PAUSE))
                     torture.step()
