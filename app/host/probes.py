@@ -29,19 +29,33 @@ class Probe(Protocol):
 
 
 class CpuProbe:
-    """Reads the CPU and memory of the whole machine, since other programs' load slows a run as well."""
+    """Reads the CPU and memory of the whole machine, since other programs' load slows a run as well.
+
+    The utilization is that since the previous reading, whichever thread made it: psutil.cpu_percent would start anew
+    in each thread, and say 0.
+    """
 
     def __init__(self) -> None:
-        psutil.cpu_percent()  # measures since the previous call, so the first result is discarded
+        self._busy, self._total = _cpu_seconds()
 
     def read(self) -> Reading:
         memory = psutil.virtual_memory()
+        busy, total = _cpu_seconds()
+        share = (busy - self._busy) / (total - self._total) if total > self._total else 0.0
+        self._busy, self._total = busy, total
         return Reading(
-            utilisation=psutil.cpu_percent() / 100,
+            utilisation=min(1.0, max(0.0, share)),
             memory=memory.total - memory.available,
             memory_total=memory.total,
             temperature=_cpu_temperature(),
         )
+
+
+def _cpu_seconds() -> tuple[float, float]:
+    """The seconds that all cores together were busy, and all seconds, since the machine's start."""
+    times = psutil.cpu_times()._asdict()
+    total = sum(seconds for name, seconds in times.items() if not name.startswith("guest"))  # they are user time too
+    return total - times["idle"] - times.get("iowait", 0.0), total
 
 
 def _cpu_temperature() -> float | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pynvml
@@ -17,6 +20,7 @@ from app.host.telemetry import Recorder, mean
 from app.storage.db import Database
 from app.storage.tables import DeviceSample
 from app.web.system.view import sampled_devices
+from tests.conftest import wait_for
 from tests.databases import new_database
 
 
@@ -36,6 +40,22 @@ def test_the_machine_is_read() -> None:
     reading = CpuProbe().read()
     assert 0 <= reading.utilisation <= 1
     assert 0 < reading.memory < reading.memory_total
+
+
+def test_a_processor_is_read_from_any_thread() -> None:
+    """A seat of a node answers each question in another thread."""
+    probe = CpuProbe()
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+
+        def read_elsewhere() -> float:
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(probe.read).result().utilisation
+
+        wait_for(lambda: read_elsewhere() > 0, 20, "a utilization")
+    finally:
+        busy.kill()
+        busy.wait()
 
 
 def test_a_gpu_that_tells_nothing_leaves_the_machine() -> None:
