@@ -22,7 +22,7 @@ from app.host.workers import node_of
 from app.jobs.kinds import RUN, Kind
 from app.settings import Settings
 from app.storage.db import Database
-from app.storage.tables import ACTIVE, Run, Worker
+from app.storage.tables import ACTIVE, Run, Status, Worker
 from app.worker.gang import Place
 from app.worker.loop import WorkerLoop
 from app.worker.remote import RemoteExecutor
@@ -226,8 +226,10 @@ class SeatLoop(WorkerLoop):
             session.exec(update(Worker).where(col(Worker.id) == self.id).values(ready=False))
 
     def _let_go(self, kind: Kind) -> None:
-        others = self._others()
+        held, others = self.held.get(kind), self._others()
         super()._let_go(kind)
+        if held is not None and held.job.status not in (Status.QUEUED, *ACTIVE):
+            return  # it has ended, so its seats are there
         for loop in (self, *map(self._find, others)):
             loop.distrust()
 
