@@ -198,6 +198,8 @@ class Network:
         for machine in self.machines.values():
             machine.kill()
             machine.unplug()
+            with suppress(subprocess.CalledProcessError):  # now: a namespace takes its end of it away some time later
+                ip("link", "delete", machine.cable)
             ip("netns", "delete", machine.cable)
         with suppress(subprocess.CalledProcessError):
             ip("link", "delete", self.name)
