@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.machines import CAN_ISOLATE, Network, serving
-from tests.cluster.test_cluster import assert_each_step_once, joined, lan, said_of, wait_joined
+from tests.cluster.test_cluster import assert_each_step_once, joined, said_of, wait_joined
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
 from trainer.rundir.checkpoints import list_checkpoints
 
@@ -25,7 +25,6 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(not CAN_ISOLATE, reason="machines of one's own take Linux, root, unshare and ip"),
 ]
-__all__ = ["lan"]
 
 DISK = 1200 << 20  # a node with less than 1 GiB takes no run
 SMALL_DISK = 48 << 20

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.cluster.ray_process import head_command, ray_environment, token_file
-from tests.cluster.machines import CAN_ISOLATE, Machine, Network, network, processes_with, serving
+from tests.cluster.machines import CAN_ISOLATE, Machine, Network, processes_with, serving
 from tests.conftest import ENDLESS, NARROW, Server, wait_for
 from trainer.rundir.checkpoints import list_checkpoints
 from trainer.rundir.events import walk
@@ -25,12 +25,6 @@ pytestmark = [
 ]
 
 JOINED = 90.0
-
-
-@pytest.fixture
-def lan(server: Server, tmp_path: Path) -> Iterator[Network]:
-    with network(tmp_path, server.home) as made:
-        yield made
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from sqlmodel import select
 
 from app.storage.db import Database
 from app.storage.tables import Run
-from tests.cluster.machines import CAN_ISOLATE, Machine, Network, network, serving
+from tests.cluster.machines import CAN_ISOLATE, Machine, Network, serving
 from tests.cluster.test_cluster import assert_each_step_once, wait_joined
 from tests.conftest import ENDLESS, FIXED, NARROW, Server, wait_for
 from tests.trainer.test_ranks import assert_same_weights
@@ -34,12 +33,6 @@ SHORT: dict[str, Any] = {
     "model.name": WITHOUT_NORM,
 }
 LONG: dict[str, Any] = {**NARROW, **FIXED, **ENDLESS, "devices": 2, "checkpoint_minutes": 0.02}
-
-
-@pytest.fixture
-def lan(server: Server, tmp_path: Path) -> Iterator[Network]:
-    with network(tmp_path, server.home) as made:
-        yield made
 
 
 @pytest.fixture
