@@ -216,7 +216,7 @@ class SeatLoop(WorkerLoop):
     def _others(self) -> Sequence[str]:
         """The other devices of the run that is held."""
         held = self.held.get(RUN)
-        return getattr(held.job, "other_devices", None) or () if held else ()
+        return held.job.other_devices or () if held is not None and isinstance(held.job, Run) else ()
 
     def distrust(self) -> None:
         """Take no run until the seat has answered again: its node may be gone."""
