@@ -54,7 +54,7 @@ from trainer.rundir.checkpoints import last_checkpoint
 from trainer.rundir.events import EventWriter
 from trainer.rundir.folder import RunDir
 from trainer.rundir.hold import held_at
-from trainer.rundir.spec import read_spec
+from trainer.rundir.spec import read_spec, with_sent_weights
 
 ONE_BATCH_EVALUATIONS = 20
 
@@ -118,7 +118,7 @@ def train_on(
 ) -> Outcome:
     """Train from the last good checkpoint. Raises CompiledPassFailed and StoppedWhileCompiling as well."""
     began = time.monotonic()
-    spec = read_spec(run_dir)
+    spec = with_sent_weights(run_dir, read_spec(run_dir))
     device = prepare(device_name, spec.threads, ranks.sharing)
     decisions = Decisions(run_dir)
     precision = precision_of(spec, device, decisions, began=last_checkpoint(run_dir) is not None)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
-STARTUP = 8  # random trials before tpe learns from them
+STARTUP = 5  # trials before tpe learns from them
 DIGITS = 4  # significant digits of the numbers that are chosen
 SIGMA = 0.25  # of cmaes at first, where each range is from 0 to 1
 

@@ -13,7 +13,7 @@ from trainer.node.news import NOT_SENT
 from trainer.rundir.checkpoints import CheckpointInfo, best_checkpoint, last_checkpoint, remove_checkpoints
 from trainer.rundir.events import attempts
 from trainer.rundir.folder import RunDir
-from trainer.rundir.spec import read_spec
+from trainer.rundir.spec import read_spec, weights_file
 from trainer.system.hashing import file_sha256
 
 SMALL = 64 << 10  # bytes; larger files travel as blobs
@@ -33,7 +33,8 @@ def collect(
     run_dir: Path, datasets: Path, attempt: int, claim: int, orphan_seconds: float, part: Part | None = None
 ) -> Shipment:
     """Collect the run for its new `attempt`. Raises DatasetMissing, and DatasetDamaged."""
-    run, name = RunDir(run_dir), read_spec(run_dir).dataset.name
+    run, spec = RunDir(run_dir), read_spec(run_dir)
+    name = spec.dataset.name
     known = {info.step: info for info in _checkpoints(run)}
     weights = {_relative(run, run.weights(step)): info.sha256 for step, info in known.items()}
     files: dict[str, bytes] = {}
@@ -47,6 +48,10 @@ def collect(
     dataset = _dataset_files(datasets, name)
     sources = {sha: run.path / path for path, sha in blobs.items()}
     sources |= {sha: datasets / name / path for path, sha in dataset.items()}
+    file = weights_file(spec)
+    if file is not None and file.is_file():  # the trainer says what is wrong if it is missing
+        sha = file_sha256(file)
+        blobs[_relative(run, run.sent_weights / file.name)], sources[sha] = sha, file
     beginning = Beginning(run_dir.name, attempt, claim, files, blobs, name, dataset, orphan_seconds, part)
     return Shipment(beginning, sources)
 

@@ -157,6 +157,7 @@ class Seat:
     def _lay_out(self, what: Beginning) -> tuple[RunDir, Path]:
         self._remove(what.run)
         run = self._scratch.run(what.run)
+        run.make_folders()
         for path, data in what.files.items():
             target = run.path / path
             target.parent.mkdir(parents=True, exist_ok=True)

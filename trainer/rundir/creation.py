@@ -29,8 +29,7 @@ def create_run_dir(
     """
     run = RunDir(run_dir)
     run_dir.mkdir(parents=True)
-    for folder in (run.events_folder, run.checkpoints, run.artifacts):
-        folder.mkdir()
+    run.make_folders()
     if initial_weights is not None:
         write_durably(run.initial_weights, initial_weights)
     write_durably(run.dataset, record.model_dump_json(indent=1).encode())

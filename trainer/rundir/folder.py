@@ -72,6 +72,11 @@ class JobDir:
 
 @dataclass(frozen=True, slots=True)
 class RunDir(JobDir):
+    def make_folders(self) -> None:
+        """Make the folders that a trainer writes to, where they are missing."""
+        for folder in (self.events_folder, self.checkpoints, self.artifacts):
+            folder.mkdir(parents=True, exist_ok=True)
+
     @property
     def spec(self) -> Path:
         """The TrainSpec, never rewritten (trainer/rundir/spec.py)."""
@@ -86,6 +91,11 @@ class RunDir(JobDir):
     def initial_weights(self) -> Path:
         """The initial weights of a branch: its parent's checkpoint."""
         return self.path / "initial.safetensors"
+
+    @property
+    def sent_weights(self) -> Path:
+        """On a node, the folder of the file of weights that was sent with the run (trainer/rundir/spec.py)."""
+        return self.path / "sent-weights"
 
     @property
     def decisions(self) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 from trainer.rundir.folder import RunDir
 from trainer.rundir.journal import read_journal
+from trainer.spec.model_spec import PUBLISHED
 from trainer.spec.part import STORED
 from trainer.spec.train_spec import TrainSpec
 
@@ -18,6 +19,19 @@ def read_spec(run_dir: Path) -> TrainSpec:
     if not names:
         return spec
     return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"name": str(names[-1])})})
+
+
+def weights_file(spec: TrainSpec) -> Path | None:
+    """The file of weights that the network starts with. None: it starts with published weights, or with none."""
+    return None if spec.model.weights in ("none", *PUBLISHED) else Path(spec.model.weights)
+
+
+def with_sent_weights(run_dir: Path, spec: TrainSpec) -> TrainSpec:
+    """The spec with the path that its file of weights has on this node. At home, the spec as it is."""
+    file = weights_file(spec)
+    if file is None or not (sent := RunDir(run_dir).sent_weights / file.name).exists():
+        return spec
+    return spec.model_copy(update={"model": spec.model.model_copy(update={"weights": str(sent)})})
 
 
 def extensions(run_dir: Path) -> list[dict[str, Any]]:

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
+import torchvision
 from sqlmodel import select
 
 from app.host.gpu_test import DeviceTest
@@ -22,6 +25,7 @@ from app.worker.loop import WorkerLoop
 from app.worker.remote import RemoteExecutor
 from tests.conftest import wait_for
 from tests.databases import settings_of
+from trainer.node.calls import Beginning
 from trainer.node.seat import Seat
 from trainer.process.assignment import AnyAssignment
 from trainer.process.starter import Starter
@@ -42,8 +46,8 @@ class Installation:
         self.node, self.starter = node, Starter()
         self.open()
 
-    def open(self) -> None:
-        self.seat = Seat(self.node, "0", "cpu", self.starter)
+    def open(self, seat: type[Seat] = Seat) -> None:
+        self.seat = seat(self.node, "0", "cpu", self.starter)
         place, others = Place("node/cpu", self.seat, threading.Lock()), dict[str, Place]()
         executor = RemoteExecutor(self.settings, place, others.__getitem__)
         self.worker = WorkerLoop(self.settings, self.database, "node/cpu", executor, DeviceTest("cpu"))
@@ -61,6 +65,16 @@ class Installation:
     def row(self, run_id: str) -> Run:
         with self.database.read() as session:
             return session.exec(select(Run).where(Run.id == run_id)).one()
+
+
+class Elsewhere(Seat):
+    """As on another machine, which has not the home's files: they are away when a trainer begins."""
+
+    hidden: Path
+
+    def begin(self, what: Beginning) -> int | None:
+        self.hidden.unlink()
+        return super().begin(what)
 
 
 class UnableAtFirst(Starter):
@@ -104,3 +118,26 @@ def test_a_run_that_a_seat_cannot_begin_is_queued_again(installation: Installati
     installation.until(lambda: installation.row(run_id).status in ENDED)
     row = installation.row(run_id)
     assert (row.status, row.attempt, row.deaths, row.error) == (Status.FINISHED, 2, 0, None)
+
+
+def test_a_file_of_weights_is_sent(installation: Installation) -> None:
+    network = torchvision.models.mobilenet_v3_large()
+    with torch.no_grad():
+        network.features[0][0].weight.fill_(0.125)
+    file = installation.settings.weights / "own.pth"
+    file.parent.mkdir()
+    torch.save(network.state_dict(), file)
+    installation.open(Elsewhere)
+    installation.seat.hidden = file  # type: ignore[attr-defined]
+    model = {"model.name": "torchvision:mobilenet_v3_large", "model.weights": file.name, "model.freeze": True}
+    changed = model | {"model.input_size": 32, "max_steps": 3, "checks": "off", "augment.resolutions": []}
+    run_id = installation.launch(dataset="shapes100", preset="baseline-cnn", overrides=changed)
+    installation.until(lambda: installation.row(run_id).status in ENDED)
+    row = installation.row(run_id)
+    assert (row.status, row.error) == (Status.FINISHED, None), row.error
+    folder = installation.runs.folder(run_id)
+    assert not RunDir(folder).sent_weights.exists(), "it stays on the node"
+    info = list_checkpoints(folder)[-1]
+    tensors = safetensors.torch.load_file(RunDir(folder).weights(info.step))
+    first = next(tensor for name, tensor in tensors.items() if name.endswith("features.0.0.weight"))
+    assert torch.equal(first, torch.full_like(first, 0.125))

@@ -23,6 +23,7 @@ RUN = SHARED | {
     "spec": "spec.json",
     "dataset": "dataset.json",
     "initial_weights": "initial.safetensors",
+    "sent_weights": "sent-weights",
     "decisions": "decisions.jsonl",
     "pause": "pause",
     "finish_early": "wind-down",
