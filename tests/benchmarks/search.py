@@ -35,8 +35,9 @@ SPACE = {
 }
 SETTINGS = {
     "optimizer.name": "sgd", "model.name": "swift", "model.widths": [8, 16, 16], "model.input_size": 16, "epochs": 18,
-    "batch_size": 50, "val_fraction": 25 / 65, "augment.resolutions": [], "augment.resolution_until": [], "checks": "off",
-    "compile": "off", "precision": "float32", "threads": 1, "track_gradients": False, "optimizer.ema": 0,
+    "batch_size": 50, "val_fraction": 25 / 65, "augment.resolutions": [], "augment.resolution_until": [],
+    "checks": "off", "compile": "off", "precision": "float32", "threads": 1,
+    "track_gradients": False, "optimizer.ema": 0,
 }  # fmt: skip
 
 

@@ -74,6 +74,8 @@ def run_follower(assignment: FollowAssignment) -> int:
         return LOCKED
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    early: list[int] = []  # rank 0 cannot be told yet
+    signal.signal(signal.SIGTERM, lambda number, _frame: early.append(number))
     meeting, interface = Meeting(**assignment.meeting), interface_of(assignment.address)
     try:
         link = connect(meeting, assignment.rank)
@@ -81,6 +83,8 @@ def run_follower(assignment: FollowAssignment) -> int:
         log.error("%s at %s, port %d: %s", NO_CONNECTION, meeting.address, meeting.port, error)
         return LOST
     signal.signal(signal.SIGTERM, lambda _number, _frame: _say(link, leaves=True))
+    if early:
+        _say(link, leaves=True)
     threading.Thread(target=_end_with, args=(link,), name="end of rank 0", daemon=True).start()
     rendezvous = NetworkRendezvous(LOOPBACK, entrance(meeting, assignment.rank), interface)
     ranks = Ranks(assignment.rank, assignment.size, [link], sharing=assignment.sharing)

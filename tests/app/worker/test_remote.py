@@ -20,6 +20,7 @@ from app.runs.requests import NewRun
 from app.runs.runs import Runs
 from app.storage.db import Database
 from app.storage.tables import ENDED, Run, Status
+from app.worker.executor import LocalExecutor
 from app.worker.gang import Place
 from app.worker.loop import WorkerLoop
 from app.worker.remote import RemoteExecutor
@@ -51,6 +52,10 @@ class Installation:
         place, others = Place("node/cpu", self.seat, threading.Lock()), dict[str, Place]()
         executor = RemoteExecutor(self.settings, place, others.__getitem__)
         self.worker = WorkerLoop(self.settings, self.database, "node/cpu", executor, DeviceTest("cpu"))
+
+    def open_at_home(self) -> None:
+        self.worker.end()
+        self.worker = WorkerLoop(self.settings, self.database, "cpu", LocalExecutor(), DeviceTest("cpu"))
 
     def launch(self, **body: object) -> str:
         return Launcher(self.database, self.settings).create(NewRun.model_validate(body)).id
@@ -108,6 +113,45 @@ def test_a_run_is_trained_on_a_seat_as_at_home(installation: Installation) -> No
     wait_for(lambda: not list((installation.node / "seats" / "0" / "runs").iterdir()) or None, 10, "the seat's folder")
     assert RunDir(folder).events(1).stat().st_size
     assert RUN not in installation.worker.held
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"epochs": 2},
+        {
+            "epochs": 2,
+            "model.name": "torchvision:mobilenet_v3_large",
+            "model.weights": "own.pth",
+            "model.freeze": True,
+            "model.input_size": 32,
+        },
+    ],
+    ids=["own network", "frozen backbone"],
+)
+def test_a_seat_leaves_the_files_and_values_of_home(
+    installation: Installation, few_shapes: Path, overrides: dict[str, object]
+) -> None:
+    if "model.weights" in overrides:
+        installation.settings.weights.mkdir()
+        torch.save(torchvision.models.mobilenet_v3_large().state_dict(), installation.settings.weights / "own.pth")
+    found = []
+    for at_home in (False, True):
+        if at_home:
+            installation.open_at_home()
+        run_id = installation.launch(dataset="shapes100", preset="baseline-cnn", overrides=overrides)
+        installation.until(lambda run_id=run_id: installation.row(run_id).status in ENDED)  # type: ignore[misc]
+        row, folder = installation.row(run_id), installation.runs.folder(run_id)
+        assert row.status == Status.FINISHED, row.error
+        files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+        found.append(
+            (files, {name: row.summary.get(name) for name in ("val/acc", "val/loss", "test/acc", "test/loss")})
+        )
+    (of_seat, values), (of_home, same) = found
+    # The node keeps the features. A trainer that printed nothing leaves an empty output at home.
+    assert of_home - of_seat <= {"artifacts/features.safetensors", "owner", "output.log"}
+    assert of_seat <= of_home
+    assert values == same
 
 
 def test_a_run_that_a_seat_cannot_begin_is_queued_again(installation: Installation) -> None:
