@@ -7,7 +7,9 @@ import json
 import os
 import re
 import secrets
+import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from app.errors import CommandError
@@ -43,6 +45,21 @@ def token_file(home: Path) -> Path:
     return path
 
 
+def private_folder(name: str, root: Path = Path("/tmp")) -> Path:
+    """The folder `root/name`, made if it is missing: Ray's sockets in it can be reached by this user alone.
+
+    It is not in the home, since the path of a socket is at most 107 bytes long. Raises ClusterError.
+    """
+    folder = root / name
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise ClusterError(f"{folder}, which Ray needs, is not a folder of your own: delete it, or have it deleted.")
+    folder.chmod(0o700)
+    return folder
+
+
 def ray_environment(token: Path) -> dict[str, str]:
     """The environment of all processes of Ray. Its token authentication is always on."""
     root = str(Path(__file__).parents[2])  # the folder that holds the package app
@@ -63,12 +80,13 @@ def ray_environment(token: Path) -> dict[str, str]:
 
 
 def head_command(host: str, port: int, folder: Path) -> list[str]:
+    temporary = folder / "ray"
     # A head that was killed leaves this file, for which Ray refuses to start another one.
-    forget = f"import pathlib; pathlib.Path({str(folder / 'ray_current_cluster')!r}).unlink(missing_ok=True); "
+    forget = f"import pathlib; pathlib.Path({str(temporary / 'ray_current_cluster')!r}).unlink(missing_ok=True); "
     return [
         *_start(forget), "--block", "--head", f"--node-ip-address={host}", f"--port={port}",
         "--include-dashboard=false",
-        "--num-cpus=0", "--num-gpus=0", f"--temp-dir={folder}", "--labels=trackside=home",
+        "--num-cpus=0", "--num-gpus=0", f"--temp-dir={temporary}", "--labels=trackside=home",
         f"--system-config={json.dumps(HEALTH)}",
     ]  # fmt: skip
 

@@ -14,6 +14,7 @@ from app.cluster.ray_process import (
     head_command,
     home_node_command,
     join_command,
+    private_folder,
     ray_environment,
     token_file,
 )
@@ -47,7 +48,7 @@ def cluster_children(settings: Settings, listen: str, existing: str | None) -> l
         name, command = "node", home_node_command(f"{host}:{port}")
     else:
         host, port = address_of(listen, "an address to listen on")
-        name, command = "head", head_command(host, port, Path(f"/tmp/trackside-ray-{os.getuid()}"))
+        name, command = "head", head_command(host, port, private_folder(f"trackside-ray-{os.getuid()}"))
     address_file(settings).write_text(f"{host}:{port}")
     environment = ray_environment(token)
     outpost = [sys.executable, "-m", "app.cli", "outpost", f"{host}:{port}"]
