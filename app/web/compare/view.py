@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlencode
 
 from app.datasets.datasets import Datasets
-from app.display.formatting import count, duration, interval, percent, setting
-from app.display.labels import setting_label, short_word
+from app.display.formatting import setting
+from app.display.labels import short_word
 from app.metrics.reader import Metrics
 from app.models.registry import MOST_MEMBERS
-from app.results.comparison import MOST_RUNS, Compared, Comparison, PairedComparison, SeedGroup, compare
+from app.results.comparison import MOST_RUNS, Compared, Comparison, compare
 from app.runs.projects import projects_of
 from app.runs.public import RunPublic
 from app.runs.query import RunQuery
 from app.runs.runs import Runs
 from app.storage.db import Database
 from app.storage.tables import Source
+from app.web.compare.pairs import GroupLine, PairLine, group_line, pair_line, untested_reasons
 from app.web.compare.parallel import parallel_of
+from app.web.compare.tables import INCOMPARABLE_FIELDS, TableRow, are_scripts, outcome_rows, setting_rows
 from app.web.root import root
 
 XAxis = Literal["epoch", "step", "time"]
@@ -32,44 +34,6 @@ AXES: tuple[tuple[XAxis, str], ...] = (("epoch", "by epoch"), ("step", "by step"
 MAX_CHOICES = 40
 MOST_BUTTONS = 4
 MOST_SERIES = 1_000
-MOST_SETTINGS = 300
-LONGEST_CELL = 200
-INCOMPARABLE_FIELDS = ("dataset", "target")
-
-
-@dataclass(frozen=True)
-class Cell:
-    text: str
-    note: str = ""
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A row of a table with one cell per run, in the order of the runs. `title` is the setting's full name."""
-
-    label: str
-    cells: tuple[Cell, ...]
-    title: str = ""
-
-
-@dataclass(frozen=True)
-class GroupLine:
-    runs: tuple[Compared, ...]
-    mean: str
-    members: str
-
-
-@dataclass(frozen=True)
-class PairLine:
-    first: Compared
-    second: Compared
-    verdict: str
-    not_significant: bool
-    p: str
-    only_first: int
-    only_second: int
-    images: int
 
 
 @dataclass(frozen=True)
@@ -119,7 +83,7 @@ class ComparePage:
 
     @property
     def axes(self) -> tuple[tuple[XAxis, str], ...]:
-        return tuple(axis for axis in AXES if axis[0] != "epoch" or not _are_scripts(self.runs))
+        return tuple(axis for axis in AXES if axis[0] != "epoch" or not are_scripts(self.runs))
 
     @property
     def series_title(self) -> str:
@@ -195,7 +159,7 @@ def compare_page(
     found = compare(database, runs, datasets, slots)
     by_id = {run.id: run for run in found.runs}
     listed = runs.list(RunQuery(limit=MAX_CHOICES, project=project or None)).items if choices else []
-    tested = [_pair_line(pair, by_id) for pair in found.pairs if pair.verdict is not None]
+    tested = [pair_line(pair, by_id) for pair in found.pairs if pair.verdict is not None]
     return ComparePage(
         slots=tuple(slots),
         series=series or _usual_series(found.runs)[0][0],
@@ -203,11 +167,11 @@ def compare_page(
         projects=tuple(projects_of(database)) if choices else (),
         project=project,
         runs=tuple(found.runs),
-        outcomes=_outcomes(found),
-        settings=_settings(found),
-        groups=tuple(_group_line(group, by_id) for group in found.groups),
+        outcomes=outcome_rows(found),
+        settings=setting_rows(found),
+        groups=tuple(group_line(group, by_id) for group in found.groups),
         pairs=tuple(sorted(tested, key=lambda pair: not pair.not_significant)),
-        untested=_untested(found.pairs),
+        untested=untested_reasons(found.pairs),
         choices=tuple(run for run in listed if run.id not in by_id),
         seq=found.seq,
         labels=what_differs(found),
@@ -218,14 +182,14 @@ def compare_page(
 
 def _usual_series(runs: Sequence[Compared]) -> tuple[tuple[str, str], ...]:
     """The losses of the scripts, by name, if there are no other runs; else those of Trackside's trainer."""
-    if not _are_scripts(runs):
+    if not are_scripts(runs):
         return SERIES
     names = [run.losses[split] for split in ("val", "train") for run in runs if split in run.losses]
     return tuple((name, name) for name in list(dict.fromkeys(names))[:MOST_BUTTONS]) or SERIES
 
 
 def _usual_x(runs: Sequence[Compared]) -> XAxis:
-    return "step" if _are_scripts(runs) else "epoch"
+    return "step" if are_scripts(runs) else "epoch"
 
 
 def what_differs(found: Comparison) -> dict[str, str]:
@@ -248,112 +212,3 @@ def _other_series(database: Database, runs: Sequence[Compared]) -> tuple[str, ..
     """Return the names of the series that any of the runs has, without those that have a button."""
     names = {name for run in runs for name in Metrics(database).names(run.id)}
     return tuple(sorted(names - dict(_usual_series(runs)).keys()))[:MOST_SERIES]
-
-
-def p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
-def _are_scripts(runs: Sequence[Compared]) -> bool:
-    return bool(runs) and all(run.source == Source.SCRIPT for run in runs)
-
-
-def _script_outcomes(runs: Sequence[Compared]) -> tuple[TableRow, ...]:
-    """What is known of script runs: their latest losses, steps and duration."""
-    rows = [
-        TableRow(label, tuple(Cell(run.latest.get(split) or "–", run.losses.get(split, "")) for run in runs))
-        for split, label in (("train", "Training loss, latest"), ("val", "Validation loss, latest"))
-        if any(split in run.losses for run in runs)
-    ]
-    if any(run.best_acc is not None for run in runs):
-        rows.append(TableRow("Best validation, %", tuple(Cell(percent(run.best_acc) or "–") for run in runs)))
-    rows.append(TableRow("Steps", tuple(Cell(count(run.step)) for run in runs)))
-    rows.append(TableRow("Duration", tuple(Cell(duration(run.seconds) or "–") for run in runs), "Pauses included"))
-    return tuple(rows)
-
-
-def _outcomes(found: Comparison) -> tuple[TableRow, ...]:
-    runs = found.runs
-    if _are_scripts(runs):
-        return _script_outcomes(runs)
-    comparable = len(runs) > 1 and not any(item.field in INCOMPARABLE_FIELDS for item in found.settings)
-    best = max((run.best_acc for run in runs if run.best_acc is not None), default=None) if comparable else None
-    return (
-        TableRow(
-            "Best validation, %",
-            tuple(
-                Cell(
-                    percent(run.best_acc) or "–",
-                    interval(run.best_acc, run.val_count),
-                    best=best is not None and run.best_acc == best,
-                )
-                for run in runs
-            ),
-            "Validation accuracy at the best epoch, with its 95% interval",
-        ),
-        TableRow(
-            "At epoch",
-            tuple(Cell(_or_dash(run.best_epoch), f"of {run.epochs}" if run.epochs else "") for run in runs),
-        ),
-        TableRow(
-            "Validation loss there",
-            tuple(Cell("–" if run.best_loss is None else f"{run.best_loss:.3f}") for run in runs),
-        ),
-        TableRow("Duration", tuple(Cell(duration(run.seconds) or "–") for run in runs), "Pauses included"),
-        TableRow("Parameters", tuple(Cell(count(run.parameters) or "–") for run in runs)),
-    )
-
-
-def _settings(found: Comparison) -> tuple[TableRow, ...]:
-    return tuple(
-        TableRow(
-            item.field if _are_scripts(found.runs) else setting_label(item.field),
-            tuple(Cell(_cut(setting(item.values[run.id]))) for run in found.runs),
-            title=item.field,
-        )
-        for item in found.settings[:MOST_SETTINGS]
-    )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"
-
-
-def _group_line(group: SeedGroup, by_id: dict[str, Compared]) -> GroupLine:
-    runs = tuple(by_id[run_id] for run_id in group.runs)
-    mean = percent(group.mean) or "–"
-    deviation = "" if group.sd is None else f" ± {100 * group.sd:.1f}"
-    return GroupLine(runs, mean, f"{deviation} (n = {group.count})")
-
-
-def _pair_line(pair: PairedComparison, by_id: dict[str, Compared]) -> PairLine:
-    """The pair with the better run first: the one that is right alone on more images."""
-    assert pair.p is not None
-    assert pair.only_first is not None
-    assert pair.only_second is not None
-    ends = (pair.first, pair.only_first), (pair.second, pair.only_second)
-    (first, more), (second, fewer) = sorted(ends, key=lambda end: end[1], reverse=True)
-    not_significant = pair.verdict == "cannot tell apart"
-    return PairLine(
-        first=by_id[first],
-        second=by_id[second],
-        verdict="not significant" if not_significant else "is better than",
-        not_significant=not_significant,
-        p=p_value(pair.p),
-        only_first=more,
-        only_second=fewer,
-        images=pair.images,
-    )
-
-
-def _untested(pairs: Iterable[PairedComparison]) -> tuple[tuple[str, int], ...]:
-    """The reasons why pairs were not tested, each with its number of pairs."""
-    counts: dict[str, int] = {}
-    for pair in pairs:
-        if pair.verdict is None:
-            counts[pair.reason] = counts.get(pair.reason, 0) + 1
-    return tuple(counts.items())
-
-
-def _or_dash(value: int | None) -> str:
-    return "–" if value is None else str(value)

@@ -15,7 +15,8 @@ from app.results.seeds import Spread, spread
 from app.runs.runs import Runs
 from app.storage.db import Database
 from app.storage.tables import Run
-from app.web.compare.view import compare_page, p_value
+from app.web.compare.pairs import p_value
+from app.web.compare.view import compare_page
 from tests.databases import settings_of
 from tests.finished_runs import VAL_COUNT, finished_run
 
