@@ -60,7 +60,7 @@ def test_a_killed_script_loses_nothing_that_was_logged(scripts: Scripts) -> None
     assert process.stdout is not None
     printed = [int(process.stdout.readline()) for _ in range(300)]
     process.send_signal(signal.SIGKILL)
-    printed += [int(line) for line in process.communicate()[0].split()]
+    printed += [int(line) for line in process.stdout.read().split()]  # communicate() loses what is in its buffer
     end = scripts.wait_end()
     assert (end["status"], end["error"]["code"]) == ("failed", "exited")
     values = scripts.only_run().points("loss")
