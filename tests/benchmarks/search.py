@@ -70,13 +70,13 @@ def compared(dataset: str, seeds: int) -> Row:
 def row_of(dataset: str, shares: list[tuple[float, float]], gains: list[float]) -> Row:
     """`shares` of the minutes and of the steps, infinite where random search's best was never reached; by seed."""
     minutes = sorted(share for share, _ in shares)
-    median, reached = statistics.median(minutes), [share for share in minutes if share < float("inf")]
+    median = statistics.median(minutes)
+    shown = ", ".join("never" if share == float("inf") else f"{share:.2f}" for share in minutes)
     return Row(
         f"search on {dataset}, {TRIALS} trials' time, {len(shares)} seeds: "
         "share of random search's minutes until its best is reached",
         "≤ ⅓",
-        f"median {median:.2f} ({', '.join(f'{share:.2f}' for share in reached)}"
-        f"{', never' * (len(minutes) - len(reached))}); of its steps {statistics.median(s for _, s in shares):.2f}; "
+        f"median {median:.2f} ({shown}); of its steps {statistics.median(share for _, share in shares):.2f}; "
         f"at equal time {100 * statistics.mean(gains):+.1f} points of validation accuracy",
         median <= MARK,
     )
